@@ -1,0 +1,35 @@
+"""autost-optuna: training-free search of spiking transformers with the best trade of capacity against energy.
+
+The names below are the public Python interface. Importing the package does not import torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from autost_optuna.architecture import Architecture
+from autost_optuna.candidate import Candidate
+from autost_optuna.space import Space
+from autost_optuna.task import Task
+
+if TYPE_CHECKING:
+    from autost_optuna.export import load
+    from autost_optuna.model.transformer import SpikingTransformer
+    from autost_optuna.objective import Objective, evaluate
+
+__version__ = "0.1.0"
+__all__ = ["Architecture", "Candidate", "Objective", "Space", "SpikingTransformer", "Task", "evaluate", "load"]
+
+_LAZY = {
+    "Objective": "autost_optuna.objective",
+    "evaluate": "autost_optuna.objective",
+    "SpikingTransformer": "autost_optuna.model.transformer",
+    "load": "autost_optuna.export",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch or optuna when it is first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)

@@ -1,0 +1,86 @@
+"""Save and load a network with its architecture and task: one safetensors file, the description in its header.
+
+No pickle is read or written. A file is written beside its place and renamed, so that there is never half of one.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from autost_optuna.architecture import Architecture
+from autost_optuna.model.transformer import SpikingTransformer
+from autost_optuna.task import Task
+
+HEADER = "autost_optuna"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Write named tensors and a JSON description to `path`, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    try:
+        own = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+        save_file(own, part, metadata={HEADER: json.dumps(info)})
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and description of a file that `save` wrote. ValueError where it is missing, damaged or of another kind."""
+    if not path.is_file():
+        raise ValueError(f"no checkpoint at {path}; train one, or check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is truncated or no safetensors file ({error}); train or export it again") from None
+    if HEADER not in metadata:
+        raise ValueError(f"{path} holds weights, but not their architecture; give a checkpoint that autost-optuna wrote")
+    info: dict[str, Any] = json.loads(metadata[HEADER])
+    return tensors, info
+
+
+def describe_network(model: SpikingTransformer) -> dict[str, Any]:
+    """The part of a description that `load_network` needs."""
+    from dataclasses import asdict
+
+    return {"architecture": model.architecture.to_dict(), "task": asdict(model.task)}
+
+
+def load_network(path: Path) -> tuple[SpikingTransformer, dict[str, Any]]:
+    """The network of a checkpoint, in eval mode, and its description."""
+    tensors, info = load(path)
+    model = build(info, {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}, path)
+    return model, info
+
+
+def build(info: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> SpikingTransformer:
+    """The network that `info` describes with the weights `tensors`, in eval mode; `path` is named in errors."""
+    model = SpikingTransformer(Architecture.from_dict(info["architecture"]), Task(**info["task"]), seed=None)
+    model.to_empty(device="cpu")
+    try:
+        model.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"{path} does not hold the weights of its architecture ({reason}); export it again") from None
+    return model.eval()
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Share of rows whose largest logit is the label."""
+    return float((logits.argmax(1) == labels).to(torch.float64).mean())

@@ -1,0 +1,70 @@
+"""The command line: parse, call one public function, print. Nothing heavy is imported before a command runs."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from autost_optuna import __version__
+from autost_optuna.cli.dashboard import dashboard
+from autost_optuna.cli.networks import describe, export, quickstart, train
+from autost_optuna.cli.study import study
+from autost_optuna.units import one_line
+
+
+class Program(click.Group):
+    """A group whose errors are one line on stderr: exit code 2 for wrong input, 1 for a failed run, 130 when interrupted."""
+
+    def main(self, args: Sequence[str] | None = None, *positional: Any, **options: Any) -> Any:
+        """Run as a program: always exits, never shows a traceback."""
+        options.pop("standalone_mode", None)
+        try:
+            code = super().main(args, *positional, standalone_mode=False, **options)
+            sys.exit(code if isinstance(code, int) else 0)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(2)
+        except click.UsageError as error:
+            place = error.ctx.command_path if error.ctx else "autost-optuna"
+            _fail(f"{error.format_message()} See {place} --help.", 2)
+        except (click.Abort, KeyboardInterrupt):
+            _fail("interrupted", 130)
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader has gone, as with `| head`; there is nobody left to tell
+            sys.exit(0)
+        except (ValueError, OSError) as error:
+            _fail(str(error), 2)
+        except click.ClickException as error:
+            _fail(error.format_message(), 2)
+        except MemoryError:
+            _fail("out of memory; choose fewer images or a smaller network", 1)
+        except RuntimeError as error:
+            _fail(str(error), 1)
+        except Exception as error:
+            _fail(f"unexpected {type(error).__name__}: {error}; please report it with the command that you typed", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"error: {one_line(message)}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Program, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="autost-optuna")
+def main() -> None:
+    """Find spiking transformers with the best trade of capacity against energy, without training them.
+
+    \b
+    Start here:
+      autost-optuna quickstart
+    Or step by step:
+      autost-optuna study create demo --space tiny
+      autost-optuna study run demo --trials 200
+      autost-optuna study front demo
+      autost-optuna study plot demo -o front.html
+    """
+
+
+for command in (study, describe, train, export, quickstart, dashboard):
+    main.add_command(command)

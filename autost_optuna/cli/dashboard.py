@@ -1,0 +1,32 @@
+"""autost-optuna dashboard: optuna-dashboard on the storage."""
+
+import click
+
+from autost_optuna.cli import options
+
+
+@click.command()
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Port on 127.0.0.1.")
+@options.storage
+def dashboard(port: int, storage: str) -> None:
+    """Open optuna-dashboard on the storage, at http://127.0.0.1:PORT/.
+
+    \b
+    Example:
+      autost-optuna dashboard --port 8080
+    """
+    import socket
+
+    from autost_optuna.storage import open_storage
+
+    backend = open_storage(storage)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise ValueError(f"port {port} on 127.0.0.1 is taken; choose another with --port") from None
+    from optuna_dashboard import run_server
+
+    click.echo(f"optuna-dashboard at http://127.0.0.1:{port}/ (Ctrl-C ends it)")
+    run_server(backend, host="127.0.0.1", port=port)

@@ -1,0 +1,99 @@
+"""What commands print: tables, JSON and CSV on stdout; progress and notes on stderr."""
+
+import csv
+import io
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+
+
+def note(text: str) -> None:
+    """A line for people, on stderr."""
+    click.echo(text, err=True)
+
+
+def is_terminal() -> bool:
+    """Whether a person sees stderr, and so a progress bar."""
+    return sys.stderr.isatty()
+
+
+def print_json(data: object) -> None:
+    """JSON alone on stdout."""
+    click.echo(json.dumps(data, indent=2))
+
+
+def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A header and one line a row; lists are joined by a slash."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: "/".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()})
+    click.echo(text.getvalue(), nl=False)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> None:
+    """Aligned columns, numbers to the right but for the columns named in `left`."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=column not in left)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr with rate and time left; nothing where stderr is no terminal. Yields update(done, note, total)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(label, total=total, rate="", note="")
+
+        def update(done: int, text: str, total: int = total) -> None:
+            speed = bar.tasks[task].speed
+            bar.update(task, completed=done, total=total, note=text, rate=f"{speed:.1f} {unit}/s" if speed else "")
+
+        yield update
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C or SIGTERM once lets the trial at hand end, twice interrupts at once. Yields whether it was pressed."""
+    pressed: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

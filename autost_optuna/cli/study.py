@@ -1,0 +1,334 @@
+"""autost-optuna study: create, run, list, show, front, plot, delete."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autost_optuna import units
+from autost_optuna.candidate import Candidate
+from autost_optuna.cli import options, show
+
+if TYPE_CHECKING:
+    from autost_optuna.study import Search
+
+
+@click.group(no_args_is_help=True)
+def study() -> None:
+    """Search: create a study, run it, look at its front."""
+
+
+@study.command()
+@click.argument("name")
+@click.option("--space", default="small", show_default=True, help="tiny, small, base, FILE.toml, or AutoST's FILE.yaml.")
+@click.option("--uniform", is_flag=True, help="One MLP ratio and one head count for all blocks of a network.")
+@click.option("--task", default="cifar10", show_default=True, help="cifar10, cifar100, digits or imagenet.")
+@options.data
+@options.data_root
+@click.option("--images", default=4, show_default=True, help="Images that rates are measured on.")
+@click.option("--energy", default="horowitz-45nm-fp32", show_default=True, help="Energy convention.")
+@click.option("--population", default=50, show_default=True, help="NSGA-II population.")
+@click.option("--seed", default=0, show_default=True, help="Seed of weights, images and search.")
+@click.option("--skip-if-exists", is_flag=True, help="Succeed where the study exists, and leave it as it is.")
+@options.storage
+def create(
+    name: str,
+    space: str,
+    uniform: bool,
+    task: str,
+    data: str | None,
+    data_root: Path | None,
+    images: int,
+    energy: str,
+    population: int,
+    seed: int,
+    skip_if_exists: bool,
+    storage: str,
+) -> None:
+    """Create the study NAME.
+
+    \b
+    Example:
+      autost-optuna study create demo --space tiny --task digits
+    """
+    from autost_optuna.proxies.energy import Convention
+    from autost_optuna.space import Space
+    from autost_optuna.study import create as create_study
+    from autost_optuna.task import Task
+
+    search = create_study(
+        name,
+        storage,
+        space=Space.load(space, uniform=uniform),
+        task=Task.preset(task),
+        data=options.chosen_data(data, data_root, task),
+        data_root=data_root,
+        images=images,
+        convention=Convention.preset(energy),
+        seed=seed,
+        population=population,
+        skip_if_exists=skip_if_exists,
+    )
+    click.echo(f"study {name}: {_settings_line(search)}")
+    show.note(f"next: autost-optuna study run {name} --trials 200")
+
+
+@study.command()
+@click.argument("name")
+@click.option("--trials", type=int, required=True, metavar="N", help="How many more trials to run.")
+@click.option("--timeout", type=float, metavar="S", help="Stop after S seconds.")
+@options.data_root
+@options.storage
+def run(name: str, trials: int, timeout: float | None, data_root: Path | None, storage: str) -> None:
+    """Run N more trials of the study NAME; again to resume. Ctrl-C stops after the trial at hand.
+
+    \b
+    Example:
+      autost-optuna study run demo --trials 200
+    """
+    if trials < 1:
+        raise ValueError(f"trials {trials} is not positive; ask for at least 1")
+    quiet_optuna()
+    from autost_optuna.study import open_search
+
+    search = open_search(name, storage)
+    done = run_search(search, trials, timeout=timeout, data_root=data_root)
+    if done < trials and timeout is None:
+        show.note(f"interrupted; the study is safe. Resume: autost-optuna study run {name} --trials {trials - done}")
+        raise click.Abort
+
+
+@study.command("list")
+@options.output_format
+@options.storage
+def list_studies(form: str, storage: str) -> None:
+    """List the studies of a storage.
+
+    \b
+    Example:
+      autost-optuna study list
+    """
+    quiet_optuna()
+    from autost_optuna.study import list_searches
+
+    rows = [asdict(row) for row in list_searches(storage)]
+    if form == "json":
+        show.print_json(rows)
+    elif form == "csv":
+        show.print_csv(rows)
+    else:
+        cells = [["-" if value is None else str(value) for value in row.values()] for row in rows]
+        show.print_table(["name", "trials", "space", "task", "data", "convention"], cells, left=["name", "space", "task"])
+
+
+@study.command("show")
+@click.argument("name")
+@click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", help="Form of the output.")
+@options.storage
+def show_study(name: str, form: str, storage: str) -> None:
+    """Show what the study NAME is, how far it is, and how healthy its pair of objectives.
+
+    \b
+    Example:
+      autost-optuna study show demo
+    """
+    quiet_optuna()
+    from autost_optuna.study import open_search, summarise
+
+    search = open_search(name, storage)
+    summary = summarise(search)
+    if form == "json":
+        counts = {"space_size": summary.space_size, "silent": summary.silent, "failed": summary.failed}
+        numbers = {**asdict(summary.health), "hypervolume": summary.hypervolume, **counts}
+        show.print_json({"name": name, **numbers, "settings": search.settings.to_dict()})
+        return
+    health = summary.health
+    click.echo(f"study {name}: {_settings_line(search)}")
+    click.echo(f"trials       {health.trials:,} complete, {summary.silent} silent, {summary.failed} failed")
+    click.echo(f"unique       {health.unique:,} of {summary.space_size:,} architectures in the space")
+    click.echo(f"front        {health.front_size} members, {health.nondominated_share:.1%} of the unique ones")
+    click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box, logarithmic axes")
+    click.echo(f"Spearman     {_number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
+    if health.warning:
+        show.note(f"warning: {health.warning}")
+
+
+@study.command()
+@click.argument("name")
+@click.option("--pick", type=click.Choice(["knee"]), help="Only this member.")
+@options.output_format
+@options.storage
+def front(name: str, pick: str | None, form: str, storage: str) -> None:
+    """Print the Pareto front of the study NAME, by ascending energy.
+
+    \b
+    Example:
+      autost-optuna study front demo -f csv
+    """
+    quiet_optuna()
+    from autost_optuna.front import knee
+    from autost_optuna.study import open_search
+
+    search = open_search(name, storage)
+    members = search.front()
+    chosen = knee(members)
+    if pick:
+        members = [chosen]
+    if form == "json":
+        show.print_json([front_row(member) for member in members])
+    elif form == "csv":
+        rows = [front_row(member) for member in members]
+        show.print_csv([{"number": row.pop("number"), **row.pop("architecture"), **row} for row in rows])
+    else:
+        _print_front(members, chosen)
+        show.note(f"* knee. Energy at initialisation: {_rates_line(search)}")
+
+
+@study.command()
+@click.argument("name")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="FILE.html, .svg or .png."
+)
+@options.storage
+def plot(name: str, output: Path, storage: str) -> None:
+    """Draw the Pareto plot of the study NAME.
+
+    \b
+    Example:
+      autost-optuna study plot demo -o front.html
+    """
+    quiet_optuna()
+    from autost_optuna.plots import draw_front, front_view, write_figure
+    from autost_optuna.study import open_search
+
+    search = open_search(name, storage)
+    search.front()
+    write_figure(draw_front(front_view(name, search.candidates())), output)
+    click.echo(f"wrote {output}")
+
+
+@study.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+@options.storage
+def delete(name: str, yes: bool, storage: str) -> None:
+    """Delete the study NAME and all its trials.
+
+    \b
+    Example:
+      autost-optuna study delete demo --yes
+    """
+    quiet_optuna()
+    import sys
+
+    from autost_optuna.study import delete as delete_study
+    from autost_optuna.study import open_search
+
+    trials = len(open_search(name, storage).study.get_trials(deepcopy=False))
+    if sys.stdin.isatty() and not yes:
+        click.confirm(f"delete study {name} with {units.counted(trials, 'trial')}?", abort=True)
+    delete_study(name, storage)
+    click.echo(f"deleted study {name} with {units.counted(trials, 'trial')}")
+
+
+def run_search(search: "Search", trials: int, *, timeout: float | None = None, data_root: Path | None = None) -> int:
+    """Run trials under a progress bar and print one line about the result; returns how many were run."""
+    from autost_optuna.front import knee
+    from autost_optuna.study import Progress, summarise
+    from autost_optuna.study import run as run_trials
+
+    last: list[Progress] = []
+    with show.interruptible() as stopped, show.progress("searching", trials, "trials") as update:
+
+        def on_trial(state: Progress) -> None:
+            last[:] = [state]
+            update(state.done, f"front {state.front_size}")
+
+        done = run_trials(
+            search, trials=trials, timeout=timeout, data_root=data_root, on_trial=on_trial, stopped=stopped
+        )
+    if done:
+        summary = summarise(search)
+        rate = units.significant(done / last[0].duration_s, 2)
+        health = summary.health
+        click.echo(
+            f"{units.counted(done, 'trial')} in {units.duration(last[0].duration_s)} ({rate} a second); "
+            f"front: {health.front_size} of {units.counted(health.unique, 'architecture')}, hypervolume "
+            f"{summary.hypervolume:.4f}, Spearman {_number(health.spearman)}"
+        )
+        if summary.silent:
+            show.note(f"warning: {units.counted(summary.silent, 'silent network')} left out; check the images")
+        if health.warning:
+            show.note(f"warning: {health.warning}")
+        if health.front_size:
+            chosen = knee(search.front())
+            click.echo(f"knee: trial {chosen.number}, {describe_candidate(chosen)}")
+    return done
+
+
+def describe_candidate(candidate: Candidate) -> str:
+    """A candidate in one line."""
+    return (
+        f"{candidate.architecture.to_text()}: {units.count(candidate.flops, 'FLOPs')}, "
+        f"{units.energy(candidate.energy_mj)} ({candidate.convention}), {units.parameters(candidate.params)}"
+    )
+
+
+def front_row(candidate: Candidate) -> dict[str, Any]:
+    """A member as DESIGN's JSON row."""
+    return {
+        "number": candidate.number,
+        "architecture": candidate.architecture.to_dict(),
+        "flops": candidate.flops,
+        "energy_mj": candidate.energy_mj,
+        "params": candidate.params,
+    }
+
+
+def _print_front(members: list[Candidate], chosen: Candidate) -> None:
+    rows = []
+    for member in members:
+        heads, ratios = (part.split("=")[1] for part in member.architecture.to_text().split(",")[2:])
+        rows.append(
+            [
+                f"{'*' if member.number == chosen.number else ' '}{member.number}",
+                str(member.architecture.embed_dim),
+                str(member.architecture.depth),
+                f"{member.params / 1e6:.2f}",
+                f"{member.flops / 1e9:.3f}",
+                f"{member.energy_mj:.4f}",
+                heads,
+                ratios,
+            ]
+        )
+    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", "heads", "ratio"]
+    show.print_table(columns, rows, left=["heads", "ratio"])
+
+
+def quiet_optuna() -> None:
+    """Keep Optuna's log for warnings; progress is ours."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _settings_line(search: "Search") -> str:
+    settings = search.settings
+    form = " uniform" if settings.space.uniform else ""
+    return (
+        f"space {settings.space.name}{form} ({settings.space.size:,} architectures), task {settings.task.name}, "
+        f"{_rates_line(search)}"
+    )
+
+
+def _rates_line(search: "Search") -> str:
+    settings = search.settings
+    return (
+        f"{settings.convention}, rates on {units.counted(settings.images, 'image')} of {settings.data}, "
+        f"seed {settings.seed}"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

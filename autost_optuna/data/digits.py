@@ -1,0 +1,26 @@
+"""The handwritten digits that scikit-learn ships: 1,797 real 8x8 images of 17 grey levels, nothing to download."""
+
+from autost_optuna.data.dataset import Dataset, Normalisation, Split
+
+TEST_SHARE = 0.2
+NORMALISATION = Normalisation(scale=16.0, mean=(0.305,), std=(0.376,))
+
+
+def load() -> Dataset:
+    """The digits, a fifth of them held out as test by a fixed shuffle (the file lists writers one after the other)."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = bunch.images.astype(np.uint8)[:, None]
+    labels = bunch.target.astype(np.int64)
+    order = np.random.default_rng(0).permutation(len(labels))
+    held = round(TEST_SHARE * len(labels))
+    test, train = order[:held], order[held:]
+    return Dataset(
+        name="digits",
+        train=Split(images=images[train], labels=labels[train]),
+        test=Split(images=images[test], labels=labels[test]),
+        num_classes=10,
+        normalisation=NORMALISATION,
+    )

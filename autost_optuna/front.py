@@ -1,0 +1,134 @@
+"""Front: the non-dominated candidates of a search (FLOPs up, energy down), its hypervolume, knee and health."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from autost_optuna.candidate import Candidate
+
+# Above this share of non-dominated candidates, or this rank correlation, the two objectives say nearly the same:
+# with one constant spike rate they are one (Spearman 0.9999, three quarters of all candidates "Pareto-optimal").
+DEGENERATE_SPEARMAN = 0.998
+DEGENERATE_SHARE = 0.7
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Box:
+    """The corners that make hypervolumes of one study comparable: `worst` is the reference point, `best` the ideal one."""
+
+    worst_flops: float
+    worst_energy_mj: float
+    best_flops: float
+    best_energy_mj: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.worst_flops < self.best_flops and 0 < self.best_energy_mj < self.worst_energy_mj):
+            raise ValueError(f"{self} is no box: worst must be below best in FLOPs and above it in energy")
+
+    def scaled(self, flops: float, energy_mj: float) -> tuple[float, float]:
+        """A point in logarithmic axes, the reference point at (0, 0) and the ideal one at (1, 1); both grow with merit."""
+        gain = math.log(flops / self.worst_flops) / math.log(self.best_flops / self.worst_flops)
+        thrift = math.log(self.worst_energy_mj / energy_mj) / math.log(self.worst_energy_mj / self.best_energy_mj)
+        return gain, thrift
+
+
+def unique(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The first candidate of every architecture; silent ones are left out, since their energy means nothing."""
+    seen: dict[str, Candidate] = {}
+    for candidate in candidates:
+        if not candidate.silent:
+            seen.setdefault(candidate.architecture.key, candidate)
+    return list(seen.values())
+
+
+def nondominated(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The members of the Pareto front, each architecture once, by ascending energy (and so by ascending FLOPs)."""
+    members: list[Candidate] = []
+    for candidate in sorted(unique(candidates), key=lambda c: (c.energy_mj, -c.flops)):
+        last = members[-1] if members else None
+        twin = last is not None and (candidate.flops, candidate.energy_mj) == (last.flops, last.energy_mj)
+        if last is None or candidate.flops > last.flops or twin:
+            members.append(candidate)
+    return members
+
+
+def hypervolume(members: Sequence[Candidate], box: Box) -> float:
+    """Share of the box, in logarithmic axes, that the members dominate: 0 to about 1, higher is better.
+
+    The area between the members' staircase and the reference point (Zitzler and Thiele 1999, S metric, in two dimensions).
+    """
+    points = sorted((box.scaled(m.flops, m.energy_mj) for m in members), reverse=True)
+    area, ceiling = 0.0, 0.0
+    for gain, thrift in points:
+        if gain > 0 and thrift > ceiling:
+            area += gain * (thrift - ceiling)
+            ceiling = thrift
+    return area
+
+
+def knee(members: Sequence[Candidate]) -> Candidate:
+    """The member that bulges farthest over the line between the front's ends, in logarithmic axes (Das 1999).
+
+    With one or two members, the first. Raises ValueError for an empty front.
+    """
+    if not members:
+        raise ValueError("the front is empty, so it has no knee; run more trials")
+    first, last = members[0], members[-1]
+    if len(members) < 3 or first.flops == last.flops:
+        return first
+    box = Box(
+        worst_flops=first.flops,
+        worst_energy_mj=last.energy_mj,
+        best_flops=last.flops,
+        best_energy_mj=first.energy_mj,
+    )
+    return max(members, key=lambda m: sum(box.scaled(m.flops, m.energy_mj)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """How much the search and the pair of objectives tell: rank correlation (None below three candidates) and shares."""
+
+    trials: int
+    unique: int
+    front_size: int
+    spearman: float | None
+    nondominated_share: float
+
+    @property
+    def warning(self) -> str | None:
+        """One plain sentence where the two objectives are nearly one, else None."""
+        if self.unique < 50:
+            return None
+        if self.nondominated_share > DEGENERATE_SHARE:
+            return (
+                f"degenerate objectives: {self.nondominated_share:.0%} of the architectures are non-dominated, so the front "
+                "says little"
+            )
+        if self.spearman is not None and self.spearman > DEGENERATE_SPEARMAN:
+            return (
+                f"degenerate objectives: energy ranks the architectures as FLOPs do (Spearman {self.spearman:.4f}), so the "
+                "front says little"
+            )
+        return None
+
+
+def health(candidates: Sequence[Candidate]) -> Health:
+    """The health of a search, from the candidates of all its complete trials."""
+    distinct = unique(candidates)
+    front_size = len(nondominated(distinct))
+    return Health(
+        trials=len(candidates),
+        unique=len(distinct),
+        front_size=front_size,
+        spearman=_spearman(distinct),
+        nondominated_share=front_size / len(distinct) if distinct else 0.0,
+    )
+
+
+def _spearman(candidates: Sequence[Candidate]) -> float | None:
+    if len({c.flops for c in candidates}) < 2 or len({c.energy_mj for c in candidates}) < 2 or len(candidates) < 3:
+        return None
+    from scipy.stats import spearmanr
+
+    return float(spearmanr([c.flops for c in candidates], [c.energy_mj for c in candidates]).statistic)

@@ -1,0 +1,137 @@
+"""Stem, attention and MLP of AutoST's spiking transformer; the residual stream is real-valued, its readers are spikes.
+
+Shapes: T time steps, B images, C channels (embed_dim), H W pixels, N tokens, h heads, d = C / h.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autost_optuna.model.neuron import PLIF
+from autost_optuna.task import Task
+
+
+class ChannelNorm(nn.BatchNorm1d):
+    """Batch normalisation over all but the last axis: [..., C] to [..., C]."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., C] to [..., C]."""
+        return super().forward(input.flatten(0, -2)).view_as(input)
+
+
+class Product(nn.Module):
+    """A matrix product as a module, so that it has a name in the ledger and hooks can see its spikes.
+
+    `driver` is the position of the input (0 or 1) whose spikes drive it.
+    """
+
+    def __init__(self, driver: int) -> None:
+        super().__init__()
+        self.driver = driver
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """[..., n, m] and [..., m, p] to [..., n, p]."""
+        return left @ right
+
+
+class Stem(nn.Module):
+    """Images to tokens: four convolutions, the first three followed by neurons, plus a position convolution.
+
+    The fourth convolution has no neuron: the position convolution reads real values, and the sum is the residual stream.
+    """
+
+    def __init__(self, embed_dim: int, task: Task) -> None:
+        super().__init__()
+        widths = (task.channels, embed_dim // 8, embed_dim // 4, embed_dim // 2, embed_dim)
+        self.time_steps = task.time_steps
+        self.pooling = tuple(flag == "1" for flag in task.pooling)
+        for i in range(4):
+            self.add_module(f"conv{i + 1}", nn.Conv2d(widths[i], widths[i + 1], 3, padding=1, bias=False))
+            self.add_module(f"bn{i + 1}", nn.BatchNorm2d(widths[i + 1]))
+            if i < 3:
+                self.add_module(f"neuron{i + 1}", PLIF())
+        self.position = nn.Conv2d(embed_dim, embed_dim, 3, padding=1, bias=False)
+        self.position_bn = nn.BatchNorm2d(embed_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, c, H, W] to [T, B, N, C]; the image is shown at each of the T steps, without a spike encoder."""
+        x = images.repeat(self.time_steps, 1, 1, 1)
+        for i in range(4):
+            x = self.get_submodule(f"bn{i + 1}")(self.get_submodule(f"conv{i + 1}")(x))
+            if i < 3:
+                neuron = self.get_submodule(f"neuron{i + 1}")
+                x = neuron(x.unflatten(0, (self.time_steps, -1))).flatten(0, 1)
+            if self.pooling[i]:
+                x = F.max_pool2d(x, 3, stride=2, padding=1)
+        x = x + self.position_bn(self.position(x))
+        return x.flatten(2).transpose(1, 2).unflatten(0, (self.time_steps, -1)).contiguous()
+
+
+class Attention(nn.Module):
+    """Spiking self-attention without softmax: spikes of q k^T v, scaled by 1/8, through a neuron of threshold 0.5."""
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.neuron = PLIF()
+        self.q = nn.Linear(embed_dim, embed_dim)
+        self.q_bn = ChannelNorm(embed_dim)
+        self.q_neuron = PLIF()
+        self.k = nn.Linear(embed_dim, embed_dim)
+        self.k_bn = ChannelNorm(embed_dim)
+        self.k_neuron = PLIF()
+        self.v = nn.Linear(embed_dim, embed_dim)
+        self.v_bn = ChannelNorm(embed_dim)
+        self.v_neuron = PLIF()
+        self.qk = Product(driver=0)
+        self.av = Product(driver=1)
+        self.out_neuron = PLIF(v_threshold=0.5)
+        self.proj = nn.Linear(embed_dim, embed_dim)
+        self.proj_bn = ChannelNorm(embed_dim)
+
+    def heads(self, x: Tensor) -> Tensor:
+        """[T, B, N, C] to [T, B, h, N, d]."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, N, C] to [T, B, N, C]."""
+        s = self.neuron(x)
+        q = self.heads(self.q_neuron(self.q_bn(self.q(s))))
+        k = self.heads(self.k_neuron(self.k_bn(self.k(s))))
+        v = self.heads(self.v_neuron(self.v_bn(self.v(s))))
+        attention = self.qk(q, k.transpose(-2, -1)) * 0.125
+        out = self.av(attention, v).transpose(2, 3).flatten(-2)
+        out = self.proj_bn(self.proj(self.out_neuron(out)))
+        return out  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """Two linear layers, each read from spikes."""
+
+    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.neuron = PLIF()
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.fc1_bn = ChannelNorm(hidden_dim)
+        self.hidden_neuron = PLIF()
+        self.fc2 = nn.Linear(hidden_dim, embed_dim)
+        self.fc2_bn = ChannelNorm(embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, N, C] to [T, B, N, C]."""
+        hidden = self.hidden_neuron(self.fc1_bn(self.fc1(self.neuron(x))))
+        return self.fc2_bn(self.fc2(hidden))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One transformer block: attention, then MLP, each added to the residual stream."""
+
+    def __init__(self, embed_dim: int, num_heads: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.attention = Attention(embed_dim, num_heads)
+        self.mlp = MLP(embed_dim, hidden_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, N, C] to [T, B, N, C]."""
+        x = x + self.attention(x)
+        x = x + self.mlp(x)
+        return x

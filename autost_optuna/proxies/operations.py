@@ -1,0 +1,74 @@
+"""The ledger: every weighted sum and attention product of the model, listed before anything is built.
+
+An operation's name is the path of the module that computes it, so that the list can be proven against the built model
+(`spikes.check_ledger`, and module by module under torch's FlopCounterMode in the tests). Normalisation (folded into the
+weights), neurons, pooling and residual additions are not listed: they cost 0 by the field's convention.
+"""
+
+from dataclasses import dataclass
+
+from autost_optuna.architecture import Architecture
+from autost_optuna.task import Task
+
+REAL = "real-valued input"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    """`macs` multiply-accumulates a step in each of `steps` steps, driven by the spikes of the neuron `driven_by` or `REAL`."""
+
+    name: str
+    macs: int
+    steps: int
+    driven_by: str
+
+    @property
+    def total_macs(self) -> int:
+        """MACs of one inference."""
+        return self.macs * self.steps
+
+
+def operations(architecture: Architecture, task: Task) -> list[Operation]:
+    """All operations of one inference of one image, in the order in which the signal meets them."""
+    steps = task.time_steps
+    ledger = _stem(architecture.embed_dim, task)
+    for index, hidden in enumerate(architecture.hidden_dims):
+        ledger += _block(f"blocks.{index}", architecture.embed_dim, hidden, task.num_tokens, steps)
+    ledger.append(
+        Operation(name="head", macs=architecture.embed_dim * task.num_classes, steps=1, driven_by=REAL),
+    )
+    return ledger
+
+
+def _stem(dim: int, task: Task) -> list[Operation]:
+    """Five 3x3 convolutions; the position convolution sees the pooled output of the fourth, which no neuron follows."""
+    widths = (task.channels, dim // 8, dim // 4, dim // 2, dim, dim)
+    names = ("conv1", "conv2", "conv3", "conv4", "position")
+    drivers = (REAL, "stem.neuron1", "stem.neuron2", "stem.neuron3", REAL)
+    return [
+        Operation(
+            name=f"stem.{names[i]}",
+            macs=9 * widths[i] * widths[i + 1] * task.sizes[i] ** 2,
+            steps=task.time_steps,
+            driven_by=drivers[i],
+        )
+        for i in range(5)
+    ]
+
+
+def _block(path: str, dim: int, hidden: int, tokens: int, steps: int) -> list[Operation]:
+    """Attention, with the products in the order (q k^T) v, N^2 C each whatever the number of heads, then the MLP."""
+    rows = (
+        ("attention.q", tokens * dim * dim, "attention.neuron"),
+        ("attention.k", tokens * dim * dim, "attention.neuron"),
+        ("attention.v", tokens * dim * dim, "attention.neuron"),
+        ("attention.qk", tokens * tokens * dim, "attention.q_neuron"),
+        ("attention.av", tokens * tokens * dim, "attention.v_neuron"),
+        ("attention.proj", tokens * dim * dim, "attention.out_neuron"),
+        ("mlp.fc1", tokens * dim * hidden, "mlp.neuron"),
+        ("mlp.fc2", tokens * hidden * dim, "mlp.hidden_neuron"),
+    )
+    return [
+        Operation(name=f"{path}.{name}", macs=macs, steps=steps, driven_by=f"{path}.{driver}")
+        for name, macs, driver in rows
+    ]

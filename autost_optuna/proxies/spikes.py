@@ -1,0 +1,186 @@
+"""Spike rates: the mean of an operation's input spikes a neuron a step, counted while images pass through the network.
+
+At initialisation rates are measured with batch statistics, one forward on real images, since an untrained network with
+its fresh running statistics is silent. Rates of first blocks are kept and reused: weights of a block depend on its place
+and sizes alone, so the reused ones equal those of a fresh run, bit for bit.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autost_optuna.architecture import Architecture
+from autost_optuna.model.blocks import Product
+from autost_optuna.model.transformer import SpikingTransformer, make_attention, make_mlp, make_stem
+from autost_optuna.proxies.operations import REAL, Operation, operations
+from autost_optuna.task import Task
+
+Rates = dict[str, float]
+
+
+def check_ledger(model: nn.Module, ledger: Sequence[Operation]) -> None:
+    """RuntimeError unless every weighted layer and product of `model` has its row in the ledger, and the reverse."""
+    built = {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, Product) or any(p.dim() > 1 for p in module.parameters(recurse=False))
+    }
+    listed = {operation.name for operation in ledger}
+    for names, what in ((built - listed, "is in the model, not in the ledger"), (listed - built, "is in the ledger only")):
+        if names:
+            raise RuntimeError(f"{min(names)} {what}; its energy cannot be stated")
+
+
+def measure_rates(model: SpikingTransformer, images: Tensor) -> Rates:
+    """Rates of all spike-driven operations, by their names, for `images` [B, c, H, W] in the model's present mode."""
+    ledger = operations(model.architecture, model.task)
+    check_ledger(model, ledger)
+    with torch.inference_mode():
+        _, rates = _observe(model, [row.name for row in ledger if row.driven_by != REAL], images)
+    return rates
+
+
+@contextmanager
+def batch_statistics(module: nn.Module) -> Iterator[None]:
+    """Normalise by the statistics of the batch within the context, without a trace in the running statistics."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before = [(norm.training, norm.track_running_stats) for norm in norms]
+    for norm in norms:
+        norm.training, norm.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for norm, (norm.training, norm.track_running_stats) in zip(norms, before, strict=True):
+            pass
+
+
+class InitialRates:
+    """Spike rates of architectures at initialisation on fixed images, with what architectures share computed once.
+
+    `images` [B, c, H, W], normalised, of the task's size; `seed` fixes the weights. Residual streams after each
+    half-block and the weights of parts stay in memory up to `cache_bytes`, least recently used ones leaving first.
+    """
+
+    def __init__(self, task: Task, images: Tensor, *, seed: int = 0, cache_bytes: int = 1 << 30) -> None:
+        expected = (task.channels, task.image_size, task.image_size)
+        if images.dim() != 4 or tuple(images.shape[1:]) != expected or not len(images):
+            raise ValueError(f"images of shape {tuple(images.shape)} do not fit task {task.name}; give [B, *{expected}]")
+        self.task = task
+        self.images = images
+        self.seed = seed
+        self._cache = _Cache(cache_bytes)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of tensors held now."""
+        return self._cache.held
+
+    def measure(self, architecture: Architecture) -> Rates:
+        """Rates of all spike-driven operations by their names; those of `measure_rates` under batch statistics."""
+        self.task.check(architecture)
+        dim = architecture.embed_dim
+        path: list[tuple[Any, ...]] = [("stream", dim)]
+        for heads, hidden in zip(architecture.num_heads, architecture.hidden_dims, strict=True):
+            path.append((*path[-1], heads))
+            path.append((*path[-1], hidden))
+        known = next((depth for depth in reversed(range(len(path))) if path[depth] in self._cache), -1)
+        with torch.inference_mode():
+            if known < 0:
+                x, found = self._stem(dim)
+                self._cache.put(path[0], (x, (found,)), _size(x))
+                known = 0
+            x, rates = self._cache.get(path[known])
+            for depth in range(known + 1, len(path)):
+                index, is_mlp = divmod(depth - 1, 2)
+                part, name, names = self._mlp(dim, index, path[depth][-1]) if is_mlp else self._attention(
+                    dim, index, path[depth][-1]
+                )
+                out, found = _observe(part, names, x)
+                x = x + out
+                rates = (*rates, {f"{name}.{row}": rate for row, rate in found.items()})
+                self._cache.put(path[depth], (x, rates), _size(x))
+        return {name: rate for part_rates in rates for name, rate in part_rates.items()}
+
+    def _stem(self, dim: int) -> tuple[Tensor, Rates]:
+        stem = _prepare(make_stem(dim, self.task, self.seed))
+        x, found = _observe(stem, ("conv2", "conv3", "conv4"), self.images)
+        return x, {f"stem.{name}": rate for name, rate in found.items()}
+
+    def _attention(self, dim: int, index: int, heads: int) -> tuple[nn.Module, str, Collection[str]]:
+        key = ("attention", dim, index)
+        if key not in self._cache:
+            made = _prepare(make_attention(dim, heads, index, self.seed))
+            self._cache.put(key, made, _size(*made.parameters()))
+        part = self._cache.get(key)
+        part.num_heads = heads
+        return part, f"blocks.{index}.attention", ("q", "k", "v", "qk", "av", "proj")
+
+    def _mlp(self, dim: int, index: int, hidden: int) -> tuple[nn.Module, str, Collection[str]]:
+        key = ("mlp", dim, index, hidden)
+        if key not in self._cache:
+            made = _prepare(make_mlp(dim, hidden, index, self.seed))
+            self._cache.put(key, made, _size(*made.parameters()))
+        return self._cache.get(key), f"blocks.{index}.mlp", ("fc1", "fc2")
+
+
+class _Cache:
+    """Values with their sizes in bytes; the least recently used leave when the bound is passed, the newest never."""
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        self.held = 0
+        self._entries: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
+
+    def __contains__(self, key: tuple[Any, ...]) -> bool:
+        return key in self._entries
+
+    def get(self, key: tuple[Any, ...]) -> Any:
+        self._entries.move_to_end(key)
+        return self._entries[key][0]
+
+    def put(self, key: tuple[Any, ...], value: Any, size: int) -> None:
+        self.held += size - self._entries.get(key, (None, 0))[1]
+        self._entries[key] = value, size
+        while self.held > self.bound and len(self._entries) > 1:
+            _, (_, freed) = self._entries.popitem(last=False)
+            self.held -= freed
+
+
+def _size(*tensors: Tensor) -> int:
+    """Bytes, with an allowance of 2 KiB an entry for what is not a tensor."""
+    return 2048 + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _prepare(part: nn.Module) -> nn.Module:
+    """The part as it is measured: batch statistics, no running ones."""
+    for module in part.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.track_running_stats = False
+    return part.train()
+
+
+def _observe(part: nn.Module, names: Collection[str], x: Tensor) -> tuple[Tensor, Rates]:
+    """Run `part` on `x`, and with removable hooks take the mean of the spikes that enter each layer of `names`."""
+    rates: Rates = {}
+    last: list[tuple[Tensor, float]] = []
+
+    def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        spikes = inputs[module.driver if isinstance(module, Product) else 0]
+        if not last or last[0][0] is not spikes:  # q, k and v read the same spikes: count them once
+            # Sums of at most 2^24 ones are exact in float32; the sum of the sums is taken in float64.
+            total = spikes.flatten(1).sum(1).sum(dtype=torch.float64)
+            last[:] = [(spikes, float(total) / spikes.numel())]
+        rates[name] = last[0][1]
+
+    handles = [
+        part.get_submodule(name).register_forward_pre_hook(lambda m, i, name=name: look(name, m, i)) for name in names
+    ]
+    try:
+        return part(x), rates
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,58 @@
+"""The main job on built-in data, step by step; a step that is done already is not done again."""
+
+from pathlib import Path
+
+from autost_optuna.candidate import Candidate
+from autost_optuna.export import export, load
+from autost_optuna.plots import draw_front, front_view, write_figure
+from autost_optuna.space import Space
+from autost_optuna.storage import DEFAULT
+from autost_optuna.study import Search
+from autost_optuna.study import create as create_study
+from autost_optuna.task import Task
+
+NAME = "quickstart"
+
+# Narrower than AutoST's spaces, which are made for larger images: 8x8 digits need little, and training takes seconds.
+SPACE = Space(
+    name="digits",
+    embed_dim=(48, 64, 80, 96, 112, 128, 160, 192),
+    depth=(1, 2, 3, 4, 5, 6),
+    num_heads=(4, 8),
+    mlp_ratio=(2, 3, 4),
+)
+
+
+def storage_of(folder: Path) -> str:
+    """The journal file in the quickstart's folder."""
+    return str(folder / DEFAULT)
+
+
+def create(folder: Path) -> Search:
+    """Create or open the study in `folder`."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder; choose another with -o")
+    strangers = folder.is_dir() and any(folder.iterdir()) and not Path(storage_of(folder)).exists()
+    if strangers:
+        raise ValueError(f"{folder} is not empty and holds no quickstart; choose another folder with -o")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make {folder} ({error.strerror}); choose another folder with -o") from None
+    return create_study(NAME, storage_of(folder), space=SPACE, task=Task.preset("digits"), skip_if_exists=True)
+
+
+def draw(search: Search, folder: Path) -> Path:
+    """The Pareto plot of the search."""
+    path = folder / "front.html"
+    write_figure(draw_front(front_view(NAME, search.candidates())), path)
+    return path
+
+
+def take_away(search: Search, candidate: Candidate, weights: Path, folder: Path) -> Path:
+    """The exported bundle, written once; one that is there must still load."""
+    bundle = folder / f"exported-{candidate.number}"
+    if bundle.exists():
+        load(bundle)
+        return bundle
+    return export(search, candidate, bundle, weights=weights)

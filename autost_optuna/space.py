@@ -1,0 +1,217 @@
+"""Space: the choices for every field of an Architecture; presets of AutoST, uniform forms, and files of a user's own."""
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autost_optuna.architecture import Architecture, Ratio, as_count, as_ratio, read_text, read_yaml
+from autost_optuna.task import Task
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Space:
+    """The values that a search may choose for each field of an architecture, in ascending order.
+
+    `num_heads` and `mlp_ratio` are chosen for every block, or once for all blocks where `uniform`.
+    """
+
+    name: str
+    embed_dim: tuple[int, ...]
+    depth: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    mlp_ratio: tuple[Ratio, ...]
+    uniform: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"space {self.name!r}: the name is not a text")
+        for field in CHOICES:
+            values = getattr(self, field)
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+                raise ValueError(f"space {self.name}: {field} {values!r} is not a list of choices, such as [1, 2]")
+            try:
+                numbers = [as_ratio(v) if field == "mlp_ratio" else as_count(field, v) for v in values]
+            except ValueError as error:
+                raise ValueError(f"space {self.name}: {error}") from None
+            if len(set(numbers)) != len(numbers):
+                raise ValueError(f"space {self.name}: {field} {list(values)} names a choice twice; name each once")
+            object.__setattr__(self, field, tuple(sorted(numbers)))
+        if not isinstance(self.uniform, bool):
+            raise ValueError(f"space {self.name}: uniform {self.uniform!r} is not true or false")
+        for dim, heads, ratio in itertools.product(self.embed_dim, self.num_heads, self.mlp_ratio):
+            try:
+                Architecture.uniform(embed_dim=dim, depth=1, num_heads=heads, mlp_ratio=ratio)
+            except ValueError as error:
+                raise ValueError(f"space {self.name}: {error}") from None
+
+    @classmethod
+    def load(cls, source: str, *, uniform: bool = False) -> "Space":
+        """The preset called `source` (tiny, small, base), or the space of FILE.toml or of AutoST's FILE.yaml."""
+        if source in PRESETS:
+            space = PRESETS[source]
+        elif source.endswith((".toml", ".yaml", ".yml")):
+            space = _read(Path(source))
+        else:
+            raise ValueError(f"no space {source!r}; choose tiny, small or base, or give a FILE.toml or FILE.yaml")
+        return replace(space, uniform=True) if uniform else space
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form, with the keys of FILE.toml."""
+        lists = {field: list(getattr(self, field)) for field in CHOICES}
+        return {"name": self.name, **lists, "uniform": self.uniform}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, name: str = "space") -> "Space":
+        """Read the form of `to_dict` or of FILE.toml; ValueError names a missing or unknown key."""
+        allowed = [field.name for field in fields(cls)]
+        for key in data:
+            if key not in allowed:
+                raise ValueError(f"space {name}: unknown key {key!r}; allowed are {', '.join(allowed)}")
+        for field in CHOICES:
+            if field not in data:
+                raise ValueError(f"space {name}: missing key {field!r}; needed are {', '.join(CHOICES)}")
+        return cls(**{"name": name, **data})
+
+    @property
+    def size(self) -> int:
+        """How many architectures the space holds."""
+        per_block = len(self.num_heads) * len(self.mlp_ratio)
+        blocks = len(self.depth) * per_block if self.uniform else sum(per_block**depth for depth in self.depth)
+        return len(self.embed_dim) * blocks
+
+    @property
+    def num_classes(self) -> int:
+        """How many (embed_dim, depth, sum of ratios) there are: parameters and FLOPs tell no more apart."""
+        if self.uniform:
+            return len(self.embed_dim) * len(self.depth) * len(self.mlp_ratio)
+        sums, total = {0.0}, 0
+        for depth in range(1, max(self.depth) + 1):
+            sums = {round(partial + ratio, 9) for partial in sums for ratio in self.mlp_ratio}
+            total += len(sums) * (depth in self.depth)
+        return len(self.embed_dim) * total
+
+    def check(self, task: Task) -> None:
+        """ValueError where the largest architecture of the space is out of the task's bounds."""
+        task.check(self.largest)
+
+    @property
+    def smallest(self) -> Architecture:
+        """The architecture of least FLOPs."""
+        return self._corner(0)
+
+    @property
+    def largest(self) -> Architecture:
+        """The architecture of most FLOPs."""
+        return self._corner(-1)
+
+    def _corner(self, end: int) -> Architecture:
+        return Architecture.uniform(
+            embed_dim=self.embed_dim[end],
+            depth=self.depth[end],
+            num_heads=self.num_heads[end],
+            mlp_ratio=self.mlp_ratio[end],
+        )
+
+    def __contains__(self, architecture: object) -> bool:
+        return (
+            isinstance(architecture, Architecture)
+            and architecture.embed_dim in self.embed_dim
+            and architecture.depth in self.depth
+            and set(architecture.num_heads) <= set(self.num_heads)
+            and set(architecture.mlp_ratio) <= set(self.mlp_ratio)
+            and not (self.uniform and (len(set(architecture.num_heads)) > 1 or len(set(architecture.mlp_ratio)) > 1))
+        )
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """Every architecture of the space once, narrow and shallow ones first; `size` says how many."""
+        genes = list(itertools.product(self.num_heads, self.mlp_ratio))
+        for dim, depth in itertools.product(self.embed_dim, self.depth):
+            blocks = (((gene,) * depth) for gene in genes) if self.uniform else itertools.product(genes, repeat=depth)
+            for block in blocks:
+                heads, ratios = zip(*block, strict=True)
+                yield Architecture(embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=ratios)
+
+    def suggest(self, trial: "Trial") -> Architecture:
+        """Ask an Optuna trial for an architecture: embed_dim, depth, then num_heads_01, mlp_ratio_01 a block."""
+        dim = int(_suggest(trial, "embed_dim", self.embed_dim))
+        depth = int(_suggest(trial, "depth", self.depth))
+        if self.uniform:
+            heads = int(_suggest(trial, "num_heads", self.num_heads))
+            ratio = _suggest(trial, "mlp_ratio", self.mlp_ratio)
+            return Architecture.uniform(embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=ratio)
+        blocks = [
+            (
+                int(_suggest(trial, f"num_heads_{block:02d}", self.num_heads)),
+                _suggest(trial, f"mlp_ratio_{block:02d}", self.mlp_ratio),
+            )
+            for block in range(1, depth + 1)
+        ]
+        heads, ratios = zip(*blocks, strict=True)
+        return Architecture(embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=ratios)
+
+
+CHOICES = tuple(field.name for field in fields(Architecture))
+
+# AutoST, ICASSP 2024 (arXiv 2307.00293): the three supernet spaces of the paper.
+PRESETS = {
+    space.name: space
+    for space in (
+        Space(
+            name="tiny",
+            embed_dim=tuple(range(192, 385, 64)),
+            depth=tuple(range(1, 11)),
+            num_heads=(4, 8),
+            mlp_ratio=(3, 4, 5),
+        ),
+        Space(
+            name="small",
+            embed_dim=tuple(range(256, 513, 64)),
+            depth=tuple(range(2, 13)),
+            num_heads=(4, 8),
+            mlp_ratio=(3, 4, 5),
+        ),
+        Space(
+            name="base",
+            embed_dim=tuple(range(384, 769, 64)),
+            depth=tuple(range(4, 16)),
+            num_heads=(4, 8),
+            mlp_ratio=(3, 4, 5, 6),
+        ),
+    )
+}
+
+
+def _suggest(trial: "Trial", name: str, choices: tuple[Ratio, ...]) -> Ratio:
+    """One choice as an integer range where the choices are evenly spaced integers, else as a category."""
+    if all(isinstance(choice, int) for choice in choices) and len(choices) > 1:
+        steps = {int(after - before) for before, after in itertools.pairwise(choices)}
+        if len(steps) == 1:
+            return trial.suggest_int(name, int(choices[0]), int(choices[-1]), step=steps.pop())
+    return as_ratio(trial.suggest_categorical(name, choices))
+
+
+def _read(path: Path) -> Space:
+    if path.suffix == ".toml":
+        try:
+            data: Any = tomllib.loads(read_text(path))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is not TOML ({error}); see examples/space.toml") from None
+        return Space.from_dict(data, name=path.stem)
+    data = read_yaml(path)
+    if not isinstance(data, Mapping) or not isinstance(data.get("SEARCH_SPACE"), Mapping):
+        raise ValueError(f"{path} has no SEARCH_SPACE section; AutoST's form is SEARCH_SPACE: {{MLP_RATIO, ...}}")
+    section = {str(key): value for key, value in data["SEARCH_SPACE"].items()}
+    names = {field.upper(): field for field in CHOICES}
+    for key in section:
+        if key not in names:
+            raise ValueError(f"space {path.stem}: unknown key {key!r}; allowed are {', '.join(names)}")
+    for key in names:
+        if key not in section:
+            raise ValueError(f"space {path.stem}: missing key {key!r}; needed are {', '.join(names)}")
+    return Space.from_dict({names[key]: value for key, value in section.items()}, name=path.stem)

@@ -1,0 +1,360 @@
+"""Studies: create, open, run, resume. A study is Optuna's, with the settings that make its candidates comparable."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.samplers import NSGAIISampler
+from optuna.trial import TrialState
+
+from autost_optuna.architecture import Architecture
+from autost_optuna.candidate import Candidate
+from autost_optuna.data import rate_images
+from autost_optuna.front import Box, Health, health, hypervolume, nondominated
+from autost_optuna.objective import Objective
+from autost_optuna.proxies import energy
+from autost_optuna.proxies.flops import count_flops
+from autost_optuna.space import Space
+from autost_optuna.storage import open_storage, shown
+from autost_optuna.task import Task
+
+ATTRIBUTE = "autost_optuna"
+METRICS = ("flops", "energy_mj")
+DIRECTIONS = ("maximize", "minimize")
+VERSIONED = ("autost-optuna", "optuna", "torch", "spikingjelly")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What all trials of a study share; stored with it, so that a resumed run measures as the first one did."""
+
+    space: Space
+    task: Task
+    data: str
+    data_root: str | None
+    images: int
+    fingerprint: str
+    convention: str
+    seed: int
+    population: int
+    box: Box
+    versions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {**asdict(self), "space": self.space.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
+        """Read the form of `to_dict`."""
+        parts = {
+            "space": Space.from_dict(data["space"]),
+            "task": Task(**data["task"]),
+            "box": Box(**data["box"]),
+        }
+        return cls(**{**data, **parts})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search:
+    """An Optuna study with its settings."""
+
+    study: optuna.Study
+    settings: Settings
+
+    def candidates(self) -> list[Candidate]:
+        """The candidates of all complete trials, silent networks left out, in the order of their trials."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [
+            Candidate.from_dict(trial.user_attrs["candidate"], number=trial.number)
+            for trial in trials
+            if "candidate" in trial.user_attrs
+        ]
+
+    def candidate(self, number: int) -> Candidate:
+        """The candidate of trial `number`."""
+        for candidate in self.candidates():
+            if candidate.number == number:
+                return candidate
+        raise ValueError(f"study {self.study.study_name} has no complete trial {number}; `study front` lists some")
+
+    def front(self) -> list[Candidate]:
+        """The members of the front, by ascending energy. ValueError where no trial is complete."""
+        members = nondominated(self.candidates())
+        if not members:
+            name = self.study.study_name
+            raise ValueError(f"study {name} has no complete trial yet; run autost-optuna study run {name} --trials 100")
+        return members
+
+
+def create(
+    name: str,
+    storage: str,
+    *,
+    space: Space,
+    task: Task,
+    data: str = "digits",
+    data_root: Path | None = None,
+    images: int = 4,
+    convention: energy.Convention = energy.DEFAULT,
+    seed: int = 0,
+    population: int = 50,
+    skip_if_exists: bool = False,
+) -> Search:
+    """Create a study of two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked before.
+
+    ValueError where the space does not fit the task, the images are missing or silent, the storage cannot be written, or
+    the study exists (unless `skip_if_exists`, which then opens it as it is).
+    """
+    if not name.strip() or not name.isprintable():
+        raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
+    if population < 2:
+        raise ValueError(f"population {population} is too small for NSGA-II; use at least 2, such as 50")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed {seed} is out of range; use 0 to 4294967295")
+    if name in (existing_names(storage)):
+        if skip_if_exists:
+            return open_search(name, storage)
+        raise _exists(name, storage)
+    space.check(task)
+    drawn = rate_images(task, data=data, root=data_root, count=images, seed=seed)
+    objective = Objective(space, task, images=drawn, convention=convention, seed=seed)
+    settings = Settings(
+        space=space,
+        task=task,
+        data=data,
+        data_root=None if data_root is None else str(data_root.resolve()),
+        images=images,
+        fingerprint=drawn.fingerprint,
+        convention=convention.name,
+        seed=seed,
+        population=population,
+        box=_box(objective),
+        versions=installed_versions(),
+    )
+    try:
+        study = optuna.create_study(
+            study_name=name,
+            storage=open_storage(storage, create=True),
+            sampler=_sampler(settings, 0),
+            directions=list(DIRECTIONS),
+        )
+    except DuplicatedStudyError:
+        raise _exists(name, storage) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # experimental since 3.2, and what names the axes
+        study.set_metric_names(list(METRICS))
+    study.set_user_attr(ATTRIBUTE, settings.to_dict())
+    return Search(study=study, settings=settings)
+
+
+def open_search(name: str, storage: str) -> Search:
+    """Open a study. ValueError where it does not exist (with the names that do) or is not of this program."""
+    backend = open_storage(storage)
+    try:
+        study = optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
+    except KeyError:
+        names = sorted(optuna.get_all_study_names(backend))
+        there = f"it has {', '.join(names[:8])}" if names else "it has none"
+        raise ValueError(f"no study {name!r} in {shown(storage)} ({there}); create it or check --storage") from None
+    stored = study.user_attrs.get(ATTRIBUTE)
+    if stored is None:
+        raise ValueError(f"study {name!r} in {shown(storage)} was not made by autost-optuna; create one of another name")
+    settings = Settings.from_dict(stored)
+    done = len(study.get_trials(deepcopy=False))
+    study.sampler = _sampler(settings, done)
+    return Search(study=study, settings=settings)
+
+
+def find_architecture(source: str, storage: str) -> tuple[Architecture, Search | None]:
+    """The architecture that `source` names, and its study if it is a trial.
+
+    FILE.json, FILE.yaml (AutoST's form), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4".
+    """
+    if source.endswith((".json", ".yaml", ".yml")):
+        return Architecture.load(Path(source)), None
+    name, colon, number = source.rpartition(":")
+    if colon:
+        if not number.isdecimal():
+            raise ValueError(f"trial {number!r} in {source!r} is not a number; write STUDY:TRIAL, such as demo:17")
+        search = open_search(name, storage)
+        return search.candidate(int(number)).architecture, search
+    if "=" not in source:
+        raise ValueError(
+            f"architecture {source!r} is none of FILE.json, FILE.yaml, STUDY:TRIAL or \"C=384,depth=4,heads=8,ratio=4\""
+        )
+    return Architecture.from_text(source), None
+
+
+def existing_names(storage: str) -> list[str]:
+    """Names of the studies in a storage, none where it does not exist yet."""
+    if "://" not in storage and not Path(storage).exists():
+        return []
+    return sorted(optuna.get_all_study_names(open_storage(storage, create=True)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """A line of `study list`; None where a study was not made by this program."""
+
+    name: str
+    trials: int
+    space: str | None = None
+    task: str | None = None
+    data: str | None = None
+    convention: str | None = None
+
+
+def list_searches(storage: str) -> list[Listed]:
+    """All studies of a storage, by name."""
+    rows = []
+    for summary in optuna.get_all_study_summaries(open_storage(storage)):
+        stored = summary.user_attrs.get(ATTRIBUTE)
+        if stored is None:
+            row = Listed(name=summary.study_name, trials=summary.n_trials)
+        else:
+            settings = Settings.from_dict(stored)
+            row = Listed(
+                name=summary.study_name,
+                trials=summary.n_trials,
+                space=settings.space.name + (" uniform" if settings.space.uniform else ""),
+                task=settings.task.name,
+                data=settings.data,
+                convention=settings.convention,
+            )
+        rows.append(row)
+    return sorted(rows, key=lambda row: row.name)
+
+
+def delete(name: str, storage: str) -> None:
+    """Delete a study of this program and all its trials. ValueError where there is none of that name."""
+    open_search(name, storage)
+    optuna.delete_study(study_name=name, storage=open_storage(storage))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """The state of a run after a trial: trials done of those asked for, members of the front."""
+
+    done: int
+    trials: int
+    front_size: int
+    duration_s: float
+
+
+def run(
+    search: Search,
+    *,
+    trials: int,
+    timeout: float | None = None,
+    data_root: Path | None = None,
+    on_trial: Callable[[Progress], None] = lambda progress: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> int:
+    """Run `trials` more trials, or until `timeout` seconds have passed or `stopped()`; returns how many were run.
+
+    `data_root` replaces the folder that the study was created with. ValueError where the images there are others.
+    """
+    if trials < 1:
+        raise ValueError(f"trials {trials} is not positive; ask for at least 1")
+    if timeout is not None and timeout <= 0:
+        raise ValueError(f"timeout {timeout} is not positive; give seconds, such as 60")
+    study, settings = search.study, search.settings
+    objective = make_objective(settings, data_root)
+    earlier = search.candidates()
+    objective.remember(earlier)
+    members = nondominated(earlier)
+    start = time.monotonic()
+    done = 0
+    while done < trials and not stopped() and not (timeout is not None and time.monotonic() - start >= timeout):
+        trial = study.ask()
+        try:
+            study.tell(trial, objective(trial))
+        except optuna.TrialPruned:
+            study.tell(trial, state=TrialState.PRUNED)
+        except BaseException:
+            study.tell(trial, state=TrialState.FAIL)
+            raise
+        else:
+            members = nondominated([*members, objective.evaluate(settings.space.suggest(trial))])
+        done += 1
+        on_trial(
+            Progress(done=done, trials=trials, front_size=len(members), duration_s=time.monotonic() - start)
+        )
+    return done
+
+
+def make_objective(settings: Settings, data_root: Path | None = None) -> Objective:
+    """The objective of a study, on the images that it was created with. ValueError where these are others now."""
+    root = data_root or (Path(settings.data_root) if settings.data_root else None)
+    drawn = rate_images(settings.task, data=settings.data, root=root, count=settings.images, seed=settings.seed)
+    if drawn.fingerprint != settings.fingerprint:
+        raise ValueError(
+            f"the {settings.data} images in {root} have fingerprint {drawn.fingerprint}, those of the study "
+            f"{settings.fingerprint}; give the folder that it was created with as --data-root"
+        )
+    convention = energy.Convention.preset(settings.convention)
+    return Objective(settings.space, settings.task, images=drawn, convention=convention, seed=settings.seed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """What `study show` says of a search."""
+
+    health: Health
+    hypervolume: float
+    space_size: int
+    silent: int
+    failed: int
+
+
+def summarise(search: Search) -> Summary:
+    """Health, hypervolume and counts of a search, complete or not."""
+    candidates = search.candidates()
+    trials = search.study.get_trials(deepcopy=False)
+    return Summary(
+        health=health(candidates),
+        hypervolume=hypervolume(nondominated(candidates), search.settings.box),
+        space_size=search.settings.space.size,
+        silent=sum(trial.state == TrialState.PRUNED for trial in trials),
+        failed=sum(trial.state == TrialState.FAIL for trial in trials),
+    )
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that decide a study's figures."""
+    return {name: version(name) for name in VERSIONED}
+
+
+def _sampler(settings: Settings, trials: int) -> NSGAIISampler:
+    """NSGA-II, seeded by the study's seed and its number of trials, so that a resumed run does not repeat the first."""
+    return NSGAIISampler(population_size=settings.population, seed=(settings.seed * 1_000_003 + trials) % 2**32)
+
+
+def _box(objective: Objective) -> Box:
+    """A reference point a tenth beyond the space's worst corner, from its smallest and largest architecture."""
+    smallest, largest = objective.space.smallest, objective.space.largest
+    low, high = objective.evaluate(smallest), objective.evaluate(largest)
+    if low.silent or high.silent:
+        raise ValueError(
+            f"the network is silent on these images (mean spike rate {min(low.mean_rate, high.mean_rate):.2g}); "
+            "give real images that are not blank"
+        )
+    return Box(
+        worst_flops=0.9 * count_flops(smallest, objective.task),
+        worst_energy_mj=1.1 * max(low.energy_mj, high.energy_mj),
+        best_flops=count_flops(largest, objective.task),
+        best_energy_mj=min(low.energy_mj, high.energy_mj),
+    )
+
+
+def _exists(name: str, storage: str) -> ValueError:
+    return ValueError(
+        f"study {name!r} exists in {shown(storage)}; choose another name, pass --skip-if-exists, or delete it first"
+    )

@@ -1,0 +1,76 @@
+"""Task: what the search does not choose - image size, channels, classes, time steps, pooling, and the bounds of a network."""
+
+from dataclasses import dataclass
+
+from autost_optuna.architecture import Architecture, as_count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """A classification task for a spiking transformer of T time steps on square images.
+
+    `pooling` has one flag for each of the four stem convolutions: "0011" halves the resolution after the last two.
+    The `max_` fields bound the networks that the task accepts, so that a slip of the pen does not fill the memory.
+    """
+
+    name: str
+    image_size: int
+    channels: int
+    num_classes: int
+    time_steps: int = 4
+    pooling: str = "0011"
+    max_embed_dim: int = 2048
+    max_depth: int = 64
+    max_mlp_ratio: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "channels", "num_classes", "time_steps"):
+            as_count(name, getattr(self, name))
+        if len(self.pooling) != 4 or set(self.pooling) - {"0", "1"}:
+            raise ValueError(f'pooling {self.pooling!r} is not four flags of 0 and 1, such as "0011"')
+
+    @classmethod
+    def preset(cls, name: str) -> "Task":
+        """The task called `name`: cifar10, cifar100, digits or imagenet."""
+        if name not in PRESETS:
+            raise ValueError(f"no task {name!r}; choose one of {', '.join(PRESETS)}")
+        return PRESETS[name]
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int, int]:
+        """Side of the feature map at the input of each stem convolution, then of the token grid.
+
+        A pooling is a max over 3x3 at stride 2 and padding 1, which leaves ceil(side / 2).
+        """
+        sides = [self.image_size]
+        for flag in self.pooling:
+            sides.append(-(-sides[-1] // 2) if flag == "1" else sides[-1])
+        return (sides[0], sides[1], sides[2], sides[3], sides[4])
+
+    @property
+    def num_tokens(self) -> int:
+        """N, the tokens that every block sees."""
+        return self.sizes[-1] ** 2
+
+    def check(self, architecture: Architecture) -> None:
+        """ValueError where `architecture` is out of this task's bounds."""
+        checks = (
+            ("embed_dim", architecture.embed_dim, self.max_embed_dim),
+            ("depth", architecture.depth, self.max_depth),
+            ("mlp_ratio", max(architecture.mlp_ratio), self.max_mlp_ratio),
+        )
+        for name, value, bound in checks:
+            if value > bound:
+                raise ValueError(f"{name} {value} is over the bound {bound} of task {self.name}; choose a smaller one")
+
+
+PRESETS = {
+    task.name: task
+    for task in (
+        Task(name="cifar10", image_size=32, channels=3, num_classes=10),
+        Task(name="cifar100", image_size=32, channels=3, num_classes=100),
+        # The digits of scikit-learn as they are, 8x8; pooled once, so that 16 tokens are left for attention.
+        Task(name="digits", image_size=8, channels=1, num_classes=10, pooling="0001"),
+        Task(name="imagenet", image_size=224, channels=3, num_classes=1000, pooling="1111"),
+    )
+}

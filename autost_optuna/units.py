@@ -1,0 +1,58 @@
+"""Numbers for people: counts and energies with an SI prefix or a fixed unit, three to four significant digits."""
+
+import math
+import re
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` rounded to `digits` significant digits, without exponent: 2.06, 0.468, 1320."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+def count(value: float, unit: str = "") -> str:
+    """A count with an SI prefix: `count(3736145664, "MACs")` is "3.74 GMACs"."""
+    for factor, prefix in _PREFIXES:
+        if abs(value) >= factor:
+            return f"{significant(value / factor)} {prefix}{unit}"
+    return f"{value:g} {unit}".rstrip()
+
+
+def parameters(number: int) -> str:
+    """A number of parameters: "9.32 M parameters"; in millions, as the field counts them."""
+    return f"{significant(number / 1e6)} M parameters"
+
+
+def energy(millijoules: float) -> str:
+    """An energy an image: "2.06 mJ"; below a microjoule the unit changes, not the number of digits."""
+    if 0 < abs(millijoules) < 1e-3:
+        return f"{significant(millijoules * 1e6)} nJ"
+    if 0 < abs(millijoules) < 0.1:
+        return f"{significant(millijoules * 1e3)} µJ"
+    return f"{significant(millijoules)} mJ"
+
+
+def duration(seconds: float) -> str:
+    """A time: "0.42 s", "73 s", "12 min 5 s", "2 h 3 min"."""
+    if seconds < 10:
+        return f"{significant(seconds, 2)} s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 trial", "40 trials"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def one_line(text: str) -> str:
+    """`text` on one line without control characters, so that no name can break a message or a terminal."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
