@@ -6,6 +6,7 @@ Shapes: T time steps, B images, C channels (embed_dim), H W pixels, N tokens, h 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autost_optuna.model.linear import SpikeLinear
 from autost_optuna.model.neuron import PLIF
 from autost_optuna.task import Task
 
@@ -73,19 +74,19 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.neuron = PLIF()
-        self.q = nn.Linear(embed_dim, embed_dim)
+        self.q = SpikeLinear(embed_dim, embed_dim)
         self.q_bn = ChannelNorm(embed_dim)
         self.q_neuron = PLIF()
-        self.k = nn.Linear(embed_dim, embed_dim)
+        self.k = SpikeLinear(embed_dim, embed_dim)
         self.k_bn = ChannelNorm(embed_dim)
         self.k_neuron = PLIF()
-        self.v = nn.Linear(embed_dim, embed_dim)
+        self.v = SpikeLinear(embed_dim, embed_dim)
         self.v_bn = ChannelNorm(embed_dim)
         self.v_neuron = PLIF()
         self.qk = Product(driver=0)
         self.av = Product(driver=1)
         self.out_neuron = PLIF(v_threshold=0.5)
-        self.proj = nn.Linear(embed_dim, embed_dim)
+        self.proj = SpikeLinear(embed_dim, embed_dim)
         self.proj_bn = ChannelNorm(embed_dim)
 
     def heads(self, x: Tensor) -> Tensor:
@@ -110,10 +111,10 @@ class MLP(nn.Module):
     def __init__(self, embed_dim: int, hidden_dim: int) -> None:
         super().__init__()
         self.neuron = PLIF()
-        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.fc1 = SpikeLinear(embed_dim, hidden_dim)
         self.fc1_bn = ChannelNorm(hidden_dim)
         self.hidden_neuron = PLIF()
-        self.fc2 = nn.Linear(hidden_dim, embed_dim)
+        self.fc2 = SpikeLinear(hidden_dim, embed_dim)
         self.fc2_bn = ChannelNorm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:

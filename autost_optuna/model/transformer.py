@@ -18,6 +18,7 @@ from autost_optuna.task import Task
 
 
 Part = TypeVar("Part", bound=nn.Module)
+LINEAR_STD = 0.02
 
 
 class SpikingTransformer(nn.Module):
@@ -45,12 +46,15 @@ class SpikingTransformer(nn.Module):
 
     def initialise(self, seed: int) -> None:
         """Give every part its weights at initialisation, on the CPU."""
-        init_part(self.stem, seed, "stem")
+        dim = self.architecture.embed_dim
+        init_stem(self.stem, seed)
         for index, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            init_part(block.attention, seed, "attention", index)
-            init_part(block.mlp, seed, "mlp", index)
-        init_part(self.head, seed, "head")
+            init_attention(block.attention, seed, index)
+            init_mlp(block.mlp, draw_mlp(dim, block.mlp.fc1.out_features, seed, index))
+            for linear in (block.mlp.fc1, block.mlp.fc2):
+                linear.weight.data = linear.weight.data.clone(memory_format=torch.contiguous_format)
+        init_linear(_fresh(self.head), _generator(seed, "head", dim, self.task.num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, c, H, W] to logits [B, classes]."""
@@ -62,47 +66,66 @@ class SpikingTransformer(nn.Module):
             reset(self)
 
 
-def make_attention(embed_dim: int, num_heads: int, index: int, seed: int) -> Attention:
-    """The attention of block `index` with its weights at initialisation; heads do not change the weights."""
-    with torch.device("meta"):
-        part = Attention(embed_dim, num_heads)
-    return init_part(part, seed, "attention", index)
-
-
-def make_mlp(embed_dim: int, hidden_dim: int, index: int, seed: int) -> MLP:
-    """The MLP of block `index` with its weights at initialisation."""
-    with torch.device("meta"):
-        part = MLP(embed_dim, hidden_dim)
-    return init_part(part, seed, "mlp", index)
-
-
-def make_stem(embed_dim: int, task: Task, seed: int) -> Stem:
-    """The stem with its weights at initialisation."""
-    with torch.device("meta"):
-        part = Stem(embed_dim, task)
-    return init_part(part, seed, "stem")
-
-
-def init_part(part: Part, seed: int, *place: str | int) -> Part:
-    """Fill `part` on the CPU with weights that depend on `seed`, `place` and the shapes of its weights alone.
-
-    Linear weights are normal with deviation 0.02, truncated at 2, biases 0; convolutions as torch does by default (Kaiming
-    uniform, a = sqrt 5); normalisation at identity; neurons at tau 2. Raises TypeError for a layer that no rule covers.
-    """
-    part.to_empty(device="cpu")
-    shapes = [tuple(p.shape) for p in part.parameters() if p.dim() > 1]
-    digest = hashlib.sha256(repr((seed, place, shapes)).encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-    for module in part.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02, generator=generator)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv2d):
+def init_stem(stem: Stem, seed: int) -> Stem:
+    """Convolutions as torch does by default: Kaiming uniform with a = sqrt(5)."""
+    generator = _generator(seed, "stem", *stem.conv1.weight.shape)
+    for module in _fresh(stem).modules():
+        if isinstance(module, nn.Conv2d):
             nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+    return stem
+
+
+def init_attention(attention: Attention, seed: int, index: int) -> Attention:
+    """The attention of block `index`; the number of heads does not change its weights."""
+    generator = _generator(seed, "attention", index, attention.q.in_features)
+    for module in _fresh(attention).modules():
+        if isinstance(module, nn.Linear):
+            init_linear(module, generator)
+    return attention
+
+
+def draw_mlp(dim: int, hidden: int, seed: int, index: int) -> tuple[Tensor, Tensor]:
+    """Weights into and out of the hidden units of block `index`, both [units, C] with at least `hidden` units.
+
+    A unit's weights do not depend on how many there are: the MLP of a smaller ratio is a part of that of a larger one.
+    """
+    units = -(-hidden // dim) * dim  # whole multiples of C, so that more units only append to the random stream
+    draws = (torch.empty(units, dim), torch.empty(units, dim))
+    for draw, place in zip(draws, ("fc1", "fc2"), strict=True):
+        draw.normal_(0.0, LINEAR_STD, generator=_generator(seed, place, index, dim))
+    return draws
+
+
+def init_mlp(mlp: MLP, draws: tuple[Tensor, Tensor]) -> MLP:
+    """An MLP with the first units of `draw_mlp`, whose memory it shares."""
+    _fresh(mlp)
+    hidden = mlp.fc1.out_features
+    for linear, weight in ((mlp.fc1, draws[0][:hidden]), (mlp.fc2, draws[1][:hidden].t())):
+        linear.weight.data = weight
+        nn.init.zeros_(linear.bias)
+    return mlp
+
+
+def init_linear(linear: nn.Linear, generator: torch.Generator) -> None:
+    """Normal weights of deviation 0.02, biases 0. The truncation at 2 in AutoST's code lies at 100 deviations."""
+    linear.weight.data.normal_(0.0, LINEAR_STD, generator=generator)
+    nn.init.zeros_(linear.bias)
+
+
+def _fresh(part: Part) -> Part:
+    """`part` in memory of the CPU, with normalisation at identity and neurons at tau 2; its weights are still to be set."""
+    part.to_empty(device="cpu")
+    for module in part.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_parameters()
         elif isinstance(module, PLIF):
             nn.init.zeros_(module.w)  # sigmoid(0) = 1/2 = 1/tau
-        elif any(True for _ in module.parameters(recurse=False)):
+        elif not isinstance(module, nn.Linear | nn.Conv2d) and any(True for _ in module.parameters(recurse=False)):
             raise TypeError(f"no rule initialises {type(module).__name__}")
     return part
+
+
+def _generator(seed: int, *place: str | int) -> torch.Generator:
+    """A random stream of its own for every seed and place."""
+    digest = hashlib.sha256(repr((seed, *place)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -5,6 +5,8 @@ its fresh running statistics is silent. Rates of first blocks are kept and reuse
 and sizes alone, so the reused ones equal those of a fresh run, bit for bit.
 """
 
+import ctypes
+import functools
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from autost_optuna.architecture import Architecture
-from autost_optuna.model.blocks import Product
-from autost_optuna.model.transformer import SpikingTransformer, make_attention, make_mlp, make_stem
+from autost_optuna.model.blocks import MLP, Attention, Product, Stem
+from autost_optuna.model.linear import SpikeLinear
+from autost_optuna.model.transformer import Part, SpikingTransformer, draw_mlp, init_attention, init_mlp, init_stem
 from autost_optuna.proxies.operations import REAL, Operation, operations
 from autost_optuna.task import Task
 
@@ -69,6 +72,7 @@ class InitialRates:
         expected = (task.channels, task.image_size, task.image_size)
         if images.dim() != 4 or tuple(images.shape[1:]) != expected or not len(images):
             raise ValueError(f"images of shape {tuple(images.shape)} do not fit task {task.name}; give [B, *{expected}]")
+        _keep_pages()
         self.task = task
         self.images = images
         self.seed = seed
@@ -80,7 +84,11 @@ class InitialRates:
         return self._cache.held
 
     def measure(self, architecture: Architecture) -> Rates:
-        """Rates of all spike-driven operations by their names; those of `measure_rates` under batch statistics."""
+        """Rates of all spike-driven operations by their names.
+
+        Those of `measure_rates` on the whole network under batch statistics, up to the rounding of faster sums; whatever
+        was reused, the same to the last bit.
+        """
         self.task.check(architecture)
         dim = architecture.embed_dim
         path: list[tuple[Any, ...]] = [("stream", dim)]
@@ -89,6 +97,8 @@ class InitialRates:
             path.append((*path[-1], hidden))
         known = next((depth for depth in reversed(range(len(path))) if path[depth] in self._cache), -1)
         with torch.inference_mode():
+            for depth in range(known):
+                self._cache.touch(path[depth])
             if known < 0:
                 x, found = self._stem(dim)
                 self._cache.put(path[0], (x, (found,)), _size(x))
@@ -106,25 +116,48 @@ class InitialRates:
         return {name: rate for part_rates in rates for name, rate in part_rates.items()}
 
     def _stem(self, dim: int) -> tuple[Tensor, Rates]:
-        stem = _prepare(make_stem(dim, self.task, self.seed))
-        x, found = _observe(stem, ("conv2", "conv3", "conv4"), self.images)
+        with torch.device("meta"):
+            stem = Stem(dim, self.task)
+        x, found = _observe(_prepare(init_stem(stem, self.seed)), ("conv2", "conv3", "conv4"), self.images)
         return x, {f"stem.{name}": rate for name, rate in found.items()}
 
     def _attention(self, dim: int, index: int, heads: int) -> tuple[nn.Module, str, Collection[str]]:
         key = ("attention", dim, index)
         if key not in self._cache:
-            made = _prepare(make_attention(dim, heads, index, self.seed))
+            with torch.device("meta"):
+                made = Attention(dim, heads)
+            _prepare(init_attention(made, self.seed, index))
             self._cache.put(key, made, _size(*made.parameters()))
-        part = self._cache.get(key)
+        part: Attention = self._cache.get(key)
         part.num_heads = heads
         return part, f"blocks.{index}.attention", ("q", "k", "v", "qk", "av", "proj")
 
     def _mlp(self, dim: int, index: int, hidden: int) -> tuple[nn.Module, str, Collection[str]]:
-        key = ("mlp", dim, index, hidden)
-        if key not in self._cache:
-            made = _prepare(make_mlp(dim, hidden, index, self.seed))
-            self._cache.put(key, made, _size(*made.parameters()))
-        return self._cache.get(key), f"blocks.{index}.mlp", ("fc1", "fc2")
+        key = ("mlp", dim, index)
+        draws, parts = self._cache.get(key) if key in self._cache else ((torch.empty(0, dim),) * 2, {})
+        if len(draws[0]) < hidden:
+            draws, parts = draw_mlp(dim, hidden, self.seed, index), {}
+            self._cache.put(key, (draws, parts), _size(*draws))
+        if hidden not in parts:
+            with torch.device("meta"):
+                made = MLP(dim, hidden)
+            parts[hidden] = _prepare(init_mlp(made, draws))
+        return parts[hidden], f"blocks.{index}.mlp", ("fc1", "fc2")
+
+
+@functools.cache
+def _keep_pages() -> None:
+    """Let glibc keep up to 256 MiB of freed memory instead of giving each tensor back to the system and asking again.
+
+    Fetching pages anew took half the time of an evaluation. Where the C library is another one, nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mmap_threshold, trim_threshold = -3, -1  # parameters of mallopt, from malloc.h
+    mallopt(mmap_threshold, 1 << 25)
+    mallopt(trim_threshold, 1 << 28)
 
 
 class _Cache:
@@ -142,6 +175,10 @@ class _Cache:
         self._entries.move_to_end(key)
         return self._entries[key][0]
 
+    def touch(self, key: tuple[Any, ...]) -> None:
+        if key in self._entries:
+            self._entries.move_to_end(key)
+
     def put(self, key: tuple[Any, ...], value: Any, size: int) -> None:
         self.held += size - self._entries.get(key, (None, 0))[1]
         self._entries[key] = value, size
@@ -155,11 +192,13 @@ def _size(*tensors: Tensor) -> int:
     return 2048 + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _prepare(part: nn.Module) -> nn.Module:
-    """The part as it is measured: batch statistics, no running ones."""
-    for module in part.modules():
+def _prepare(part: Part) -> Part:
+    """The part as it is measured: batch statistics, no running ones, linear layers at full speed."""
+    for name, module in part.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.track_running_stats = False
+        elif isinstance(module, SpikeLinear):
+            module.prefer_speed(sparse=name in ("proj", "fc2"))  # they see next to no spikes
     return part.train()
 
 
