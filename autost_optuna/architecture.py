@@ -67,9 +67,7 @@ class Architecture:
     def uniform(cls, *, embed_dim: int, depth: int, num_heads: int, mlp_ratio: Ratio) -> "Architecture":
         """The architecture whose blocks all share one head count and one ratio."""
         repeat = as_count("depth", depth)
-        return cls(
-            embed_dim=embed_dim, depth=depth, num_heads=(num_heads,) * repeat, mlp_ratio=(mlp_ratio,) * repeat
-        )
+        return cls(embed_dim=embed_dim, depth=depth, num_heads=(num_heads,) * repeat, mlp_ratio=(mlp_ratio,) * repeat)
 
     @property
     def hidden_dims(self) -> tuple[int, ...]:

@@ -35,6 +35,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
         own = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
         save_file(own, part, metadata={HEADER: json.dumps(info)})
         os.replace(part, path)
+    except SafetensorError as error:  # what it says where the disk is full or the folder cannot be written
+        raise OSError(f"cannot write {path} ({error})") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -50,7 +52,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is truncated or no safetensors file ({error}); train or export it again") from None
     if HEADER not in metadata:
-        raise ValueError(f"{path} holds weights, but not their architecture; give a checkpoint that autost-optuna wrote")
+        raise ValueError(
+            f"{path} holds weights, but not their architecture; give a checkpoint that autost-optuna wrote"
+        )
     info: dict[str, Any] = json.loads(metadata[HEADER])
     return tensors, info
 

@@ -71,7 +71,11 @@ def read_manifest(root: Path) -> dict[str, Any]:
         raise ValueError(f"{root} is no exported bundle: it has no {MANIFEST}; give the folder of an export") from None
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); export the network again") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not isinstance(manifest.get("files"), dict):
+    if (
+        not isinstance(manifest, dict)
+        or manifest.get("format") != FORMAT
+        or not isinstance(manifest.get("files"), dict)
+    ):
         raise ValueError(f"{path} is not a manifest of format {FORMAT}; export the network again")
     return manifest
 

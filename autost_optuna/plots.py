@@ -1,5 +1,6 @@
 """The Pareto plot: what is drawn (`front_view`) and how (`draw_front`)."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,8 @@ def write_figure(figure: "Figure", path: Path) -> None:
     except OSError as error:
         raise ValueError(f"cannot write {path} ({error.strerror or error}); choose another place with -o") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _write_image(figure: "Figure", path: Path) -> None:

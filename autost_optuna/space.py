@@ -152,8 +152,12 @@ class Space:
             )
             for block in range(1, depth + 1)
         ]
-        heads, ratios = zip(*blocks, strict=True)
-        return Architecture(embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=ratios)
+        return Architecture(
+            embed_dim=dim,
+            depth=depth,
+            num_heads=tuple(heads for heads, _ in blocks),
+            mlp_ratio=tuple(ratio for _, ratio in blocks),
+        )
 
 
 CHOICES = tuple(field.name for field in fields(Architecture))

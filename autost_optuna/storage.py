@@ -1,5 +1,6 @@
 """A path or URL to an Optuna storage: JournalFile for a path, a relational database or a gRPC proxy for a URL."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,10 +68,20 @@ def _journal(path: Path) -> "BaseStorage":
     from optuna.storages.journal import JournalFileBackend
 
     try:
+        if path.exists():
+            _check_journal(path)
         return JournalStorage(JournalFileBackend(str(path)))
     except Exception as error:  # a file of another kind makes the replay of its lines fail in many ways
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ValueError(f"{path} is not an Optuna journal ({reason}); give another file with --storage") from None
+
+
+def _check_journal(path: Path) -> None:
+    """Any error unless the file is empty or starts as a journal: Optuna would append to a file of another kind."""
+    with path.open(encoding="utf-8") as file:
+        first = file.readline(1 << 20)
+    if first:
+        json.loads(first)["op_code"]
 
 
 def _relational(storage: str) -> "BaseStorage":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
@@ -26,7 +26,7 @@ from autost_optuna.task import Task
 
 ATTRIBUTE = "autost_optuna"
 METRICS = ("flops", "energy_mj")
-DIRECTIONS = ("maximize", "minimize")
+DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
 VERSIONED = ("autost-optuna", "optuna", "torch", "spikingjelly")
 
 
@@ -165,7 +165,9 @@ def open_search(name: str, storage: str) -> Search:
         raise ValueError(f"no study {name!r} in {shown(storage)} ({there}); create it or check --storage") from None
     stored = study.user_attrs.get(ATTRIBUTE)
     if stored is None:
-        raise ValueError(f"study {name!r} in {shown(storage)} was not made by autost-optuna; create one of another name")
+        raise ValueError(
+            f"study {name!r} in {shown(storage)} was not made by autost-optuna; create one of another name"
+        )
     settings = Settings.from_dict(stored)
     done = len(study.get_trials(deepcopy=False))
     study.sampler = _sampler(settings, done)
@@ -187,7 +189,7 @@ def find_architecture(source: str, storage: str) -> tuple[Architecture, Search |
         return search.candidate(int(number)).architecture, search
     if "=" not in source:
         raise ValueError(
-            f"architecture {source!r} is none of FILE.json, FILE.yaml, STUDY:TRIAL or \"C=384,depth=4,heads=8,ratio=4\""
+            f'architecture {source!r} is none of FILE.json, FILE.yaml, STUDY:TRIAL or "C=384,depth=4,heads=8,ratio=4"'
         )
     return Architecture.from_text(source), None
 
@@ -284,9 +286,7 @@ def run(
         else:
             members = nondominated([*members, objective.evaluate(settings.space.suggest(trial))])
         done += 1
-        on_trial(
-            Progress(done=done, trials=trials, front_size=len(members), duration_s=time.monotonic() - start)
-        )
+        on_trial(Progress(done=done, trials=trials, front_size=len(members), duration_s=time.monotonic() - start))
     return done
 
 

@@ -46,6 +46,8 @@ class Recipe:
     def __post_init__(self) -> None:
         as_count("epochs", self.epochs)
         as_count("batch_size", self.batch_size)
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr {self.lr} is not positive and finite; use 2e-3")
         if not 0 < self.validation_share < 1:
             raise ValueError(f"validation_share {self.validation_share} is not between 0 and 1; use 0.1")
 
@@ -226,9 +228,7 @@ def _state(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Te
     return tensors
 
 
-def _resume(
-    path: Path, identity: dict[str, Any], network: nn.Module, optimizer: torch.optim.Optimizer
-) -> list[Epoch]:
+def _resume(path: Path, identity: dict[str, Any], network: nn.Module, optimizer: torch.optim.Optimizer) -> list[Epoch]:
     """Put the state of an interrupted training back; returns its log, empty where there is none."""
     if not path.exists():
         return []

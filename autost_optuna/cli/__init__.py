@@ -1,5 +1,6 @@
 """The command line: parse, call one public function, print. Nothing heavy is imported before a command runs."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +17,17 @@ from autost_optuna.units import one_line
 class Program(click.Group):
     """A group whose errors are one line on stderr: exit code 2 for wrong input, 1 for a failed run, 130 when interrupted."""
 
-    def main(self, args: Sequence[str] | None = None, *positional: Any, **options: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run as a program: always exits, never shows a traceback."""
-        options.pop("standalone_mode", None)
         try:
-            code = super().main(args, *positional, standalone_mode=False, **options)
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.exit(code if isinstance(code, int) else 0)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
@@ -33,8 +40,12 @@ class Program(click.Group):
         except BrokenPipeError:
             sys.stderr.close()  # the reader has gone, as with `| head`; there is nobody left to tell
             sys.exit(0)
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             _fail(str(error), 2)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+            place = f"{error.filename}: " if error.filename else ""
+            _fail(f"{place}{error.strerror or error}; free space or choose another place", 1 if full else 2)
         except click.ClickException as error:
             _fail(error.format_message(), 2)
         except MemoryError:

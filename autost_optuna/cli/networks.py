@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("architecture")
-@click.option("--task", metavar="NAME", help="cifar10, cifar100, digits or imagenet. By default the study's, else cifar10.")
+@click.option(
+    "--task", metavar="NAME", help="cifar10, cifar100, digits or imagenet. By default the study's, else cifar10."
+)
 @options.data
 @options.data_root
-@click.option("--images", type=int, metavar="N", help="Images that rates are measured on. By default the study's, else 4.")
+@click.option(
+    "--images", type=int, metavar="N", help="Images that rates are measured on. By default the study's, else 4."
+)
 @click.option("--seed", type=int, metavar="N", help="Seed of weights and images. By default the study's, else 0.")
 @click.option("--energy", metavar="NAME", help="Energy convention. By default the study's, else horowitz-45nm-fp32.")
 @options.output_format
@@ -79,7 +83,9 @@ def describe(
         _print_charges(description.charges, description.candidate.energy_mj)
         candidate = description.candidate
         click.echo(describe_candidate(candidate))
-        images_line = f"{units.counted(candidate.images, 'image')} of {candidate.data}, weights of seed {candidate.seed}"
+        images_line = (
+            f"{units.counted(candidate.images, 'image')} of {candidate.data}, weights of seed {candidate.seed}"
+        )
         show.note(f"rates at initialisation: {images_line}, mean {candidate.mean_rate:.3f}")
     if description.candidate.silent:
         show.note("warning: the network is silent on these images, so its energy means nothing; give real images")
@@ -205,10 +211,18 @@ def train_network(
 @click.option("--trial", type=int, metavar="N", help="A trial of the study.")
 @click.option("--knee", is_flag=True, help="The knee of the front.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A folder that does not exist."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="A folder that does not exist.",
 )
 @click.option(
-    "--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Trained weights; else those at initialisation."
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Trained weights; else those at initialisation.",
 )
 @options.storage
 def export(study: str, trial: int | None, knee: bool, output: Path, checkpoint: Path | None, storage: str) -> None:
@@ -271,8 +285,12 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     chosen = knee(members)
     click.echo(f"2/4 front of {len(members)} members drawn in {figure}")
     click.echo(f"3/4 train the knee, trial {chosen.number}: {describe_candidate(chosen)}")
-    result = train_network(chosen.architecture, settings.task, load("digits"), recipe, output / f"trained-{chosen.number}")
-    click.echo(f"    {result.test_accuracy:.2%} of the test digits right, {result.validation_accuracy:.2%} of validation")
+    result = train_network(
+        chosen.architecture, settings.task, load("digits"), recipe, output / f"trained-{chosen.number}"
+    )
+    click.echo(
+        f"    {result.test_accuracy:.2%} of the test digits right, {result.validation_accuracy:.2%} of validation"
+    )
     bundle = steps.take_away(search, chosen, result.path, output)
     click.echo(f"4/4 exported to {bundle}; in Python: autost_optuna.load({str(bundle)!r})")
     click.echo(f"look: open {figure} in a browser, or autost-optuna dashboard --storage {steps.storage_of(output)}")

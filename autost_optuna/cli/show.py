@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 
-
 def note(text: str) -> None:
     """A line for people, on stderr."""
     click.echo(text, err=True)
@@ -56,7 +55,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: 
 
 @contextmanager
 def progress(label: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr with rate and time left; nothing where stderr is no terminal. Yields update(done, note, total)."""
+    """A progress bar on stderr with rate and time left; nothing where it is no terminal. Yields update(done, note, total)."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

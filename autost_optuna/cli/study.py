@@ -21,7 +21,9 @@ def study() -> None:
 
 @study.command()
 @click.argument("name")
-@click.option("--space", default="small", show_default=True, help="tiny, small, base, FILE.toml, or AutoST's FILE.yaml.")
+@click.option(
+    "--space", default="small", show_default=True, help="tiny, small, base, FILE.toml, or AutoST's FILE.yaml."
+)
 @click.option("--uniform", is_flag=True, help="One MLP ratio and one head count for all blocks of a network.")
 @click.option("--task", default="cifar10", show_default=True, help="cifar10, cifar100, digits or imagenet.")
 @options.data
@@ -119,12 +121,16 @@ def list_studies(form: str, storage: str) -> None:
         show.print_csv(rows)
     else:
         cells = [["-" if value is None else str(value) for value in row.values()] for row in rows]
-        show.print_table(["name", "trials", "space", "task", "data", "convention"], cells, left=["name", "space", "task"])
+        show.print_table(
+            ["name", "trials", "space", "task", "data", "convention"], cells, left=["name", "space", "task"]
+        )
 
 
 @study.command("show")
 @click.argument("name")
-@click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", help="Form of the output.")
+@click.option(
+    "-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", help="Form of the output."
+)
 @options.storage
 def show_study(name: str, form: str, storage: str) -> None:
     """Show what the study NAME is, how far it is, and how healthy its pair of objectives.

@@ -57,7 +57,9 @@ class RateImages:
     fingerprint: str
 
 
-def rate_images(task: Task, *, data: str = "digits", root: Path | None = None, count: int = 4, seed: int = 0) -> RateImages:
+def rate_images(
+    task: Task, *, data: str = "digits", root: Path | None = None, count: int = 4, seed: int = 0
+) -> RateImages:
     """`count` training images of the data set, drawn without repeats by `seed`, as the task's network reads them."""
     import numpy as np
 

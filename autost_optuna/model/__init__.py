@@ -1,1 +1,6 @@
 """The spiking transformer that AutoST searches: neuron, blocks, transformer. The one door to SpikingJelly."""
+
+import logging
+
+# torch says on every machine without a GPU that Triton is missing; nothing here needs it.
+logging.getLogger("torch._library.triton").setLevel(logging.ERROR)

@@ -42,29 +42,48 @@ class Stem(nn.Module):
 
     def __init__(self, embed_dim: int, task: Task) -> None:
         super().__init__()
-        widths = (task.channels, embed_dim // 8, embed_dim // 4, embed_dim // 2, embed_dim)
+        eighth, quarter, half = embed_dim // 8, embed_dim // 4, embed_dim // 2
         self.time_steps = task.time_steps
         self.pooling = tuple(flag == "1" for flag in task.pooling)
-        for i in range(4):
-            self.add_module(f"conv{i + 1}", nn.Conv2d(widths[i], widths[i + 1], 3, padding=1, bias=False))
-            self.add_module(f"bn{i + 1}", nn.BatchNorm2d(widths[i + 1]))
-            if i < 3:
-                self.add_module(f"neuron{i + 1}", PLIF())
-        self.position = nn.Conv2d(embed_dim, embed_dim, 3, padding=1, bias=False)
+        self.conv1 = _conv(task.channels, eighth)
+        self.bn1 = nn.BatchNorm2d(eighth)
+        self.neuron1 = PLIF()
+        self.conv2 = _conv(eighth, quarter)
+        self.bn2 = nn.BatchNorm2d(quarter)
+        self.neuron2 = PLIF()
+        self.conv3 = _conv(quarter, half)
+        self.bn3 = nn.BatchNorm2d(half)
+        self.neuron3 = PLIF()
+        self.conv4 = _conv(half, embed_dim)
+        self.bn4 = nn.BatchNorm2d(embed_dim)
+        self.position = _conv(embed_dim, embed_dim)
         self.position_bn = nn.BatchNorm2d(embed_dim)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, c, H, W] to [T, B, N, C]; the image is shown at each of the T steps, without a spike encoder."""
         x = images.repeat(self.time_steps, 1, 1, 1)
-        for i in range(4):
-            x = self.get_submodule(f"bn{i + 1}")(self.get_submodule(f"conv{i + 1}")(x))
-            if i < 3:
-                neuron = self.get_submodule(f"neuron{i + 1}")
-                x = neuron(x.unflatten(0, (self.time_steps, -1))).flatten(0, 1)
-            if self.pooling[i]:
-                x = F.max_pool2d(x, 3, stride=2, padding=1)
+        x = self._pool(0, self._fire(self.neuron1, self.bn1(self.conv1(x))))
+        x = self._pool(1, self._fire(self.neuron2, self.bn2(self.conv2(x))))
+        x = self._pool(2, self._fire(self.neuron3, self.bn3(self.conv3(x))))
+        x = self._pool(3, self.bn4(self.conv4(x)))
         x = x + self.position_bn(self.position(x))
-        return x.flatten(2).transpose(1, 2).unflatten(0, (self.time_steps, -1)).contiguous()
+        return self._steps(x.flatten(2).transpose(1, 2)).contiguous()
+
+    def _steps(self, x: Tensor) -> Tensor:
+        """[T*B, ...] to [T, B, ...]."""
+        return x.view(self.time_steps, -1, *x.shape[1:])
+
+    def _fire(self, neuron: PLIF, x: Tensor) -> Tensor:
+        """[T*B, ...] currents to [T*B, ...] spikes."""
+        spikes: Tensor = neuron(self._steps(x)).flatten(0, 1)
+        return spikes
+
+    def _pool(self, stage: int, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 3, stride=2, padding=1) if self.pooling[stage] else x
+
+
+def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
 
 
 class Attention(nn.Module):
@@ -91,7 +110,7 @@ class Attention(nn.Module):
 
     def heads(self, x: Tensor) -> Tensor:
         """[T, B, N, C] to [T, B, h, N, d]."""
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(2, 3)
+        return x.view(*x.shape[:-1], self.num_heads, -1).transpose(2, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, N, C] to [T, B, N, C]."""

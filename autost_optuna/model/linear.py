@@ -35,7 +35,7 @@ class SpikeLinear(nn.Linear):
         out = self._by_events(spikes) if self.synapses is not None else None
         if out is None:
             out = _dense(spikes, self.weight, self.bias)
-        return out.unflatten(0, input.shape[:-1])
+        return out.view(*input.shape[:-1], -1)
 
     def _by_events(self, spikes: Tensor) -> Tensor | None:
         """[M, C] to [M, D] by adding rows of synapses; None where there are too many spikes for it to pay."""

@@ -1,18 +1,11 @@
 """The parametric LIF neuron (Fang et al., ICCV 2021, arXiv 2007.05785) with AutoST's settings.
 
-    h[t] = v[t-1] + (x[t] - v[t-1]) * sigmoid(w)      charge, sigmoid(w) = 1 / tau, one learnable w a layer, tau 2 at start
-    s[t] = 1 if h[t] >= threshold else 0              fire
-    v[t] = 0 if s[t] else h[t]                        hard reset; v[0] = 0
+h[t] = v[t-1] + (x[t] - v[t-1]) * sigmoid(w)      charge, sigmoid(w) = 1 / tau, one learnable w a layer, tau 2 at start
+s[t] = 1 if h[t] >= threshold else 0              fire
+v[t] = 0 if s[t] else h[t]                        hard reset; v[0] = 0
 """
 
-import logging
-
 import torch
-import torch.nn.functional as F
-
-# torch says on every machine without a GPU that Triton is missing; nothing here needs it.
-logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-
 from spikingjelly.activation_based import functional, surrogate
 from spikingjelly.activation_based.neuron import ParametricLIFNode
 from torch import Tensor, nn
@@ -56,7 +49,7 @@ def spikes(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
         if t:
             u -= torch.add(x[t], u).mul_(decay)
         torch.le(u, -threshold, out=out[t])
-        F.threshold_(u, -threshold, 0.0)
+        torch.threshold_(u, -threshold, 0.0)
     return out
 
 

@@ -16,7 +16,6 @@ from autost_optuna.model.blocks import MLP, Attention, Block, Stem
 from autost_optuna.model.neuron import PLIF, reset
 from autost_optuna.task import Task
 
-
 Part = TypeVar("Part", bound=nn.Module)
 LINEAR_STD = 0.02
 
@@ -68,7 +67,7 @@ class SpikingTransformer(nn.Module):
 
 def init_stem(stem: Stem, seed: int) -> Stem:
     """Convolutions as torch does by default: Kaiming uniform with a = sqrt(5)."""
-    generator = _generator(seed, "stem", *stem.conv1.weight.shape)
+    generator = _generator(seed, "stem", stem.conv1.in_channels, stem.position.out_channels)
     for module in _fresh(stem).modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)

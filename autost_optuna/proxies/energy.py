@@ -52,7 +52,7 @@ class Charge:
 
     @property
     def kind(self) -> str:
-        """"mac" where a real value is multiplied, "ac" where a spike adds a weight."""
+        """ "mac" where a real value is multiplied, "ac" where a spike adds a weight."""
         return "mac" if self.rate is None else "ac"
 
 
@@ -66,16 +66,12 @@ def estimate_energy(
     charges = []
     for operation in operations:
         if operation.driven_by == REAL:
-            charges.append(
-                Charge(operation=operation, rate=None, energy_pj=convention.mac_pj * operation.total_macs)
-            )
+            charges.append(Charge(operation=operation, rate=None, energy_pj=convention.mac_pj * operation.total_macs))
             continue
         if operation.name not in rates:
             raise RuntimeError(f"no spike rate was measured for {operation.name}; its energy cannot be stated")
         rate = rates[operation.name]
-        charges.append(
-            Charge(operation=operation, rate=rate, energy_pj=convention.ac_pj * rate * operation.total_macs)
-        )
+        charges.append(Charge(operation=operation, rate=rate, energy_pj=convention.ac_pj * rate * operation.total_macs))
     return charges
 
 

@@ -33,7 +33,10 @@ def check_ledger(model: nn.Module, ledger: Sequence[Operation]) -> None:
         if isinstance(module, Product) or any(p.dim() > 1 for p in module.parameters(recurse=False))
     }
     listed = {operation.name for operation in ledger}
-    for names, what in ((built - listed, "is in the model, not in the ledger"), (listed - built, "is in the ledger only")):
+    for names, what in (
+        (built - listed, "is in the model, not in the ledger"),
+        (listed - built, "is in the ledger only"),
+    ):
         if names:
             raise RuntimeError(f"{min(names)} {what}; its energy cannot be stated")
 
@@ -57,8 +60,8 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for norm, (norm.training, norm.track_running_stats) in zip(norms, before, strict=True):
-            pass
+        for norm, (training, tracking) in zip(norms, before, strict=True):
+            norm.training, norm.track_running_stats = training, tracking
 
 
 class InitialRates:
@@ -71,7 +74,9 @@ class InitialRates:
     def __init__(self, task: Task, images: Tensor, *, seed: int = 0, cache_bytes: int = 1 << 30) -> None:
         expected = (task.channels, task.image_size, task.image_size)
         if images.dim() != 4 or tuple(images.shape[1:]) != expected or not len(images):
-            raise ValueError(f"images of shape {tuple(images.shape)} do not fit task {task.name}; give [B, *{expected}]")
+            raise ValueError(
+                f"images of shape {tuple(images.shape)} do not fit task {task.name}; give [B, *{expected}]"
+            )
         _keep_pages()
         self.task = task
         self.images = images
@@ -106,8 +111,8 @@ class InitialRates:
             x, rates = self._cache.get(path[known])
             for depth in range(known + 1, len(path)):
                 index, is_mlp = divmod(depth - 1, 2)
-                part, name, names = self._mlp(dim, index, path[depth][-1]) if is_mlp else self._attention(
-                    dim, index, path[depth][-1]
+                part, name, names = (
+                    self._mlp(dim, index, path[depth][-1]) if is_mlp else self._attention(dim, index, path[depth][-1])
                 )
                 out, found = _observe(part, names, x)
                 x = x + out

@@ -1,0 +1,319 @@
+"""The command line as a person types it: outputs, formats, and one line for every mistake."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from autost_optuna import Architecture, load
+from autost_optuna.units import counted, duration, energy, one_line
+
+SPACE = "embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
+TRIALS = 12
+
+
+@pytest.fixture
+def demo(cli, tmp_path):
+    """A folder with a finished study "demo"."""
+    (tmp_path / "toy.toml").write_text(SPACE)
+    assert cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits").exit_code == 0
+    result = cli("study", "run", "demo", "--trials", TRIALS)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{TRIALS} trials in ")
+    return cli
+
+
+def answer(result):
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_show_in_json_has_what_the_contract_names(demo):
+    shown = answer(demo("study", "show", "demo", "-f", "json"))
+    assert shown["trials"] == TRIALS
+    assert 1 <= shown["front_size"] <= shown["unique"] <= TRIALS
+    assert shown["space_size"] == 2 * (4 + 16)
+    assert 0 < shown["hypervolume"] <= 1
+    assert shown["nondominated_share"] == shown["front_size"] / shown["unique"]
+    assert -1 <= shown["spearman"] <= 1
+    table = demo("study", "show", "demo").stdout
+    assert f"{TRIALS} complete" in table
+    assert "Spearman" in table
+
+
+def test_front_in_all_forms_is_the_same_front(demo):
+    rows = answer(demo("study", "front", "demo", "-f", "json"))
+    assert [set(row) for row in rows] == [{"number", "architecture", "flops", "energy_mj", "params"}] * len(rows)
+    assert rows == sorted(rows, key=lambda row: row["energy_mj"])
+    lines = list(csv.DictReader(io.StringIO(demo("study", "front", "demo", "-f", "csv").stdout)))
+    assert [float(line["energy_mj"]) for line in lines] == [row["energy_mj"] for row in rows]
+    assert lines[0]["num_heads"] == "/".join(map(str, rows[0]["architecture"]["num_heads"]))
+    table = demo("study", "front", "demo").stdout.splitlines()
+    assert len(table) == len(rows) + 1
+    assert sum("*" in line for line in table) == 1
+    knee = answer(demo("study", "front", "demo", "--pick", "knee", "-f", "json"))
+    assert len(knee) == 1
+    assert knee[0] in rows
+
+
+def test_list_names_the_studies(demo):
+    assert [(row["name"], row["trials"]) for row in answer(demo("study", "list", "-f", "json"))] == [("demo", TRIALS)]
+    assert demo("study", "list", "-f", "csv").stdout.splitlines()[1] == (
+        f"demo,{TRIALS},toy,digits,digits,horowitz-45nm-fp32"
+    )
+    assert "demo" in demo("study", "list").stdout
+
+
+def test_describe_reads_all_four_forms(demo, tmp_path):
+    row = answer(demo("study", "front", "demo", "-f", "json"))[0]
+    architecture = Architecture.from_dict(row["architecture"])
+    (tmp_path / "a.json").write_text(json.dumps(architecture.to_dict()))
+    (tmp_path / "a.yaml").write_text(json.dumps(architecture.to_autost()))
+    for source in (f"demo:{row['number']}", "a.json", "a.yaml", architecture.to_text()):
+        found = answer(demo("describe", source, "--task", "digits", "-f", "json"))
+        assert found["architecture"] == row["architecture"]
+        assert found["energy_mj"] == row["energy_mj"]
+        assert (found["flops"], found["params"]) == (row["flops"], row["params"])
+        assert found["flops"] == 2 * found["macs"] == 2 * sum(o["macs"] * o["steps"] for o in found["operations"])
+        assert sum(o["energy_pj"] for o in found["operations"]) * 1e-9 == pytest.approx(found["energy_mj"], rel=1e-12)
+    keys = {"name", "macs", "steps", "driven_by", "rate", "kind", "energy_pj"}
+    assert all(set(o) == keys for o in found["operations"])
+    assert all((o["rate"] is None) == (o["kind"] == "mac") for o in found["operations"])
+    assert len(demo("describe", "a.json", "--task", "digits", "-f", "csv").stdout.splitlines()) == 1 + len(
+        found["operations"]
+    )
+    table = demo("describe", "a.json", "--task", "digits").stdout
+    assert "blocks.0.attention.qk" in table
+    assert "horowitz-45nm-fp32" in table
+
+
+def test_describe_under_another_convention_and_seed(cli):
+    base = ["describe", "C=64,depth=1,heads=4,ratio=2", "--task", "digits", "-f", "json"]
+    one, half, other = (answer(cli(*base, *more)) for more in ((), ("--energy", "horowitz-45nm-fp16"), ("--seed", 1)))
+    assert (one["convention"], half["convention"]) == ("horowitz-45nm-fp32", "horowitz-45nm-fp16")
+    assert half["energy_mj"] < one["energy_mj"]
+    assert half["flops"] == one["flops"] == other["flops"]
+    assert other["energy_mj"] != one["energy_mj"]
+
+
+def test_plot_writes_a_page_that_is_complete_in_itself(demo, tmp_path):
+    assert demo("study", "plot", "demo", "-o", "sub/front.html").exit_code == 0
+    page = (tmp_path / "sub" / "front.html").read_text()
+    assert "Pareto front" in page
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page)
+    assert [p.name for p in (tmp_path / "sub").iterdir()] == ["front.html"]
+
+
+def test_train_and_export_the_knee(demo, tmp_path):
+    trained = demo("train", "demo", "--knee", "--epochs", "1", "--batch-size", "256")
+    assert trained.exit_code == 0, trained.output
+    folder = next((tmp_path / "trained").iterdir())
+    number = int(folder.name.removeprefix("demo-"))
+    again = demo("train", "demo", "--trial", number, "--epochs", "1", "--batch-size", "256")
+    assert again.exit_code == 0
+    assert again.stdout == trained.stdout
+    result = demo("export", "demo", "--trial", number, "-o", "out", "--checkpoint", folder / "model.safetensors")
+    assert result.exit_code == 0, result.output
+    assert "trained weights" in result.stdout
+    assert (
+        load(tmp_path / "out").architecture.to_dict()
+        == answer(demo("study", "front", "demo", "--pick", "knee", "-f", "json"))[0]["architecture"]
+    )
+    assert "untrained" in demo("export", "demo", "--knee", "-o", "raw").stdout
+
+
+def test_run_again_adds_trials_and_delete_removes_the_study(demo):
+    assert demo("study", "run", "demo", "--trials", "3").exit_code == 0
+    assert answer(demo("study", "show", "demo", "-f", "json"))["trials"] == TRIALS + 3
+    assert demo("study", "delete", "demo").stdout == f"deleted study demo with {TRIALS + 3} trials\n"
+    assert demo("study", "show", "demo").exit_code == 2
+
+
+def test_quickstart_runs_the_whole_way_and_again_does_nothing_twice(cli, tmp_path):
+    first = cli("quickstart", "-o", "q", "--trials", "20", "--epochs", "1")
+    assert first.exit_code == 0, first.output
+    names = sorted(path.name for path in (tmp_path / "q").iterdir())
+    assert names[0] == "autost.journal"
+    assert "front.html" in names
+    bundle = next((tmp_path / "q").glob("exported-*"))
+    load(bundle)
+    written = (bundle / "manifest.json").stat().st_mtime_ns
+    second = cli("quickstart", "-o", "q", "--trials", "20", "--epochs", "1")
+    assert second.exit_code == 0
+    assert (bundle / "manifest.json").stat().st_mtime_ns == written
+    assert second.stdout.splitlines()[-3:] == first.stdout.splitlines()[-3:]
+
+
+MISTAKES = {
+    "unknown study": (["study", "show", "nobody"], "no study 'nobody'"),
+    "no storage": (
+        ["study", "run", "demo", "--trials", "3", "--storage", "none.journal"],
+        "no storage at none.journal",
+    ),
+    "study exists": (["study", "create", "demo", "--space", "toy.toml", "--task", "digits"], "exists"),
+    "unknown space": (["study", "create", "new", "--space", "huge"], "no space 'huge'"),
+    "missing space": (["study", "create", "new", "--space", "huge.toml"], "huge.toml does not exist"),
+    "wrong key": (["study", "create", "new", "--space", "wrong.toml"], "unknown key 'width'; allowed are"),
+    "indivisible heads": (["study", "create", "new", "--space", "heads.toml"], "num_heads 5 does not divide"),
+    "unknown task": (["study", "create", "new", "--task", "mnist"], "no task 'mnist'"),
+    "unknown convention": (["study", "create", "new", "--energy", "free"], "no energy convention 'free'"),
+    "unknown data": (["study", "create", "new", "--data", "mnist"], "no data 'mnist'"),
+    "missing data": (["study", "create", "new", "--data-root", "nowhere"], "no CIFAR-10 batch at"),
+    "no folder for data": (["study", "create", "new", "--data", "cifar10"], "needs --data-root"),
+    "no images": (["study", "create", "new", "--images", "0"], "images 0"),
+    "zero trials": (["study", "run", "demo", "--trials", "0"], "trials 0 is not positive"),
+    "negative trials": (["study", "run", "demo", "--trials", "-5"], "trials -5 is not positive"),
+    "trials no number": (["study", "run", "demo", "--trials", "many"], "'many'"),
+    "trials missing": (["study", "run", "demo"], "--trials"),
+    "zero timeout": (["study", "run", "demo", "--trials", "5", "--timeout", "0"], "timeout 0"),
+    "unwritable storage": (["study", "create", "new", "--task", "digits", "--storage", "no/such/x"], "no/such"),
+    "storage a folder": (["study", "create", "new", "--task", "digits", "--storage", "."], "is a directory"),
+    "storage no journal": (["study", "list", "--storage", "toy.toml"], "is not an Optuna journal"),
+    "too wide": (["describe", "C=80000,depth=1,heads=8,ratio=4"], "embed_dim 80000 is over the bound 2048"),
+    "too deep": (["describe", "C=64,depth=100000,heads=8,ratio=4"], "depth 100000 is over the bound 64"),
+    "not divisible": (["describe", "C=64,depth=1,heads=7,ratio=4"], "num_heads 7 does not divide embed_dim 64"),
+    "no architecture": (["describe", "big"], "architecture 'big' is none of"),
+    "no such trial": (["describe", "demo:999"], "no complete trial 999"),
+    "trial no number": (["describe", "demo:x"], "trial 'x'"),
+    "json missing": (["describe", "none.json"], "none.json does not exist"),
+    "json wrong": (["describe", "toy.toml.json"], "unknown key 'width'"),
+    "plot of another kind": (["study", "plot", "demo", "-o", "front.pdf"], "front.pdf has no known ending"),
+    "plot into a file": (["study", "plot", "demo", "-o", "toy.toml/front.html"], "cannot write"),
+    "train nobody": (["train", "demo"], "Give --trial N or --knee"),
+    "train unknown": (["train", "demo", "--trial", "999"], "no complete trial 999"),
+    "train never": (["train", "demo", "--knee", "--epochs", "0"], "epochs 0"),
+    "export into a folder": (["export", "demo", "--knee", "-o", "there"], "there exists"),
+    "export two": (["export", "demo", "--knee", "--trial", "0", "-o", "new"], "not both"),
+    "checkpoint missing": (
+        ["export", "demo", "--knee", "-o", "new", "--checkpoint", "no.safetensors"],
+        "no checkpoint",
+    ),
+    "quickstart elsewhere": (["quickstart", "-o", "there"], "holds no quickstart"),
+    "unknown command": (["study", "dance"], "No such command 'dance'"),
+    "unknown option": (["study", "list", "--loud"], "--loud"),
+    "dashboard of nothing": (["dashboard", "--storage", "none.journal"], "no storage at none.journal"),
+}
+
+
+def test_every_mistake_gets_one_line_exit_code_2_and_leaves_nothing(demo, tmp_path):
+    (tmp_path / "wrong.toml").write_text(SPACE + "width = [1]\n")
+    (tmp_path / "heads.toml").write_text(SPACE.replace("num_heads = [2, 4]", "num_heads = [5]"))
+    (tmp_path / "toy.toml.json").write_text(json.dumps({"width": 3}))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").write_text("")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    for what, (arguments, said) in MISTAKES.items():
+        result = demo(*arguments)
+        assert result.exit_code == 2, (what, result.output)
+        assert result.stdout == "", what
+        assert result.stderr.count("\n") == 1, (what, result.stderr)
+        assert result.stderr.startswith("error: "), what
+        assert said in result.stderr, (what, result.stderr)
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_study_name_cannot_break_the_page_or_the_terminal(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    name = "<script>alert(1)</script>"
+    assert cli("study", "create", name, "--space", "toy.toml", "--task", "digits").exit_code == 0
+    assert cli("study", "run", name, "--trials", "4").exit_code == 0
+    assert cli("study", "plot", name, "-o", "x.html").exit_code == 0
+    assert "<script>alert" not in (tmp_path / "x.html").read_text()
+    assert cli("study", "create", "a\x1b[31m", "--task", "digits").exit_code == 2
+
+
+def python(*arguments, **options):
+    environment = {**os.environ, **options.pop("env", {})}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, **options)
+
+
+HELPS = [
+    [],
+    ["study"],
+    *(["study", name] for name in ("create", "run", "list", "show", "front", "plot", "delete")),
+    *([name] for name in ("describe", "train", "export", "quickstart", "dashboard")),
+]
+
+
+def test_import_and_every_help_take_no_torch():
+    code = (
+        "import sys, autost_optuna\n"
+        "from click.testing import CliRunner\n"
+        "from autost_optuna.cli import main\n"
+        f"for command in {HELPS!r}:\n"
+        "    result = CliRunner().invoke(main, [*command, '--help'])\n"
+        "    assert result.exit_code == 0 and 'Usage:' in result.output, command\n"
+        "    assert not command or len(command) == 1 and command[0] == 'study' or 'Example' in result.output, command\n"
+        "heavy = {'torch', 'optuna', 'spikingjelly', 'plotly', 'numpy', 'sqlalchemy', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    result = python("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_command_is_helped():
+    from autost_optuna.cli import main
+
+    listed = {(name,) for name in main.commands} | {("study", name) for name in main.commands["study"].commands}
+    assert listed | {()} == {tuple(command) for command in HELPS}
+
+
+def test_the_module_runs_as_a_program():
+    result = python("-m", "autost_optuna", "--version")
+    assert result.stdout.startswith("autost-optuna, version 0.")
+    assert python("-m", "autost_optuna", "describe", "x", cwd="/").stderr.startswith("error: ")
+    bare = python("-m", "autost_optuna")
+    assert bare.returncode == 2
+    assert "quickstart" in bare.stderr
+
+
+def test_it_works_where_torchvision_and_torchaudio_cannot_be_imported(tmp_path):
+    for name, error in (("torchvision", "RuntimeError"), ("torchaudio", "OSError")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise {error}('no {name} here')\n")
+    arguments = ["describe", "C=32,depth=1,heads=4,ratio=2", "--task", "digits", "-f", "json"]
+    result = python("-m", "autost_optuna", *arguments, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["params"] > 0
+
+
+def test_interrupting_a_run_leaves_a_study_that_resumes(cli, tmp_path):
+    import signal
+    import time
+
+    (tmp_path / "toy.toml").write_text(SPACE)
+    assert cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits").exit_code == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autost_optuna", "study", "run", "demo", "--trials", "100000"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    size = (tmp_path / "autost.journal").stat().st_size
+    deadline = time.monotonic() + 60
+    while (tmp_path / "autost.journal").stat().st_size < size + 20_000 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Resume: autost-optuna study run demo --trials" in err
+    assert "Traceback" not in err
+    done = answer(cli("study", "show", "demo", "-f", "json"))
+    assert done["trials"] > 0
+    assert done["failed"] == 0
+    assert cli("study", "run", "demo", "--trials", "2").exit_code == 0
+    assert answer(cli("study", "show", "demo", "-f", "json"))["trials"] == done["trials"] + 2
+
+
+def test_numbers_for_people():
+    assert [energy(value) for value in (2.0652, 0.468, 0.00789, 5e-7)] == ["2.07 mJ", "0.468 mJ", "7.89 µJ", "0.500 nJ"]
+    assert [duration(value) for value in (0.42, 73, 725, 7380)] == ["0.42 s", "73 s", "12 min 5 s", "2 h 3 min"]
+    assert (counted(1, "trial"), counted(1200, "trial")) == ("1 trial", "1,200 trials")
+    assert one_line("a\nb\x1b[31m c ") == "a b [31m c"

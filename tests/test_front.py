@@ -1,0 +1,121 @@
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna._hypervolume import compute_hypervolume
+from scipy.stats import spearmanr
+
+from autost_optuna import Architecture, Candidate
+from autost_optuna.front import Box, health, hypervolume, knee, nondominated, unique
+
+
+def candidate(flops, energy_mj, index=0, silent=False):
+    """A candidate with an architecture of its own for every index."""
+    return Candidate(
+        architecture=Architecture.uniform(embed_dim=8 * (index + 1), depth=1, num_heads=1, mlp_ratio=1),
+        params=1,
+        macs=flops // 2,
+        flops=flops,
+        energy_mj=energy_mj,
+        mean_rate=0.1,
+        silent=silent,
+        convention="c",
+        data="d",
+        images=1,
+        seed=0,
+        number=index,
+    )
+
+
+def listed(points):
+    return [candidate(flops, energy, index) for index, (flops, energy) in enumerate(points)]
+
+
+points = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=30)
+
+
+def dominates(a, b):
+    no_worse = a.flops >= b.flops and a.energy_mj <= b.energy_mj
+    return no_worse and (a.flops, a.energy_mj) != (b.flops, b.energy_mj)
+
+
+@given(points)
+def test_members_are_those_that_nobody_dominates(sample):
+    candidates = listed(sample)
+    expected = [c for c in candidates if not any(dominates(other, c) for other in candidates)]
+    members = nondominated(candidates)
+    assert sorted(c.number for c in members) == sorted(c.number for c in expected)
+    assert members == sorted(members, key=lambda c: (c.energy_mj, c.flops))
+
+
+def test_an_architecture_counts_once_and_a_silent_one_never():
+    candidates = [candidate(5, 1.0), candidate(5, 1.0), candidate(9, 0.1, 1, silent=True)]
+    assert [c.number for c in unique(candidates)] == [0]
+    assert [c.number for c in nondominated(candidates)] == [0]
+
+
+BOX = Box(worst_flops=1, worst_energy_mj=100, best_flops=100, best_energy_mj=1)
+
+
+def test_hypervolume_by_hand():
+    # In log axes (10, 10) is the middle of the box: a quarter. (100, 10) adds the other half of the lower half.
+    assert hypervolume(listed([(10, 10)]), BOX) == pytest.approx(0.25)
+    assert hypervolume(listed([(10, 10), (100, 10)]), BOX) == pytest.approx(0.5)
+    assert hypervolume(listed([(10, 1), (100, 10)]), BOX) == pytest.approx(0.75)
+    assert hypervolume(listed([(1, 1), (50, 100)]), BOX) == 0
+    assert hypervolume([], BOX) == 0
+
+
+@given(points)
+def test_hypervolume_agrees_with_optunas(sample):
+    members = nondominated(listed(sample))
+    losses = np.array([[-math.log(c.flops) / math.log(100), math.log(c.energy_mj) / math.log(100)] for c in members])
+    assert hypervolume(members, BOX) == pytest.approx(compute_hypervolume(losses, np.array([0.0, 1.0])), abs=1e-12)
+
+
+def test_a_box_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="no box"):
+        Box(worst_flops=2, worst_energy_mj=1, best_flops=1, best_energy_mj=0.5)
+
+
+def test_knee_is_the_member_that_bulges_most():
+    assert knee(listed([(1, 1), (50, 2), (60, 40), (100, 100)])).number == 1
+    assert knee(listed([(3, 1)])).number == 0
+    assert knee(nondominated(listed([(3, 2), (1, 1)]))).number == 1
+    with pytest.raises(ValueError, match="run more trials"):
+        knee([])
+
+
+@settings(max_examples=30)
+@given(points)
+def test_knee_is_a_member_whatever_the_front(sample):
+    members = nondominated(listed(sample))
+    assert knee(members) in members
+
+
+def test_health_counts_and_correlates():
+    generator = random.Random(0)
+    sample = [(flops, flops * generator.uniform(0.3, 3)) for flops in generator.sample(range(10, 1000), 120)]
+    found = health(listed(sample))
+    assert (found.trials, found.unique) == (120, 120)
+    assert found.spearman == pytest.approx(spearmanr(*zip(*sample, strict=True)).statistic)
+    assert found.nondominated_share == len(nondominated(listed(sample))) / 120
+    assert found.warning is None
+
+
+def test_one_objective_in_two_disguises_is_called_so():
+    same = health(listed([(flops, flops * 2.0) for flops in range(10, 90)]))
+    assert "degenerate" in same.warning
+    dominated_pairs = [(flops, flops * 2.0) for flops in itertools.chain(range(10, 60), range(10, 60))]
+    shifted = [(f, e + (i >= 50)) for i, (f, e) in enumerate(dominated_pairs)]
+    assert "Spearman" in health(listed(shifted)).warning
+
+
+def test_health_of_next_to_nothing():
+    assert health([]).nondominated_share == 0
+    assert health(listed([(1, 1), (2, 2)])).spearman is None
+    assert health(listed([(1, 1), (1, 2), (1, 3)])).spearman is None

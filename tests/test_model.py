@@ -1,0 +1,153 @@
+import copy
+
+import pytest
+import torch
+from spikingjelly.activation_based.neuron import ParametricLIFNode
+
+from autost_optuna import Architecture, SpikingTransformer, Task
+from autost_optuna.model.blocks import ChannelNorm, Stem
+from autost_optuna.model.linear import SpikeLinear
+from autost_optuna.model.neuron import PLIF
+from autost_optuna.model.transformer import draw_mlp
+
+
+def network(task, *, embed_dim=32, heads=(4, 2), ratios=(2, 1), seed=0):
+    return SpikingTransformer(
+        Architecture(embed_dim=embed_dim, depth=len(heads), num_heads=heads, mlp_ratio=ratios), task, seed=seed
+    )
+
+
+def test_a_neurons_trajectory_by_eye():
+    # h = v + (x - v) / 2: 0.8, then 1.2 fires and resets to 0, then 0.9, then 1.05 fires.
+    currents = torch.tensor([1.6, 1.6, 1.8, 1.2]).view(4, 1)
+    expected = torch.tensor([0.0, 1.0, 0.0, 1.0]).view(4, 1)
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            assert torch.equal(PLIF()(currents), expected)
+            assert PLIF(v_threshold=0.5)(currents).sum() == 4
+
+
+@pytest.mark.parametrize("w", [0.0, 0.7, -1.3])
+def test_the_forward_without_gradient_is_spikingjellys_bit_for_bit(w):
+    currents = 2 * torch.randn(5, 3, 40, generator=torch.Generator().manual_seed(1))
+    neuron = PLIF()
+    with torch.no_grad():
+        neuron.w.fill_(w)
+        fast = neuron(currents)
+        slow = ParametricLIFNode.multi_step_forward(neuron, currents)
+    assert 0.02 < fast.mean() < 0.6
+    assert torch.equal(fast, slow)
+
+
+def test_settings_of_the_neuron_are_autosts():
+    neuron = PLIF()
+    assert (neuron.v_threshold, neuron.v_reset, neuron.detach_reset, neuron.decay_input) == (1.0, 0.0, True, True)
+    assert neuron.surrogate_function.alpha == 4.0
+    assert neuron.w.sigmoid() == 0.5
+
+
+def test_channel_norm_is_batch_norm_over_the_last_axis():
+    x = torch.randn(3, 2, 5, 6)
+    wide = torch.nn.BatchNorm1d(6)(x.reshape(30, 6)).view_as(x)
+    assert torch.equal(ChannelNorm(6)(x), wide)
+
+
+def test_shapes_for_every_preset_task():
+    for name in ("cifar10", "cifar100", "digits"):
+        task = Task.preset(name)
+        images = torch.randn(2, task.channels, task.image_size, task.image_size)
+        with torch.no_grad():
+            assert network(task)(images).shape == (2, task.num_classes)
+    imagenet = Task.preset("imagenet")
+    with torch.device("meta"), torch.no_grad():
+        assert network(imagenet, seed=None)(torch.empty(1, 3, 224, 224)).shape == (1, 1000)
+
+
+def test_a_call_starts_from_rest_and_leaves_rest(toy_task):
+    model = network(toy_task).train()
+    images = torch.randn(4, 1, 8, 8)
+    model(images).sum().backward()
+    copy.deepcopy(model)  # spikingjelly refuses this for neurons that hold state
+    model.eval()
+    with torch.no_grad():
+        assert torch.equal(model(images), model(images))
+
+
+def test_every_parameter_gets_a_gradient(toy_task):
+    model = network(toy_task).train()
+    images = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    model(images).square().sum().backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert without == []
+
+
+def test_attention_is_the_same_in_both_orders_of_its_products(toy_task):
+    attention = network(toy_task).blocks[0].attention
+    q, k, v = (torch.bernoulli(torch.full((2, 3, 4, 5, 8), 0.3)) for _ in range(3))
+    first = attention.av(attention.qk(q, k.transpose(-2, -1)) * 0.125, v)
+    assert torch.equal(first, q @ (k.transpose(-2, -1) @ v) * 0.125)
+
+
+def test_equal_blocks_have_equal_weights_whatever_stands_behind_them(toy_task):
+    short = network(toy_task, heads=(4,), ratios=(2,)).state_dict()
+    deep = network(toy_task, heads=(2, 4, 4), ratios=(2, 1, 2)).state_dict()
+    shared = [name for name in short if name.startswith(("stem", "blocks.0"))]
+    assert len(shared) > 30
+    assert all(torch.equal(short[name], deep[name]) for name in shared)
+    one, other = deep["blocks.1.attention.q.weight"], deep["blocks.2.attention.q.weight"]
+    assert not torch.equal(one, other)
+
+
+def test_a_smaller_mlp_is_a_part_of_a_larger_one():
+    for small, large in ((40, 200), (24, 25), (39, 41)):
+        for few, many in zip(draw_mlp(40, small, 0, 3), draw_mlp(40, large, 0, 3), strict=True):
+            assert torch.equal(few[:small], many[:small])
+
+
+def test_weights_at_initialisation_have_their_distribution():
+    state = network(Task.preset("cifar10"), embed_dim=128, heads=(4,), ratios=(4,)).state_dict()
+    for name in ("attention.q", "attention.proj", "mlp.fc1", "mlp.fc2"):
+        weight = state[f"blocks.0.{name}.weight"]
+        assert weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert abs(weight.mean().item()) < 0.001
+        assert state[f"blocks.0.{name}.bias"].count_nonzero() == 0
+    bound = (1 / (9 * 64)) ** 0.5  # Kaiming uniform with a = sqrt(5): 1 / sqrt(fan in)
+    conv4 = state["stem.conv4.weight"]
+    assert 0.99 * bound < conv4.max() <= bound
+    assert conv4.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+
+
+def test_seeds_differ_and_repeat(toy_task):
+    one, again, other = (network(toy_task, seed=seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["stem.conv1.weight"], other["stem.conv1.weight"])
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.05, 0.3])
+def test_adding_synapses_by_events_is_the_matrix_product(rate):
+    generator = torch.Generator().manual_seed(0)
+    layer = SpikeLinear(96, 48)
+    spikes = (torch.rand(2, 3, 50, 96, generator=generator) < rate).float()
+    with torch.no_grad():
+        expected = layer(spikes)
+        layer.prefer_speed(sparse=True)
+        torch.testing.assert_close(layer(spikes), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_stem_position_branch_reads_real_values_and_adds(toy_task):
+    stem = network(toy_task).stem.train()
+    assert isinstance(stem, Stem)
+    seen = {}
+    stem.position.register_forward_pre_hook(lambda module, inputs: seen.update(f=inputs[0]))
+    with torch.no_grad():
+        out = stem(torch.randn(2, 1, 8, 8))
+        position = stem.position_bn(stem.position(seen["f"]))
+    tokens = (seen["f"] + position).flatten(2).transpose(1, 2)
+    assert torch.equal(out.flatten(0, 1), tokens)
+    assert not set(seen["f"].unique().tolist()) <= {0.0, 1.0}
+
+
+def test_networks_beyond_the_task_are_refused_before_they_are_built(toy_task):
+    with pytest.raises(ValueError, match="embed_dim 8000000 is over the bound"):
+        network(toy_task, embed_dim=8_000_000)

@@ -1,0 +1,171 @@
+import pytest
+import torch
+
+from autost_optuna import Architecture, SpikingTransformer, Task
+from autost_optuna.data import rate_images
+from autost_optuna.objective import describe, evaluate
+from autost_optuna.proxies.energy import estimate_energy, mean_rate
+from autost_optuna.proxies.operations import REAL, operations
+from autost_optuna.proxies.spikes import InitialRates, batch_statistics, measure_rates
+
+CIFAR10 = Task.preset("cifar10")
+
+
+def arch(embed_dim, heads, ratios):
+    return Architecture(embed_dim=embed_dim, depth=len(heads), num_heads=heads, mlp_ratio=ratios)
+
+
+def uniform(embed_dim, depth, mlp_ratio):
+    return Architecture.uniform(embed_dim=embed_dim, depth=depth, num_heads=8, mlp_ratio=mlp_ratio)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "low", "high"),
+    [  # on random-normal images, T 4, 32x32, first convolution at every step
+        (uniform(192, 1, 3), 0.46, 0.48),
+        (uniform(256, 4, 4), 0.92, 0.97),
+        (uniform(384, 4, 4), 2.06, 2.13),
+        (uniform(512, 3, 3), 3.47, 3.55),
+        (uniform(256, 8, 5), 1.10, 1.18),
+    ],
+    ids=lambda value: getattr(value, "key", None),
+)
+def test_energy_at_initialisation_falls_in_the_published_ranges(noise, architecture, low, high):
+    candidate = evaluate(architecture, InitialRates(CIFAR10, noise))
+    assert low <= candidate.energy_mj <= high
+    assert not candidate.silent
+
+
+def test_rates_at_initialisation_are_alive_and_where_they_are_known_to_be(noise):
+    rates = InitialRates(CIFAR10, noise).measure(uniform(384, 4, 4))
+    assert rates["stem.conv2"] == pytest.approx(0.07, abs=0.01)
+    assert rates["stem.conv3"] == pytest.approx(0.046, abs=0.01)
+    for block in range(4):
+        assert rates[f"blocks.{block}.attention.q"] == pytest.approx(0.28, abs=0.03)
+        assert rates[f"blocks.{block}.mlp.fc2"] == pytest.approx(0.03, abs=0.01)
+        assert rates[f"blocks.{block}.attention.proj"] < 0.006
+
+
+@pytest.fixture
+def toy_images():
+    return torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+FAMILY = [
+    arch(32, (4, 2, 4), (2, 1, 2)),
+    arch(32, (4, 2), (2, 2)),
+    arch(32, (4, 2, 2, 4), (2, 1, 2, 1)),
+    arch(32, (2,), (2,)),
+    arch(64, (4, 2, 4), (2, 1, 2)),
+    arch(32, (4, 2, 4), (2, 1, 1.5)),
+    arch(32, (4, 2, 4), (2, 1, 2)),
+]
+
+
+@pytest.mark.parametrize("bound", [1 << 30, 60_000, 1])
+def test_reuse_equals_a_fresh_evaluation_bit_for_bit(toy_task, toy_images, bound):
+    shared = InitialRates(toy_task, toy_images, cache_bytes=bound)
+    for architecture in FAMILY:
+        fresh = InitialRates(toy_task, toy_images).measure(architecture)
+        assert shared.measure(architecture) == fresh
+
+
+def test_reuse_equals_a_fresh_evaluation_bit_for_bit_at_full_size(noise):
+    shared = InitialRates(CIFAR10, noise)
+    for ratios in ((3, 4, 5), (3, 4, 3), (3, 5, 3)):
+        architecture = arch(256, (4, 8, 4), ratios)
+        assert shared.measure(architecture) == InitialRates(CIFAR10, noise).measure(architecture)
+
+
+def test_the_cache_stays_within_its_bound(toy_task, toy_images):
+    rates = InitialRates(toy_task, toy_images, cache_bytes=200_000)
+    for heads in (2, 4):
+        for ratio in (1, 2, 3):
+            rates.measure(arch(32, (heads,) * 5, (ratio,) * 5))
+            assert 0 < rates.cache_bytes <= 200_000
+
+
+def test_rates_are_those_of_the_plain_network(noise):
+    # The whole network in one piece, with torch's own products: the same up to the rounding of other sums.
+    for architecture in (arch(128, (4, 8), (3, 4)), uniform(256, 2, 5)):
+        network = SpikingTransformer(architecture, CIFAR10)
+        with batch_statistics(network):
+            plain = measure_rates(network, noise)
+        assert InitialRates(CIFAR10, noise).measure(architecture) == pytest.approx(plain, abs=2e-3, rel=2e-3)
+
+
+def test_a_rate_is_the_mean_of_the_spikes_that_enter_the_operation(toy_task, toy_images):
+    architecture = arch(32, (4, 2), (2, 1))
+    network = SpikingTransformer(architecture, toy_task)
+    inputs = {}
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_pre_hook(lambda m, i, name=name: inputs.update({name: i[0].clone()}))
+    with batch_statistics(network), torch.no_grad():
+        network(toy_images)
+        rates = measure_rates(network, toy_images)
+    for row in operations(architecture, toy_task):
+        if row.driven_by != REAL and row.name in inputs:
+            assert set(inputs[row.name].unique().tolist()) <= {0.0, 1.0}, row.name
+            assert rates[row.name] == pytest.approx(inputs[row.name].double().mean().item(), abs=1e-15)
+        elif row.driven_by == REAL:
+            assert row.name not in rates
+    assert set(rates) == {row.name for row in operations(architecture, toy_task) if row.driven_by != REAL}
+
+
+def test_products_are_measured_on_their_drivers(toy_task, toy_images):
+    architecture = arch(32, (4,), (2,))
+    network = SpikingTransformer(architecture, toy_task)
+    spikes = {}
+    for name in ("q_neuron", "v_neuron"):
+        network.blocks[0].attention.get_submodule(name).register_forward_hook(
+            lambda m, i, out, name=name: spikes.update({name: out.double().mean().item()})
+        )
+    with batch_statistics(network):
+        rates = measure_rates(network, toy_images)
+    assert rates["blocks.0.attention.qk"] == pytest.approx(spikes["q_neuron"], abs=1e-15)
+    assert rates["blocks.0.attention.av"] == pytest.approx(spikes["v_neuron"], abs=1e-15)
+
+
+def test_measuring_leaves_no_trace(toy_task, toy_images):
+    network = SpikingTransformer(arch(32, (4,), (2,)), toy_task).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with batch_statistics(network):
+        measure_rates(network, toy_images)
+    assert not any(module.training for module in network.modules())
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert not any(module._forward_pre_hooks for module in network.modules())
+
+
+def test_an_untrained_network_in_eval_mode_is_silent(noise):
+    network = SpikingTransformer(uniform(192, 1, 3), CIFAR10).eval()
+    ledger = operations(network.architecture, CIFAR10)
+    assert mean_rate(estimate_energy(ledger, measure_rates(network, noise))) < 0.001
+
+
+def test_blank_images_make_a_network_silent_and_it_is_said():
+    candidate = evaluate(uniform(192, 1, 3), InitialRates(CIFAR10, torch.zeros(2, 3, 32, 32)))
+    assert candidate.silent
+    assert candidate.mean_rate < 0.001
+
+
+def test_digits_rank_architectures_as_noise_does(noise):
+    digits = InitialRates(CIFAR10, rate_images(CIFAR10).images)
+    other = InitialRates(CIFAR10, noise)
+    for architecture in (uniform(192, 1, 3), uniform(192, 4, 3), uniform(256, 1, 3)):
+        one, two = evaluate(architecture, digits).energy_mj, evaluate(architecture, other).energy_mj
+        assert one == pytest.approx(two, rel=0.06)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 32, 32), (2, 1, 32, 32), (2, 3, 8, 8), (3, 32, 32)])
+def test_images_of_another_form_are_refused(shape):
+    with pytest.raises(ValueError, match="do not fit task cifar10"):
+        InitialRates(CIFAR10, torch.zeros(shape))
+
+
+def test_a_description_adds_up():
+    found = describe(uniform(64, 2, 3), Task.preset("digits"))
+    assert sum(charge.energy_pj for charge in found.charges) * 1e-9 == pytest.approx(
+        found.candidate.energy_mj, rel=1e-12
+    )
+    assert sum(charge.operation.total_macs for charge in found.charges) == found.candidate.macs

@@ -1,0 +1,191 @@
+import json
+
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from autost_optuna import Objective, Task
+from autost_optuna import study as studies
+from autost_optuna.data import RateImages
+from autost_optuna.storage import open_storage, shown
+from test_data import write_cifar10
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return str(tmp_path / "s.journal")
+
+
+@pytest.fixture
+def create(storage, toy_space, toy_task):
+    def make(name="s", **options):
+        return studies.create(name, storage, space=toy_space, task=toy_task, **options)
+
+    return make
+
+
+def test_a_search_end_to_end(create, storage, toy_space):
+    search = create()
+    seen = []
+    assert studies.run(search, trials=30, on_trial=seen.append) == 30
+    assert [progress.done for progress in seen] == list(range(1, 31))
+    again = studies.open_search("s", storage)
+    assert again.settings == search.settings
+    assert again.study.directions == [optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE]
+    assert again.study.metric_names == ["flops", "energy_mj"]
+    candidates = again.candidates()
+    assert [candidate.number for candidate in candidates] == list(range(30))
+    for trial, candidate in zip(again.study.trials, candidates, strict=True):
+        assert trial.values == [candidate.flops, candidate.energy_mj]
+        assert candidate.architecture in toy_space
+        json.dumps(trial.user_attrs)
+    front = again.front()
+    assert seen[-1].front_size == len(front)
+    best = {tuple(trial.values) for trial in again.study.best_trials}
+    assert {(c.flops, c.energy_mj) for c in front} == best
+
+
+def test_the_same_seed_gives_the_same_trials(create):
+    one, two, other = create("one"), create("two"), create("other", seed=7)
+    for search in (one, two, other):
+        studies.run(search, trials=15)
+    assert [t.values for t in one.study.trials] == [t.values for t in two.study.trials]
+    assert [t.params for t in one.study.trials] != [t.params for t in other.study.trials]
+
+
+def test_a_resumed_run_goes_on_instead_of_repeating(create, storage):
+    studies.run(create(), trials=12)
+    studies.run(studies.open_search("s", storage), trials=12)
+    trials = studies.open_search("s", storage).study.trials
+    assert len(trials) == 24
+    assert [t.params for t in trials[:12]] != [t.params for t in trials[12:]]
+
+
+def test_candidates_measured_again_after_a_resume_are_equal(create, storage):
+    search = create()
+    studies.run(search, trials=10)
+    objective = studies.make_objective(studies.open_search("s", storage).settings)
+    for candidate in search.candidates():
+        measured = objective.evaluate(candidate.architecture)
+        assert measured.to_dict() == candidate.to_dict()
+
+
+def test_stopping_leaves_whole_trials(create, storage):
+    search = create()
+    done = []
+    assert studies.run(search, trials=50, on_trial=done.append, stopped=lambda: len(done) >= 5) == 5
+    states = {trial.state for trial in studies.open_search("s", storage).study.trials}
+    assert states == {TrialState.COMPLETE}
+    assert studies.run(search, trials=50, timeout=0.001) <= 1
+
+
+def test_an_interrupt_inside_a_trial_leaves_no_running_one(create, storage, monkeypatch):
+    search = create()
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "__call__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        studies.run(search, trials=3)
+    monkeypatch.undo()
+    reopened = studies.open_search("s", storage)
+    assert [trial.state for trial in reopened.study.trials] == [TrialState.FAIL]
+    assert studies.run(reopened, trials=3) == 3
+    assert studies.summarise(reopened).failed == 1
+
+
+def test_objective_works_with_a_plain_optuna_study(toy_space, toy_task):
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=0))
+    study.optimize(Objective(toy_space, toy_task), n_trials=8)
+    assert all(trial.values[0] == trial.user_attrs["candidate"]["flops"] for trial in study.trials)
+
+
+def test_a_silent_network_is_pruned_and_said_not_counted(toy_space, toy_task):
+    blank = RateImages(images=torch.zeros(2, 1, 8, 8), data="blank", fingerprint="0")
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    study.optimize(Objective(toy_space, toy_task, images=blank), n_trials=2)
+    assert [trial.state for trial in study.trials] == [TrialState.PRUNED] * 2
+    assert all("silent network" in trial.user_attrs["silent"] for trial in study.trials)
+
+
+def test_other_images_than_the_studys_are_refused(tmp_path, storage, toy_space):
+    write_cifar10(tmp_path / "a")
+    write_cifar10(tmp_path / "b", count=7)
+    task = Task(name="cifar10", image_size=8, channels=3, num_classes=10, time_steps=2, pooling="0001")
+    options = {"space": toy_space, "task": task, "data": "cifar10"}
+    search = studies.create("c", storage, data_root=tmp_path / "a", **options)
+    assert studies.run(search, trials=2) == 2
+    with pytest.raises(ValueError, match="fingerprint .* those of the study"):
+        studies.run(search, trials=2, data_root=tmp_path / "b")
+    (tmp_path / "a").rename(tmp_path / "moved")
+    with pytest.raises(ValueError, match="no CIFAR-10 batch"):
+        studies.run(search, trials=2)
+    assert studies.run(search, trials=2, data_root=tmp_path / "moved") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"name": " "}, "study name"),
+        ({"name": "a\nb"}, "study name"),
+        ({"population": 1}, "population 1"),
+        ({"seed": -1}, "seed -1"),
+        ({"images": 0}, "images 0"),
+        ({"data": "cifar10"}, "needs --data-root"),
+        ({"data": "mnist"}, "no data 'mnist'"),
+    ],
+)
+def test_what_cannot_be_a_study_is_refused_and_nothing_is_made(create, tmp_path, options, said):
+    with pytest.raises(ValueError, match=said):
+        create(**options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_and_missing_studies(create, storage):
+    create()
+    with pytest.raises(ValueError, match="'s' exists"):
+        create()
+    assert create(skip_if_exists=True, seed=9).settings.seed == 0
+    with pytest.raises(ValueError, match=r"no study 'other' .*it has s"):
+        studies.open_search("other", storage)
+    with pytest.raises(ValueError, match="no complete trial yet; run autost-optuna study run s"):
+        studies.open_search("s", storage).front()
+    optuna.create_study(study_name="foreign", storage=open_storage(storage))
+    with pytest.raises(ValueError, match="was not made by autost-optuna"):
+        studies.open_search("foreign", storage)
+    assert [row.name for row in studies.list_searches(storage)] == ["foreign", "s"]
+    studies.delete("s", storage)
+    assert studies.existing_names(storage) == ["foreign"]
+
+
+def test_no_storage_is_made_by_looking_for_one(tmp_path):
+    for storage in (str(tmp_path / "a.journal"), f"sqlite:///{tmp_path}/a.db"):
+        with pytest.raises(ValueError, match="no storage at"):
+            studies.open_search("s", storage)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sqlite_holds_a_study_too(tmp_path, toy_space, toy_task):
+    storage = f"sqlite:///{tmp_path}/a.db"
+    search = studies.create("s", storage, space=toy_space, task=toy_task)
+    studies.run(search, trials=3)
+    assert len(studies.open_search("s", storage).candidates()) == 3
+
+
+def test_storages_that_cannot_be(tmp_path):
+    (tmp_path / "no.journal").write_text("not a journal\n")
+    cases = {
+        str(tmp_path): "is a directory",
+        str(tmp_path / "missing" / "a.journal"): "is no directory",
+        str(tmp_path / "no.journal"): "is not an Optuna journal",
+        "grpc://nowhere": "is not grpc://host:port",
+        "postgresql+nodriver://me:secret@127.0.0.1/db": "cannot open the storage",
+    }
+    for storage, said in cases.items():
+        with pytest.raises(ValueError, match=said) as caught:
+            open_storage(storage, create=True)
+        assert "secret" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert shown("mysql+pymysql://me:secret@host/db") == "mysql+pymysql://me:***@host/db"
