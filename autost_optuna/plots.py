@@ -67,7 +67,7 @@ def draw_front(view: FrontView) -> "Figure":
                 "Pareto front",
                 view.members,
                 mode="lines+markers",
-                line={"color": BLUE, "width": 2, "shape": "vh"},
+                line={"color": BLUE, "width": 2, "shape": "hv"},
                 marker={"color": BLUE, "size": 7},
             ),
             trace(
@@ -102,7 +102,9 @@ def write_figure(figure: "Figure", path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".html":
-            figure.write_html(part, include_plotlyjs=True, config={"displaylogo": False, "responsive": True})
+            figure.write_html(
+                part, include_plotlyjs=True, default_height="94vh", config={"displaylogo": False, "responsive": True}
+            )
         else:
             _write_image(figure, part)
         part.replace(path)
@@ -138,9 +140,11 @@ def _hover(candidate: Candidate) -> str:
 def _ticks(values: Sequence[float]) -> dict[str, object]:
     """Readable ticks of a logarithmic axis: 1, 2, 5 and their decades, denser where the range is narrow."""
     low, high = min(values), max(values)
-    steps: tuple[float, ...] = (1, 2, 5) if high / low > 4 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    steps: tuple[float, ...] = (1, 2, 5)
+    if high / low < 30:
+        steps = (1, 1.5, 2, 3, 4, 5, 7) if high / low > 3 else (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)
     ticks = [float(f"{step}e{power}") for power in range(-9, 9) for step in steps]
-    shown = [tick for tick in ticks if low / 1.5 <= tick <= high * 1.5]
+    shown = [tick for tick in ticks if low / 1.1 <= tick <= high * 1.1]
     return {"tickvals": shown, "ticktext": [f"{tick:g}" for tick in shown]}
 
 

@@ -73,7 +73,7 @@ def describe(
     )
     rows = [charge_row(charge) for charge in description.charges]
     if form == "csv":
-        show.print_csv(rows)
+        click.echo(show.csv_text(rows), nl=False)
     elif form == "json":
         candidate = description.candidate
         fields = ("params", "macs", "flops", "energy_mj", "convention", "mean_rate", "silent", "data", "images", "seed")

@@ -28,7 +28,7 @@ def print_json(data: object) -> None:
     click.echo(json.dumps(data, indent=2))
 
 
-def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """A header and one line a row; lists are joined by a slash."""
     text = io.StringIO()
     if rows:
@@ -36,7 +36,7 @@ def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writeheader()
         for row in rows:
             writer.writerow({k: "/".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()})
-    click.echo(text.getvalue(), nl=False)
+    return text.getvalue()
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> None:

@@ -118,7 +118,7 @@ def list_studies(form: str, storage: str) -> None:
     if form == "json":
         show.print_json(rows)
     elif form == "csv":
-        show.print_csv(rows)
+        click.echo(show.csv_text(rows), nl=False)
     else:
         cells = [["-" if value is None else str(value) for value in row.values()] for row in rows]
         show.print_table(
@@ -184,8 +184,7 @@ def front(name: str, pick: str | None, form: str, storage: str) -> None:
     if form == "json":
         show.print_json([front_row(member) for member in members])
     elif form == "csv":
-        rows = [front_row(member) for member in members]
-        show.print_csv([{"number": row.pop("number"), **row.pop("architecture"), **row} for row in rows])
+        click.echo(show.csv_text([flat_row(member) for member in members]), nl=False)
     else:
         _print_front(members, chosen)
         show.note(f"* knee. Energy at initialisation: {_rates_line(search)}")
@@ -290,6 +289,12 @@ def front_row(candidate: Candidate) -> dict[str, Any]:
         "energy_mj": candidate.energy_mj,
         "params": candidate.params,
     }
+
+
+def flat_row(candidate: Candidate) -> dict[str, Any]:
+    """The same row without nesting, for CSV."""
+    row = front_row(candidate)
+    return {"number": row.pop("number"), **row.pop("architecture"), **row}
 
 
 def _print_front(members: list[Candidate], chosen: Candidate) -> None:

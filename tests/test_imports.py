@@ -1,0 +1,86 @@
+"""Imports point one way: a module imports only what stands before it in the list."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "autost_optuna"
+
+RANKS = [
+    "units",
+    "architecture",
+    "task",
+    "space",
+    "candidate",
+    "front",
+    "data",
+    "model",
+    "proxies",
+    "objective",
+    "storage",
+    "study",
+    "checkpoint",
+    "trainer",
+    "export",
+    "plots",
+    "quickstart",
+    "__init__",
+    "cli",
+    "__main__",
+]
+
+ORDER = {
+    "data": ["dataset", "digits", "cifar10", "__init__"],
+    "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
+    "proxies": ["__init__", "operations", "flops", "energy", "spikes"],
+    "cli": ["show", "options", "dashboard", "study", "networks", "__init__"],
+}
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def place(module):
+    """("autost_optuna.model.neuron") to its position in the order of imports."""
+    parts = module.split(".")[1:]
+    if parts and parts[0] in ORDER:
+        inner = parts[1] if len(parts) > 1 else "__init__"
+        return RANKS.index(parts[0]), ORDER[parts[0]].index(inner)
+    return RANKS.index(parts[0] if parts else "__init__"), 0
+
+
+def name(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            children = [f"{node.module}.{alias.name}" for alias in node.names]
+            modules = {name(file) for file in FILES}
+            found = [child for child in children if child in modules]
+            yield from found
+            if len(found) < len(children):
+                yield node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_module_imports_only_what_stands_before_it(path):
+    own = name(path)
+    for module in imported(path):
+        if module.split(".")[0] == "autost_optuna" and module != own:
+            type_only_or_lazy_package = own == "autost_optuna" or module == "autost_optuna"
+            assert place(module) < place(own) or type_only_or_lazy_package, f"{own} imports {module}"
+
+
+def test_only_the_model_knows_spikingjelly():
+    users = {name(path) for path in FILES if any(m.startswith("spikingjelly") for m in imported(path))}
+    assert users == {"autost_optuna.model.neuron"}
+
+
+def test_arithmetic_takes_no_torch():
+    for module in ("proxies/operations.py", "proxies/flops.py", "proxies/energy.py", "front.py", "candidate.py"):
+        assert not [m for m in imported(ROOT / module) if m.startswith("torch")]
