@@ -19,8 +19,8 @@ from autost_optuna.task import Task
 if TYPE_CHECKING:
     from autost_optuna.proxies.spikes import InitialRates
 
-# An untrained network with fresh running statistics fires at about 0.0003, a live one at 0.1 to 0.2.
-SILENT_RATE = 0.001
+# An untrained network with fresh running statistics fires at 0.0003 to 0.001, a live one at 0.1 to 0.2.
+SILENT_RATE = 0.01
 
 
 def evaluate(
@@ -107,7 +107,7 @@ class Objective:
         num_images: int = 4,
         convention: energy.Convention = energy.DEFAULT,
         seed: int = 0,
-        cache_bytes: int = 1 << 30,
+        cache_bytes: int | None = None,
     ) -> None:
         from autost_optuna.proxies.spikes import InitialRates
 
@@ -116,7 +116,8 @@ class Objective:
         self.task = task
         self.images = images or rate_images(task, data=data, root=data_root, count=num_images, seed=seed)
         self.convention = convention
-        self.rates = InitialRates(task, self.images.images, seed=seed, cache_bytes=cache_bytes)
+        limit = {} if cache_bytes is None else {"cache_bytes": cache_bytes}
+        self.rates = InitialRates(task, self.images.images, seed=seed, **limit)
         self._known: dict[str, Candidate] = {}
 
     def remember(self, candidates: Iterable[Candidate]) -> None:

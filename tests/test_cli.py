@@ -301,7 +301,7 @@ def test_interrupting_a_run_leaves_a_study_that_resumes(cli, tmp_path):
     while (tmp_path / "autost.journal").stat().st_size < size + 20_000 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Resume: autost-optuna study run demo --trials" in err
     assert "Traceback" not in err

@@ -6,7 +6,7 @@ from spikingjelly.activation_based.neuron import ParametricLIFNode
 
 from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.model.blocks import ChannelNorm, Stem
-from autost_optuna.model.linear import SpikeLinear
+from autost_optuna.model.linear import GRID, SpikeLinear, draw
 from autost_optuna.model.neuron import PLIF
 from autost_optuna.model.transformer import draw_mlp
 
@@ -110,6 +110,9 @@ def test_weights_at_initialisation_have_their_distribution():
         weight = state[f"blocks.0.{name}.weight"]
         assert weight.std().item() == pytest.approx(0.02, rel=0.05)
         assert abs(weight.mean().item()) < 0.001
+        assert torch.equal((weight / GRID).round() * GRID, weight)
+        inside = (weight.abs() < 0.02).double().mean().item()
+        assert inside == pytest.approx(0.6827, abs=0.015)  # as of a normal distribution
         assert state[f"blocks.0.{name}.bias"].count_nonzero() == 0
     bound = (1 / (9 * 64)) ** 0.5  # Kaiming uniform with a = sqrt(5): 1 / sqrt(fan in)
     conv4 = state["stem.conv4.weight"]
@@ -124,15 +127,22 @@ def test_seeds_differ_and_repeat(toy_task):
     assert not torch.equal(one["head.weight"], other["head.weight"])
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.01, 0.05, 0.3])
-def test_adding_synapses_by_events_is_the_matrix_product(rate):
+@pytest.mark.parametrize("rate", [0.0, 0.03, 0.3, 1.0])
+def test_integers_give_the_sums_of_float32_and_of_any_order_bit_for_bit(rate):
     generator = torch.Generator().manual_seed(0)
-    layer = SpikeLinear(96, 48)
-    spikes = (torch.rand(2, 3, 50, 96, generator=generator) < rate).float()
+    layer = SpikeLinear(1000, 48)
+    spikes = (torch.rand(2, 3, 50, 1000, generator=generator) < rate).float()
+    order = torch.randperm(1000, generator=generator)
     with torch.no_grad():
+        layer.weight.copy_(draw(48, 1000, generator))
+        layer.bias.zero_()
         expected = layer(spikes)
-        layer.prefer_speed(sparse=True)
-        torch.testing.assert_close(layer(spikes), expected, rtol=1e-5, atol=1e-6)
+        shuffled = torch.nn.functional.linear(spikes[..., order], layer.weight[:, order])
+        reduced = torch.nn.functional.linear(spikes.double(), layer.weight.bfloat16().double()).float()
+        assert torch.equal(shuffled, expected)
+        assert torch.equal(reduced, expected)  # the weights lose nothing in bfloat16
+        layer.pack()
+        assert torch.equal(layer(spikes), expected)
 
 
 def test_stem_position_branch_reads_real_values_and_adds(toy_task):

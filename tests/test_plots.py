@@ -1,9 +1,9 @@
 import shutil
 
 import pytest
+from test_front import candidate, listed
 
 from autost_optuna.plots import draw_front, front_view, write_figure
-from test_front import candidate, listed
 
 SEARCH = [(10, 1.0), (30, 2.0), (20, 3.0), (90, 40.0), (100, 100.0)]
 

@@ -4,12 +4,12 @@ import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
+from test_data import write_cifar10
 
 from autost_optuna import Objective, Task
 from autost_optuna import study as studies
 from autost_optuna.data import RateImages
 from autost_optuna.storage import open_storage, shown
-from test_data import write_cifar10
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_other_images_than_the_studys_are_refused(tmp_path, storage, toy_space):
     options = {"space": toy_space, "task": task, "data": "cifar10"}
     search = studies.create("c", storage, data_root=tmp_path / "a", **options)
     assert studies.run(search, trials=2) == 2
-    with pytest.raises(ValueError, match="fingerprint .* those of the study"):
+    with pytest.raises(ValueError, match=r"fingerprint .* those of the study"):
         studies.run(search, trials=2, data_root=tmp_path / "b")
     (tmp_path / "a").rename(tmp_path / "moved")
     with pytest.raises(ValueError, match="no CIFAR-10 batch"):

@@ -89,7 +89,7 @@ def test_training_on_data_of_another_task_is_refused(few, tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_the_training(few, tmp_path):
-    with pytest.raises(RuntimeError, match="the loss is (nan|inf) at epoch"):
+    with pytest.raises(RuntimeError, match=r"the loss is (nan|inf) at epoch"):
         train(ARCHITECTURE, TASK, few, Recipe(epochs=1, lr=1e30), tmp_path)
     assert not (tmp_path / WEIGHTS).exists()
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from autost_optuna.architecture import Architecture
 from autost_optuna.model.blocks import MLP, Attention, Block, Stem
+from autost_optuna.model.linear import STD, SpikeLinear, draw
 from autost_optuna.model.neuron import PLIF, reset
 from autost_optuna.task import Task
 
 Part = TypeVar("Part", bound=nn.Module)
-LINEAR_STD = 0.02
 
 
 class SpikingTransformer(nn.Module):
@@ -51,9 +51,8 @@ class SpikingTransformer(nn.Module):
             assert isinstance(block, Block)
             init_attention(block.attention, seed, index)
             init_mlp(block.mlp, draw_mlp(dim, block.mlp.fc1.out_features, seed, index))
-            for linear in (block.mlp.fc1, block.mlp.fc2):
-                linear.weight.data = linear.weight.data.clone(memory_format=torch.contiguous_format)
-        init_linear(_fresh(self.head), _generator(seed, "head", dim, self.task.num_classes))
+        generator = _generator(seed, "head", dim, self.task.num_classes)
+        nn.init.trunc_normal_(_fresh(self.head).weight, std=STD, generator=generator)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, c, H, W] to logits [B, classes]."""
@@ -78,8 +77,8 @@ def init_attention(attention: Attention, seed: int, index: int) -> Attention:
     """The attention of block `index`; the number of heads does not change its weights."""
     generator = _generator(seed, "attention", index, attention.q.in_features)
     for module in _fresh(attention).modules():
-        if isinstance(module, nn.Linear):
-            init_linear(module, generator)
+        if isinstance(module, SpikeLinear):
+            module.weight.data = draw(module.out_features, module.in_features, generator)
     return attention
 
 
@@ -89,26 +88,19 @@ def draw_mlp(dim: int, hidden: int, seed: int, index: int) -> tuple[Tensor, Tens
     A unit's weights do not depend on how many there are: the MLP of a smaller ratio is a part of that of a larger one.
     """
     units = -(-hidden // dim) * dim  # whole multiples of C, so that more units only append to the random stream
-    draws = (torch.empty(units, dim), torch.empty(units, dim))
-    for draw, place in zip(draws, ("fc1", "fc2"), strict=True):
-        draw.normal_(0.0, LINEAR_STD, generator=_generator(seed, place, index, dim))
-    return draws
+    return (
+        draw(units, dim, _generator(seed, "fc1", index, dim)),
+        draw(units, dim, _generator(seed, "fc2", index, dim)),
+    )
 
 
 def init_mlp(mlp: MLP, draws: tuple[Tensor, Tensor]) -> MLP:
-    """An MLP with the first units of `draw_mlp`, whose memory it shares."""
-    _fresh(mlp)
-    hidden = mlp.fc1.out_features
-    for linear, weight in ((mlp.fc1, draws[0][:hidden]), (mlp.fc2, draws[1][:hidden].t())):
-        linear.weight.data = weight
-        nn.init.zeros_(linear.bias)
+    """An MLP with the first units of `draw_mlp`."""
+    hidden = _fresh(mlp).fc1.out_features
+    with torch.no_grad():
+        mlp.fc1.weight.copy_(draws[0][:hidden])
+        mlp.fc2.weight.copy_(draws[1][:hidden].t())
     return mlp
-
-
-def init_linear(linear: nn.Linear, generator: torch.Generator) -> None:
-    """Normal weights of deviation 0.02, biases 0. The truncation at 2 in AutoST's code lies at 100 deviations."""
-    linear.weight.data.normal_(0.0, LINEAR_STD, generator=generator)
-    nn.init.zeros_(linear.bias)
 
 
 def _fresh(part: Part) -> Part:
@@ -119,7 +111,9 @@ def _fresh(part: Part) -> Part:
             module.reset_parameters()
         elif isinstance(module, PLIF):
             nn.init.zeros_(module.w)  # sigmoid(0) = 1/2 = 1/tau
-        elif not isinstance(module, nn.Linear | nn.Conv2d) and any(True for _ in module.parameters(recurse=False)):
+        elif isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+        elif not isinstance(module, nn.Conv2d) and any(True for _ in module.parameters(recurse=False)):
             raise TypeError(f"no rule initialises {type(module).__name__}")
     return part
 

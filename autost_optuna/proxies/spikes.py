@@ -7,6 +7,7 @@ and sizes alone, so the reused ones equal those of a fresh run, bit for bit.
 
 import ctypes
 import functools
+import os
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,11 +19,16 @@ from torch import Tensor, nn
 from autost_optuna.architecture import Architecture
 from autost_optuna.model.blocks import MLP, Attention, Product, Stem
 from autost_optuna.model.linear import SpikeLinear
-from autost_optuna.model.transformer import Part, SpikingTransformer, draw_mlp, init_attention, init_mlp, init_stem
+from autost_optuna.model.transformer import SpikingTransformer, draw_mlp, init_attention, init_mlp, init_stem
 from autost_optuna.proxies.operations import REAL, Operation, operations
 from autost_optuna.task import Task
 
 Rates = dict[str, float]
+
+# A population of 50 deep networks has about 1.5 GB of residual streams and weights whose reuse pays. A machine with little
+# memory keeps an eighth of it for them.
+ENTRY_BYTES = 2048  # what an entry holds that is not a tensor, about
+CACHE_BYTES = min(2 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8)
 
 
 def check_ledger(model: nn.Module, ledger: Sequence[Operation]) -> None:
@@ -46,7 +52,7 @@ def measure_rates(model: SpikingTransformer, images: Tensor) -> Rates:
     ledger = operations(model.architecture, model.task)
     check_ledger(model, ledger)
     with torch.inference_mode():
-        _, rates = _observe(model, [row.name for row in ledger if row.driven_by != REAL], images)
+        _, rates = _observe(model, "", [row.name for row in ledger if row.driven_by != REAL], images)
     return rates
 
 
@@ -67,11 +73,11 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
 class InitialRates:
     """Spike rates of architectures at initialisation on fixed images, with what architectures share computed once.
 
-    `images` [B, c, H, W], normalised, of the task's size; `seed` fixes the weights. Residual streams after each
-    half-block and the weights of parts stay in memory up to `cache_bytes`, least recently used ones leaving first.
+    `images` [B, c, H, W], normalised, of the task's size; `seed` fixes the weights. Residual streams after each block and
+    the weights of blocks stay in memory up to `cache_bytes`, least recently used ones leaving first.
     """
 
-    def __init__(self, task: Task, images: Tensor, *, seed: int = 0, cache_bytes: int = 1 << 30) -> None:
+    def __init__(self, task: Task, images: Tensor, *, seed: int = 0, cache_bytes: int = CACHE_BYTES) -> None:
         expected = (task.channels, task.image_size, task.image_size)
         if images.dim() != 4 or tuple(images.shape[1:]) != expected or not len(images):
             raise ValueError(
@@ -91,63 +97,55 @@ class InitialRates:
     def measure(self, architecture: Architecture) -> Rates:
         """Rates of all spike-driven operations by their names.
 
-        Those of `measure_rates` on the whole network under batch statistics, up to the rounding of faster sums; whatever
-        was reused, the same to the last bit.
+        Those of `measure_rates` on the whole network under batch statistics, to the last bit, whatever was reused.
         """
         self.task.check(architecture)
         dim = architecture.embed_dim
-        path: list[tuple[Any, ...]] = [("stream", dim)]
-        for heads, hidden in zip(architecture.num_heads, architecture.hidden_dims, strict=True):
-            path.append((*path[-1], heads))
-            path.append((*path[-1], hidden))
-        known = next((depth for depth in reversed(range(len(path))) if path[depth] in self._cache), -1)
+        blocks = list(zip(architecture.num_heads, architecture.hidden_dims, strict=True))
+        path = [("stream", dim, *blocks[:depth]) for depth in range(len(blocks) + 1)]
+        known = max((depth for depth in range(len(path)) if path[depth] in self._cache), default=-1)
         with torch.inference_mode():
-            for depth in range(known):
-                self._cache.touch(path[depth])
             if known < 0:
                 x, found = self._stem(dim)
-                self._cache.put(path[0], (x, (found,)), _size(x))
+                self._cache.put(path[0], (x, (found,)), x.numel() * x.element_size() + ENTRY_BYTES)
                 known = 0
+            for depth in range(known):
+                self._cache.touch(path[depth])
             x, rates = self._cache.get(path[known])
-            for depth in range(known + 1, len(path)):
-                index, is_mlp = divmod(depth - 1, 2)
-                part, name, names = (
-                    self._mlp(dim, index, path[depth][-1]) if is_mlp else self._attention(dim, index, path[depth][-1])
-                )
-                out, found = _observe(part, names, x)
+            for index in range(known, len(blocks)):
+                heads, hidden = blocks[index]
+                out, found = self._attention(dim, index, heads, x)
                 x = x + out
-                rates = (*rates, {f"{name}.{row}": rate for row, rate in found.items()})
-                self._cache.put(path[depth], (x, rates), _size(x))
+                rates = (*rates, found)
+                out, found = self._mlp(dim, index, hidden, x)
+                x += out
+                rates = (*rates, found)
+                self._cache.put(path[index + 1], (x, rates), x.numel() * x.element_size() + ENTRY_BYTES)
         return {name: rate for part_rates in rates for name, rate in part_rates.items()}
 
     def _stem(self, dim: int) -> tuple[Tensor, Rates]:
         with torch.device("meta"):
             stem = Stem(dim, self.task)
-        x, found = _observe(_prepare(init_stem(stem, self.seed)), ("conv2", "conv3", "conv4"), self.images)
-        return x, {f"stem.{name}": rate for name, rate in found.items()}
+        _prepare(init_stem(stem, self.seed))
+        return _observe(stem, "stem.", ("conv2", "conv3", "conv4"), self.images)
 
-    def _attention(self, dim: int, index: int, heads: int) -> tuple[nn.Module, str, Collection[str]]:
+    def _attention(self, dim: int, index: int, heads: int, x: Tensor) -> tuple[Tensor, Rates]:
         key = ("attention", dim, index)
         if key not in self._cache:
             with torch.device("meta"):
                 made = Attention(dim, heads)
-            _prepare(init_attention(made, self.seed, index))
-            self._cache.put(key, made, _size(*made.parameters()))
+            self._cache.put(key, made, _prepare(init_attention(made, self.seed, index)))
         part: Attention = self._cache.get(key)
         part.num_heads = heads
-        return part, f"blocks.{index}.attention", ("q", "k", "v", "qk", "av", "proj")
+        return _observe(part, f"blocks.{index}.attention.", ("q", "k", "v", "qk", "av", "proj"), x)
 
-    def _mlp(self, dim: int, index: int, hidden: int) -> tuple[nn.Module, str, Collection[str]]:
-        key = ("mlp", dim, index)
-        draws, parts = self._cache.get(key) if key in self._cache else ((torch.empty(0, dim),) * 2, {})
-        if len(draws[0]) < hidden:
-            draws, parts = draw_mlp(dim, hidden, self.seed, index), {}
-            self._cache.put(key, (draws, parts), _size(*draws))
-        if hidden not in parts:
+    def _mlp(self, dim: int, index: int, hidden: int, x: Tensor) -> tuple[Tensor, Rates]:
+        key = ("mlp", dim, index, hidden)
+        if key not in self._cache:
             with torch.device("meta"):
                 made = MLP(dim, hidden)
-            parts[hidden] = _prepare(init_mlp(made, draws))
-        return parts[hidden], f"blocks.{index}.mlp", ("fc1", "fc2")
+            self._cache.put(key, made, _prepare(init_mlp(made, draw_mlp(dim, hidden, self.seed, index))))
+        return _observe(self._cache.get(key), f"blocks.{index}.mlp.", ("fc1", "fc2"), x)
 
 
 @functools.cache
@@ -192,23 +190,22 @@ class _Cache:
             self.held -= freed
 
 
-def _size(*tensors: Tensor) -> int:
-    """Bytes, with an allowance of 2 KiB an entry for what is not a tensor."""
-    return 2048 + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _prepare(part: Part) -> Part:
-    """The part as it is measured: batch statistics, no running ones, linear layers at full speed."""
-    for name, module in part.named_modules():
+def _prepare(part: nn.Module) -> int:
+    """Make `part` ready to be measured, with batch statistics and no running ones; returns the bytes it holds."""
+    held = 0
+    for module in part.train().modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.track_running_stats = False
         elif isinstance(module, SpikeLinear):
-            module.prefer_speed(sparse=name in ("proj", "fc2"))  # they see next to no spikes
-    return part.train()
+            held += module.pack()
+    return held + ENTRY_BYTES
 
 
-def _observe(part: nn.Module, names: Collection[str], x: Tensor) -> tuple[Tensor, Rates]:
-    """Run `part` on `x`, and with removable hooks take the mean of the spikes that enter each layer of `names`."""
+def _observe(part: nn.Module, prefix: str, names: Collection[str], x: Tensor) -> tuple[Tensor, Rates]:
+    """Run `part` on `x`, and with removable hooks take the mean of the spikes that enter each layer of `names`.
+
+    The rates are named `prefix` + name.
+    """
     rates: Rates = {}
     last: list[tuple[Tensor, float]] = []
 
@@ -218,7 +215,7 @@ def _observe(part: nn.Module, names: Collection[str], x: Tensor) -> tuple[Tensor
             # Sums of at most 2^24 ones are exact in float32; the sum of the sums is taken in float64.
             total = spikes.flatten(1).sum(1).sum(dtype=torch.float64)
             last[:] = [(spikes, float(total) / spikes.numel())]
-        rates[name] = last[0][1]
+        rates[prefix + name] = last[0][1]
 
     handles = [
         part.get_submodule(name).register_forward_pre_hook(lambda m, i, name=name: look(name, m, i)) for name in names

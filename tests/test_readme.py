@@ -1,0 +1,86 @@
+"""The README is true: its tour runs as it stands, its tree lists what is there, its figures are the study's."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def fence(name):
+    blocks = re.findall(rf"^```sh {name}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 1, name
+    return blocks[0].strip()
+
+
+def test_both_commands_are_one_line_with_an_environment_of_their_own():
+    for name, ending in (("main", "autost-optuna quickstart"), ("test", "pytest")):
+        command = fence(name)
+        assert "\n" not in command
+        assert "-m venv" in command
+        assert "constraints.txt" in command
+        assert command.endswith(ending)
+
+
+def test_the_tour_runs_as_it_stands(cli, tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    commands = [line for line in fence("tour").splitlines() if line and not line.startswith("#")]
+    seen = set()
+    for line in commands:
+        words = shlex.split(line, comments=True)
+        assert words.pop(0) == "autost-optuna"
+        seen.add(" ".join(words[:2]) if words[0] == "study" else words[0])
+        if words[0] == "dashboard":
+            words.append("--help")  # it would serve until interrupted
+        result = cli(*words)
+        assert result.exit_code == 0, (line, result.output)
+        assert result.stdout, line
+    from autost_optuna.cli import main
+
+    every = {f"study {name}" for name in main.commands["study"].commands} | set(main.commands) - {"study", "quickstart"}
+    assert seen == every
+
+
+def test_the_tree_lists_every_file_of_the_package_and_nothing_else():
+    tree = re.search(r"^```text tree\n(.*?)^```", README, re.DOTALL | re.MULTILINE).group(1)
+    listed, folders = set(), []
+    for line in tree.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 4
+        entry, _, clause = line.strip().partition(" ")
+        assert clause.strip(), f"{entry} has no clause"
+        folders[depth:] = [entry.rstrip("/")] if entry.endswith("/") else []
+        if not entry.endswith("/"):
+            listed.add("/".join([*folders, entry]))
+    for path in listed:
+        assert (ROOT / path).exists(), path
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "autost_optuna").rglob("*.py")}
+    undescribed = {path for path in there - listed if not path.endswith("__init__.py")}
+    assert undescribed == set()
+
+
+def test_links_and_figures_lead_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_figures_quoted_of_the_first_study_are_its_results():
+    results = json.loads((ROOT / "studies" / "first" / "results.json").read_text())
+    quoted = re.search(r"(\d+) members .*? Spearman (0\.\d+)", README, re.DOTALL)
+    assert int(quoted.group(1)) == results["front_size"]
+    assert float(quoted.group(2)) == round(results["spearman"], 3)
+
+
+def test_the_worked_energy_example_is_right():
+    from autost_optuna import Architecture, Task
+    from autost_optuna.proxies.operations import operations
+
+    ledger = operations(Architecture.from_text("C=256,depth=4,heads=8,ratio=4"), Task.preset("cifar10"))
+    rows = {row.name: row for row in ledger}
+    position, conv2 = rows["stem.position"], rows["stem.conv2"]
+    assert f"{position.macs:,} MACs" in README
+    assert f"{position.total_macs * 4.6e-9:.3f} mJ" in README
+    assert f"{conv2.macs:,} MACs" in README
+    assert f"{0.069 * conv2.total_macs * 0.9e-9:.4f} mJ" in README
