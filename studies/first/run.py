@@ -7,6 +7,7 @@ The study itself is kept in first.journal beside the plan (not committed); run a
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import time
@@ -84,7 +85,12 @@ def main():
         "front_by_embed_dim": widths,
         "data_fingerprint": search.settings.fingerprint,
         "versions": search.settings.versions,
-        "machine": {"threads": torch.get_num_threads(), "processor": platform.machine(), "gpu": False},
+        "machine": {
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
+            "processor": platform.machine(),
+            "gpu": False,
+        },
     }
     (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results))
