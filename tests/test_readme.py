@@ -68,7 +68,7 @@ def test_links_and_figures_lead_somewhere():
 
 def test_figures_quoted_of_the_first_study_are_its_results():
     results = json.loads((ROOT / "studies" / "first" / "results.json").read_text())
-    quoted = re.search(r"(\d+) members .*? Spearman (0\.\d+)", README, re.DOTALL)
+    quoted = re.search(r"(\d+)\s+members\s.*?\sSpearman\s+(0\.\d+)", README, re.DOTALL)
     assert int(quoted.group(1)) == results["front_size"]
     assert float(quoted.group(2)) == round(results["spearman"], 3)
 
