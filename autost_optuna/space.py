@@ -205,7 +205,7 @@ def _read(path: Path) -> Space:
         try:
             data: Any = tomllib.loads(read_text(path))
         except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is not TOML ({error}); see examples/space.toml") from None
+            raise ValueError(f"{path} is not TOML ({error}); see examples/narrow.toml") from None
         return Space.from_dict(data, name=path.stem)
     data = read_yaml(path)
     if not isinstance(data, Mapping) or not isinstance(data.get("SEARCH_SPACE"), Mapping):

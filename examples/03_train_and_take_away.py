@@ -14,7 +14,7 @@ from autost_optuna.study import create, run
 from autost_optuna.trainer import Recipe, train
 
 task = Task.preset("digits")
-space = Space.load(str(Path(__file__).with_name("space.toml")))
+space = Space.load(str(Path(__file__).with_name("narrow.toml")))
 with tempfile.TemporaryDirectory() as folder:
     search = create("example", f"{folder}/autost.journal", space=space, task=task)
     run(search, trials=30)

@@ -1,6 +1,7 @@
 """autost-optuna describe, train, export, quickstart: what is done with single networks."""
 
 import re
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -293,7 +294,8 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     )
     bundle = steps.take_away(search, chosen, result.path, output)
     click.echo(f"4/4 exported to {bundle}; in Python: autost_optuna.load({str(bundle)!r})")
-    click.echo(f"look: open {figure} in a browser, or autost-optuna dashboard --storage {steps.storage_of(output)}")
+    program = sys.argv[0] if sys.argv[0].endswith("autost-optuna") else "autost-optuna"
+    click.echo(f"look: open {figure} in a browser, or {program} dashboard --storage {steps.storage_of(output)}")
 
 
 def _chosen(search: "Search", trials: tuple[int, ...], knee: bool, most: int | None = None) -> list[Any]:
