@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Ratio = int | float
+DEEPEST = 1024  # a slip of the pen must not fill the memory before a task's own bound is asked
 
 
 def as_ratio(value: object) -> Ratio:
@@ -26,6 +27,14 @@ def as_count(name: str, value: object) -> int:
     return value
 
 
+def as_depth(value: object) -> int:
+    """`value` as a number of blocks."""
+    depth = as_count("depth", value)
+    if depth > DEEPEST:
+        raise ValueError(f"depth {depth} is over the bound {DEEPEST}; choose a smaller one")
+    return depth
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
     """A spiking transformer's embedding dimension, depth, and heads and MLP ratio of every block.
@@ -40,7 +49,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         as_count("embed_dim", self.embed_dim)
-        as_count("depth", self.depth)
+        as_depth(self.depth)
         if self.embed_dim % 8:
             raise ValueError(
                 f"embed_dim {self.embed_dim} is not a multiple of 8, which the stem (C/8, C/4, C/2, C channels) needs"
@@ -66,7 +75,7 @@ class Architecture:
     @classmethod
     def uniform(cls, *, embed_dim: int, depth: int, num_heads: int, mlp_ratio: Ratio) -> "Architecture":
         """The architecture whose blocks all share one head count and one ratio."""
-        repeat = as_count("depth", depth)
+        repeat = as_depth(depth)
         return cls(embed_dim=embed_dim, depth=depth, num_heads=(num_heads,) * repeat, mlp_ratio=(mlp_ratio,) * repeat)
 
     @property
@@ -103,7 +112,7 @@ class Architecture:
                 f"architecture {text!r} has the fields {', '.join(fields)}; "
                 'it needs C, depth, heads and ratio, as in "C=384,depth=4,heads=8,ratio=4"'
             )
-        depth = _whole("depth", fields["depth"])
+        depth = as_depth(_whole("depth", fields["depth"]))
         heads = [_whole("heads", value) for value in fields["heads"].split("/")]
         ratios = [_number("ratio", value) for value in fields["ratio"].split("/")]
         return cls(
@@ -152,17 +161,18 @@ class Architecture:
         """Read FILE.json (this project's form) or FILE.yaml (AutoST's RETRAIN form)."""
         if path.suffix in (".yaml", ".yml"):
             return cls.from_autost(read_yaml(path))
+        text = read_text(path)
         try:
-            data = json.loads(read_text(path))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON ({error}); give an architecture.json") from None
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is not an architecture in JSON ({error}); give an architecture.json") from None
         return cls.from_dict(data)
 
 
 def read_text(path: Path) -> str:
     """A text file's content; ValueError where it is missing, no file, or not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist; check the path") from None
     except UnicodeDecodeError:
@@ -175,9 +185,10 @@ def read_yaml(path: Path) -> Any:
     """A YAML file's content, by the safe loader."""
     import yaml
 
+    text = read_text(path)
     try:
-        return yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is not YAML ({reason}); give a file in AutoST's form") from None
 

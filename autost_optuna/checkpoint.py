@@ -3,8 +3,11 @@
 No pickle is read or written. A file is written beside its place and renamed, so that there is never half of one.
 """
 
+import contextlib
+import errno
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +24,18 @@ from autost_optuna.task import Task
 HEADER = "autost_optuna"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+def make_folder(folder: Path) -> None:
+    """Make a folder that can be written to. ValueError where it cannot, before hours are spent on what goes there."""
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise ValueError(f"cannot write to {folder} ({error.strerror}); choose another folder with -o") from None
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
@@ -34,9 +44,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
     try:
         own = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
         save_file(own, part, metadata={HEADER: json.dumps(info)})
+        part.chmod(0o644)
         os.replace(part, path)
-    except SafetensorError as error:  # what it says where the disk is full or the folder cannot be written
-        raise OSError(f"cannot write {path} ({error})") from None
+    except SafetensorError as error:  # where the disk is full or the folder cannot be written; the number is lost
+        code = errno.ENOSPC if "os error 28" in str(error) else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from None
     finally:
         part.unlink(missing_ok=True)
 

@@ -27,15 +27,22 @@ def export(search: Search, candidate: Candidate, folder: Path, *, weights: Path 
     `weights` is a training's checkpoint; without it the bundle holds the weights at initialisation, and says so.
     ValueError where the folder exists, or where the checkpoint is of another network.
     """
+    if folder.name in ("", "..") or not folder.name.isprintable():
+        raise ValueError(f"{str(folder)!r} is no name for a new folder; choose another with -o")
     if folder.exists() or folder.is_symlink():
         raise ValueError(f"{folder} exists and is not overwritten; choose another folder with -o, or delete it")
     network, training = _network(search, candidate, weights)
     _make_parent(folder)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise ValueError(f"cannot write to {folder.parent} ({error.strerror}); choose another folder with -o") from None
     try:
         _write(part, search, candidate, network, training)
         part.chmod(0o755)
         os.rename(part, folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(folder)) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder

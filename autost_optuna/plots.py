@@ -1,6 +1,7 @@
 """The Pareto plot: what is drawn (`front_view`) and how (`draw_front`)."""
 
 import contextlib
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +97,13 @@ def draw_front(view: FrontView) -> "Figure":
 
 def write_figure(figure: "Figure", path: Path) -> None:
     """Write .html (interactive, complete in itself), .svg or .png. ValueError for other names, or without a Chromium."""
-    if path.suffix not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise ValueError(f"{path} has no known ending; name it {', '.join(SUFFIXES)}")
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part = path.with_name(f".{path.stem}.part{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".html":
+        if suffix == ".html":
             figure.write_html(
                 part, include_plotlyjs=True, default_height="94vh", config={"displaylogo": False, "responsive": True}
             )
@@ -109,6 +111,8 @@ def write_figure(figure: "Figure", path: Path) -> None:
             _write_image(figure, part)
         part.replace(path)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise ValueError(f"cannot write {path} ({error.strerror or error}); choose another place with -o") from None
     finally:
         with contextlib.suppress(OSError):

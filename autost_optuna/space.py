@@ -7,11 +7,18 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autost_optuna.architecture import Architecture, Ratio, as_count, as_ratio, read_text, read_yaml
+from autost_optuna.architecture import Architecture, Ratio, as_count, as_depth, as_ratio, read_text, read_yaml
 from autost_optuna.task import Task
 
 if TYPE_CHECKING:
     from optuna import Trial
+
+
+def _as_choice(field: str, value: object) -> Ratio:
+    """`value` as a choice of an architecture's field."""
+    if field == "mlp_ratio":
+        return as_ratio(value)
+    return as_depth(value) if field == "depth" else as_count(field, value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +43,7 @@ class Space:
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 raise ValueError(f"space {self.name}: {field} {values!r} is not a list of choices, such as [1, 2]")
             try:
-                numbers = [as_ratio(v) if field == "mlp_ratio" else as_count(field, v) for v in values]
+                numbers = [_as_choice(field, v) for v in values]
             except ValueError as error:
                 raise ValueError(f"space {self.name}: {error}") from None
             if len(set(numbers)) != len(numbers):
@@ -202,9 +209,10 @@ def _suggest(trial: "Trial", name: str, choices: tuple[Ratio, ...]) -> Ratio:
 
 def _read(path: Path) -> Space:
     if path.suffix == ".toml":
+        text = read_text(path)
         try:
-            data: Any = tomllib.loads(read_text(path))
-        except tomllib.TOMLDecodeError as error:
+            data: Any = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not TOML ({error}); see examples/narrow.toml") from None
         return Space.from_dict(data, name=path.stem)
     data = read_yaml(path)

@@ -1,11 +1,15 @@
 """A path or URL to an Optuna storage: JournalFile for a path, a relational database or a gRPC proxy for a URL."""
 
 import json
+import logging
+import os
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+    from optuna.storages.journal import JournalFileSymlinkLock
 
 DEFAULT = "autost.journal"
 
@@ -23,13 +27,16 @@ def shown(storage: str) -> str:
         return storage.partition("://")[0] + "://..."
 
 
-def open_storage(storage: str, *, create: bool = False) -> "BaseStorage":
-    """Open the storage; a file that does not exist is made only with `create`. ValueError says what is wrong with it."""
+def open_storage(storage: str, *, create: bool = False, write: bool = False) -> "BaseStorage":
+    """Open the storage; a file that does not exist is made only with `create`. ValueError says what is wrong with it.
+
+    Opened to `write`, a journal whose last line was torn by a crash or a full disk is mended before.
+    """
     path = _file(storage)
     if path is not None:
         _check_file(path, create=create)
     if "://" not in storage:
-        return _journal(Path(storage))
+        return _journal(Path(storage), write=write)
     if storage.startswith("grpc://"):
         return _grpc(storage)
     return _relational(storage)
@@ -39,13 +46,23 @@ def _file(storage: str) -> Path | None:
     """The file behind a storage, None where there is none on this machine."""
     if "://" not in storage:
         return Path(storage)
-    prefix, _, rest = storage.partition(":///")
-    return Path(rest) if prefix.startswith("sqlite") and rest not in ("", ":memory:") else None
+    if not storage.startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        database = make_url(storage).database
+    except ArgumentError:
+        return None
+    return Path(database) if database and database != ":memory:" else None
 
 
 def _check_file(path: Path, *, create: bool) -> None:
     if path.is_dir():
         raise ValueError(f"storage {path} is a directory; give a file such as {path / DEFAULT}")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"storage {path} is not a regular file; give a file such as {DEFAULT}")
     if path.exists():
         mode = "r+b"
     elif not create:
@@ -63,17 +80,50 @@ def _check_file(path: Path, *, create: bool) -> None:
         raise ValueError(f"cannot write the storage {path} ({error.strerror}); give another with --storage") from None
 
 
-def _journal(path: Path) -> "BaseStorage":
+def _journal(path: Path, *, write: bool) -> "BaseStorage":
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
     try:
+        # A lock is held for milliseconds. One of a killed process is taken over after 5 s instead of Optuna's 30.
+        lock = JournalFileSymlinkLock(str(path), grace_period=5)
         if path.exists():
             _check_journal(path)
-        return JournalStorage(JournalFileBackend(str(path)))
+            if write:
+                _mend(path, lock)
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except OSError:
+        raise
     except Exception as error:  # a file of another kind makes the replay of its lines fail in many ways
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ValueError(f"{path} is not an Optuna journal ({reason}); give another file with --storage") from None
+
+
+def _mend(path: Path, lock: "JournalFileSymlinkLock") -> None:
+    """Cut off a last line that does not end: Optuna skips it when reading, but would append to it, and lose the file."""
+    with path.open("rb") as file:
+        if not _torn(file):
+            return
+    lock.acquire()
+    try:
+        with path.open("r+b") as file:
+            torn = _torn(file)  # again, since a line that another process was just writing is complete by now
+            file.truncate(file.seek(0, os.SEEK_END) - torn)
+    finally:
+        lock.release()
+    if torn:
+        logging.getLogger("autost_optuna").warning("note: cut off %d bytes of a torn last line of %s", torn, path)
+
+
+def _torn(file: BinaryIO) -> int:
+    """Bytes after the last line end."""
+    size = file.seek(0, os.SEEK_END)
+    tail = b""
+    while len(tail) < size and b"\n" not in tail:
+        step = min(1 << 16, size - len(tail))
+        file.seek(size - len(tail) - step)
+        tail = file.read(step) + tail
+    return len(tail) - tail.rfind(b"\n") - 1
 
 
 def _check_journal(path: Path) -> None:
@@ -96,12 +146,15 @@ def _relational(storage: str) -> "BaseStorage":
 
 
 def _grpc(storage: str) -> "BaseStorage":
+    from optuna.exceptions import ExperimentalWarning
     from optuna.storages import GrpcStorageProxy
 
     host, colon, port = storage.removeprefix("grpc://").rpartition(":")
     if not colon or not port.isdigit():
         raise ValueError(f"storage {storage} is not grpc://host:port, as in grpc://127.0.0.1:13000")
-    proxy = GrpcStorageProxy(host=host, port=int(port))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        proxy = GrpcStorageProxy(host=host, port=int(port))
     try:
         proxy.wait_server_ready(timeout=10)
     except Exception:

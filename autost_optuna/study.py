@@ -1,5 +1,6 @@
 """Studies: create, open, run, resume. A study is Optuna's, with the settings that make its candidates comparable."""
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from autost_optuna.front import Box, Health, health, hypervolume, nondominated
 from autost_optuna.objective import Objective
 from autost_optuna.proxies import energy
 from autost_optuna.proxies.flops import count_flops
+from autost_optuna.sampler import SeededNSGAIISampler
 from autost_optuna.space import Space
 from autost_optuna.storage import open_storage, shown
 from autost_optuna.task import Task
@@ -114,10 +116,8 @@ def create(
     """
     if not name.strip() or not name.isprintable():
         raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
-    if population < 2:
-        raise ValueError(f"population {population} is too small for NSGA-II; use at least 2, such as 50")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed {seed} is out of range; use 0 to 4294967295")
+    if not 2 <= population <= 100_000:
+        raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
     if name in (existing_names(storage)):
         if skip_if_exists:
             return open_search(name, storage)
@@ -141,22 +141,27 @@ def create(
     try:
         study = optuna.create_study(
             study_name=name,
-            storage=open_storage(storage, create=True),
-            sampler=_sampler(settings, 0),
+            storage=open_storage(storage, create=True, write=True),
+            sampler=SeededNSGAIISampler(population_size=population, seed=seed),
             directions=list(DIRECTIONS),
         )
     except DuplicatedStudyError:
         raise _exists(name, storage) from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # experimental since 3.2, and what names the axes
-        study.set_metric_names(list(METRICS))
-    study.set_user_attr(ATTRIBUTE, settings.to_dict())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # experimental since 3.2, and what names the axes
+            study.set_metric_names(list(METRICS))
+        study.set_user_attr(ATTRIBUTE, settings.to_dict())
+    except BaseException:
+        with contextlib.suppress(Exception):  # what went wrong first is what is told
+            optuna.delete_study(study_name=name, storage=study._storage)
+        raise
     return Search(study=study, settings=settings)
 
 
-def open_search(name: str, storage: str) -> Search:
-    """Open a study. ValueError where it does not exist (with the names that do) or is not of this program."""
-    backend = open_storage(storage)
+def open_search(name: str, storage: str, *, write: bool = False) -> Search:
+    """Open a study, to `write` or only to read it. ValueError where it does not exist or is not of this program."""
+    backend = open_storage(storage, write=write)
     try:
         study = optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
     except KeyError:
@@ -169,8 +174,7 @@ def open_search(name: str, storage: str) -> Search:
             f"study {name!r} in {shown(storage)} was not made by autost-optuna; create one of another name"
         )
     settings = Settings.from_dict(stored)
-    done = len(study.get_trials(deepcopy=False))
-    study.sampler = _sampler(settings, done)
+    study.sampler = SeededNSGAIISampler(population_size=settings.population, seed=settings.seed)
     return Search(study=study, settings=settings)
 
 
@@ -234,10 +238,18 @@ def list_searches(storage: str) -> list[Listed]:
     return sorted(rows, key=lambda row: row.name)
 
 
-def delete(name: str, storage: str) -> None:
-    """Delete a study of this program and all its trials. ValueError where there is none of that name."""
-    open_search(name, storage)
-    optuna.delete_study(study_name=name, storage=open_storage(storage))
+def delete(name: str, storage: str) -> int:
+    """Delete a study and its trials, and return how many there were. ValueError where there is none of that name.
+
+    A study of another program is only deleted where it is empty, as one is whose creation was cut off.
+    """
+    backend = open_storage(storage, write=True)
+    if name not in optuna.get_all_study_names(backend) or optuna.load_study(study_name=name, storage=backend).trials:
+        trials = len(open_search(name, storage).study.get_trials(deepcopy=False))
+    else:
+        trials = 0
+    optuna.delete_study(study_name=name, storage=backend)
+    return trials
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -265,7 +277,7 @@ def run(
     """
     if trials < 1:
         raise ValueError(f"trials {trials} is not positive; ask for at least 1")
-    if timeout is not None and timeout <= 0:
+    if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout {timeout} is not positive; give seconds, such as 60")
     study, settings = search.study, search.settings
     objective = make_objective(settings, data_root)
@@ -330,11 +342,6 @@ def summarise(search: Search) -> Summary:
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that decide a study's figures."""
     return {name: version(name) for name in VERSIONED}
-
-
-def _sampler(settings: Settings, trials: int) -> NSGAIISampler:
-    """NSGA-II, seeded by the study's seed and its number of trials, so that a resumed run does not repeat the first."""
-    return NSGAIISampler(population_size=settings.population, seed=(settings.seed * 1_000_003 + trials) % 2**32)
 
 
 def _box(objective: Objective) -> Box:

@@ -109,7 +109,7 @@ def train(
     }
     if (folder / WEIGHTS).exists():
         return _completed(folder / WEIGHTS, identity)
-    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.make_folder(folder)
     parts = _splits(dataset, task, recipe)
     fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)  # type: ignore[arg-type]
     torch.manual_seed(recipe.seed)

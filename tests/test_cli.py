@@ -175,7 +175,21 @@ MISTAKES = {
     "storage a folder": (["study", "create", "new", "--task", "digits", "--storage", "."], "is a directory"),
     "storage no journal": (["study", "list", "--storage", "toy.toml"], "is not an Optuna journal"),
     "too wide": (["describe", "C=80000,depth=1,heads=8,ratio=4"], "embed_dim 80000 is over the bound 2048"),
-    "too deep": (["describe", "C=64,depth=100000,heads=8,ratio=4"], "depth 100000 is over the bound 64"),
+    "too deep": (["describe", "C=64,depth=100,heads=8,ratio=4"], "depth 100 is over the bound 64"),
+    "far too deep": (["describe", "C=64,depth=1000000000000,heads=8,ratio=4"], "depth 1000000000000 is over the bound"),
+    "space far too deep": (["study", "create", "new", "--space", "deep.toml"], "depth 1000000000000 is over the bound"),
+    "nested": (["describe", "nested.json"], "nested.json is not an architecture in JSON"),
+    "nested yaml": (["describe", "nested.yaml"], "nested.yaml is not YAML"),
+    "nested toml": (["study", "create", "new", "--space", "nested.toml"], "nested.toml is not TOML"),
+    "seed": (
+        ["describe", "C=64,depth=1,heads=8,ratio=4", "--task", "digits", "--seed", "-5"],
+        "seed -5 is out of range",
+    ),
+    "task without data": (
+        ["study", "create", "new", "--task", "cifar100", "--data-root", "."],
+        "has no data reader yet",
+    ),
+    "timeout no number": (["study", "run", "demo", "--trials", "5", "--timeout", "nan"], "timeout nan"),
     "not divisible": (["describe", "C=64,depth=1,heads=7,ratio=4"], "num_heads 7 does not divide embed_dim 64"),
     "no architecture": (["describe", "big"], "architecture 'big' is none of"),
     "no such trial": (["describe", "demo:999"], "no complete trial 999"),
@@ -204,6 +218,9 @@ def test_every_mistake_gets_one_line_exit_code_2_and_leaves_nothing(demo, tmp_pa
     (tmp_path / "wrong.toml").write_text(SPACE + "width = [1]\n")
     (tmp_path / "heads.toml").write_text(SPACE.replace("num_heads = [2, 4]", "num_heads = [5]"))
     (tmp_path / "toy.toml.json").write_text(json.dumps({"width": 3}))
+    (tmp_path / "deep.toml").write_text(SPACE.replace("depth = [1, 2]", "depth = [1000000000000]"))
+    for ending, start in (("json", ""), ("yaml", ""), ("toml", "depth = ")):
+        (tmp_path / f"nested.{ending}").write_text(start + "[" * 20_000)
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
@@ -310,6 +327,66 @@ def test_interrupting_a_run_leaves_a_study_that_resumes(cli, tmp_path):
     assert done["failed"] == 0
     assert cli("study", "run", "demo", "--trials", "2").exit_code == 0
     assert answer(cli("study", "show", "demo", "-f", "json"))["trials"] == done["trials"] + 2
+
+
+def test_a_killed_run_resumes_at_once(cli, tmp_path):
+    import time
+
+    (tmp_path / "toy.toml").write_text(SPACE)
+    assert cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits").exit_code == 0
+    command = [sys.executable, "-m", "autost_optuna", "study", "run", "demo", "--trials", "100000"]
+    for _ in range(2):
+        size = (tmp_path / "autost.journal").stat().st_size
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while (tmp_path / "autost.journal").stat().st_size < size + 30_000 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    before = answer(cli("study", "show", "demo", "-f", "json"))["trials"]
+    start = time.monotonic()
+    assert cli("study", "run", "demo", "--trials", "2").exit_code == 0
+    assert time.monotonic() - start < 20  # the lock of the killed process is taken over after 5 s
+    assert answer(cli("study", "show", "demo", "-f", "json"))["trials"] == before + 2
+
+
+def test_closed_streams_do_no_harm(demo, tmp_path):
+    program = f"{sys.executable} -m autost_optuna"
+    for command, code in (("study list >&-", (0, 1)), ("study delete demo <&-", (0,)), ("study list | head -1", (0,))):
+        result = subprocess.run(["sh", "-c", f"{program} {command}"], cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode in code, (command, result.stderr)
+        assert "Traceback" not in result.stderr
+        assert "unexpected" not in result.stderr
+
+
+def test_a_full_disk_is_a_failed_run_and_named(demo, tmp_path):
+    # A limit on the size of files stands in for the disk: the weights do not fit, the rest does.
+    command = f"ulimit -f 40; {sys.executable} -m autost_optuna export demo --knee -o out"
+    python_ignores = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)"
+    (tmp_path / "sitecustomize.py").write_text(python_ignores)
+    result = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert result.returncode in (1, 2), result.stderr
+    assert "out: " in result.stderr
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_narrow_terminal_cuts_no_number(capsys, monkeypatch):
+    from autost_optuna.cli.show import print_table
+
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    print_table(["trial", "mJ", "heads"], [["123456", "0.0468123", "8/4/8/4/8/4/8/4/8/4"]], left=["heads"])
+    printed = capsys.readouterr().out
+    assert "123456" in printed
+    assert "0.0468123" in printed
+    assert "…" not in printed
 
 
 def test_numbers_for_people():

@@ -18,6 +18,7 @@ RANKS = [
     "model",
     "proxies",
     "objective",
+    "sampler",
     "storage",
     "study",
     "checkpoint",

@@ -73,6 +73,19 @@ def test_figures_quoted_of_the_first_study_are_its_results():
     assert float(quoted.group(2)) == round(results["spearman"], 3)
 
 
+def test_times_and_ratios_quoted_are_the_measured_ones():
+    results = json.loads((ROOT / "studies" / "first" / "results.json").read_text())
+    bench = json.loads((ROOT / "studies" / "bench" / "search.json").read_text())
+    assert f"It took {results['duration_s']:.0f} s on 2 cores" in README
+    assert f"among {results['unique']} architectures" in README
+    assert (
+        f"{bench['ours_s']['total'] * 1e3:.0f} ms a trial against {bench['theirs_s']['total'] * 1e3:.0f} ms" in README
+    )
+    assert f"a ratio of {bench['ratio']:.1f}" in README
+    for part in ("sampling", "storage", "evaluation"):
+        assert f"{bench['ours_s'][part] * 1e3:.1f} ms {part}" in README
+
+
 def test_the_worked_energy_example_is_right():
     from autost_optuna import Architecture, Task
     from autost_optuna.proxies.operations import operations

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import optuna
 import pytest
@@ -54,12 +55,56 @@ def test_the_same_seed_gives_the_same_trials(create):
     assert [t.params for t in one.study.trials] != [t.params for t in other.study.trials]
 
 
-def test_a_resumed_run_goes_on_instead_of_repeating(create, storage):
-    studies.run(create(), trials=12)
-    studies.run(studies.open_search("s", storage), trials=12)
+def test_an_interrupted_run_equals_an_uninterrupted_one_trial_by_trial(create, storage):
+    whole = create("whole", population=8)
+    studies.run(whole, trials=40)
+    create(population=8)
+    for trials in (13, 7, 20):
+        studies.run(studies.open_search("s", storage), trials=trials)
+    resumed = studies.open_search("s", storage)
+    assert [t.params for t in resumed.study.trials] == [t.params for t in whole.study.trials]
+    assert [c.energy_mj for c in resumed.candidates()] == [c.energy_mj for c in whole.candidates()]
+
+
+def test_two_processes_with_one_seed_do_not_repeat_each_other(create, storage):
+    create()
+    one, other = studies.open_search("s", storage), studies.open_search("s", storage)
+    for _ in range(10):  # in turns, each with a sampler of its own
+        studies.run(one, trials=1)
+        studies.run(other, trials=1)
     trials = studies.open_search("s", storage).study.trials
-    assert len(trials) == 24
-    assert [t.params for t in trials[:12]] != [t.params for t in trials[12:]]
+    assert [t.params for t in trials[0::2]] != [t.params for t in trials[1::2]]
+    single = create("single")
+    studies.run(single, trials=20)
+    assert [t.params for t in trials] == [t.params for t in single.study.trials]
+
+
+@pytest.mark.parametrize("cut", [1, 7, 40])
+def test_a_torn_journal_is_mended_and_loses_one_line_at_most(create, storage, cut):
+    search = create()
+    studies.run(search, trials=6)
+    path = Path(storage)
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert len(studies.open_search("s", storage).candidates()) == 5  # reading needs no mending
+    assert path.read_bytes()[-1:] != b"\n"
+    resumed = studies.open_search("s", storage, write=True)
+    assert path.read_bytes()[-1:] == b"\n"
+    studies.run(resumed, trials=3)
+    assert len(studies.open_search("s", storage).candidates()) == 8
+
+
+def test_a_study_whose_creation_fails_is_not_left_behind(create, storage, monkeypatch):
+    def fail(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(optuna.Study, "set_user_attr", fail)
+    with pytest.raises(OSError, match="disk full"):
+        create()
+    monkeypatch.undo()
+    assert studies.existing_names(storage) == []
+    optuna.create_study(study_name="half", storage=open_storage(storage))  # as a kill in that moment leaves it
+    assert studies.delete("half", storage) == 0
+    assert studies.existing_names(storage) == []
 
 
 def test_candidates_measured_again_after_a_resume_are_equal(create, storage):
@@ -131,6 +176,7 @@ def test_other_images_than_the_studys_are_refused(tmp_path, storage, toy_space):
         ({"name": " "}, "study name"),
         ({"name": "a\nb"}, "study name"),
         ({"population": 1}, "population 1"),
+        ({"population": 10**20}, "population 1"),
         ({"seed": -1}, "seed -1"),
         ({"images": 0}, "images 0"),
         ({"data": "cifar10"}, "needs --data-root"),
@@ -156,7 +202,10 @@ def test_existing_and_missing_studies(create, storage):
     with pytest.raises(ValueError, match="was not made by autost-optuna"):
         studies.open_search("foreign", storage)
     assert [row.name for row in studies.list_searches(storage)] == ["foreign", "s"]
-    studies.delete("s", storage)
+    optuna.load_study(study_name="foreign", storage=open_storage(storage)).ask()
+    with pytest.raises(ValueError, match="was not made by autost-optuna"):
+        studies.delete("foreign", storage)
+    assert studies.delete("s", storage) == 0
     assert studies.existing_names(storage) == ["foreign"]
 
 
@@ -181,6 +230,7 @@ def test_storages_that_cannot_be(tmp_path):
         str(tmp_path / "missing" / "a.journal"): "is no directory",
         str(tmp_path / "no.journal"): "is not an Optuna journal",
         "grpc://nowhere": "is not grpc://host:port",
+        "/dev/null": "is not a regular file",
         "postgresql+nodriver://me:secret@127.0.0.1/db": "cannot open the storage",
     }
     for storage, said in cases.items():

@@ -161,7 +161,7 @@ def train(
       autost-optuna train demo --knee --epochs 5
     """
     quiet_optuna()
-    from autost_optuna.data import load
+    from autost_optuna.data import NAMES, load
     from autost_optuna.study import open_search
     from autost_optuna.trainer import Recipe
 
@@ -171,6 +171,8 @@ def train(
     recipe = Recipe(epochs=epochs, batch_size=batch_size, lr=lr, seed=settings.seed)
     if data_root is None and settings.data_root:
         data_root = Path(settings.data_root)
+    if data is None and settings.task.name not in NAMES:
+        raise ValueError(f"task {settings.task.name} has no data reader yet; it can be searched, not trained")
     dataset = load(data or settings.task.name, data_root)
     for candidate in candidates:
         folder = output / f"{_file_name(study)}-{candidate.number}"

@@ -29,4 +29,10 @@ output_format = click.option(
 
 def chosen_data(data: str | None, root: Path | None, task_name: str) -> str:
     """The data set that the options name: --data, else the task's own where a folder is given, else the digits."""
+    from autost_optuna.data import NAMES
+
+    if data is None and root is not None and task_name not in NAMES:
+        raise ValueError(
+            f"task {task_name} has no data reader yet; say what {root} holds with --data, such as --data cifar10"
+        )
     return data or (task_name if root else "digits")

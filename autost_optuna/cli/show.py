@@ -20,7 +20,7 @@ def note(text: str) -> None:
 
 def is_terminal() -> bool:
     """Whether a person sees stderr, and so a progress bar."""
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def print_json(data: object) -> None:
@@ -46,11 +46,18 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: 
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="left" if column in left else "right", no_wrap=column not in left)
+    for index, column in enumerate(columns):
+        if column in left:
+            table.add_column(column, overflow="fold", min_width=8)
+        else:  # a number is never cut, however narrow the terminal
+            widest = max([len(column), *(len(row[index]) for row in rows)])
+            table.add_column(column, justify="right", no_wrap=True, min_width=widest)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    console = Console(highlight=False, width=None if terminal else 160)
+    console.width = max(console.width, console.measure(table).minimum)
+    console.print(table)
 
 
 @contextmanager

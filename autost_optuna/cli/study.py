@@ -54,6 +54,7 @@ def create(
     Example:
       autost-optuna study create demo --space tiny --task digits
     """
+    quiet_optuna()
     from autost_optuna.proxies.energy import Convention
     from autost_optuna.space import Space
     from autost_optuna.study import create as create_study
@@ -94,7 +95,7 @@ def run(name: str, trials: int, timeout: float | None, data_root: Path | None, s
     quiet_optuna()
     from autost_optuna.study import open_search
 
-    search = open_search(name, storage)
+    search = open_search(name, storage, write=True)
     done = run_search(search, trials, timeout=timeout, data_root=data_root)
     if done < trials and timeout is None:
         show.note(f"interrupted; the study is safe. Resume: autost-optuna study run {name} --trials {trials - done}")
@@ -228,12 +229,10 @@ def delete(name: str, yes: bool, storage: str) -> None:
     import sys
 
     from autost_optuna.study import delete as delete_study
-    from autost_optuna.study import open_search
 
-    trials = len(open_search(name, storage).study.get_trials(deepcopy=False))
-    if sys.stdin.isatty() and not yes:
-        click.confirm(f"delete study {name} with {units.counted(trials, 'trial')}?", abort=True)
-    delete_study(name, storage)
+    if sys.stdin is not None and sys.stdin.isatty() and not yes:
+        click.confirm(f"delete study {name} and all its trials?", abort=True)
+    trials = delete_study(name, storage)
     click.echo(f"deleted study {name} with {units.counted(trials, 'trial')}")
 
 

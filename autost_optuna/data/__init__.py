@@ -63,6 +63,8 @@ def rate_images(
     """`count` training images of the data set, drawn without repeats by `seed`, as the task's network reads them."""
     import numpy as np
 
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed {seed} is out of range; use 0 to 4294967295")
     dataset = load(data, root)
     if not 1 <= count <= len(dataset.train.labels):
         raise ValueError(f"images {count} is out of range; {data} has 1 to {len(dataset.train.labels)}")
