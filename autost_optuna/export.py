@@ -138,7 +138,7 @@ def _card(search: Search, candidate: Candidate, training: dict[str, Any] | None)
     task: Task = settings.task
     if training:
         state = (
-            f"trained for {training['recipe']['epochs']} epochs on {training['data']}: "
+            f"trained for {units.counted(training['recipe']['epochs'], 'epoch')} on {training['data']}: "
             f"{training['validation_accuracy']:.2%} on its validation split, {training['test_accuracy']:.2%} on the test set"
         )
     else:

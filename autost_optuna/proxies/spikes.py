@@ -25,9 +25,9 @@ from autost_optuna.task import Task
 
 Rates = dict[str, float]
 
+ENTRY_BYTES = 2048  # what an entry holds that is not a tensor, about
 # A population of 50 deep networks has about 1.5 GB of residual streams and weights whose reuse pays. A machine with little
 # memory keeps an eighth of it for them.
-ENTRY_BYTES = 2048  # what an entry holds that is not a tensor, about
 CACHE_BYTES = min(2 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8)
 
 
