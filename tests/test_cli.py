@@ -346,7 +346,7 @@ def test_a_killed_run_resumes_at_once(cli, tmp_path):
     before = answer(cli("study", "show", "demo", "-f", "json"))["trials"]
     start = time.monotonic()
     assert cli("study", "run", "demo", "--trials", "2").exit_code == 0
-    assert time.monotonic() - start < 20  # the lock of the killed process is taken over after 5 s
+    assert time.monotonic() - start < 29  # Optuna alone waits 30 s for the lock of a killed process; here it is 5
     assert answer(cli("study", "show", "demo", "-f", "json"))["trials"] == before + 2
 
 
