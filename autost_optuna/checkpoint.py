@@ -7,12 +7,13 @@ import contextlib
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,6 +23,7 @@ from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.task import Task
 
 HEADER = "autost_optuna"
+WEIGHTS = "model.safetensors"
 
 
 def make_folder(folder: Path) -> None:
@@ -47,7 +49,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
         part.chmod(0o644)
         os.replace(part, path)
     except SafetensorError as error:  # where the disk is full or the folder cannot be written; the number is lost
-        code = errno.ENOSPC if "os error 28" in str(error) else errno.EIO
+        found = re.search(r"os error (\d+)", str(error))
+        code = int(found.group(1)) if found else errno.EIO
         raise OSError(code, os.strerror(code), str(path)) from None
     finally:
         part.unlink(missing_ok=True)
@@ -73,30 +76,22 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def describe_network(model: SpikingTransformer) -> dict[str, Any]:
     """The part of a description that `load_network` needs."""
-    from dataclasses import asdict
-
     return {"architecture": model.architecture.to_dict(), "task": asdict(model.task)}
 
 
 def load_network(path: Path) -> tuple[SpikingTransformer, dict[str, Any]]:
-    """The network of a checkpoint, in eval mode, and its description."""
+    """The network of a checkpoint, in eval mode, and its description. ValueError where the two do not fit."""
     tensors, info = load(path)
-    model = build(info, {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}, path)
-    return model, info
-
-
-def build(info: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> SpikingTransformer:
-    """The network that `info` describes with the weights `tensors`, in eval mode; `path` is named in errors."""
-    model = SpikingTransformer(Architecture.from_dict(info["architecture"]), Task(**info["task"]), seed=None)
-    model.to_empty(device="cpu")
     try:
-        model.load_state_dict(dict(tensors))
-    except RuntimeError as error:
+        model = SpikingTransformer(Architecture.from_dict(info["architecture"]), Task(**info["task"]), seed=None)
+        model.to_empty(device="cpu")
+        model.load_state_dict(weights_of(tensors))
+    except (RuntimeError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{path} does not hold the weights of its architecture ({reason}); export it again") from None
-    return model.eval()
+    return model.eval(), info
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Share of rows whose largest logit is the label."""
-    return float((logits.argmax(1) == labels).to(torch.float64).mean())
+def weights_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors of a file that may hold the optimizer's, named optimizer.<...>, as well."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}

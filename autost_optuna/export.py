@@ -11,13 +11,13 @@ from typing import Any
 
 from autost_optuna import checkpoint, units
 from autost_optuna.candidate import Candidate
+from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import NORMALISATIONS
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.study import Search, installed_versions
 from autost_optuna.task import Task
 
 MANIFEST = "manifest.json"
-WEIGHTS = "model.safetensors"
 FORMAT = 1
 
 
@@ -32,11 +32,8 @@ def export(search: Search, candidate: Candidate, folder: Path, *, weights: Path 
     if folder.exists() or folder.is_symlink():
         raise ValueError(f"{folder} exists and is not overwritten; choose another folder with -o, or delete it")
     network, training = _network(search, candidate, weights)
-    _make_parent(folder)
-    try:
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise ValueError(f"cannot write to {folder.parent} ({error.strerror}); choose another folder with -o") from None
+    checkpoint.make_folder(folder.parent)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         _write(part, search, candidate, network, training)
         part.chmod(0o755)
@@ -103,7 +100,9 @@ def _network(
         )
     if network.task != task:
         raise ValueError(f"{path} was trained for task {network.task.name}, the study's is {task.name}")
-    return network, {"data": info.get("data"), "recipe": info.get("recipe"), **info.get("training", {})}
+    if "training" not in info:
+        raise ValueError(f"{path} holds no finished training; train it to the end, or leave out --checkpoint")
+    return network, {"data": info["data"], "recipe": info["recipe"], **info["training"]}
 
 
 def _write(
@@ -171,13 +170,6 @@ network = load(".")  # checks every file against manifest.json
 logits = network(images)  # float32 [B, {task.channels}, {task.image_size}, {task.image_size}], normalised as there
 ```
 """
-
-
-def _make_parent(folder: Path) -> None:
-    try:
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot make {folder.parent} ({error.strerror}); choose another folder with -o") from None
 
 
 def _sha256(path: Path) -> str:

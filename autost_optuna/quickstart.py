@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from autost_optuna.candidate import Candidate
+from autost_optuna.checkpoint import make_folder
 from autost_optuna.export import export, load
 from autost_optuna.plots import draw_front, front_view, write_figure
 from autost_optuna.space import Space
@@ -35,10 +36,7 @@ def create(folder: Path) -> Search:
     strangers = folder.is_dir() and any(folder.iterdir()) and not Path(storage_of(folder)).exists()
     if strangers:
         raise ValueError(f"{folder} is not empty and holds no quickstart; choose another folder with -o")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot make {folder} ({error.strerror}); choose another folder with -o") from None
+    make_folder(folder)
     return create_study(NAME, storage_of(folder), space=SPACE, task=Task.preset("digits"), skip_if_exists=True)
 
 

@@ -32,7 +32,7 @@ def open_storage(storage: str, *, create: bool = False, write: bool = False) -> 
 
     Opened to `write`, a journal whose last line was torn by a crash or a full disk is mended before.
     """
-    path = _file(storage)
+    path = file_of(storage)
     if path is not None:
         _check_file(path, create=create)
     if "://" not in storage:
@@ -42,7 +42,7 @@ def open_storage(storage: str, *, create: bool = False, write: bool = False) -> 
     return _relational(storage)
 
 
-def _file(storage: str) -> Path | None:
+def file_of(storage: str) -> Path | None:
     """The file behind a storage, None where there is none on this machine."""
     if "://" not in storage:
         return Path(storage)

@@ -23,7 +23,7 @@ from autost_optuna.proxies import energy
 from autost_optuna.proxies.flops import count_flops
 from autost_optuna.sampler import SeededNSGAIISampler
 from autost_optuna.space import Space
-from autost_optuna.storage import open_storage, shown
+from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task
 
 ATTRIBUTE = "autost_optuna"
@@ -118,7 +118,7 @@ def create(
         raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
     if not 2 <= population <= 100_000:
         raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
-    if name in (existing_names(storage)):
+    if name in existing_names(storage):
         if skip_if_exists:
             return open_search(name, storage)
         raise _exists(name, storage)
@@ -138,10 +138,11 @@ def create(
         box=_box(objective),
         versions=installed_versions(),
     )
+    backend = open_storage(storage, create=True, write=True)
     try:
         study = optuna.create_study(
             study_name=name,
-            storage=open_storage(storage, create=True, write=True),
+            storage=backend,
             sampler=SeededNSGAIISampler(population_size=population, seed=seed),
             directions=list(DIRECTIONS),
         )
@@ -154,7 +155,7 @@ def create(
         study.set_user_attr(ATTRIBUTE, settings.to_dict())
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what is told
-            optuna.delete_study(study_name=name, storage=study._storage)
+            optuna.delete_study(study_name=name, storage=backend)
         raise
     return Search(study=study, settings=settings)
 
@@ -200,9 +201,10 @@ def find_architecture(source: str, storage: str) -> tuple[Architecture, Search |
 
 def existing_names(storage: str) -> list[str]:
     """Names of the studies in a storage, none where it does not exist yet."""
-    if "://" not in storage and not Path(storage).exists():
+    path = file_of(storage)
+    if path is not None and not path.exists():
         return []
-    return sorted(optuna.get_all_study_names(open_storage(storage, create=True)))
+    return sorted(optuna.get_all_study_names(open_storage(storage)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -296,7 +298,7 @@ def run(
             study.tell(trial, state=TrialState.FAIL)
             raise
         else:
-            members = nondominated([*members, objective.evaluate(settings.space.suggest(trial))])
+            members = nondominated([*members, Candidate.from_dict(trial.user_attrs["candidate"])])
         done += 1
         on_trial(Progress(done=done, trials=trials, front_size=len(members), duration_s=time.monotonic() - start))
     return done

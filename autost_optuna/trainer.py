@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from autost_optuna import checkpoint
 from autost_optuna.architecture import Architecture, as_count
+from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import Dataset, Split, fit
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.task import Task
 
-WEIGHTS = "model.safetensors"
 RESUME = "resume.safetensors"
 EVAL_BATCH = 250
 RECALIBRATION_BATCHES = 8
@@ -217,7 +217,7 @@ def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     device = next(network.parameters()).device
     with torch.no_grad():
         logits = torch.cat([network(batch.to(device)).cpu() for batch in images.split(EVAL_BATCH)])
-    return checkpoint.accuracy(logits, labels)
+    return float((logits.argmax(1) == labels).to(torch.float64).mean())
 
 
 def _state(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -234,7 +234,7 @@ def _resume(path: Path, identity: dict[str, Any], network: nn.Module, optimizer:
         return []
     tensors, info = checkpoint.load(path)
     _check_identity(path, info, identity)
-    network.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("optimizer.")})
+    network.load_state_dict(checkpoint.weights_of(tensors))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):

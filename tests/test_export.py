@@ -79,6 +79,14 @@ def test_weights_of_another_architecture_are_refused_and_nothing_is_left(search,
     assert set(tmp_path.iterdir()) == before
 
 
+def test_weights_without_a_finished_training_are_refused(search, tmp_path):
+    candidate = search.candidates()[0]
+    bundle = export(search, candidate, tmp_path / "untrained")
+    with pytest.raises(ValueError, match="holds no finished training"):
+        export(search, candidate, tmp_path / "other", weights=bundle / "model.safetensors")
+    assert not (tmp_path / "other").exists()
+
+
 def test_an_existing_folder_is_never_overwritten(search, bundle):
     before = (bundle / "manifest.json").read_bytes()
     with pytest.raises(ValueError, match="exists and is not overwritten"):

@@ -189,6 +189,12 @@ def test_what_cannot_be_a_study_is_refused_and_nothing_is_made(create, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_refused_study_makes_no_database(tmp_path, toy_space, toy_task):
+    with pytest.raises(ValueError, match="images 0"):
+        studies.create("s", f"sqlite:///{tmp_path}/a.db", space=toy_space, task=toy_task, images=0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_existing_and_missing_studies(create, storage):
     create()
     with pytest.raises(ValueError, match="'s' exists"):

@@ -29,7 +29,7 @@ class Program(click.Group):
         """Run as a program: always exits, never shows a traceback."""
         # torch's threads wait busily for each other; where another process needs the cores, for a long time (measured: 20
         # times slower beside one other busy process, 4 times with this bound, and no slower alone). Read when torch loads.
-        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.exit(code if isinstance(code, int) else 0)
@@ -47,7 +47,7 @@ class Program(click.Group):
         except ValueError as error:
             _fail(str(error), 2)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
             place = f"{error.filename}: " if error.filename else ""
             _fail(f"{place}{error.strerror or error}; free space or choose another place", 1 if full else 2)
         except click.ClickException as error:

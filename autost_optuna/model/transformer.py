@@ -50,7 +50,7 @@ class SpikingTransformer(nn.Module):
         for index, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             init_attention(block.attention, seed, index)
-            init_mlp(block.mlp, draw_mlp(dim, block.mlp.fc1.out_features, seed, index))
+            init_mlp(block.mlp, seed, index)
         generator = _generator(seed, "head", dim, self.task.num_classes)
         nn.init.trunc_normal_(_fresh(self.head).weight, std=STD, generator=generator)
 
@@ -82,24 +82,17 @@ def init_attention(attention: Attention, seed: int, index: int) -> Attention:
     return attention
 
 
-def draw_mlp(dim: int, hidden: int, seed: int, index: int) -> tuple[Tensor, Tensor]:
-    """Weights into and out of the hidden units of block `index`, both [units, C] with at least `hidden` units.
+def init_mlp(mlp: MLP, seed: int, index: int) -> MLP:
+    """The MLP of block `index`.
 
-    A unit's weights do not depend on how many there are: the MLP of a smaller ratio is a part of that of a larger one.
+    A hidden unit's weights do not depend on how many there are: the MLP of a smaller ratio is a part of that of a larger
+    one. So units are drawn in whole multiples of C, of which more only append to the random stream.
     """
-    units = -(-hidden // dim) * dim  # whole multiples of C, so that more units only append to the random stream
-    return (
-        draw(units, dim, _generator(seed, "fc1", index, dim)),
-        draw(units, dim, _generator(seed, "fc2", index, dim)),
-    )
-
-
-def init_mlp(mlp: MLP, draws: tuple[Tensor, Tensor]) -> MLP:
-    """An MLP with the first units of `draw_mlp`."""
-    hidden = _fresh(mlp).fc1.out_features
+    dim, hidden = _fresh(mlp).fc1.in_features, mlp.fc1.out_features
+    units = -(-hidden // dim) * dim
     with torch.no_grad():
-        mlp.fc1.weight.copy_(draws[0][:hidden])
-        mlp.fc2.weight.copy_(draws[1][:hidden].t())
+        mlp.fc1.weight.copy_(draw(units, dim, _generator(seed, "fc1", index, dim))[:hidden])
+        mlp.fc2.weight.copy_(draw(units, dim, _generator(seed, "fc2", index, dim))[:hidden].t())
     return mlp
 
 

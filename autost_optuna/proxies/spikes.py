@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from autost_optuna.architecture import Architecture
 from autost_optuna.model.blocks import MLP, Attention, Product, Stem
 from autost_optuna.model.linear import SpikeLinear
-from autost_optuna.model.transformer import SpikingTransformer, draw_mlp, init_attention, init_mlp, init_stem
+from autost_optuna.model.transformer import SpikingTransformer, init_attention, init_mlp, init_stem
 from autost_optuna.proxies.operations import REAL, Operation, operations
 from autost_optuna.task import Task
 
@@ -144,7 +144,7 @@ class InitialRates:
         if key not in self._cache:
             with torch.device("meta"):
                 made = MLP(dim, hidden)
-            self._cache.put(key, made, _prepare(init_mlp(made, draw_mlp(dim, hidden, self.seed, index))))
+            self._cache.put(key, made, _prepare(init_mlp(made, self.seed, index)))
         return _observe(self._cache.get(key), f"blocks.{index}.mlp.", ("fc1", "fc2"), x)
 
 
