@@ -1,9 +1,27 @@
 """Candidate: an architecture with its FLOPs, energy and parameters, and how they are known."""
 
 from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 from autost_optuna.architecture import Architecture
+
+INITIALISATION, TRAINED = "initialisation", "trained"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """How an energy varies, in mJ, over single images and initialisations.
+
+    `std_mj`, `low_mj` and `high_mj` are those of all images under all seeds; `std_over_images_mj` is of the images' means over
+    the seeds, `std_over_seeds_mj` of the seeds' means over the images. Deviations of a single value are None.
+    """
+
+    std_mj: float | None
+    low_mj: float
+    high_mj: float
+    std_over_images_mj: float | None
+    std_over_seeds_mj: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,8 +30,11 @@ class Candidate:
 
     `params`, `macs` and `flops` are exact counts of one inference over all time steps. `energy_mj` is an estimate in mJ
     an image under the energy convention `convention`, from the spikes that `images` images of `data` cause in the network
-    at initialisation with weights of `seed`. `mean_rate` is the mean input spike rate over all spike-driven MACs;
-    `silent` says that next to no spike was seen, which makes `energy_mj` meaningless. `number` is the trial's in its study.
+    with weights at "initialisation", of `seeds` seeds from `seed` on, or "trained" ones. It is the mean of `energies_mj`, a
+    tuple a seed with an energy an image. `mean_rate` is the mean input spike rate over all spike-driven MACs; `silent`
+    says that next to no spike was seen, which makes `energy_mj` meaningless. `quantised_mj` is the energy of the same
+    architecture without spikes in 8-bit integers, `break_even_rate` the mean rate at which the two are equal, None where
+    none is low enough. `number` is the trial's in its study.
     """
 
     architecture: Architecture
@@ -21,21 +42,52 @@ class Candidate:
     macs: int
     flops: int
     energy_mj: float
+    energies_mj: tuple[tuple[float, ...], ...]
     mean_rate: float
     silent: bool
+    quantised_mj: float
+    break_even_rate: float | None
     convention: str
     data: str
     images: int
     seed: int
+    seeds: int
+    weights: str = INITIALISATION
     number: int | None = None
+
+    @property
+    def spread(self) -> Spread:
+        """The spread of the energy over images and initialisations."""
+        values = [value for row in self.energies_mj for value in row]
+        by_image = [fmean(column) for column in zip(*self.energies_mj, strict=True)]
+        return Spread(
+            std_mj=_stdev(values),
+            low_mj=min(values),
+            high_mj=max(values),
+            std_over_images_mj=_stdev(by_image),
+            std_over_seeds_mj=_stdev([fmean(row) for row in self.energies_mj]),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, without the trial number, which its study knows."""
         fields = asdict(self)
         fields.pop("number")
-        return {**fields, "architecture": self.architecture.to_dict()}
+        return {
+            **fields,
+            "architecture": self.architecture.to_dict(),
+            "energies_mj": [list(row) for row in self.energies_mj],
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], *, number: int | None = None) -> "Candidate":
         """Read the form of `to_dict`."""
-        return cls(**{**data, "architecture": Architecture.from_dict(data["architecture"]), "number": number})
+        parts = {
+            "architecture": Architecture.from_dict(data["architecture"]),
+            "energies_mj": tuple(tuple(row) for row in data["energies_mj"]),
+        }
+        return cls(**{**data, **parts, "number": number})
+
+
+def _stdev(values: list[float]) -> float | None:
+    """The sample's standard deviation."""
+    return stdev(values) if len(values) > 1 else None

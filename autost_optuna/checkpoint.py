@@ -92,6 +92,26 @@ def load_network(path: Path) -> tuple[SpikingTransformer, dict[str, Any]]:
     return model.eval(), info
 
 
+def load_trained(
+    path: Path, architecture: Architecture, task: Task | None = None
+) -> tuple[SpikingTransformer, dict[str, Any]]:
+    """The trained network of a checkpoint, or of the folder that holds it, and its description.
+
+    ValueError where it is no finished training, or of another architecture, or (where one is given) of another task.
+    """
+    path = path / WEIGHTS if path.is_dir() else path
+    network, info = load_network(path)
+    if network.architecture != architecture:
+        raise ValueError(
+            f"{path} holds {network.architecture.to_text()}, not {architecture.to_text()}; give the checkpoint of this one"
+        )
+    if task is not None and network.task != task:
+        raise ValueError(f"{path} was trained for task {network.task.name}, not for {task.name}; choose that task")
+    if "training" not in info:
+        raise ValueError(f"{path} holds no finished training; train it to the end, or leave out --checkpoint")
+    return network, info
+
+
 def weights_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The network's tensors of a file that may hold the optimizer's, named optimizer.<...>, as well."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}

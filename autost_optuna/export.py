@@ -91,17 +91,7 @@ def _network(
     task, seed = search.settings.task, search.settings.seed
     if weights is None:
         return SpikingTransformer(candidate.architecture, task, seed=seed).eval(), None
-    path = weights / WEIGHTS if weights.is_dir() else weights
-    network, info = checkpoint.load_network(path)
-    if network.architecture != candidate.architecture:
-        raise ValueError(
-            f"{path} holds {network.architecture.to_text()}, trial {candidate.number} is "
-            f"{candidate.architecture.to_text()}; give the checkpoint of this trial"
-        )
-    if network.task != task:
-        raise ValueError(f"{path} was trained for task {network.task.name}, the study's is {task.name}")
-    if "training" not in info:
-        raise ValueError(f"{path} holds no finished training; train it to the end, or leave out --checkpoint")
+    network, info = checkpoint.load_trained(weights, candidate.architecture, task)
     return network, {"data": info["data"], "recipe": info["recipe"], **info["training"]}
 
 

@@ -85,6 +85,36 @@ def knee(members: Sequence[Candidate]) -> Candidate:
     return max(members, key=lambda m: sum(box.scaled(m.flops, m.energy_mj)))
 
 
+def nondomination(candidates: Iterable[Candidate], *, replicates: int = 1000, seed: int = 0) -> dict[str, float]:
+    """The probability of each architecture, by its key, that it is non-dominated in mean energy over images and seeds.
+
+    Images and seeds are drawn with replacement, the same ones for all candidates (a paired bootstrap: common random
+    numbers), and the share of draws counts in which the architecture is non-dominated. What all networks share, such as
+    an image on which all of them fire more, does not blur the comparison. ValueError where candidates were measured on
+    different numbers of images or seeds. With one image and one seed every probability is 0 or 1 and says nothing.
+    """
+    import numpy as np
+
+    distinct = sorted(unique(candidates), key=lambda c: -c.flops)
+    if len({(c.images, c.seeds) for c in distinct}) > 1:
+        raise ValueError("the candidates were measured on different numbers of images or seeds; measure them alike")
+    if not distinct:
+        return {}
+    energies = np.array([c.energies_mj for c in distinct])  # [n, K seeds, N images]
+    _, seeds, images = energies.shape
+    generator = np.random.default_rng(seed)
+    by_seed = generator.multinomial(seeds, [1 / seeds] * seeds, replicates) / seeds
+    by_image = generator.multinomial(images, [1 / images] * images, replicates) / images
+    means = np.einsum("nki,rk,ri->nr", energies, by_seed, by_image, optimize=True)
+    flops = np.array([c.flops for c in distinct])
+    starts = np.flatnonzero(np.r_[True, flops[1:] != flops[:-1]])  # of the groups of equal FLOPs, the largest first
+    least = np.minimum.reduceat(means, starts)
+    above = np.minimum.accumulate(np.vstack([np.full((1, replicates), np.inf), least]))[:-1]
+    group = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(flops)]))
+    kept = (means < above[group]) & (means <= least[group])
+    return {c.architecture.key: float(share) for c, share in zip(distinct, kept.mean(1), strict=True)}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
     """How much the search and the pair of objectives tell: rank correlation (None below three candidates) and shares."""

@@ -1,22 +1,24 @@
 """evaluate: an architecture's Candidate, without training. Objective: the same for an Optuna trial."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import optuna
 
 from autost_optuna.architecture import Architecture
-from autost_optuna.candidate import Candidate
+from autost_optuna.candidate import INITIALISATION, TRAINED, Candidate
 from autost_optuna.data import RateImages, rate_images
 from autost_optuna.proxies import energy
 from autost_optuna.proxies.flops import count_macs, count_params
-from autost_optuna.proxies.operations import operations
+from autost_optuna.proxies.operations import operations, populations
 from autost_optuna.space import Space
 from autost_optuna.task import Task
 
 if TYPE_CHECKING:
+    from autost_optuna.model.transformer import SpikingTransformer
     from autost_optuna.proxies.spikes import InitialRates
 
 # An untrained network with fresh running statistics fires at 0.0003 to 0.001, a live one at 0.1 to 0.2.
@@ -31,40 +33,74 @@ def evaluate(
     data: str = "images",
 ) -> Candidate:
     """FLOPs, parameters (exact) and energy at initialisation (estimated) of an architecture; `data` names the images."""
-    charges = energy.estimate_energy(operations(architecture, rates.task), rates.measure(architecture), convention)
-    return _candidate(architecture, rates, charges, convention, data)
+    samples = rates.measure(architecture)
+    return _candidate(
+        architecture,
+        rates.task,
+        samples,
+        convention,
+        data=data,
+        seed=rates.seed,
+        seeds=rates.seeds,
+        weights=INITIALISATION,
+    )
 
 
 def _candidate(
     architecture: Architecture,
-    rates: "InitialRates",
-    charges: list[energy.Charge],
+    task: Task,
+    samples: Sequence[Mapping[str, float]],
     convention: energy.Convention,
+    *,
     data: str,
+    seed: int,
+    seeds: int,
+    weights: str,
 ) -> Candidate:
-    macs = count_macs(architecture, rates.task)
+    """The candidate whose rates are the mean of `samples`, a set an image, seed after seed."""
+    macs, images = count_macs(architecture, task), len(samples) // seeds
+    ledger, layers, mean = operations(architecture, task), populations(architecture, task), energy.mean_rates(samples)
+    charges = energy.estimate_energy(ledger, mean, convention, layers)
+    single = [energy.total_mj(energy.estimate_energy(ledger, rates, convention, layers)) for rates in samples]
+    quantised = energy.compare_quantised(ledger, mean, convention, layers)
     rate = energy.mean_rate(charges)
     return Candidate(
         architecture=architecture,
-        params=count_params(architecture, rates.task),
+        params=count_params(architecture, task),
         macs=macs,
         flops=2 * macs,
         energy_mj=energy.total_mj(charges),
+        energies_mj=tuple(tuple(single[first : first + images]) for first in range(0, len(single), images)),
         mean_rate=rate,
-        silent=rate < SILENT_RATE,
-        convention=convention.name,
+        silent=rate < SILENT_RATE if weights == INITIALISATION else rate == 0,
+        quantised_mj=quantised.int8_mj,
+        break_even_rate=quantised.break_even_rate,
+        convention=convention.label,
         data=data,
-        images=len(rates.images),
-        seed=rates.seed,
+        images=images,
+        seed=seed,
+        seeds=seeds,
+        weights=weights,
     )
+
+
+RATE, EXACT = COUNTINGS = ("rate", "exact")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """An architecture's candidate and the bill behind its energy."""
+    """An architecture's candidate, the bill behind its energy, and what that energy is under both ways of counting.
+
+    `charges` are counted as `counting` says: "rate" multiplies rates with MACs, "exact" counts accumulates one by one.
+    """
 
     candidate: Candidate
+    convention: energy.Convention
+    counting: str
     charges: tuple[energy.Charge, ...]
+    rate_mj: float
+    exact_mj: float
+    quantised: energy.Quantised
 
 
 def describe(
@@ -75,17 +111,51 @@ def describe(
     data_root: Path | None = None,
     images: int = 4,
     seed: int = 0,
-    convention: str = energy.DEFAULT.name,
+    seeds: int = 1,
+    convention: energy.Convention = energy.DEFAULT,
+    counting: str = RATE,
+    trained: "SpikingTransformer | None" = None,
+    device: str = "cpu",
 ) -> Description:
-    """An architecture's candidate on images of a data set, with every operation's rate and energy."""
-    from autost_optuna.proxies.spikes import InitialRates
+    """An architecture's candidate on images of a data set, with every operation's rate and energy.
+
+    At initialisation under batch statistics, or of the `trained` network of that architecture as it is, on test images. The
+    ledger is proven on the network before. ValueError where the network is another one; RuntimeError where the proof fails.
+    """
+    from autost_optuna.model.transformer import SpikingTransformer
+    from autost_optuna.proxies.spikes import batch_statistics, exact_rates, measure_accumulates, measure_rates
 
     task.check(architecture)
-    costs = energy.Convention.preset(convention)
-    drawn = rate_images(task, data=data, root=data_root, count=images, seed=seed)
-    rates = InitialRates(task, drawn.images, seed=seed)
-    charges = energy.estimate_energy(operations(architecture, task), rates.measure(architecture), costs)
-    return Description(candidate=_candidate(architecture, rates, charges, costs, data), charges=tuple(charges))
+    if counting not in COUNTINGS:
+        raise ValueError(f"counting {counting!r} is unknown; use {' or '.join(COUNTINGS)}")
+    if trained is not None and seeds != 1:
+        raise ValueError(f"seeds {seeds}: trained weights have one; leave out --seeds")
+    split: Literal["train", "test"] = "train" if trained is None else "test"
+    drawn = rate_images(task, data=data, root=data_root, count=images, seed=seed, split=split).images.to(device)
+    ledger = operations(architecture, task)
+    samples: dict[str, list[Mapping[str, float]]] = {RATE: [], EXACT: []}
+    for chosen in range(seed, seed + seeds):
+        network = SpikingTransformer(architecture, task, seed=chosen) if trained is None else trained
+        network.to(device)
+        with batch_statistics(network) if trained is None else contextlib.nullcontext():
+            samples[RATE] += measure_rates(network, drawn)
+            samples[EXACT] += [exact_rates(counts, ledger) for counts in measure_accumulates(network, drawn)]
+    weights = INITIALISATION if trained is None else TRAINED
+    source = data if trained is None else f"{data} (test)"
+    found = {
+        name: _candidate(architecture, task, rates, convention, data=source, seed=seed, seeds=seeds, weights=weights)
+        for name, rates in samples.items()
+    }
+    mean, layers = energy.mean_rates(samples[counting]), populations(architecture, task)
+    return Description(
+        candidate=found[counting],
+        convention=convention,
+        counting=counting,
+        charges=tuple(energy.estimate_energy(ledger, mean, convention, layers)),
+        rate_mj=found[RATE].energy_mj,
+        exact_mj=found[EXACT].energy_mj,
+        quantised=energy.compare_quantised(ledger, mean, convention, layers),
+    )
 
 
 class Objective:
@@ -107,6 +177,8 @@ class Objective:
         num_images: int = 4,
         convention: energy.Convention = energy.DEFAULT,
         seed: int = 0,
+        seeds: int = 1,
+        device: str = "cpu",
         cache_bytes: int | None = None,
     ) -> None:
         from autost_optuna.proxies.spikes import InitialRates
@@ -117,7 +189,7 @@ class Objective:
         self.images = images or rate_images(task, data=data, root=data_root, count=num_images, seed=seed)
         self.convention = convention
         limit = {} if cache_bytes is None else {"cache_bytes": cache_bytes}
-        self.rates = InitialRates(task, self.images.images, seed=seed, **limit)
+        self.rates = InitialRates(task, self.images.images, seed=seed, seeds=seeds, device=device, **limit)
         self._known: dict[str, Candidate] = {}
 
     def remember(self, candidates: Iterable[Candidate]) -> None:

@@ -1,4 +1,4 @@
-"""The Pareto plot: what is drawn (`front_view`) and how (`draw_front`)."""
+"""The Pareto plot and the audit's bars: for each, what is drawn (`front_view`, `audit_view`) and how (`draw_...`)."""
 
 import contextlib
 import errno
@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autost_optuna import units
-from autost_optuna.candidate import Candidate
+from autost_optuna.architecture import Architecture
+from autost_optuna.candidate import TRAINED, Candidate
 from autost_optuna.front import knee, nondominated, unique
+from autost_optuna.proxies.energy import total_mj
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
     from plotly.graph_objects import Figure
+
+    from autost_optuna.objective import Description
+    from autost_optuna.proxies.energy import Charge
 
 SUFFIXES = (".html", ".svg", ".png")
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-GREY, BLUE, ORANGE = "#9aa0a6", "#0072b2", "#d55e00"
+GREY, BLUE, ORANGE, GREEN = "#9aa0a6", "#0072b2", "#d55e00", "#009e73"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,10 +34,14 @@ class FrontView:
     dominated: tuple[Candidate, ...]
     members: tuple[Candidate, ...]
     knee: Candidate
+    quantised: bool
 
 
-def front_view(name: str, candidates: Sequence[Candidate]) -> FrontView:
-    """The plot of a search called `name`. ValueError where there is no candidate."""
+def front_view(name: str, candidates: Sequence[Candidate], *, quantised: bool = False) -> FrontView:
+    """The plot of a search called `name`; with `quantised`, each member's network without spikes as a second point.
+
+    ValueError where there is no candidate.
+    """
     distinct = unique(candidates)
     members = nondominated(distinct)
     chosen = knee(members)
@@ -40,10 +50,11 @@ def front_view(name: str, candidates: Sequence[Candidate]) -> FrontView:
         title=f"{name}: {units.counted(len(members), 'member')} of the front among "
         f"{units.counted(len(distinct), 'architecture')}",
         subtitle=f"energy an image at initialisation: {chosen.convention}, {chosen.data}, "
-        f"{units.counted(chosen.images, 'image')}, seed {chosen.seed}",
+        f"{units.counted(chosen.images, 'image')}, {units.seeds(chosen.seed, chosen.seeds)}",
         dominated=tuple(c for c in distinct if c.architecture.key not in on_front),
         members=tuple(members),
         knee=chosen,
+        quantised=quantised,
     )
 
 
@@ -80,19 +91,52 @@ def draw_front(view: FrontView) -> "Figure":
         ]
     )
     points = (*view.dominated, *view.members)
+    energies = [c.energy_mj for c in points]
+    if view.quantised:
+        energies += [c.quantised_mj for c in view.members]
+        figure.add_traces(_quantised(view.members))
+    _dress(figure, view.title, view.subtitle)
+    figure.update_layout(legend={"x": 0.99, "y": 0.02, "xanchor": "right", "yanchor": "bottom"})
+    figure.update_xaxes(type="log", title="energy (mJ an image, less is better)", **_ticks(energies))
+    figure.update_yaxes(type="log", title="GFLOPs an image (more is better)", **_ticks([c.flops / 1e9 for c in points]))
+    return figure
+
+
+def _quantised(members: Sequence[Candidate]) -> "list[go.Scatter]":
+    """Each member's network without spikes in 8-bit integers, tied to the member; it stands at the same FLOPs of T steps."""
+    import plotly.graph_objects as go
+
+    ties = go.Scatter(
+        name="",
+        x=[x for c in members for x in (c.quantised_mj, c.energy_mj, None)],
+        y=[y for c in members for y in (c.flops / 1e9, c.flops / 1e9, None)],
+        mode="lines",
+        line={"color": GREEN, "width": 0.5, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    points = go.Scatter(
+        name="the members without spikes, 8-bit MACs, one pass",
+        x=[c.quantised_mj for c in members],
+        y=[c.flops / 1e9 for c in members],
+        mode="markers",
+        marker={"color": GREEN, "size": 6, "symbol": "diamond-open"},
+        customdata=[f"{_hover(c)}<br>without spikes {units.energy(c.quantised_mj)}" for c in members],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    return [ties, points]
+
+
+def _dress(figure: "Figure", title: str, subtitle: str) -> None:
+    """What all figures share: titles, fonts, margins."""
     figure.update_layout(
         template="plotly_white",
-        title={"text": _escape(view.title), "subtitle": {"text": _escape(view.subtitle)}, "x": 0.01, "xanchor": "left"},
-        legend={"x": 0.99, "y": 0.02, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
+        title={"text": _escape(title), "subtitle": {"text": _escape(subtitle)}, "x": 0.01, "xanchor": "left"},
+        legend={"bgcolor": "rgba(255,255,255,0.8)"},
         hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": "#202124"}},
         margin={"l": 70, "r": 30, "t": 80, "b": 60},
         font={"family": "system-ui, sans-serif", "size": 14},
     )
-    figure.update_xaxes(
-        type="log", title="energy (mJ an image, less is better)", **_ticks([c.energy_mj for c in points])
-    )
-    figure.update_yaxes(type="log", title="GFLOPs an image (more is better)", **_ticks([c.flops / 1e9 for c in points]))
-    return figure
 
 
 def write_figure(figure: "Figure", path: Path) -> None:
@@ -130,13 +174,15 @@ def _write_image(figure: "Figure", path: Path) -> None:
 
 
 def _hover(candidate: Candidate) -> str:
-    """The lines that a pointer sees."""
+    """The lines that a pointer sees; in brackets the range of the energy over images and seeds."""
+    spread = candidate.spread
     trial = "" if candidate.number is None else f"<b>trial {candidate.number}</b><br>"
     blocks = candidate.architecture
     heads, ratios = ("/".join(map(str, values)) for values in (blocks.num_heads, blocks.mlp_ratio))
     return (
         f"{trial}C {blocks.embed_dim}, depth {blocks.depth}<br>heads {heads}<br>ratio {ratios}<br>"
-        f"{units.energy(candidate.energy_mj)}, {units.count(candidate.flops, 'FLOPs')}, "
+        f"{units.energy(candidate.energy_mj)} ({units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}), "
+        f"{units.count(candidate.flops, 'FLOPs')}, "
         f"{units.parameters(candidate.params)}"
     )
 
@@ -155,3 +201,110 @@ def _ticks(values: Sequence[float]) -> dict[str, object]:
 def _escape(text: str) -> str:
     """Text as plotly's titles show it literally."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+# What an operation is, by the end of its name, with its colour; hatched where it reads real values.
+FAMILIES = {
+    "convolutions": (("conv1", "conv2", "conv3", "conv4"), "#0072b2"),
+    "position convolution": (("position",), "#d55e00"),
+    "q, k, v": (("q", "k", "v"), "#56b4e9"),
+    "attention products": (("qk", "av"), "#cc79a7"),
+    "projection": (("proj",), "#009e73"),
+    "MLP": (("fc1", "fc2"), "#e69f00"),
+    "head": (("head",), "#555555"),
+}
+OVERHEADS = {"state": ("neuron states", "#bbbbbb"), "static": ("static", "#888888")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A piece of a stage's bar: the charges of one family."""
+
+    stage: str
+    family: str
+    colour: str
+    real: bool
+    energy_mj: float
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditView:
+    """What the audit plot shows: energy by stage of the network, parted by what spends it."""
+
+    title: str
+    subtitle: str
+    stages: tuple[str, ...]
+    segments: tuple[Segment, ...]
+
+
+def audit_view(description: "Description") -> AuditView:
+    """The plot of an architecture's audit."""
+    candidate = description.candidate
+    parts: dict[tuple[str, str, str, bool], list[Charge]] = {}
+    for charge in description.charges:
+        family, colour = _family(charge)
+        parts.setdefault((charge.stage, family, colour, charge.kind == "mac"), []).append(charge)
+    weights = (
+        "trained weights"
+        if candidate.weights == TRAINED
+        else f"weights at initialisation, {units.seeds(candidate.seed, candidate.seeds)}"
+    )
+    return AuditView(
+        title=f"{units.energy(candidate.energy_mj)} an image: {_short(candidate.architecture)}",
+        subtitle=f"{candidate.convention}; {weights}; {units.counted(candidate.images, 'image')} of {candidate.data}",
+        stages=tuple(dict.fromkeys(charge.stage for charge in description.charges)),
+        segments=tuple(
+            Segment(
+                stage=stage,
+                family=family,
+                colour=colour,
+                real=real,
+                energy_mj=total_mj(charges),
+                lines=tuple(_charge_line(charge) for charge in charges),
+            )
+            for (stage, family, colour, real), charges in parts.items()
+        ),
+    )
+
+
+def draw_audit(view: AuditView) -> "Figure":
+    """The view as stacked bars, one a stage, in the order in which the signal meets them."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for family in dict.fromkeys((segment.family, segment.real) for segment in view.segments):
+        found = [segment for segment in view.segments if (segment.family, segment.real) == family]
+        figure.add_bar(
+            name=found[0].family
+            + (", real-valued input" if found[0].real and found[0].family == "convolutions" else ""),
+            x=[segment.stage for segment in found],
+            y=[segment.energy_mj for segment in found],
+            marker={"color": found[0].colour, "pattern": {"shape": "/" if found[0].real else "", "fgcolor": "white"}},
+            customdata=["<br>".join(segment.lines) for segment in found],
+            hovertemplate="<b>%{x}</b>, " + found[0].family + ": %{y:.4g} mJ<br>%{customdata}<extra></extra>",
+        )
+    _dress(figure, view.title, view.subtitle)
+    figure.update_layout(barmode="stack", legend={"x": 1.0, "y": 1.0, "xanchor": "right", "yanchor": "top"})
+    figure.update_xaxes(title="stage of the network", categoryorder="array", categoryarray=view.stages, type="category")
+    figure.update_yaxes(title="energy (mJ an image); hatched: reads real values", rangemode="tozero")
+    return figure
+
+
+def _family(charge: "Charge") -> tuple[str, str]:
+    if charge.kind in OVERHEADS:
+        return OVERHEADS[charge.kind]
+    end = charge.name.rpartition(".")[2]
+    return next((family, colour) for family, (ends, colour) in FAMILIES.items() if end in ends)
+
+
+def _charge_line(charge: "Charge") -> str:
+    rate = "" if charge.rate is None else f", rate {charge.rate:.4f}"
+    macs = f" {charge.macs:,} MACs x {charge.steps}" if charge.macs else ""
+    return f"{charge.name}:{macs}{rate}, {charge.energy_pj * 1e-6:,.3f} µJ"
+
+
+def _short(architecture: Architecture) -> str:
+    """An architecture in a title: width, depth, and the blocks where they are few."""
+    text = architecture.to_text()
+    return text if len(text) <= 70 else f"C={architecture.embed_dim},depth={architecture.depth}"

@@ -4,7 +4,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -41,26 +41,44 @@ class Settings:
     data: str
     data_root: str | None
     images: int
+    seeds: int
     fingerprint: str
-    convention: str
+    convention: energy.Convention
     seed: int
     population: int
     box: Box
     versions: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {**asdict(self), "space": self.space.to_dict()}
+        """The JSON form, with the hash of the convention beside it."""
+        return {**asdict(self), "space": self.space.to_dict(), "convention_hash": self.convention.hash}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
-        """Read the form of `to_dict`."""
-        parts = {
-            "space": Space.from_dict(data["space"]),
-            "task": Task(**data["task"]),
-            "box": Box(**data["box"]),
-        }
-        return cls(**{**data, **parts})
+        """Read the form of `to_dict`. ValueError where it is another version's, or its convention is not the hashed one."""
+        try:
+            values = {name: data[name] for name in (field.name for field in fields(cls))}
+            values |= {"space": Space.from_dict(data["space"]), "task": Task(**data["task"]), "box": Box(**data["box"])}
+            values["convention"] = energy.Convention.from_dict(data["convention"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"the study was made by another version of autost-optuna ({error}); create it again"
+            ) from None
+        settings = cls(**values)
+        if settings.convention.hash != data["convention_hash"]:
+            raise ValueError(
+                f"the stored convention {settings.convention.name} has hash {settings.convention.hash}, the study was made "
+                f"under {data['convention_hash']}; create it again"
+            )
+        return settings
+
+    def check_convention(self, convention: energy.Convention | None) -> None:
+        """ValueError where `convention` is given and is not the study's: its energies could not be compared."""
+        if convention is not None and convention.hash != self.convention.hash:
+            raise ValueError(
+                f"the study was made under {self.convention.name} (hash {self.convention.hash}), not under "
+                f"{convention.name} (hash {convention.hash}); leave out --energy, or create another study"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,15 +122,17 @@ def create(
     data: str = "digits",
     data_root: Path | None = None,
     images: int = 4,
-    convention: energy.Convention = energy.DEFAULT,
+    seeds: int = 1,
+    convention: energy.Convention | None = None,
     seed: int = 0,
     population: int = 50,
     skip_if_exists: bool = False,
+    device: str = "cpu",
 ) -> Search:
     """Create a study of two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked before.
 
     ValueError where the space does not fit the task, the images are missing or silent, the storage cannot be written, or
-    the study exists (unless `skip_if_exists`, which then opens it as it is).
+    the study exists (unless `skip_if_exists`, which then opens it as it is, under the same convention where one is given).
     """
     if not name.strip() or not name.isprintable():
         raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
@@ -120,19 +140,23 @@ def create(
         raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
     if name in existing_names(storage):
         if skip_if_exists:
-            return open_search(name, storage)
+            search = open_search(name, storage)
+            search.settings.check_convention(convention)
+            return search
         raise _exists(name, storage)
     space.check(task)
     drawn = rate_images(task, data=data, root=data_root, count=images, seed=seed)
-    objective = Objective(space, task, images=drawn, convention=convention, seed=seed)
+    convention = convention or energy.DEFAULT
+    objective = Objective(space, task, images=drawn, convention=convention, seed=seed, seeds=seeds, device=device)
     settings = Settings(
         space=space,
         task=task,
         data=data,
         data_root=None if data_root is None else str(data_root.resolve()),
         images=images,
+        seeds=seeds,
         fingerprint=drawn.fingerprint,
-        convention=convention.name,
+        convention=convention,
         seed=seed,
         population=population,
         box=_box(objective),
@@ -234,7 +258,7 @@ def list_searches(storage: str) -> list[Listed]:
                 space=settings.space.name + (" uniform" if settings.space.uniform else ""),
                 task=settings.task.name,
                 data=settings.data,
-                convention=settings.convention,
+                convention=settings.convention.label,
             )
         rows.append(row)
     return sorted(rows, key=lambda row: row.name)
@@ -270,6 +294,7 @@ def run(
     trials: int,
     timeout: float | None = None,
     data_root: Path | None = None,
+    device: str = "cpu",
     on_trial: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> int:
@@ -282,7 +307,7 @@ def run(
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout {timeout} is not positive; give seconds, such as 60")
     study, settings = search.study, search.settings
-    objective = make_objective(settings, data_root)
+    objective = make_objective(settings, data_root, device)
     earlier = search.candidates()
     objective.remember(earlier)
     members = nondominated(earlier)
@@ -304,7 +329,7 @@ def run(
     return done
 
 
-def make_objective(settings: Settings, data_root: Path | None = None) -> Objective:
+def make_objective(settings: Settings, data_root: Path | None = None, device: str = "cpu") -> Objective:
     """The objective of a study, on the images that it was created with. ValueError where these are others now."""
     root = data_root or (Path(settings.data_root) if settings.data_root else None)
     drawn = rate_images(settings.task, data=settings.data, root=root, count=settings.images, seed=settings.seed)
@@ -313,8 +338,15 @@ def make_objective(settings: Settings, data_root: Path | None = None) -> Objecti
             f"the {settings.data} images in {root} have fingerprint {drawn.fingerprint}, those of the study "
             f"{settings.fingerprint}; give the folder that it was created with as --data-root"
         )
-    convention = energy.Convention.preset(settings.convention)
-    return Objective(settings.space, settings.task, images=drawn, convention=convention, seed=settings.seed)
+    return Objective(
+        settings.space,
+        settings.task,
+        images=drawn,
+        convention=settings.convention,
+        seed=settings.seed,
+        seeds=settings.seeds,
+        device=device,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

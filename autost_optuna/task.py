@@ -37,6 +37,11 @@ class Task:
         return PRESETS[name]
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one image: channels, height, width."""
+        return (self.channels, self.image_size, self.image_size)
+
+    @property
     def sizes(self) -> tuple[int, int, int, int, int]:
         """Side of the feature map at the input of each stem convolution, then of the token grid.
 

@@ -1,7 +1,9 @@
 """Numbers for people: counts and energies with an SI prefix or a fixed unit, three to four significant digits."""
 
+import itertools
 import math
 import re
+from collections.abc import Sequence
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -36,6 +38,12 @@ def energy(millijoules: float) -> str:
     return f"{significant(millijoules)} mJ"
 
 
+def whole(values: Sequence[float]) -> list[int]:
+    """Whole numbers next to `values` whose sum is that of `values`, rounded: a printed column that adds up."""
+    ends = [round(end) for end in itertools.accumulate(values, initial=0.0)]
+    return [end - start for start, end in itertools.pairwise(ends)]
+
+
 def duration(seconds: float) -> str:
     """A time: "0.42 s", "73 s", "12 min 5 s", "2 h 3 min"."""
     if seconds < 10:
@@ -51,6 +59,11 @@ def duration(seconds: float) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun: "1 trial", "40 trials"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def seeds(first: int, number: int) -> str:
+    """Consecutive seeds: "seed 0", "seeds 0 to 7"."""
+    return f"seed {first}" if number == 1 else f"seeds {first} to {first + number - 1}"
 
 
 def one_line(text: str) -> str:

@@ -74,7 +74,7 @@ def test_weights_of_another_architecture_are_refused_and_nothing_is_left(search,
     other = next(c for c in search.candidates() if c.architecture != first.architecture)
     bundle = export(search, first, tmp_path / "first")
     before = set(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="give the checkpoint of this trial"):
+    with pytest.raises(ValueError, match="give the checkpoint of this one"):
         export(search, other, tmp_path / "other", weights=bundle / "model.safetensors")
     assert set(tmp_path.iterdir()) == before
 

@@ -13,7 +13,7 @@ from autost_optuna import Architecture, Candidate
 from autost_optuna.front import Box, health, hypervolume, knee, nondominated, unique
 
 
-def candidate(flops, energy_mj, index=0, silent=False):
+def candidate(flops, energy_mj, index=0, silent=False, energies=None):
     """A candidate with an architecture of its own for every index."""
     return Candidate(
         architecture=Architecture.uniform(embed_dim=8 * (index + 1), depth=1, num_heads=1, mlp_ratio=1),
@@ -21,12 +21,16 @@ def candidate(flops, energy_mj, index=0, silent=False):
         macs=flops // 2,
         flops=flops,
         energy_mj=energy_mj,
+        energies_mj=energies or ((energy_mj,),),
         mean_rate=0.1,
         silent=silent,
+        quantised_mj=energy_mj / 2,
+        break_even_rate=None,
         convention="c",
         data="d",
-        images=1,
+        images=len(energies[0]) if energies else 1,
         seed=0,
+        seeds=len(energies) if energies else 1,
         number=index,
     )
 

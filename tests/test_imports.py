@@ -35,7 +35,7 @@ ORDER = {
     "data": ["dataset", "digits", "cifar10", "__init__"],
     "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
     "proxies": ["__init__", "operations", "flops", "energy", "spikes"],
-    "cli": ["show", "options", "dashboard", "study", "networks", "__init__"],
+    "cli": ["show", "options", "dashboard", "study", "audit", "networks", "__init__"],
 }
 
 FILES = sorted(ROOT.rglob("*.py"))

@@ -7,7 +7,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
-from autost_optuna.proxies.energy import CONVENTIONS, DEFAULT, Convention, estimate_energy, mean_rate, total_mj
 from autost_optuna.proxies.flops import count_flops, count_macs, count_params
 from autost_optuna.proxies.operations import REAL, Operation, operations
 from autost_optuna.proxies.spikes import check_ledger
@@ -98,37 +97,3 @@ def test_every_driver_is_a_neuron_of_the_model(toy_task):
     names = {name for name, module in SpikingTransformer(architecture, toy_task).named_modules()}
     for row in operations(architecture, toy_task):
         assert row.driven_by == REAL or (row.driven_by in names and "neuron" in row.driven_by)
-
-
-def test_energy_by_hand():
-    rows = [
-        Operation(name="a", macs=1000, steps=4, driven_by=REAL),
-        Operation(name="b", macs=500, steps=4, driven_by="n"),
-        Operation(name="c", macs=10, steps=1, driven_by="n"),
-    ]
-    charges = estimate_energy(rows, {"b": 0.25, "c": 1.0})
-    assert [charge.kind for charge in charges] == ["mac", "ac", "ac"]
-    assert [charge.energy_pj for charge in charges] == pytest.approx([4.6 * 4000, 0.9 * 0.25 * 2000, 0.9 * 10])
-    assert total_mj(charges) == pytest.approx((18400 + 450 + 9) * 1e-9)
-    assert mean_rate(charges) == pytest.approx((0.25 * 2000 + 10) / 2010)
-
-
-def test_an_operation_without_a_rate_is_an_error_not_a_zero():
-    with pytest.raises(RuntimeError, match="no spike rate was measured for b"):
-        estimate_energy([Operation(name="b", macs=1, steps=1, driven_by="n")], {})
-
-
-def test_conventions_are_named_and_sourced():
-    assert (DEFAULT.name, DEFAULT.mac_pj, DEFAULT.ac_pj) == ("horowitz-45nm-fp32", 4.6, 0.9)
-    assert all("Horowitz" in convention.source for convention in CONVENTIONS.values())
-    with pytest.raises(ValueError, match="choose one of horowitz-45nm-fp32"):
-        Convention.preset("made-up")
-
-
-def test_published_spikingformer_energy_follows_from_the_formula():
-    # Spikingformer-8-512 on ImageNet: 0.347329512 G MACs and 6.51754094 G ACs are printed as 7.463502602 mJ.
-    rows = [
-        Operation(name="real", macs=347_329_512, steps=1, driven_by=REAL),
-        Operation(name="spikes", macs=1_000_000_000, steps=1, driven_by="n"),
-    ]
-    assert total_mj(estimate_energy(rows, {"spikes": 6.51754094076244})) == pytest.approx(7.463502602, abs=5e-10)

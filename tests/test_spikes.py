@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from autost_optuna import Architecture, SpikingTransformer, Task
+from autost_optuna import Architecture, Candidate, SpikingTransformer, Task
 from autost_optuna.data import rate_images
 from autost_optuna.objective import SILENT_RATE, describe, evaluate
-from autost_optuna.proxies.energy import estimate_energy, mean_rate
+from autost_optuna.proxies.energy import estimate_energy, mean_rate, mean_rates, total_mj
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.proxies.spikes import InitialRates, batch_statistics, measure_rates
 
@@ -37,7 +37,7 @@ def test_energy_at_initialisation_falls_in_the_published_ranges(noise, architect
 
 
 def test_rates_at_initialisation_are_alive_and_where_they_are_known_to_be(noise):
-    rates = InitialRates(CIFAR10, noise).measure(uniform(384, 4, 4))
+    rates = mean_rates(InitialRates(CIFAR10, noise).measure(uniform(384, 4, 4)))
     assert rates["stem.conv2"] == pytest.approx(0.07, abs=0.01)
     assert rates["stem.conv3"] == pytest.approx(0.046, abs=0.01)
     for block in range(4):
@@ -103,11 +103,16 @@ def test_a_rate_is_the_mean_of_the_spikes_that_enter_the_operation(toy_task, toy
             module.register_forward_pre_hook(lambda m, i, name=name: inputs.update({name: i[0].clone()}))
     with batch_statistics(network), torch.no_grad():
         network(toy_images)
-        rates = measure_rates(network, toy_images)
+        by_image = measure_rates(network, toy_images)
+    rates = mean_rates(by_image)
     for row in operations(architecture, toy_task):
         if row.driven_by != REAL and row.name in inputs:
             assert set(inputs[row.name].unique().tolist()) <= {0.0, 1.0}, row.name
-            assert rates[row.name] == pytest.approx(inputs[row.name].double().mean().item(), abs=1e-15)
+            spikes = inputs[row.name].double()
+            assert rates[row.name] == pytest.approx(spikes.mean().item(), abs=1e-15)
+            steps = spikes.unflatten(0, (-1, 4)) if spikes.dim() == 4 and row.name.startswith("stem") else spikes
+            for image, single in enumerate(by_image):
+                assert single[row.name] == pytest.approx(steps[:, image].mean().item(), abs=1e-15)
         elif row.driven_by == REAL:
             assert row.name not in rates
     assert set(rates) == {row.name for row in operations(architecture, toy_task) if row.driven_by != REAL}
@@ -122,7 +127,7 @@ def test_products_are_measured_on_their_drivers(toy_task, toy_images):
             lambda m, i, out, name=name: spikes.update({name: out.double().mean().item()})
         )
     with batch_statistics(network):
-        rates = measure_rates(network, toy_images)
+        rates = mean_rates(measure_rates(network, toy_images))
     assert rates["blocks.0.attention.qk"] == pytest.approx(spikes["q_neuron"], abs=1e-15)
     assert rates["blocks.0.attention.av"] == pytest.approx(spikes["v_neuron"], abs=1e-15)
 
@@ -140,7 +145,7 @@ def test_measuring_leaves_no_trace(toy_task, toy_images):
 def test_an_untrained_network_in_eval_mode_is_silent(noise):
     network = SpikingTransformer(uniform(192, 1, 3), CIFAR10).eval()
     ledger = operations(network.architecture, CIFAR10)
-    assert mean_rate(estimate_energy(ledger, measure_rates(network, noise))) < SILENT_RATE / 5
+    assert mean_rate(estimate_energy(ledger, mean_rates(measure_rates(network, noise)))) < SILENT_RATE / 5
 
 
 def test_blank_images_make_a_network_silent_and_it_is_said():
@@ -163,9 +168,44 @@ def test_images_of_another_form_are_refused(shape):
         InitialRates(CIFAR10, torch.zeros(shape))
 
 
-def test_a_description_adds_up():
+def test_a_description_adds_up_to_the_last_digit():
     found = describe(uniform(64, 2, 3), Task.preset("digits"))
-    assert sum(charge.energy_pj for charge in found.charges) * 1e-9 == pytest.approx(
-        found.candidate.energy_mj, rel=1e-12
-    )
-    assert sum(charge.operation.total_macs for charge in found.charges) == found.candidate.macs
+    assert total_mj(found.charges) == total_mj(found.charges[::-1]) == found.candidate.energy_mj == found.rate_mj
+    assert sum(charge.macs * charge.steps for charge in found.charges) == found.candidate.macs
+
+
+def test_a_description_is_the_searchs_candidate():
+    # The audit runs the plain network with all its proofs, the search the fast way: the same figures, bit for bit.
+    task = Task.preset("digits")
+    images = rate_images(task, data="digits", count=3, seed=5).images
+    candidate = evaluate(uniform(64, 2, 3), InitialRates(task, images, seed=5, seeds=2), data="digits")
+    assert describe(uniform(64, 2, 3), task, images=3, seed=5, seeds=2).candidate == candidate
+
+
+def test_seeds_and_images_span_a_table_whose_mean_is_the_energy(toy_task, toy_images):
+    architecture = arch(32, (4, 2), (2, 1))
+    candidate = evaluate(architecture, InitialRates(toy_task, toy_images, seed=3, seeds=3))
+    assert [len(row) for row in candidate.energies_mj] == [4, 4, 4]
+    for row, seed in zip(candidate.energies_mj, (3, 4, 5), strict=True):
+        single = evaluate(architecture, InitialRates(toy_task, toy_images, seed=seed))
+        assert single.energies_mj == (row,)
+    values = [value for row in candidate.energies_mj for value in row]
+    assert candidate.energy_mj == pytest.approx(sum(values) / 12, rel=1e-12)
+    assert (candidate.spread.low_mj, candidate.spread.high_mj) == (min(values), max(values))
+    assert candidate.spread.std_mj == pytest.approx(torch.tensor(values, dtype=torch.float64).std().item())
+    assert len(set(values)) == 12
+    assert Candidate.from_dict(candidate.to_dict()) == candidate
+
+
+def test_no_seed_is_refused(toy_task, toy_images):
+    with pytest.raises(ValueError, match="seeds 0 is not positive"):
+        InitialRates(toy_task, toy_images, seeds=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the rates of a GPU need one, and there is none here")
+def test_a_gpu_gives_the_same_rates_within_float_tolerance(noise):
+    for architecture in (uniform(192, 2, 3), arch(256, (4, 8, 8), (3, 4, 5))):
+        here = mean_rates(InitialRates(CIFAR10, noise).measure(architecture))
+        there = mean_rates(InitialRates(CIFAR10, noise, device="cuda").measure(architecture))
+        for name, rate in here.items():
+            assert there[name] == pytest.approx(rate, rel=0.01, abs=2e-4), name

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from autost_optuna import __version__
+from autost_optuna.cli.audit import describe
 from autost_optuna.cli.dashboard import dashboard
-from autost_optuna.cli.networks import describe, export, quickstart, train
+from autost_optuna.cli.networks import export, quickstart, train
 from autost_optuna.cli.study import study
 from autost_optuna.units import one_line
 

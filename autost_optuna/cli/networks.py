@@ -1,126 +1,20 @@
-"""autost-optuna describe, train, export, quickstart: what is done with single networks."""
+"""autost-optuna train, export, quickstart: what is done with chosen networks."""
 
 import re
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autost_optuna import units
 from autost_optuna.cli import options, show
 from autost_optuna.cli.study import describe_candidate, quiet_optuna, run_search
 
 if TYPE_CHECKING:
     from autost_optuna.architecture import Architecture
-    from autost_optuna.proxies.energy import Charge
     from autost_optuna.study import Search
     from autost_optuna.task import Task
     from autost_optuna.trainer import Recipe, Trained
-
-
-@click.command()
-@click.argument("architecture")
-@click.option(
-    "--task", metavar="NAME", help="cifar10, cifar100, digits or imagenet. By default the study's, else cifar10."
-)
-@options.data
-@options.data_root
-@click.option(
-    "--images", type=int, metavar="N", help="Images that rates are measured on. By default the study's, else 4."
-)
-@click.option("--seed", type=int, metavar="N", help="Seed of weights and images. By default the study's, else 0.")
-@click.option("--energy", metavar="NAME", help="Energy convention. By default the study's, else horowitz-45nm-fp32.")
-@options.output_format
-@options.storage
-def describe(
-    architecture: str,
-    task: str | None,
-    data: str | None,
-    data_root: Path | None,
-    images: int | None,
-    seed: int | None,
-    energy: str | None,
-    form: str,
-    storage: str,
-) -> None:
-    """Print every operation of ARCHITECTURE with its spike rate at initialisation and its energy.
-
-    ARCHITECTURE is FILE.json, FILE.yaml (AutoST's), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4".
-
-    \b
-    Example:
-      autost-optuna describe "C=256,depth=2,heads=4/8,ratio=4" --task digits
-    """
-    quiet_optuna()
-    from autost_optuna.objective import describe as describe_architecture
-    from autost_optuna.study import find_architecture
-    from autost_optuna.task import Task
-
-    chosen, search = find_architecture(architecture, storage)
-    stored = search.settings if search else None
-    on = Task.preset(task) if task else stored.task if stored else Task.preset("cifar10")
-    if stored and data is None and data_root is None:
-        data, data_root = stored.data, Path(stored.data_root) if stored.data_root else None
-    description = describe_architecture(
-        chosen,
-        on,
-        data=options.chosen_data(data, data_root, on.name),
-        data_root=data_root,
-        images=images if images is not None else stored.images if stored else 4,
-        seed=seed if seed is not None else stored.seed if stored else 0,
-        convention=energy or (stored.convention if stored else "horowitz-45nm-fp32"),
-    )
-    rows = [charge_row(charge) for charge in description.charges]
-    if form == "csv":
-        click.echo(show.csv_text(rows), nl=False)
-    elif form == "json":
-        candidate = description.candidate
-        fields = ("params", "macs", "flops", "energy_mj", "convention", "mean_rate", "silent", "data", "images", "seed")
-        numbers = {field: getattr(candidate, field) for field in fields}
-        show.print_json({"architecture": chosen.to_dict(), "task": asdict(on), **numbers, "operations": rows})
-    else:
-        _print_charges(description.charges, description.candidate.energy_mj)
-        candidate = description.candidate
-        click.echo(describe_candidate(candidate))
-        images_line = (
-            f"{units.counted(candidate.images, 'image')} of {candidate.data}, weights of seed {candidate.seed}"
-        )
-        show.note(f"rates at initialisation: {images_line}, mean {candidate.mean_rate:.3f}")
-    if description.candidate.silent:
-        show.note("warning: the network is silent on these images, so its energy means nothing; give real images")
-
-
-def charge_row(charge: "Charge") -> dict[str, Any]:
-    """A row of the ledger in DESIGN's JSON form; `macs` are a step's."""
-    operation = charge.operation
-    return {
-        "name": operation.name,
-        "macs": operation.macs,
-        "steps": operation.steps,
-        "driven_by": operation.driven_by,
-        "rate": charge.rate,
-        "kind": charge.kind,
-        "energy_pj": charge.energy_pj,
-    }
-
-
-def _print_charges(charges: "tuple[Charge, ...]", total_mj: float) -> None:
-    rows = [
-        [
-            charge.operation.name,
-            charge.operation.driven_by,
-            f"{charge.operation.total_macs / 1e6:.3f}",
-            charge.kind.upper(),
-            "" if charge.rate is None else f"{charge.rate:.4f}",
-            f"{charge.energy_pj * 1e-6:.3f}",
-            f"{charge.energy_pj * 1e-9 / total_mj:.1%}",
-        ]
-        for charge in charges
-    ]
-    columns = ["operation", "driven by", "M ops", "kind", "rate", "µJ", "share"]
-    show.print_table(columns, rows, left=["operation", "driven by"])
 
 
 @click.command()

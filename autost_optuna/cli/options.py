@@ -1,10 +1,14 @@
 """Options that several commands share."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from autost_optuna.storage import DEFAULT
+
+if TYPE_CHECKING:
+    from autost_optuna.task import Task
 
 storage = click.option(
     "--storage",
@@ -22,17 +26,38 @@ data = click.option(
 data_root = click.option(
     "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder that holds the data set."
 )
+energy = click.option(
+    "--energy",
+    metavar="NAME|FILE.toml",
+    help="Energy convention: horowitz-45nm-fp32, -fp16, -int8, memory, static-once, or your own file. By default the study's, "
+    "else horowitz-45nm-fp32.",
+)
+device = click.option(
+    "--device", default="cpu", show_default=True, metavar="NAME", help="Where networks run: cpu, cuda or cuda:N."
+)
 output_format = click.option(
     "-f", "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="Form of the output."
 )
 
 
-def chosen_data(data: str | None, root: Path | None, task_name: str) -> str:
+def chosen_device(name: str) -> str:
+    """`name`, if torch has such a device here."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used here ({reason}); use --device cpu") from None
+    return name
+
+
+def chosen_data(data: str | None, root: Path | None, task: "Task") -> str:
     """The data set that the options name: --data, else the task's own where a folder is given, else the digits."""
     from autost_optuna.data import NAMES
 
-    if data is None and root is not None and task_name not in NAMES:
+    if data is None and root is not None and task.name not in NAMES:
         raise ValueError(
-            f"task {task_name} has no data reader yet; say what {root} holds with --data, such as --data cifar10"
+            f"task {task.name} has no data reader yet; say what {root} holds with --data, such as --data cifar10"
         )
-    return data or (task_name if root else "digits")
+    return data or (task.name if root else "digits")

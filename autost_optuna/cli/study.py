@@ -29,10 +29,12 @@ def study() -> None:
 @options.data
 @options.data_root
 @click.option("--images", default=4, show_default=True, help="Images that rates are measured on.")
-@click.option("--energy", default="horowitz-45nm-fp32", show_default=True, help="Energy convention.")
+@click.option("--seeds", default=1, show_default=True, help="Initialisations that rates are the mean of.")
+@options.energy
 @click.option("--population", default=50, show_default=True, help="NSGA-II population.")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, images and search.")
 @click.option("--skip-if-exists", is_flag=True, help="Succeed where the study exists, and leave it as it is.")
+@options.device
 @options.storage
 def create(
     name: str,
@@ -42,10 +44,12 @@ def create(
     data: str | None,
     data_root: Path | None,
     images: int,
-    energy: str,
+    seeds: int,
+    energy: str | None,
     population: int,
     seed: int,
     skip_if_exists: bool,
+    device: str,
     storage: str,
 ) -> None:
     """Create the study NAME.
@@ -60,18 +64,21 @@ def create(
     from autost_optuna.study import create as create_study
     from autost_optuna.task import Task
 
+    chosen = Task.preset(task)
     search = create_study(
         name,
         storage,
         space=Space.load(space, uniform=uniform),
-        task=Task.preset(task),
-        data=options.chosen_data(data, data_root, task),
+        task=chosen,
+        data=options.chosen_data(data, data_root, chosen),
         data_root=data_root,
         images=images,
-        convention=Convention.preset(energy),
+        seeds=seeds,
+        convention=Convention.load(energy) if energy else None,
         seed=seed,
         population=population,
         skip_if_exists=skip_if_exists,
+        device=options.chosen_device(device),
     )
     click.echo(f"study {name}: {_settings_line(search)}")
     show.note(f"next: autost-optuna study run {name} --trials 200")
@@ -82,8 +89,22 @@ def create(
 @click.option("--trials", type=int, required=True, metavar="N", help="How many more trials to run.")
 @click.option("--timeout", type=float, metavar="S", help="Stop after S seconds.")
 @options.data_root
+@click.option(
+    "--energy",
+    metavar="NAME|FILE.toml",
+    help="Energy convention that is expected; another than the study's is refused.",
+)
+@options.device
 @options.storage
-def run(name: str, trials: int, timeout: float | None, data_root: Path | None, storage: str) -> None:
+def run(
+    name: str,
+    trials: int,
+    timeout: float | None,
+    data_root: Path | None,
+    energy: str | None,
+    device: str,
+    storage: str,
+) -> None:
     """Run N more trials of the study NAME; again to resume. Ctrl-C stops after the trial at hand.
 
     \b
@@ -93,10 +114,12 @@ def run(name: str, trials: int, timeout: float | None, data_root: Path | None, s
     if trials < 1:
         raise ValueError(f"trials {trials} is not positive; ask for at least 1")
     quiet_optuna()
+    from autost_optuna.proxies.energy import Convention
     from autost_optuna.study import open_search
 
     search = open_search(name, storage, write=True)
-    done = run_search(search, trials, timeout=timeout, data_root=data_root)
+    search.settings.check_convention(Convention.load(energy) if energy else None)
+    done = run_search(search, trials, timeout=timeout, data_root=data_root, device=options.chosen_device(device))
     if done < trials and timeout is None:
         show.note(f"interrupted; the study is safe. Resume: autost-optuna study run {name} --trials {trials - done}")
         raise click.Abort
@@ -164,9 +187,14 @@ def show_study(name: str, form: str, storage: str) -> None:
 @study.command()
 @click.argument("name")
 @click.option("--pick", type=click.Choice(["knee"]), help="Only this member.")
+@click.option(
+    "--spread",
+    is_flag=True,
+    help="Add how the energy varies, and the probability that the member is truly non-dominated.",
+)
 @options.output_format
 @options.storage
-def front(name: str, pick: str | None, form: str, storage: str) -> None:
+def front(name: str, pick: str | None, spread: bool, form: str, storage: str) -> None:
     """Print the Pareto front of the study NAME, by ascending energy.
 
     \b
@@ -174,7 +202,7 @@ def front(name: str, pick: str | None, form: str, storage: str) -> None:
       autost-optuna study front demo -f csv
     """
     quiet_optuna()
-    from autost_optuna.front import knee
+    from autost_optuna.front import knee, nondomination
     from autost_optuna.study import open_search
 
     search = open_search(name, storage)
@@ -182,13 +210,18 @@ def front(name: str, pick: str | None, form: str, storage: str) -> None:
     chosen = knee(members)
     if pick:
         members = [chosen]
+    certainty = nondomination(search.candidates()) if spread else {}
+    extra = [spread_row(member, certainty[member.architecture.key]) if spread else {} for member in members]
     if form == "json":
-        show.print_json([front_row(member) for member in members])
+        show.print_json([{**front_row(member), **more} for member, more in zip(members, extra, strict=True)])
     elif form == "csv":
-        click.echo(show.csv_text([flat_row(member) for member in members]), nl=False)
+        rows = [{**flat_row(member), **more} for member, more in zip(members, extra, strict=True)]
+        click.echo(show.csv_text(rows), nl=False)
     else:
-        _print_front(members, chosen)
+        _print_front(members, chosen, extra)
         show.note(f"* knee. Energy at initialisation: {_rates_line(search)}")
+        if spread:
+            show.note(_spread_line(search))
 
 
 @study.command()
@@ -196,8 +229,9 @@ def front(name: str, pick: str | None, form: str, storage: str) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="FILE.html, .svg or .png."
 )
+@click.option("--quantised", is_flag=True, help="Add each member's network without spikes, in 8-bit integers.")
 @options.storage
-def plot(name: str, output: Path, storage: str) -> None:
+def plot(name: str, output: Path, quantised: bool, storage: str) -> None:
     """Draw the Pareto plot of the study NAME.
 
     \b
@@ -210,7 +244,7 @@ def plot(name: str, output: Path, storage: str) -> None:
 
     search = open_search(name, storage)
     search.front()
-    write_figure(draw_front(front_view(name, search.candidates())), output)
+    write_figure(draw_front(front_view(name, search.candidates(), quantised=quantised)), output)
     click.echo(f"wrote {output}")
 
 
@@ -236,7 +270,14 @@ def delete(name: str, yes: bool, storage: str) -> None:
     click.echo(f"deleted study {name} with {units.counted(trials, 'trial')}")
 
 
-def run_search(search: "Search", trials: int, *, timeout: float | None = None, data_root: Path | None = None) -> int:
+def run_search(
+    search: "Search",
+    trials: int,
+    *,
+    timeout: float | None = None,
+    data_root: Path | None = None,
+    device: str = "cpu",
+) -> int:
     """Run trials under a progress bar and print one line about the result; returns how many were run."""
     from autost_optuna.front import knee
     from autost_optuna.study import Progress, summarise
@@ -250,7 +291,13 @@ def run_search(search: "Search", trials: int, *, timeout: float | None = None, d
             update(state.done, f"front {state.front_size}")
 
         done = run_trials(
-            search, trials=trials, timeout=timeout, data_root=data_root, on_trial=on_trial, stopped=stopped
+            search,
+            trials=trials,
+            timeout=timeout,
+            data_root=data_root,
+            device=device,
+            on_trial=on_trial,
+            stopped=stopped,
         )
     if done:
         summary = summarise(search)
@@ -296,9 +343,15 @@ def flat_row(candidate: Candidate) -> dict[str, Any]:
     return {"number": row.pop("number"), **row.pop("architecture"), **row}
 
 
-def _print_front(members: list[Candidate], chosen: Candidate) -> None:
+def spread_row(candidate: Candidate, probability: float) -> dict[str, Any]:
+    """How a member's energy varies over images and seeds, and how sure its place on the front is."""
+    spread = {f"energy_{name}": value for name, value in asdict(candidate.spread).items()}
+    return {**spread, "nondominated_probability": probability}
+
+
+def _print_front(members: list[Candidate], chosen: Candidate, extra: list[dict[str, Any]]) -> None:
     rows = []
-    for member in members:
+    for member, more in zip(members, extra, strict=True):
         heads, ratios = (part.split("=")[1] for part in member.architecture.to_text().split(",")[2:])
         rows.append(
             [
@@ -308,12 +361,33 @@ def _print_front(members: list[Candidate], chosen: Candidate) -> None:
                 f"{member.params / 1e6:.2f}",
                 f"{member.flops / 1e9:.3f}",
                 f"{member.energy_mj:.4f}",
+                *_spread_cells(more),
                 heads,
                 ratios,
             ]
         )
-    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", "heads", "ratio"]
+    added = ["std mJ", "low mJ", "high mJ", "P"] if extra[0] else []
+    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *added, "heads", "ratio"]
     show.print_table(columns, rows, left=["heads", "ratio"])
+
+
+def _spread_cells(more: dict[str, Any]) -> list[str]:
+    if not more:
+        return []
+    values = (more["energy_std_mj"], more["energy_low_mj"], more["energy_high_mj"])
+    return [*("-" if value is None else f"{value:.4f}" for value in values), f"{more['nondominated_probability']:.2f}"]
+
+
+def _spread_line(search: "Search") -> str:
+    settings = search.settings
+    over = f"{units.counted(settings.images, 'image')} under {units.seeds(settings.seed, settings.seeds)}"
+    missing = (
+        "" if settings.seeds > 1 else "; other initialisations are not in it, create a study with --seeds K for them"
+    )
+    return (
+        f"std, low, high: energies of single images, over {over}. P: probability that the member is non-dominated in mean "
+        f"energy, images and seeds drawn alike for all{missing}"
+    )
 
 
 def quiet_optuna() -> None:
@@ -335,8 +409,8 @@ def _settings_line(search: "Search") -> str:
 def _rates_line(search: "Search") -> str:
     settings = search.settings
     return (
-        f"{settings.convention}, rates on {units.counted(settings.images, 'image')} of {settings.data}, "
-        f"seed {settings.seed}"
+        f"{settings.convention.label}, rates on {units.counted(settings.images, 'image')} of {settings.data}, "
+        f"{units.seeds(settings.seed, settings.seeds)}"
     )
 
 

@@ -21,11 +21,11 @@ class SpikeLinear(nn.Linear):
         self._packed: tuple[Tensor, Tensor, Tensor] | None = None
 
     def pack(self) -> int:
-        """From now on compute with 8-bit integers, where this torch can; returns the bytes of the weights.
+        """From now on compute with 8-bit integers, on the CPU and where this torch can; returns the bytes of the weights.
 
         For layers at initialisation that are not trained: the weights themselves are given up.
         """
-        if _pack is None or _product is None:
+        if _pack is None or _product is None or self.weight.device.type != "cpu":
             return self.weight.numel() * self.weight.element_size()
         scales = torch.full((self.out_features,), GRID)
         zeros = torch.zeros(self.out_features, dtype=torch.int64)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 class PLIF(ParametricLIFNode):  # type: ignore[misc]
     """[T, ...] currents to [T, ...] spikes of 0 and 1.
 
-    Where no gradient is asked for, on the CPU, the same trajectory is computed without the tensors that a backward
+    Where no gradient is asked for the same trajectory is computed without the tensors that a backward
     pass would need: bit for bit SpikingJelly's spikes, several times faster, and no state is left behind.
     """
 
@@ -31,7 +31,7 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """x_seq [T, ...] to spikes [T, ...]."""
-        plain = not torch.is_grad_enabled() and x_seq.device.type in ("cpu", "meta") and x_seq.dtype == torch.float32
+        plain = not torch.is_grad_enabled() and x_seq.dtype == torch.float32
         if plain and not isinstance(self.v, Tensor):
             return spikes(x_seq, self.w.sigmoid(), self.v_threshold)
         out: Tensor = super().multi_step_forward(x_seq, *args, **kwargs)

@@ -15,17 +15,31 @@ REAL = "real-valued input"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
-    """`macs` multiply-accumulates a step in each of `steps` steps, driven by the spikes of the neuron `driven_by` or `REAL`."""
+    """`macs` multiply-accumulates a step in each of `steps` steps, driven by the spikes of the neuron `driven_by` or `REAL`.
+
+    `weighted` operations read weights, attention products do not; `still` ones see the same input at all steps.
+    """
 
     name: str
     macs: int
     steps: int
     driven_by: str
+    weighted: bool = True
+    still: bool = False
 
     @property
     def total_macs(self) -> int:
         """MACs of one inference."""
         return self.macs * self.steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Population:
+    """The neurons of the layer `name`, each with one state that is updated in each of `steps` steps."""
+
+    name: str
+    neurons: int
+    steps: int
 
 
 def operations(architecture: Architecture, task: Task) -> list[Operation]:
@@ -40,6 +54,19 @@ def operations(architecture: Architecture, task: Task) -> list[Operation]:
     return ledger
 
 
+def populations(architecture: Architecture, task: Task) -> list[Population]:
+    """All layers of neurons, in the order in which the signal meets them."""
+    dim, tokens = architecture.embed_dim, task.num_tokens
+    counts = [
+        (f"stem.neuron{i + 1}", width * task.sizes[i] ** 2) for i, width in enumerate((dim // 8, dim // 4, dim // 2))
+    ]
+    for index, hidden in enumerate(architecture.hidden_dims):
+        for name in ("neuron", "q_neuron", "k_neuron", "v_neuron", "out_neuron"):
+            counts.append((f"blocks.{index}.attention.{name}", tokens * dim))
+        counts += [(f"blocks.{index}.mlp.neuron", tokens * dim), (f"blocks.{index}.mlp.hidden_neuron", tokens * hidden)]
+    return [Population(name=name, neurons=neurons, steps=task.time_steps) for name, neurons in counts]
+
+
 def _stem(dim: int, task: Task) -> list[Operation]:
     """Five 3x3 convolutions; the position convolution sees the pooled output of the fourth, which no neuron follows."""
     widths = (task.channels, dim // 8, dim // 4, dim // 2, dim, dim)
@@ -51,6 +78,7 @@ def _stem(dim: int, task: Task) -> list[Operation]:
             macs=9 * widths[i] * widths[i + 1] * task.sizes[i] ** 2,
             steps=task.time_steps,
             driven_by=drivers[i],
+            still=i == 0,
         )
         for i in range(5)
     ]
@@ -69,6 +97,12 @@ def _block(path: str, dim: int, hidden: int, tokens: int, steps: int) -> list[Op
         ("mlp.fc2", tokens * hidden * dim, "mlp.hidden_neuron"),
     )
     return [
-        Operation(name=f"{path}.{name}", macs=macs, steps=steps, driven_by=f"{path}.{driver}")
+        Operation(
+            name=f"{path}.{name}",
+            macs=macs,
+            steps=steps,
+            driven_by=f"{path}.{driver}",
+            weighted=name not in ("attention.qk", "attention.av"),
+        )
         for name, macs, driver in rows
     ]

@@ -1,29 +1,35 @@
-"""Spike rates: the mean of an operation's input spikes a neuron a step, counted while images pass through the network.
+"""Spikes counted while images pass through the network: as rates, the mean of an operation's input spikes a neuron a step
+of each image, or exactly, as the accumulates that they cause.
 
 At initialisation rates are measured with batch statistics, one forward on real images, since an untrained network with
 its fresh running statistics is silent. Rates of first blocks are kept and reused: weights of a block depend on its place
 and sizes alone, so the reused ones equal those of a fresh run, bit for bit.
 """
 
+import copy
 import ctypes
 import functools
 import os
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autost_optuna.architecture import Architecture
 from autost_optuna.model.blocks import MLP, Attention, Product, Stem
 from autost_optuna.model.linear import SpikeLinear
+from autost_optuna.model.neuron import PLIF
 from autost_optuna.model.transformer import SpikingTransformer, init_attention, init_mlp, init_stem
 from autost_optuna.proxies.operations import REAL, Operation, operations
 from autost_optuna.task import Task
 
 Rates = dict[str, float]
+Look = Callable[[str, nn.Module, tuple[Tensor, ...]], None]
+Found = dict[str, list[float]]  # rates by operation, one an image
 
 ENTRY_BYTES = 2048  # what an entry holds that is not a tensor, about
 # A population of 50 deep networks has about 1.5 GB of residual streams and weights whose reuse pays. A machine with little
@@ -47,13 +53,90 @@ def check_ledger(model: nn.Module, ledger: Sequence[Operation]) -> None:
             raise RuntimeError(f"{min(names)} {what}; its energy cannot be stated")
 
 
-def measure_rates(model: SpikingTransformer, images: Tensor) -> Rates:
-    """Rates of all spike-driven operations, by their names, for `images` [B, c, H, W] in the model's present mode."""
-    ledger = operations(model.architecture, model.task)
-    check_ledger(model, ledger)
-    with torch.inference_mode():
-        _, rates = _observe(model, "", [row.name for row in ledger if row.driven_by != REAL], images)
-    return rates
+class _Mark(torch.autograd.Function):
+    """The identity, which leaves the name of a neuron layer in the graph of gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, name: str) -> Tensor:
+        ctx.name = name
+        return spikes.view_as(spikes)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return *grads, None
+
+
+# What hands spikes on as they are: nodes of the graph of gradients that only reorder, repeat or take the largest.
+_PASSING = ("View", "UnsafeView", "Reshape", "Transpose", "Permute", "Clone", "Expand", "T", "MaxPool2DWithIndices")
+
+
+def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> None:
+    """RuntimeError unless each operation's input comes from the neurons that the ledger names, or is real-valued as it says.
+
+    The input is followed back through the graph of gradients, on the meta device, to the neurons or to anything that computes.
+    """
+    places = {row.name: row.driven_by for row in ledger}
+    found: dict[str, str] = {}
+
+    def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        node: Any = inputs[module.driver if isinstance(module, Product) else 0].grad_fn
+        while node is not None and type(node).__name__.rstrip("0123456789").removesuffix("Backward") in _PASSING:
+            node = node.next_functions[0][0]
+        found[name] = node.name if isinstance(node, _Mark._backward_cls) else REAL  # type: ignore[attr-defined]
+
+    def mark(name: str) -> Any:
+        return lambda module, inputs, output: _Mark.apply(output, name)  # type: ignore[no-untyped-call]
+
+    tensors = (*model.parameters(), *model.buffers())
+    memo: dict[int, Any] = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
+    memo |= {id(tensor): nn.Parameter(memo[id(tensor)]) for tensor in model.parameters()}
+    skeleton = copy.deepcopy(model, memo)
+    for module in skeleton.modules():  # what others hooked in is not for tensors without values
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+    for name, module in skeleton.named_modules():
+        if isinstance(module, PLIF):
+            module.register_forward_hook(mark(name))
+    with torch.inference_mode(False), torch.enable_grad(), _watching(skeleton, "", places, look):
+        skeleton(torch.empty(2, *model.task.input_shape, device="meta"))
+    for name, driven_by in places.items():
+        if found.get(name) != driven_by:
+            raise RuntimeError(
+                f"{name} reads {found.get(name, 'nothing')}, the ledger says {driven_by}; its energy cannot be stated"
+            )
+
+
+def measure_rates(model: SpikingTransformer, images: Tensor) -> list[Rates]:
+    """Rates of all spike-driven operations, by their names, one set an image of `images`, in the model's present mode.
+
+    RuntimeError where the ledger does not fit the model, or where an input that should be spikes has other values.
+    """
+    names = _proven(model)
+    with torch.inference_mode(), _watching(model, "", names, _demand_spikes):
+        _, found = _observe(model, "", names, images, len(images))
+    return _by_image(found)
+
+
+def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[str, int]]:
+    """Accumulates of all spike-driven operations over all steps, one set an image: what SpikingJelly's SynOpCounter counts.
+
+    A spike at the border of a convolution reaches fewer outputs, and a product of two spike trains accumulates where both
+    fire; the rates of `measure_rates` take all positions alike.
+    """
+    names = _proven(model)
+    counts: dict[str, list[int]] = {}
+
+    def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        counts[name] = count_accumulates(module, inputs, len(images))
+
+    with torch.inference_mode(), _watching(model, "", names, _demand_spikes), _watching(model, "", names, look):
+        model(images)
+    return [dict(zip(counts, values, strict=True)) for values in zip(*counts.values(), strict=True)]
+
+
+def exact_rates(accumulates: Mapping[str, int], ledger: Sequence[Operation]) -> Rates:
+    """The rates at which the ledger's arithmetic gives the counted accumulates of one image."""
+    return {row.name: accumulates[row.name] / row.total_macs for row in ledger if row.driven_by != REAL}
 
 
 @contextmanager
@@ -73,20 +156,31 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
 class InitialRates:
     """Spike rates of architectures at initialisation on fixed images, with what architectures share computed once.
 
-    `images` [B, c, H, W], normalised, of the task's size; `seed` fixes the weights. Residual streams after each block and
-    the weights of blocks stay in memory up to `cache_bytes`, least recently used ones leaving first.
+    `images` [B, *task.input_shape], normalised; weights are those of `seeds` seeds from `seed` on. Residual streams after
+    each block and the weights of blocks stay in the memory of `device` up to `cache_bytes`, least recently used ones leaving
+    first. On the CPU the rates are those of `measure_rates`, bit for bit; a GPU rounds otherwise, which moves a few spikes.
     """
 
-    def __init__(self, task: Task, images: Tensor, *, seed: int = 0, cache_bytes: int = CACHE_BYTES) -> None:
-        expected = (task.channels, task.image_size, task.image_size)
-        if images.dim() != 4 or tuple(images.shape[1:]) != expected or not len(images):
-            raise ValueError(
-                f"images of shape {tuple(images.shape)} do not fit task {task.name}; give [B, *{expected}]"
-            )
+    def __init__(
+        self,
+        task: Task,
+        images: Tensor,
+        *,
+        seed: int = 0,
+        seeds: int = 1,
+        cache_bytes: int = CACHE_BYTES,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if images.dim() != 1 + len(task.input_shape) or images.shape[1:] != task.input_shape or not len(images):
+            shape = ", ".join(map(str, task.input_shape))
+            raise ValueError(f"images of shape {tuple(images.shape)} do not fit task {task.name}; give [B, {shape}]")
+        if seeds < 1:
+            raise ValueError(f"seeds {seeds} is not positive; use at least 1")
         _keep_pages()
         self.task = task
-        self.images = images
+        self.images = images.to(device)
         self.seed = seed
+        self.seeds = seeds
         self._cache = _Cache(cache_bytes)
 
     @property
@@ -94,58 +188,79 @@ class InitialRates:
         """Bytes of tensors held now."""
         return self._cache.held
 
-    def measure(self, architecture: Architecture) -> Rates:
-        """Rates of all spike-driven operations by their names.
+    def measure(self, architecture: Architecture) -> list[Rates]:
+        """Rates of all spike-driven operations by their names, under batch statistics: a set an image, seed after seed.
 
-        Those of `measure_rates` on the whole network under batch statistics, to the last bit, whatever was reused.
+        They are the same whatever was reused.
         """
         self.task.check(architecture)
+        with torch.inference_mode():
+            return [
+                rates
+                for seed in range(self.seed, self.seed + self.seeds)
+                for rates in _by_image(self._measure(architecture, seed))
+            ]
+
+    def _measure(self, architecture: Architecture, seed: int) -> Found:
         dim = architecture.embed_dim
         blocks = list(zip(architecture.num_heads, architecture.hidden_dims, strict=True))
-        path = [("stream", dim, *blocks[:depth]) for depth in range(len(blocks) + 1)]
+        path = [("stream", seed, dim, *blocks[:depth]) for depth in range(len(blocks) + 1)]
         known = max((depth for depth in range(len(path)) if path[depth] in self._cache), default=-1)
-        with torch.inference_mode():
-            if known < 0:
-                x, found = self._stem(dim)
-                self._cache.put(path[0], (x, (found,)), x.numel() * x.element_size() + ENTRY_BYTES)
-                known = 0
-            for depth in range(known):
-                self._cache.touch(path[depth])
-            x, rates = self._cache.get(path[known])
-            for index in range(known, len(blocks)):
-                heads, hidden = blocks[index]
-                out, found = self._attention(dim, index, heads, x)
-                x = x + out
-                rates = (*rates, found)
-                out, found = self._mlp(dim, index, hidden, x)
-                x += out
-                rates = (*rates, found)
-                self._cache.put(path[index + 1], (x, rates), x.numel() * x.element_size() + ENTRY_BYTES)
-        return {name: rate for part_rates in rates for name, rate in part_rates.items()}
+        if known < 0:
+            x, found = self._stem(dim, seed)
+            self._cache.put(path[0], (x, (found,)), x.numel() * x.element_size() + ENTRY_BYTES)
+            known = 0
+        for depth in range(known):
+            self._cache.touch(path[depth])
+        x, rates = self._cache.get(path[known])
+        for index in range(known, len(blocks)):
+            heads, hidden = blocks[index]
+            out, found = self._attention(dim, index, heads, x, seed)
+            x = x + out
+            rates = (*rates, found)
+            out, found = self._mlp(dim, index, hidden, x, seed)
+            x += out
+            rates = (*rates, found)
+            self._cache.put(path[index + 1], (x, rates), x.numel() * x.element_size() + ENTRY_BYTES)
+        return {name: values for part_rates in rates for name, values in part_rates.items()}
 
-    def _stem(self, dim: int) -> tuple[Tensor, Rates]:
+    def _stem(self, dim: int, seed: int) -> tuple[Tensor, Found]:
         with torch.device("meta"):
             stem = Stem(dim, self.task)
-        _prepare(init_stem(stem, self.seed))
-        return _observe(stem, "stem.", ("conv2", "conv3", "conv4"), self.images)
+        self._prepare(init_stem(stem, seed))
+        return self._observe(stem, "stem.", ("conv2", "conv3", "conv4"), self.images)
 
-    def _attention(self, dim: int, index: int, heads: int, x: Tensor) -> tuple[Tensor, Rates]:
-        key = ("attention", dim, index)
+    def _attention(self, dim: int, index: int, heads: int, x: Tensor, seed: int) -> tuple[Tensor, Found]:
+        key = ("attention", seed, dim, index)
         if key not in self._cache:
             with torch.device("meta"):
                 made = Attention(dim, heads)
-            self._cache.put(key, made, _prepare(init_attention(made, self.seed, index)))
+            self._cache.put(key, made, self._prepare(init_attention(made, seed, index)))
         part: Attention = self._cache.get(key)
         part.num_heads = heads
-        return _observe(part, f"blocks.{index}.attention.", ("q", "k", "v", "qk", "av", "proj"), x)
+        return self._observe(part, f"blocks.{index}.attention.", ("q", "k", "v", "qk", "av", "proj"), x)
 
-    def _mlp(self, dim: int, index: int, hidden: int, x: Tensor) -> tuple[Tensor, Rates]:
-        key = ("mlp", dim, index, hidden)
+    def _mlp(self, dim: int, index: int, hidden: int, x: Tensor, seed: int) -> tuple[Tensor, Found]:
+        key = ("mlp", seed, dim, index, hidden)
         if key not in self._cache:
             with torch.device("meta"):
                 made = MLP(dim, hidden)
-            self._cache.put(key, made, _prepare(init_mlp(made, self.seed, index)))
-        return _observe(self._cache.get(key), f"blocks.{index}.mlp.", ("fc1", "fc2"), x)
+            self._cache.put(key, made, self._prepare(init_mlp(made, seed, index)))
+        return self._observe(self._cache.get(key), f"blocks.{index}.mlp.", ("fc1", "fc2"), x)
+
+    def _observe(self, part: nn.Module, prefix: str, names: Collection[str], x: Tensor) -> tuple[Tensor, Found]:
+        return _observe(part, prefix, names, x, len(self.images))
+
+    def _prepare(self, part: nn.Module) -> int:
+        """Make `part` ready to be measured, with batch statistics and no running ones; returns the bytes it holds."""
+        held = 0
+        part.train().to(self.images.device)
+        for module in part.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.track_running_stats = False
+            elif isinstance(module, SpikeLinear):
+                held += module.pack()
+        return held + ENTRY_BYTES
 
 
 @functools.cache
@@ -190,38 +305,89 @@ class _Cache:
             self.held -= freed
 
 
-def _prepare(part: nn.Module) -> int:
-    """Make `part` ready to be measured, with batch statistics and no running ones; returns the bytes it holds."""
-    held = 0
-    for module in part.train().modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.track_running_stats = False
-        elif isinstance(module, SpikeLinear):
-            held += module.pack()
-    return held + ENTRY_BYTES
-
-
-def _observe(part: nn.Module, prefix: str, names: Collection[str], x: Tensor) -> tuple[Tensor, Rates]:
-    """Run `part` on `x`, and with removable hooks take the mean of the spikes that enter each layer of `names`.
-
-    The rates are named `prefix` + name.
-    """
-    rates: Rates = {}
-    last: list[tuple[Tensor, float]] = []
-
-    def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        spikes = inputs[module.driver if isinstance(module, Product) else 0]
-        if not last or last[0][0] is not spikes:  # q, k and v read the same spikes: count them once
-            # Sums of at most 2^24 ones are exact in float32; the sum of the sums is taken in float64.
-            total = spikes.flatten(1).sum(1).sum(dtype=torch.float64)
-            last[:] = [(spikes, float(total) / spikes.numel())]
-        rates[prefix + name] = last[0][1]
-
+@contextmanager
+def _watching(part: nn.Module, prefix: str, names: Collection[str], look: Look) -> Iterator[None]:
+    """Within the context, `look(prefix + name, module, inputs)` before each of the modules of `part` called `names` runs."""
     handles = [
-        part.get_submodule(name).register_forward_pre_hook(lambda m, i, name=name: look(name, m, i)) for name in names
+        part.get_submodule(name).register_forward_pre_hook(lambda m, i, name=name: look(prefix + name, m, i))
+        for name in names
     ]
     try:
-        return part(x), rates
+        yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _driving(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The input of a layer or product whose spikes drive it."""
+    return inputs[module.driver if isinstance(module, Product) else 0]
+
+
+def _observe(part: nn.Module, prefix: str, names: Collection[str], x: Tensor, images: int) -> tuple[Tensor, Found]:
+    """Run `part` on `x` and take the mean of the spikes that enter each layer of `names`, for each of the `images` images."""
+    found: dict[str, Tensor] = {}
+    last: list[tuple[Tensor, Tensor]] = []
+
+    def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        spikes = _driving(module, inputs)
+        if not last or last[0][0] is not spikes:  # q, k and v read the same spikes: count them once
+            steps = spikes.unflatten(0, (-1, images)) if isinstance(module, nn.Conv2d) else spikes
+            # Sums of at most 2^24 ones are exact in float32; the sum of the sums is taken in float64.
+            counts = steps.flatten(2).sum(2).sum(0, dtype=torch.float64)
+            last[:] = [(spikes, counts * (images / spikes.numel()))]
+        found[name] = last[0][1]
+
+    with _watching(part, prefix, names, look):
+        out: Tensor = part(x)
+    return out, dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
+
+
+def count_accumulates(module: nn.Module, inputs: tuple[Tensor, ...], images: int = 1) -> list[int]:
+    """Accumulates of one call of a convolution, linear layer or `Product` whose driving input is spikes of 0 and 1.
+
+    One number for each of the `images` images that [T, B, ...] or [T*B, ...] hold. A spike adds a weight to every output that
+    it reaches, at the border of a padded convolution to fewer; where both sides of a product are spikes, an accumulate
+    happens where both fire.
+    """
+
+    def total(x: Tensor) -> list[int]:
+        return [round(count) for count in x.unflatten(0, (-1, images)).flatten(2).sum((0, 2)).tolist()]
+
+    if isinstance(module, Product):
+        left, right = (x.flatten(0, 1).to(torch.float64) for x in inputs)
+        if _are_spikes(left) and _are_spikes(right):
+            return total(left.sum(-2) * right.sum(-1))
+        fan_out = right.shape[-1] if module.driver == 0 else left.shape[-2]
+        return [fan_out * count for count in total(left if module.driver == 0 else right)]
+    spikes = inputs[0].to(torch.float64)
+    if isinstance(module, nn.Linear):
+        rows = spikes if spikes.dim() == 2 else spikes.flatten(0, 1)
+        return [module.out_features * count for count in total(rows)]
+    if not isinstance(module, nn.Conv2d):
+        raise TypeError(f"no rule counts the accumulates of {type(module).__name__}")
+    kernel = torch.ones(1, 1, *module.kernel_size, dtype=torch.float64, device=spikes.device)
+    reached = F.conv2d(spikes.sum(1, keepdim=True), kernel, None, module.stride, module.padding, module.dilation)
+    return [module.out_channels // module.groups * count for count in total(reached)]
+
+
+def _are_spikes(x: Tensor) -> bool:
+    return bool(((x == 0) | (x == 1)).all())
+
+
+def _proven(model: SpikingTransformer) -> list[str]:
+    """The names of all spike-driven operations of `model`, once its ledger has been proven on it."""
+    ledger = operations(model.architecture, model.task)
+    check_ledger(model, ledger)
+    check_drivers(model, ledger)
+    return [row.name for row in ledger if row.driven_by != REAL]
+
+
+def _demand_spikes(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    if not _are_spikes(_driving(module, inputs)):
+        raise RuntimeError(f"{name} should read spikes and reads other values; its energy cannot be stated")
+
+
+def _by_image(found: Mapping[str, Sequence[float]]) -> list[Rates]:
+    """Rates of each image from images of each rate."""
+    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]

@@ -1,0 +1,224 @@
+"""autost-optuna describe: the audit of an architecture's energy, operation by operation."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autost_optuna import units
+from autost_optuna.cli import options, show
+from autost_optuna.cli.study import describe_candidate, quiet_optuna
+
+if TYPE_CHECKING:
+    from autost_optuna.objective import Description
+    from autost_optuna.proxies.energy import Charge
+
+
+@click.command()
+@click.argument("architecture")
+@click.option(
+    "--task", metavar="NAME", help="cifar10, cifar100, digits or imagenet. By default the study's, else cifar10."
+)
+@options.data
+@options.data_root
+@click.option(
+    "--images", type=int, metavar="N", help="Images that rates are measured on. By default the study's, else 4."
+)
+@click.option("--seed", type=int, metavar="N", help="Seed of weights and images. By default the study's, else 0.")
+@click.option(
+    "--seeds", type=int, metavar="K", help="Initialisations, of K seeds from --seed on. By default as above, else 1."
+)
+@options.energy
+@click.option(
+    "--counting",
+    type=click.Choice(["rate", "exact"]),
+    default="rate",
+    show_default=True,
+    help="Accumulates as rate x MACs, or counted one by one.",
+)
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Trained weights; rates on test images."
+)
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw where the energy goes: FILE.html.")
+@options.device
+@options.output_format
+@options.storage
+def describe(
+    architecture: str,
+    task: str | None,
+    data: str | None,
+    data_root: Path | None,
+    images: int | None,
+    seed: int | None,
+    seeds: int | None,
+    energy: str | None,
+    counting: str,
+    checkpoint: Path | None,
+    plot: Path | None,
+    device: str,
+    form: str,
+    storage: str,
+) -> None:
+    """Audit the energy of ARCHITECTURE: every operation with its MACs, its spike rate and its pJ.
+
+    ARCHITECTURE is FILE.json, FILE.yaml (AutoST's), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4". Spikes are those of the
+    untrained network, or of the trained one in --checkpoint.
+
+    \b
+    Example:
+      autost-optuna describe "C=256,depth=2,heads=4/8,ratio=4" --task digits
+    """
+    quiet_optuna()
+    from autost_optuna.checkpoint import load_trained
+    from autost_optuna.objective import describe as describe_architecture
+    from autost_optuna.proxies.energy import DEFAULT, Convention
+    from autost_optuna.study import find_architecture
+    from autost_optuna.task import Task
+
+    chosen, search = find_architecture(architecture, storage)
+    stored = search.settings if search else None
+    asked = Task.preset(task) if task else stored.task if stored else None
+    trained, info = (None, None) if checkpoint is None else load_trained(checkpoint, chosen, asked)
+    on = asked or (trained.task if trained else Task.preset("cifar10"))
+    if data is None and data_root is None and stored:
+        data, data_root = stored.data, Path(stored.data_root) if stored.data_root else None
+    if data is None and info:
+        data = info["data"]
+    description = describe_architecture(
+        chosen,
+        on,
+        data=options.chosen_data(data, data_root, on),
+        data_root=data_root,
+        images=images if images is not None else stored.images if stored else 4,
+        seed=seed if seed is not None else stored.seed if stored else 0,
+        seeds=seeds if seeds is not None else stored.seeds if stored and not trained else 1,
+        convention=Convention.load(energy) if energy else stored.convention if stored else DEFAULT,
+        counting=counting,
+        trained=trained,
+        device=options.chosen_device(device),
+    )
+    if plot is not None:
+        from autost_optuna.plots import audit_view, draw_audit, write_figure
+
+        write_figure(draw_audit(audit_view(description)), plot)
+        show.note(f"wrote {plot}")
+    rows = charge_rows(description.charges)
+    if form == "csv":
+        click.echo(show.csv_text(rows), nl=False)
+    elif form == "json":
+        show.print_json({**_headline(description), "task": asdict(on), "operations": rows})
+    else:
+        _print_audit(description)
+    if description.candidate.silent:
+        show.note("warning: the network is silent on these images, so its energy means nothing; give real images")
+
+
+def charge_rows(charges: "Sequence[Charge]") -> list[dict[str, Any]]:
+    """Rows of the audit in DESIGN's JSON form, with the share of the total; `macs` are a step's."""
+    from autost_optuna.proxies.energy import total_pj
+
+    total = total_pj(charges)
+    return [{**asdict(charge), "share": charge.energy_pj / total if total else 0.0} for charge in charges]
+
+
+def _headline(description: "Description") -> dict[str, Any]:
+    candidate, convention = description.candidate, description.convention
+    fields = (
+        "params",
+        "macs",
+        "flops",
+        "energy_mj",
+        "convention",
+        "mean_rate",
+        "silent",
+        "data",
+        "images",
+        "seed",
+        "seeds",
+    )
+    return {
+        "architecture": candidate.architecture.to_dict(),
+        **{field: getattr(candidate, field) for field in fields},
+        "weights": candidate.weights,
+        "spread": asdict(candidate.spread),
+        "costs": {**convention.to_dict(), "hash": convention.hash},
+        "counting": description.counting,
+        "rate_mj": description.rate_mj,
+        "exact_mj": description.exact_mj,
+        "quantised": asdict(description.quantised),
+    }
+
+
+def _print_audit(description: "Description") -> None:
+    from autost_optuna.proxies.energy import total_pj
+
+    charges, total = description.charges, total_pj(description.charges)
+    bits = any(charge.moved_bits for charge in charges)
+    whole = units.whole([charge.energy_pj for charge in charges])
+    rows = [
+        [
+            charge.name,
+            f"{charge.macs:,}",
+            str(charge.steps),
+            charge.driven_by or "",
+            "" if charge.rate is None else f"{charge.rate:.4f}",
+            charge.kind.upper() if charge.macs else charge.kind,
+            *([f"{charge.moved_bits:,.0f}"] if bits else []),
+            f"{pj:,}",
+            f"{charge.energy_pj / total:.1%}" if total else "",
+        ]
+        for charge, pj in zip(charges, whole, strict=True)
+    ]
+    performed = sum(charge.macs * charge.steps for charge in charges)
+    moved = [f"{sum(charge.moved_bits for charge in charges):,.0f}"] if bits else []
+    rows.append(["total (all steps)", f"{performed:,}", "", "", "", "", *moved, f"{sum(whole):,}", "100.0%"])
+    columns = ["operation", "MACs", "steps", "driven by", "rate", "kind", *(["bits"] if bits else []), "pJ", "share"]
+    show.print_table(columns, rows, left=["operation", "driven by"])
+    for line in summary_lines(description):
+        click.echo(line)
+    candidate = description.candidate
+    origin = (
+        "trained weights"
+        if candidate.weights == "trained"
+        else f"at initialisation, {units.seeds(candidate.seed, candidate.seeds)}"
+    )
+    show.note(
+        f"rates: {origin}, {units.counted(candidate.images, 'image')} of {candidate.data}, mean {candidate.mean_rate:.3f}"
+    )
+
+
+def summary_lines(description: "Description") -> list[str]:
+    """What stands below the table: the candidate, its spread, the other way of counting, the network without spikes."""
+    candidate, quantised = description.candidate, description.quantised
+    spread = candidate.spread
+    lines = [describe_candidate(candidate)]
+    if spread.std_mj is not None:
+        lines.append(
+            f"spread: single images and seeds from {units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}, standard "
+            f"deviation {units.energy(spread.std_mj)}"
+        )
+    other, name = (
+        (description.exact_mj, "exact (padding and coincident spikes)")
+        if description.counting == "rate"
+        else (description.rate_mj, "by rates")
+    )
+    change = other / candidate.energy_mj - 1 if candidate.energy_mj else 0.0
+    lines.append(f"counted {name}: {units.energy(other)}, {change:+.2%}")
+    lines.append(
+        f"without spikes, one pass of 8-bit MACs: {units.energy(quantised.int8_mj)}; with {quantised.bits}-bit activations "
+        f"{units.energy(quantised.bits_mj)}"
+    )
+    lines.append(f"break-even spike rate: {_rate(quantised.break_even_rate)} under {candidate.convention}")
+    lines.append(
+        f"the spiking network in 8 bits too: {units.energy(quantised.spiking_int8_mj)}, break-even spike rate "
+        f"{_rate(quantised.break_even_rate_int8)}"
+    )
+    return lines
+
+
+def _rate(rate: float | None) -> str:
+    if rate is None:
+        return "none (what costs without any spike is dearer)"
+    return f"{rate:.3f}" if rate <= 1 else f"{rate:.2f} (cheaper at any rate)"
