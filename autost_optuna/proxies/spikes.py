@@ -78,11 +78,7 @@ class InitialRates:
     """
 
     def __init__(self, task: Task, images: Tensor, *, seed: int = 0, cache_bytes: int = CACHE_BYTES) -> None:
-        expected = (task.channels, task.image_size, task.image_size)
-        if images.dim() != 4 or tuple(images.shape[1:]) != expected or not len(images):
-            raise ValueError(
-                f"images of shape {tuple(images.shape)} do not fit task {task.name}; give [B, *{expected}]"
-            )
+        task.check_images(images.shape)
         _keep_pages()
         self.task = task
         self.images = images
