@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("architecture")
 @click.option(
-    "--task", metavar="NAME", help="cifar10, cifar100, digits or imagenet. By default the study's, else cifar10."
+    "--task",
+    metavar="NAME",
+    help="cifar10, cifar100, digits, imagenet or nmnist. By default the study's, else cifar10.",
 )
 @options.data
 @options.data_root
@@ -66,7 +68,7 @@ def describe(
     description = describe_architecture(
         chosen,
         on,
-        data=options.chosen_data(data, data_root, on.name),
+        data=options.chosen_data(data, data_root, on),
         data_root=data_root,
         images=images if images is not None else stored.images if stored else 4,
         seed=seed if seed is not None else stored.seed if stored else 0,
@@ -173,7 +175,7 @@ def train(
         data_root = Path(settings.data_root)
     if data is None and settings.task.name not in NAMES:
         raise ValueError(f"task {settings.task.name} has no data reader yet; it can be searched, not trained")
-    dataset = load(data or settings.task.name, data_root)
+    dataset = load(data or settings.task.name, settings.task, data_root)
     for candidate in candidates:
         folder = output / f"{_file_name(study)}-{candidate.number}"
         click.echo(f"training {describe_candidate(candidate)}")
@@ -289,7 +291,7 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     click.echo(f"2/4 front of {len(members)} members drawn in {figure}")
     click.echo(f"3/4 train the knee, trial {chosen.number}: {describe_candidate(chosen)}")
     result = train_network(
-        chosen.architecture, settings.task, load("digits"), recipe, output / f"trained-{chosen.number}"
+        chosen.architecture, settings.task, load("digits", settings.task), recipe, output / f"trained-{chosen.number}"
     )
     click.echo(
         f"    {result.test_accuracy:.2%} of the test digits right, {result.validation_accuracy:.2%} of validation"
