@@ -46,7 +46,7 @@ def export(search: Search, candidate: Candidate, folder: Path, *, weights: Path 
 
 
 def load(folder: str | os.PathLike[str]) -> SpikingTransformer:
-    """The network of an exported bundle, in eval mode: images [B, c, H, W], normalised as the manifest says, to logits.
+    """The network of an exported bundle, in eval mode; it reads images [B, *task.input_shape], normalised as the manifest says.
 
     All files are checked against the manifest's hashes before anything is read, and no pickle is loaded. ValueError says
     what is missing, changed or no part of a bundle.
@@ -134,7 +134,7 @@ def _card(search: Search, candidate: Candidate, training: dict[str, Any] | None)
         state = f"untrained: weights at initialisation, seed {settings.seed}"
     rows = (
         ("architecture", f"`{architecture.to_text()}`"),
-        ("task", f"{task.name}: {task.channels}x{task.image_size}x{task.image_size}, {task.num_classes} classes"),
+        ("task", f"{task.name}: {'x'.join(map(str, task.input_shape))}, {task.num_classes} classes"),
         ("time steps", str(task.time_steps)),
         ("parameters", f"{candidate.params:,}"),
         ("FLOPs an image", f"{candidate.flops:,} (2 x {candidate.macs:,} MACs, all time steps)"),
@@ -157,7 +157,7 @@ with weights of seed {candidate.seed}. It ranks architectures; it is not a measu
 from autost_optuna import load
 
 network = load(".")  # checks every file against manifest.json
-logits = network(images)  # float32 [B, {task.channels}, {task.image_size}, {task.image_size}], normalised as there
+logits = network(images)  # float32 [B, {", ".join(map(str, task.input_shape))}], normalised as there
 ```
 """
 

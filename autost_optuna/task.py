@@ -1,5 +1,6 @@
 """Task: what the search does not choose - image size, channels, classes, time steps, pooling, and the bounds of a network."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autost_optuna.architecture import Architecture, as_count
@@ -8,6 +9,8 @@ from autost_optuna.architecture import Architecture, as_count
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """A classification task for a spiking transformer of T time steps on square images.
+
+    `events` says that it reads recordings of T event frames instead of one image repeated at T steps.
 
     `pooling` has one flag for each of the four stem convolutions: "0011" halves the resolution after the last two.
     The `max_` fields bound the networks that the task accepts, so that a slip of the pen does not fill the memory.
@@ -19,6 +22,7 @@ class Task:
     num_classes: int
     time_steps: int = 4
     pooling: str = "0011"
+    events: bool = False
     max_embed_dim: int = 2048
     max_depth: int = 64
     max_mlp_ratio: int = 16
@@ -31,15 +35,10 @@ class Task:
 
     @classmethod
     def preset(cls, name: str) -> "Task":
-        """The task called `name`: cifar10, cifar100, digits or imagenet."""
+        """The task called `name`: cifar10, cifar100, digits, imagenet or nmnist."""
         if name not in PRESETS:
             raise ValueError(f"no task {name!r}; choose one of {', '.join(PRESETS)}")
         return PRESETS[name]
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one image: channels, height, width."""
-        return (self.channels, self.image_size, self.image_size)
 
     @property
     def sizes(self) -> tuple[int, int, int, int, int]:
@@ -53,9 +52,21 @@ class Task:
         return (sides[0], sides[1], sides[2], sides[3], sides[4])
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What one image is to the network: (c, H, W), or of an events task (T, c, H, W)."""
+        image = (self.channels, self.image_size, self.image_size)
+        return (self.time_steps, *image) if self.events else image
+
+    @property
     def num_tokens(self) -> int:
         """N, the tokens that every block sees."""
         return self.sizes[-1] ** 2
+
+    def check_images(self, shape: Sequence[int]) -> None:
+        """ValueError where images [B, ...] of `shape` are not what the network reads."""
+        if tuple(shape[1:]) != self.input_shape or shape[0] < 1:
+            expected = ", ".join(str(size) for size in self.input_shape)
+            raise ValueError(f"images of shape {tuple(shape)} do not fit task {self.name}; give [B, {expected}]")
 
     def check(self, architecture: Architecture) -> None:
         """ValueError where `architecture` is out of this task's bounds."""
@@ -77,5 +88,7 @@ PRESETS = {
         # The digits of scikit-learn as they are, 8x8; pooled once, so that 16 tokens are left for attention.
         Task(name="digits", image_size=8, channels=1, num_classes=10, pooling="0001"),
         Task(name="imagenet", image_size=224, channels=3, num_classes=1000, pooling="1111"),
+        # N-MNIST: a channel for brightness that falls and one for brightness that rises.
+        Task(name="nmnist", image_size=34, channels=2, num_classes=10, time_steps=10, events=True),
     )
 }

@@ -19,7 +19,7 @@ with tempfile.TemporaryDirectory() as folder:
     search = create("example", f"{folder}/autost.journal", space=space, task=task)
     run(search, trials=30)
     chosen = knee(search.front())
-    digits = load_data("digits")
+    digits = load_data("digits", task)
     trained = train(chosen.architecture, task, digits, Recipe(epochs=2), Path(folder) / "trained")
     bundle = export(search, chosen, Path(folder) / "exported", weights=trained.path)
 

@@ -134,6 +134,19 @@ def test_run_again_adds_trials_and_delete_removes_the_study(demo):
     assert demo("study", "show", "demo").exit_code == 2
 
 
+def test_a_search_on_events_needs_no_download(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    created = cli("study", "create", "ev", "--task", "nmnist", "--space", "toy.toml")
+    assert created.exit_code == 0, created.output
+    assert cli("study", "run", "ev", "--trials", TRIALS).exit_code == 0
+    assert [row["data"] for row in answer(cli("study", "list", "-f", "json"))] == ["digits-saccades"]
+    shown = answer(cli("describe", "ev:0", "-f", "json"))
+    assert not shown["silent"]
+    assert (shown["operations"][0]["kind"], shown["operations"][0]["steps"]) == ("mac", 10)
+    assert cli("export", "ev", "--knee", "-o", "out").exit_code == 0
+    assert "float32 [B, 10, 2, 34, 34]" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_quickstart_runs_the_whole_way_and_again_does_nothing_twice(cli, tmp_path):
     first = cli("quickstart", "-o", "q", "--trials", "20", "--epochs", "1")
     assert first.exit_code == 0, first.output
@@ -188,6 +201,18 @@ MISTAKES = {
     "task without data": (
         ["study", "create", "new", "--task", "cifar100", "--data-root", "."],
         "has no data reader yet",
+    ),
+    "events of images": (
+        ["study", "create", "new", "--task", "nmnist", "--data", "cifar10", "--data-root", "."],
+        "task nmnist reads recordings, data cifar10 holds images",
+    ),
+    "images of events": (
+        ["study", "create", "new", "--task", "digits", "--data", "digits-saccades"],
+        "task digits reads images",
+    ),
+    "missing recordings": (
+        ["study", "create", "new", "--task", "nmnist", "--data-root", "nowhere"],
+        "no N-MNIST recordings in nowhere; download",
     ),
     "timeout no number": (["study", "run", "demo", "--trials", "5", "--timeout", "nan"], "timeout nan"),
     "not divisible": (["describe", "C=64,depth=1,heads=7,ratio=4"], "num_heads 7 does not divide embed_dim 64"),

@@ -54,7 +54,7 @@ def test_the_untrained_bundle_gives_the_logits_of_its_seed(search, bundle):
 
 def test_a_trained_bundle_gives_the_logits_of_its_checkpoint(search, tmp_path):
     candidate = search.candidates()[0]
-    digits = load_data("digits")
+    digits = load_data("digits", search.settings.task)
     result = train(
         candidate.architecture, search.settings.task, digits, Recipe(epochs=1, batch_size=256), tmp_path / "t"
     )

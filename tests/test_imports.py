@@ -32,7 +32,7 @@ RANKS = [
 ]
 
 ORDER = {
-    "data": ["dataset", "digits", "cifar10", "__init__"],
+    "data": ["dataset", "digits", "saccades", "cifar10", "nmnist", "__init__"],
     "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
     "proxies": ["__init__", "operations", "flops", "energy", "spikes"],
     "cli": ["show", "options", "dashboard", "study", "audit", "networks", "__init__"],

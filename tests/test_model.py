@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -53,14 +54,54 @@ def test_channel_norm_is_batch_norm_over_the_last_axis():
 
 
 def test_shapes_for_every_preset_task():
-    for name in ("cifar10", "cifar100", "digits"):
+    for name in ("cifar10", "cifar100", "digits", "nmnist"):
         task = Task.preset(name)
-        images = torch.randn(2, task.channels, task.image_size, task.image_size)
+        images = torch.randn(2, *task.input_shape)
         with torch.no_grad():
             assert network(task)(images).shape == (2, task.num_classes)
     imagenet = Task.preset("imagenet")
     with torch.device("meta"), torch.no_grad():
         assert network(imagenet, seed=None)(torch.empty(1, 3, 224, 224)).shape == (1, 1000)
+
+
+def recordings_of(toy_task):
+    """A task of the same network that reads recordings, not images."""
+    return dataclasses.replace(toy_task, events=True)
+
+
+def test_an_image_repeated_by_hand_is_the_static_task_bit_for_bit(toy_task):
+    images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    recording = images[:, None].repeat(1, toy_task.time_steps, 1, 1, 1)
+    for mode in (True, False):
+        with torch.no_grad():
+            static = network(toy_task).train(mode)(images)
+            assert torch.equal(network(recordings_of(toy_task)).train(mode)(recording), static)
+
+
+def test_each_step_reads_a_frame_of_its_own(toy_task):
+    task = recordings_of(toy_task)
+    recording = torch.randn(5, 3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    spikes = []
+    stem = network(task).stem.train()
+    stem.neuron1.register_forward_hook(lambda module, inputs, out: spikes.append(out))
+    stem.bn1.register_forward_pre_hook(lambda module, inputs: spikes.append(inputs[0]))
+    with torch.no_grad():
+        stem(recording)
+        stem(recording.flip(1))
+        frames = stem.conv1(recording[:, 2])
+    forward, forward_spikes, backward, backward_spikes = spikes
+    assert torch.equal(forward.view(3, 5, *forward.shape[1:])[2], frames)
+    assert torch.equal(forward.view(3, 5, -1).flip(0), backward.view(3, 5, -1))
+    assert forward_spikes.sum() > 0
+    assert not torch.equal(forward_spikes.flip(0), backward_spikes)  # a neuron remembers what came before
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 4, 1, 8, 8), (3, 2, 1, 8, 8), (2, 3, 1, 9, 9), (0, 3, 1, 8, 8)])
+def test_recordings_of_another_form_are_refused(toy_task, shape):
+    with pytest.raises(ValueError, match=r"do not fit task digits; give \[B, 3, 1, 8, 8\]"):
+        network(recordings_of(toy_task))(torch.zeros(shape))
+    with pytest.raises(ValueError, match=r"give \[B, 1, 8, 8\]"):
+        network(toy_task)(torch.zeros(2, 3, 1, 8, 8))
 
 
 def test_a_call_starts_from_rest_and_leaves_rest(toy_task):

@@ -45,9 +45,9 @@ def test_heads_change_neither_parameters_nor_flops():
 
 
 def sample(count):
-    """Architectures of all three spaces, in turn on three tasks."""
+    """Architectures of all three spaces, in turn on four tasks."""
     generator = random.Random(0)
-    tasks = [CIFAR10, Task.preset("digits"), Task.preset("imagenet")]
+    tasks = [CIFAR10, *(Task.preset(name) for name in ("digits", "imagenet", "nmnist"))]
     for index in range(count):
         space = Space.load(("tiny", "small", "base")[index % 3])
         depth = generator.choice(space.depth)
@@ -58,7 +58,7 @@ def sample(count):
                 num_heads=tuple(generator.choices(space.num_heads, k=depth)),
                 mlp_ratio=tuple(generator.choices(space.mlp_ratio, k=depth)),
             ),
-            tasks[index // 3 % 3],
+            tasks[index // 3 % 4],
         )
 
 
@@ -68,7 +68,7 @@ def test_ledger_equals_torchs_counter_module_by_module_on_207_architectures():
             network = SpikingTransformer(architecture, task, seed=None)
             counter = FlopCounterMode(display=False)
             with counter:
-                network(torch.empty(1, task.channels, task.image_size, task.image_size))
+                network(torch.empty(1, *task.input_shape))
         ledger = operations(architecture, task)
         check_ledger(network, ledger)
         counted = {name: sum(kinds.values()) for name, kinds in counter.get_flop_counts().items()}
@@ -76,6 +76,13 @@ def test_ledger_equals_torchs_counter_module_by_module_on_207_architectures():
             assert counted[f"SpikingTransformer.{row.name}"] == 2 * row.total_macs, (architecture.key, task.name, row)
         assert counter.get_total_flops() == count_flops(architecture, task)
         assert sum(p.numel() for p in network.parameters()) == count_params(architecture, task)
+
+
+def test_integer_frames_make_the_first_convolution_macs_at_every_step():
+    first, second, *_ = operations(uniform(192, 1, 3), Task.preset("nmnist"))
+    assert (first.name, first.driven_by, first.steps) == ("stem.conv1", REAL, 10)
+    assert first.macs == 9 * 2 * 24 * 34 * 34
+    assert second.driven_by == "stem.neuron1"
 
 
 @pytest.mark.parametrize("spare", ["model", "ledger"])

@@ -168,6 +168,26 @@ def test_images_of_another_form_are_refused(shape):
         InitialRates(CIFAR10, torch.zeros(shape))
 
 
+def test_still_images_and_recordings_of_other_steps_are_refused_by_an_events_task():
+    for shape in ((2, 2, 34, 34), (2, 4, 2, 34, 34)):
+        with pytest.raises(ValueError, match=r"give \[B, 10, 2, 34, 34\]"):
+            InitialRates(Task.preset("nmnist"), torch.zeros(shape))
+
+
+def test_rates_on_recordings_are_alive_and_depend_on_the_order_of_their_frames():
+    task = Task.preset("nmnist")
+    recordings = rate_images(task, data="digits-saccades").images
+    candidate = evaluate(uniform(192, 1, 3), InitialRates(task, recordings))
+    assert not candidate.silent
+    assert candidate.energy_mj == pytest.approx(1.39, abs=0.02)
+    one, again, back = (
+        InitialRates(task, frames).measure(uniform(64, 1, 2))
+        for frames in (recordings, recordings.clone(), recordings.flip(1))
+    )
+    assert one == again
+    assert all(one[name] != back[name] for name in one if not name.endswith("attention.proj"))
+
+
 def test_a_description_adds_up_to_the_last_digit():
     found = describe(uniform(64, 2, 3), Task.preset("digits"))
     assert total_mj(found.charges) == total_mj(found.charges[::-1]) == found.candidate.energy_mj == found.rate_mj

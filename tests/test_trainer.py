@@ -16,7 +16,7 @@ RECIPE = Recipe(epochs=3, batch_size=32)
 @pytest.fixture(scope="module")
 def few():
     """The first 200 training digits and 50 of the test set."""
-    digits = load("digits")
+    digits = load("digits", TASK)
     part = lambda split, n: Split(images=split.images[:n], labels=split.labels[:n])  # noqa: E731
     return dataclasses.replace(digits, train=part(digits.train, 200), test=part(digits.test, 50))
 
@@ -65,6 +65,17 @@ def test_an_interrupted_training_resumes_to_the_same_end(few, whole, tmp_path):
     other, _ = checkpoint.load(whole.path)
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
+
+
+def test_recordings_are_trained_on(tmp_path):
+    task = dataclasses.replace(Task.preset("nmnist"), time_steps=2)
+    moved = load("digits-saccades", task)
+    part = lambda split, n: Split(images=split.images[:n], labels=split.labels[:n])  # noqa: E731
+    few = dataclasses.replace(moved, train=part(moved.train, 80), test=part(moved.test, 20))
+    result = train(ARCHITECTURE, task, few, Recipe(epochs=2, batch_size=16), tmp_path)
+    assert result.log[-1].loss < result.log[0].loss
+    network, _ = checkpoint.load_network(result.path)
+    assert network.task == task
 
 
 def test_a_finished_training_is_not_repeated(few, whole):

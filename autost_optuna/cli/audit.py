@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("architecture")
 @click.option(
-    "--task", metavar="NAME", help="cifar10, cifar100, digits or imagenet. By default the study's, else cifar10."
+    "--task",
+    metavar="NAME",
+    help="cifar10, cifar100, digits, imagenet or nmnist. By default the study's, else cifar10.",
 )
 @options.data
 @options.data_root

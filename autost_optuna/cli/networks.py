@@ -67,7 +67,7 @@ def train(
         data_root = Path(settings.data_root)
     if data is None and settings.task.name not in NAMES:
         raise ValueError(f"task {settings.task.name} has no data reader yet; it can be searched, not trained")
-    dataset = load(data or settings.task.name, data_root)
+    dataset = load(data or settings.task.name, settings.task, data_root)
     for candidate in candidates:
         folder = output / f"{_file_name(study)}-{candidate.number}"
         click.echo(f"training {describe_candidate(candidate)}")
@@ -183,7 +183,7 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     click.echo(f"2/4 front of {len(members)} members drawn in {figure}")
     click.echo(f"3/4 train the knee, trial {chosen.number}: {describe_candidate(chosen)}")
     result = train_network(
-        chosen.architecture, settings.task, load("digits"), recipe, output / f"trained-{chosen.number}"
+        chosen.architecture, settings.task, load("digits", settings.task), recipe, output / f"trained-{chosen.number}"
     )
     click.echo(
         f"    {result.test_accuracy:.2%} of the test digits right, {result.validation_accuracy:.2%} of validation"

@@ -25,7 +25,7 @@ def study() -> None:
     "--space", default="small", show_default=True, help="tiny, small, base, FILE.toml, or AutoST's FILE.yaml."
 )
 @click.option("--uniform", is_flag=True, help="One MLP ratio and one head count for all blocks of a network.")
-@click.option("--task", default="cifar10", show_default=True, help="cifar10, cifar100, digits or imagenet.")
+@click.option("--task", default="cifar10", show_default=True, help="cifar10, cifar100, digits, imagenet or nmnist.")
 @options.data
 @options.data_root
 @click.option("--images", default=4, show_default=True, help="Images that rates are measured on.")
@@ -64,13 +64,13 @@ def create(
     from autost_optuna.study import create as create_study
     from autost_optuna.task import Task
 
-    chosen = Task.preset(task)
+    on = Task.preset(task)
     search = create_study(
         name,
         storage,
         space=Space.load(space, uniform=uniform),
-        task=chosen,
-        data=options.chosen_data(data, data_root, chosen),
+        task=on,
+        data=options.chosen_data(data, data_root, on),
         data_root=data_root,
         images=images,
         seeds=seeds,

@@ -1,12 +1,12 @@
-"""Images for rates and for training: the built-in digits, and CIFAR-10 from its public layout."""
+"""Images and recordings for rates and for training: built in, or read from the public layouts of CIFAR-10 and N-MNIST."""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from autost_optuna.data import cifar10, digits
-from autost_optuna.data.dataset import Dataset, Normalisation, Pixels, Split
+from autost_optuna.data import cifar10, digits, nmnist, saccades
+from autost_optuna.data.dataset import COUNTS, Dataset, Normalisation, Pixels, Split
 from autost_optuna.task import Task
 
 if TYPE_CHECKING:
@@ -14,33 +14,48 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "NORMALISATIONS", "Dataset", "Normalisation", "RateImages", "Split", "fit", "load", "rate_images"]
 
-NORMALISATIONS = {"digits": digits.NORMALISATION, "cifar10": cifar10.NORMALISATION}
+IMAGES = {"digits": digits.NORMALISATION, "cifar10": cifar10.NORMALISATION}
+RECORDINGS = {"digits-saccades": COUNTS, "nmnist": COUNTS}
+NORMALISATIONS = {**IMAGES, **RECORDINGS}
 NAMES = tuple(NORMALISATIONS)
 
 
-def load(name: str, root: Path | None = None) -> Dataset:
-    """The data set called `name`; CIFAR-10 lies under `root`. ValueError says what is missing and where it comes from."""
+def load(name: str, task: Task, root: Path | None = None) -> Dataset:
+    """The data set called `name`, recordings in frames of the task's time steps; CIFAR-10 and N-MNIST lie under `root`.
+
+    ValueError says what is missing and where it comes from, or that the task reads recordings and these are images.
+    """
+    if name not in NAMES:
+        raise ValueError(f"no data {name!r}; choose one of {', '.join(NAMES)}")
+    readable = RECORDINGS if task.events else IMAGES
+    if name not in readable:
+        read, held = ("recordings", "images") if task.events else ("images", "recordings")
+        raise ValueError(f"task {task.name} reads {read}, data {name} holds {held}; choose {' or '.join(readable)}")
     if name == "digits":
         return digits.load()
-    if name == "cifar10":
-        if root is None:
-            raise ValueError(f"data {name} needs --data-root, the folder that holds {cifar10.FOLDER}")
-        return cifar10.load(root)
-    raise ValueError(f"no data {name!r}; choose one of {', '.join(NAMES)}")
+    if name == "digits-saccades":
+        return saccades.load(task.time_steps)
+    if root is None:
+        folder = cifar10.FOLDER if name == "cifar10" else nmnist.FOLDER
+        raise ValueError(f"data {name} needs --data-root, the folder that holds {folder}")
+    return cifar10.load(root) if name == "cifar10" else nmnist.load(root, task.time_steps)
 
 
 def fit(pixels: Pixels, normalisation: Normalisation, task: Task) -> "Tensor":
-    """Images [B, c, H, W] as the task's network reads them: normalised float32 of its channels and size.
+    """Images [B, *task.input_shape] as the task's network reads them: normalised float32 of its channels and size.
 
     Grey images are repeated over the channels, coloured ones averaged to one; sizes change by bilinear interpolation.
+    Recordings are as they are, ValueError where they do not fit: counts of events cannot be resized.
     """
     import torch
     import torch.nn.functional as F
 
+    if task.events or pixels.ndim == 5:
+        task.check_images(pixels.shape)
     mean = torch.tensor(normalisation.mean).view(1, -1, 1, 1)
     std = torch.tensor(normalisation.std).view(1, -1, 1, 1)
     x = (torch.from_numpy(pixels).float() / normalisation.scale - mean) / std
-    if x.shape[1] != task.channels:
+    if x.shape[-3] != task.channels:
         x = x.mean(1, keepdim=True).expand(-1, task.channels, -1, -1)
     if x.shape[-2:] != (task.image_size, task.image_size):
         size = (task.image_size, task.image_size)
@@ -50,7 +65,7 @@ def fit(pixels: Pixels, normalisation: Normalisation, task: Task) -> "Tensor":
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateImages:
-    """The images that rates are measured on: normalised [B, c, H, W], where they come from, a fingerprint of their pixels."""
+    """The images that rates are measured on: normalised [B, *task.input_shape], their source, a fingerprint of their pixels."""
 
     images: "Tensor"
     data: str
@@ -58,17 +73,24 @@ class RateImages:
 
 
 def rate_images(
-    task: Task, *, data: str = "digits", root: Path | None = None, count: int = 4, seed: int = 0
+    task: Task,
+    *,
+    data: str = "digits",
+    root: Path | None = None,
+    count: int = 4,
+    seed: int = 0,
+    split: Literal["train", "test"] = "train",
 ) -> RateImages:
-    """`count` training images of the data set, drawn without repeats by `seed`, as the task's network reads them."""
+    """`count` images of the data set's `split`, drawn without repeats by `seed`, as the task's network reads them."""
     import numpy as np
 
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed {seed} is out of range; use 0 to 4294967295")
-    dataset = load(data, root)
-    if not 1 <= count <= len(dataset.train.labels):
-        raise ValueError(f"images {count} is out of range; {data} has 1 to {len(dataset.train.labels)}")
-    chosen = np.random.default_rng(seed).permutation(len(dataset.train.labels))[:count]
-    pixels = dataset.train.images[chosen]
+    dataset = load(data, task, root)
+    part = dataset.train if split == "train" else dataset.test
+    if not 1 <= count <= len(part.labels):
+        raise ValueError(f"images {count} is out of range; {data} has 1 to {len(part.labels)}")
+    chosen = np.random.default_rng(seed).permutation(len(part.labels))[:count]
+    pixels = part.images[chosen]
     fingerprint = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
     return RateImages(images=fit(pixels, dataset.normalisation, task), data=data, fingerprint=fingerprint)

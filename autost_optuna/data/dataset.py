@@ -1,7 +1,8 @@
-"""Dataset: images and labels in memory, split into training and test, with the constants that normalise them."""
+"""Dataset: images and labels, split into training and test, with the constants that normalise them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,10 +15,21 @@ else:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Split:
-    """Images [n, c, H, W] as they are stored, and their classes [n]."""
+class OnDemand:
+    """Images [n, ...] that `make` makes of an array of n sources when they are asked for, by index or slice."""
 
-    images: Pixels
+    sources: Any
+    make: Callable[[Any], Pixels]
+
+    def __getitem__(self, chosen: Any) -> Pixels:
+        return self.make(self.sources[chosen])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """Images [n, c, H, W], or recordings [n, T, c, H, W], as they are stored, and their classes [n]."""
+
+    images: Pixels | OnDemand
     labels: Labels
 
 
@@ -30,9 +42,12 @@ class Normalisation:
     std: tuple[float, ...]
 
 
+COUNTS = Normalisation(scale=1.0, mean=(0.0, 0.0), std=(1.0, 1.0))  # event counts stay as they are
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """A classification data set in memory."""
+    """A classification data set."""
 
     name: str
     train: Split

@@ -44,6 +44,7 @@ class Stem(nn.Module):
         super().__init__()
         eighth, quarter, half = embed_dim // 8, embed_dim // 4, embed_dim // 2
         self.time_steps = task.time_steps
+        self.events = task.events
         self.pooling = tuple(flag == "1" for flag in task.pooling)
         self.conv1 = _conv(task.channels, eighth)
         self.bn1 = nn.BatchNorm2d(eighth)
@@ -60,8 +61,11 @@ class Stem(nn.Module):
         self.position_bn = nn.BatchNorm2d(embed_dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, c, H, W] to [T, B, N, C]; the image is shown at each of the T steps, without a spike encoder."""
-        x = images.repeat(self.time_steps, 1, 1, 1)
+        """[B, c, H, W] to [T, B, N, C]; the image is shown at each of the T steps, without a spike encoder.
+
+        Of an events task [B, T, c, H, W] to [T, B, N, C]; each step has a frame of its own.
+        """
+        x = images.transpose(0, 1).flatten(0, 1) if self.events else images.repeat(self.time_steps, 1, 1, 1)
         x = self._pool(0, self._fire(self.neuron1, self.bn1(self.conv1(x))))
         x = self._pool(1, self._fire(self.neuron2, self.bn2(self.conv2(x))))
         x = self._pool(2, self._fire(self.neuron3, self.bn3(self.conv3(x))))

@@ -23,6 +23,7 @@ Part = TypeVar("Part", bound=nn.Module)
 class SpikingTransformer(nn.Module):
     """AutoST's spiking transformer in its CIFAR form: images [B, c, H, W] to logits [B, classes].
 
+    An events task has recordings [B, T, c, H, W] in place of images: batch first, so that images are counted alike.
     `seed` fixes the weights; on the meta device there are none. Each call starts from resting neurons and leaves them so.
     """
 
@@ -55,7 +56,8 @@ class SpikingTransformer(nn.Module):
         nn.init.trunc_normal_(_fresh(self.head).weight, std=STD, generator=generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, c, H, W] to logits [B, classes]."""
+        """[B, *task.input_shape] to logits [B, classes]. ValueError where the shape is another."""
+        self.task.check_images(images.shape)
         try:
             x = self.stem(images)
             x = self.blocks(x)

@@ -78,7 +78,7 @@ def _stem(dim: int, task: Task) -> list[Operation]:
             macs=9 * widths[i] * widths[i + 1] * task.sizes[i] ** 2,
             steps=task.time_steps,
             driven_by=drivers[i],
-            still=i == 0,
+            still=i == 0 and not task.events,
         )
         for i in range(5)
     ]

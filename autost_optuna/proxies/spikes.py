@@ -171,9 +171,7 @@ class InitialRates:
         cache_bytes: int = CACHE_BYTES,
         device: str | torch.device = "cpu",
     ) -> None:
-        if images.dim() != 1 + len(task.input_shape) or images.shape[1:] != task.input_shape or not len(images):
-            shape = ", ".join(map(str, task.input_shape))
-            raise ValueError(f"images of shape {tuple(images.shape)} do not fit task {task.name}; give [B, {shape}]")
+        task.check_images(images.shape)
         if seeds < 1:
             raise ValueError(f"seeds {seeds} is not positive; use at least 1")
         _keep_pages()
