@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import optuna
 
-from autost_optuna.architecture import Architecture
+from autost_optuna.architecture import Architecture, as_count
 from autost_optuna.candidate import INITIALISATION, TRAINED, Candidate
 from autost_optuna.data import RateImages, rate_images
 from autost_optuna.proxies import energy
@@ -126,6 +126,7 @@ def describe(
     from autost_optuna.proxies.spikes import batch_statistics, exact_rates, measure_accumulates, measure_rates
 
     task.check(architecture)
+    as_count("seeds", seeds)
     if counting not in COUNTINGS:
         raise ValueError(f"counting {counting!r} is unknown; use {' or '.join(COUNTINGS)}")
     if trained is not None and seeds != 1:

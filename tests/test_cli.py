@@ -3,16 +3,20 @@
 import csv
 import io
 import json
+import math
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from autost_optuna import Architecture, load
+from autost_optuna.proxies.energy import CONVENTIONS, Convention
 from autost_optuna.units import counted, duration, energy, one_line
 
+ROOT = Path(__file__).parent.parent
 SPACE = "embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
 TRIALS = 12
 
@@ -81,7 +85,7 @@ def test_describe_reads_all_four_forms(demo, tmp_path):
         assert (found["flops"], found["params"]) == (row["flops"], row["params"])
         assert found["flops"] == 2 * found["macs"] == 2 * sum(o["macs"] * o["steps"] for o in found["operations"])
         assert sum(o["energy_pj"] for o in found["operations"]) * 1e-9 == pytest.approx(found["energy_mj"], rel=1e-12)
-    keys = {"name", "macs", "steps", "driven_by", "rate", "kind", "energy_pj"}
+    keys = {"name", "macs", "steps", "driven_by", "rate", "kind", "moved_bits", "energy_pj", "share"}
     assert all(set(o) == keys for o in found["operations"])
     assert all((o["rate"] is None) == (o["kind"] == "mac") for o in found["operations"])
     assert len(demo("describe", "a.json", "--task", "digits", "-f", "csv").stdout.splitlines()) == 1 + len(
@@ -90,6 +94,127 @@ def test_describe_reads_all_four_forms(demo, tmp_path):
     table = demo("describe", "a.json", "--task", "digits").stdout
     assert "blocks.0.attention.qk" in table
     assert "horowitz-45nm-fp32" in table
+
+
+def test_the_audit_adds_up_to_the_headline_in_all_forms(cli, tmp_path):
+    (tmp_path / "chip.toml").write_text((ROOT / "examples" / "my_chip.toml").read_text())
+    base = ["describe", "C=64,depth=2,heads=4,ratio=2", "--task", "digits"]
+    for convention in (*CONVENTIONS, "chip.toml"):
+        for counting in ("rate", "exact"):
+            options = [*base, "--energy", convention, "--counting", counting]
+            found = answer(cli(*options, "-f", "json"))
+            assert math.fsum(o["energy_pj"] for o in found["operations"]) * 1e-9 == found["energy_mj"]
+            assert math.fsum(o["share"] for o in found["operations"]) == pytest.approx(1)
+            assert found["energy_mj"] == found[f"{counting}_mj"]
+            lines = list(csv.DictReader(io.StringIO(cli(*options, "-f", "csv").stdout)))
+            assert math.fsum(float(line["energy_pj"]) for line in lines) * 1e-9 == found["energy_mj"]
+            table = cli(*options).stdout.splitlines()
+            last = next(i for i, line in enumerate(table) if line.startswith("total"))
+            printed = [int(line.split()[-2].replace(",", "")) for line in table[1 : last + 1]]
+            assert sum(printed[:-1]) == printed[-1] == round(found["energy_mj"] * 1e9)
+            assert len(lines) == last - 1 == len(found["operations"])
+            assert found["convention"] in "".join(table)
+    assert found["convention"].startswith("my-chip (")
+    assert {o["kind"] for o in found["operations"]} == {"mac", "ac", "state", "static"}
+
+
+def test_describe_shows_spread_and_the_network_without_spikes(cli):
+    base = ["describe", "C=64,depth=2,heads=4,ratio=2", "--task", "digits", "--images", "3", "--seeds", "2"]
+    found = answer(cli(*base, "-f", "json"))
+    assert (found["images"], found["seeds"]) == (3, 2)
+    spread = found["spread"]
+    assert 0 < spread["low_mj"] < found["energy_mj"] < spread["high_mj"]
+    assert min(spread["std_mj"], spread["std_over_images_mj"], spread["std_over_seeds_mj"]) > 0
+    assert found["quantised"]["bits"] == 3
+    assert found["quantised"]["int8_mj"] == pytest.approx(found["macs"] * 0.23e-9 / 4, rel=0.01)  # the head runs once
+    table = cli(*base)
+    for said in ("spread: ", "break-even spike rate", "3-bit activations", "counted exactly"):
+        assert said in table.stdout
+    assert "seeds 0 to 1, 3 images of digits" in table.stderr
+
+
+def test_describe_draws_its_audit(cli, tmp_path):
+    base = ["describe", "C=32,depth=1,heads=4,ratio=2", "--task", "digits", "--plot"]
+    result = cli(*base, "audit.html", "-f", "json")
+    assert answer(result)["energy_mj"] > 0
+    assert "wrote audit.html" in result.stderr
+    assert "position convolution" in (tmp_path / "audit.html").read_text()
+
+
+def test_a_study_keeps_its_convention(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    chip = tmp_path / "chip.toml"
+    chip.write_text((ROOT / "examples" / "my_chip.toml").read_text())
+    create = ["study", "create", "demo", "--space", "toy.toml", "--task", "digits", "--skip-if-exists"]
+    assert cli(*create, "--energy", "chip.toml").exit_code == 0
+    label = Convention.load(str(chip)).label
+    assert cli("study", "run", "demo", "--trials", "3", "--energy", "chip.toml").exit_code == 0
+    mine, other = Convention.load(str(chip)).hash, CONVENTIONS["memory"].hash
+    chip.write_text(chip.read_text().replace("pj = 0.6", "pj = 0.7"))
+    changed = Convention.load(str(chip)).hash
+    for options, expected in (
+        (["study", "run", "demo", "--trials", "3", "--energy", "memory"], f"not under memory (hash {other})"),
+        (["study", "run", "demo", "--trials", "3", "--energy", "chip.toml"], f"not under my-chip (hash {changed})"),
+        ([*create, "--energy", "memory"], f"not under memory (hash {other})"),
+    ):
+        refused = cli(*options)
+        assert refused.exit_code == 2
+        assert f"made under my-chip (hash {mine}), {expected}" in refused.stderr
+    chip.unlink()  # the study has its own copy
+    assert cli("study", "run", "demo", "--trials", "3").exit_code == 0
+    assert cli(*create).exit_code == 0
+    assert answer(cli("study", "list", "-f", "json"))[0]["convention"] == label
+    assert label in cli("study", "front", "demo").stderr
+    row = answer(cli("study", "front", "demo", "-f", "json"))[0]
+    found = answer(cli("describe", f"demo:{row['number']}", "-f", "json"))
+    assert (found["energy_mj"], found["convention"]) == (row["energy_mj"], label)
+
+
+def test_front_says_how_sure_its_members_are(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    create = ["study", "create", "demo", "--space", "toy.toml", "--task", "digits", "--images", "3", "--seeds", "2"]
+    assert cli(*create).exit_code == 0
+    assert cli("study", "run", "demo", "--trials", TRIALS).exit_code == 0
+    rows = answer(cli("study", "front", "demo", "--spread", "-f", "json"))
+    for row in rows:
+        assert row["energy_low_mj"] < row["energy_mj"] < row["energy_high_mj"]
+        assert row["energy_std_over_seeds_mj"] > 0
+        assert 0 <= row["nondominated_probability"] <= 1
+    assert rows[-1]["flops"] == max(row["flops"] for row in rows)
+    lines = list(csv.DictReader(io.StringIO(cli("study", "front", "demo", "--spread", "-f", "csv").stdout)))
+    assert [float(line["nondominated_probability"]) for line in lines] == [
+        row["nondominated_probability"] for row in rows
+    ]
+    table = cli("study", "front", "demo", "--spread")
+    assert "std mJ" in table.stdout
+    assert "3 images under seeds 0 to 1" in table.stderr
+    assert cli("study", "plot", "demo", "--quantised", "-o", "q.html").exit_code == 0
+    assert "without spikes" in (tmp_path / "q.html").read_text()
+
+
+def test_describe_audits_trained_weights(demo):
+    assert demo("train", "demo", "--knee", "--epochs", "1").exit_code == 0
+    row = answer(demo("study", "front", "demo", "--pick", "knee", "-f", "json"))[0]
+    checkpoint = f"trained/demo-{row['number']}/model.safetensors"
+    found = answer(
+        demo("describe", f"demo:{row['number']}", "--checkpoint", checkpoint, "--images", "20", "-f", "json")
+    )
+    assert (found["weights"], found["data"], found["images"]) == ("trained", "digits (test)", 20)
+    assert math.fsum(o["energy_pj"] for o in found["operations"]) * 1e-9 == found["energy_mj"]
+    assert found["flops"] == row["flops"]
+    assert found["energy_mj"] != row["energy_mj"]
+    assert not found["silent"]
+    text = Architecture.from_dict(row["architecture"]).to_text()
+    table = demo("describe", text, "--checkpoint", f"trained/demo-{row['number']}")  # the task is the checkpoint's
+    assert "trained weights" in table.stderr
+    for options, said in (
+        (["C=64,depth=1,heads=4,ratio=2"], "give the checkpoint of this one"),
+        ([text, "--task", "cifar10"], "was trained for task digits, not for cifar10"),
+        ([text, "--seeds", "2"], "seeds 2: trained weights have one"),
+    ):
+        refused = demo("describe", *options, "--checkpoint", checkpoint)
+        assert refused.exit_code == 2
+        assert said in refused.stderr
 
 
 def test_describe_under_another_convention_and_seed(cli):
@@ -175,6 +300,31 @@ MISTAKES = {
     "indivisible heads": (["study", "create", "new", "--space", "heads.toml"], "num_heads 5 does not divide"),
     "unknown task": (["study", "create", "new", "--task", "mnist"], "no task 'mnist'"),
     "unknown convention": (["study", "create", "new", "--energy", "free"], "no energy convention 'free'"),
+    "convention missing": (["study", "create", "new", "--energy", "none.toml"], "none.toml cannot be read"),
+    "convention no TOML": (
+        ["describe", "C=64,depth=1,heads=8,ratio=4", "--energy", "nested.toml"],
+        "nested.toml is not TOML",
+    ),
+    "convention of other keys": (
+        ["study", "create", "new", "--energy", "wrong.toml"],
+        "wrong.toml: unknown key 'embed_dim' in energy convention; allowed are name, mac, accumulate, bit, step",
+    ),
+    "another convention": (["study", "run", "demo", "--trials", "3", "--energy", "memory"], "was made under horowitz"),
+    "no seeds": (["study", "create", "new", "--task", "digits", "--seeds", "0"], "seeds 0"),
+    "negative seeds": (["describe", "C=64,depth=1,heads=8,ratio=4", "--task", "digits", "--seeds", "-1"], "seeds -1"),
+    "no device": (
+        ["describe", "C=64,depth=1,heads=8,ratio=4", "--task", "digits", "--device", "abacus"],
+        "device 'abacus' cannot be used here",
+    ),
+    "another way of counting": (["describe", "C=64,depth=1,heads=8,ratio=4", "--counting", "fingers"], "'fingers'"),
+    "audit of another kind": (
+        ["describe", "C=64,depth=1,heads=8,ratio=4", "--task", "digits", "--plot", "a.pdf"],
+        "a.pdf has no known ending",
+    ),
+    "checkpoint to audit missing": (
+        ["describe", "C=64,depth=1,heads=8,ratio=4", "--checkpoint", "no.safetensors"],
+        "no checkpoint at no.safetensors",
+    ),
     "unknown data": (["study", "create", "new", "--data", "mnist"], "no data 'mnist'"),
     "missing data": (["study", "create", "new", "--data-root", "nowhere"], "no CIFAR-10 batch at"),
     "no folder for data": (["study", "create", "new", "--data", "cifar10"], "needs --data-root"),

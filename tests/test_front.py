@@ -10,7 +10,7 @@ from optuna._hypervolume import compute_hypervolume
 from scipy.stats import spearmanr
 
 from autost_optuna import Architecture, Candidate
-from autost_optuna.front import Box, health, hypervolume, knee, nondominated, unique
+from autost_optuna.front import Box, health, hypervolume, knee, nondominated, nondomination, unique
 
 
 def candidate(flops, energy_mj, index=0, silent=False, energies=None):
@@ -123,3 +123,39 @@ def test_health_of_next_to_nothing():
     assert health([]).nondominated_share == 0
     assert health(listed([(1, 1), (2, 2)])).spearman is None
     assert health(listed([(1, 1), (1, 2), (1, 3)])).spearman is None
+
+
+def test_paired_differences_decide_who_is_dominated_not_the_spread():
+    # On each image the second, of the same FLOPs, costs 1 % more, though images vary by a factor of three.
+    cheap, dear = (1.0, 2.0, 3.0), (1.01, 2.02, 3.03)
+    found = [candidate(10, 2.0, 0, energies=(cheap,)), candidate(10, 2.02, 1, energies=(dear,))]
+    found.append(candidate(20, 9.0, 2, energies=((8.0, 9.0, 10.0),)))
+    assert list(nondomination(found).values()) == [1.0, 1.0, 0.0]  # by descending FLOPs
+    assert nondomination(found)[found[1].architecture.key] == 0.0
+
+
+def test_a_toss_up_has_the_probability_of_its_images():
+    # Two images, each dear on one of them: drawn with replacement, the mean favours each in a quarter of the draws, and in
+    # half of them both images are drawn and the two are equal, which dominates neither.
+    one, other = candidate(10, 1.5, 0, energies=((1.0, 2.0),)), candidate(10, 1.5, 1, energies=((2.0, 1.0),))
+    found = nondomination([one, other], replicates=4000)
+    assert found[one.architecture.key] == pytest.approx(0.75, abs=0.03)
+    assert found[other.architecture.key] == pytest.approx(0.75, abs=0.03)
+    # More FLOPs at the same energy dominate outright.
+    more = candidate(11, 1.5, 2, energies=((1.0, 2.0),))
+    assert nondomination([one, more])[one.architecture.key] == 0.0
+
+
+@given(points)
+@settings(max_examples=60, deadline=None)
+def test_without_spread_the_probabilities_are_the_front(pairs):
+    found = listed(pairs)
+    members = {c.architecture.key for c in nondominated(found)}
+    assert {key for key, share in nondomination(found, replicates=3).items() if share == 1} == members
+    assert set(nondomination(found, replicates=3).values()) <= {0.0, 1.0}
+
+
+def test_candidates_measured_differently_are_not_compared():
+    with pytest.raises(ValueError, match="different numbers of images or seeds"):
+        nondomination([candidate(1, 1.0, 0), candidate(2, 2.0, 1, energies=((1.0, 3.0),))])
+    assert nondomination([]) == {}

@@ -202,7 +202,7 @@ def summary_lines(description: "Description") -> list[str]:
             f"deviation {units.energy(spread.std_mj)}"
         )
     other, name = (
-        (description.exact_mj, "exact (padding and coincident spikes)")
+        (description.exact_mj, "exactly (padding, coincident spikes)")
         if description.counting == "rate"
         else (description.rate_mj, "by rates")
     )

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autost_optuna.architecture import Architecture
+from autost_optuna.architecture import Architecture, as_count
 from autost_optuna.model.blocks import MLP, Attention, Product, Stem
 from autost_optuna.model.linear import SpikeLinear
 from autost_optuna.model.neuron import PLIF
@@ -172,8 +172,7 @@ class InitialRates:
         device: str | torch.device = "cpu",
     ) -> None:
         task.check_images(images.shape)
-        if seeds < 1:
-            raise ValueError(f"seeds {seeds} is not positive; use at least 1")
+        as_count("seeds", seeds)
         _keep_pages()
         self.task = task
         self.images = images.to(device)
