@@ -112,7 +112,7 @@ def measure_rates(model: SpikingTransformer, images: Tensor) -> list[Rates]:
     RuntimeError where the ledger does not fit the model, or where an input that should be spikes has other values.
     """
     names = _proven(model)
-    with torch.inference_mode(), _watching(model, "", names, _demand_spikes):
+    with _measuring(), _watching(model, "", names, _demand_spikes):
         _, found = _observe(model, "", names, images, len(images))
     return _by_image(found)
 
@@ -129,7 +129,7 @@ def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[
     def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         counts[name] = count_accumulates(module, inputs, len(images))
 
-    with torch.inference_mode(), _watching(model, "", names, _demand_spikes), _watching(model, "", names, look):
+    with _measuring(), _watching(model, "", names, _demand_spikes), _watching(model, "", names, look):
         model(images)
     return [dict(zip(counts, values, strict=True)) for values in zip(*counts.values(), strict=True)]
 
@@ -151,6 +151,14 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, (training, tracking) in zip(norms, before, strict=True):
             norm.training, norm.track_running_stats = training, tracking
+
+
+@contextmanager
+def _measuring() -> Iterator[None]:
+    """Without gradients; and on a GPU with whole float32 and the same algorithms every time, else more spikes flip."""
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), exact:
+        yield
 
 
 class InitialRates:
@@ -191,7 +199,7 @@ class InitialRates:
         They are the same whatever was reused.
         """
         self.task.check(architecture)
-        with torch.inference_mode():
+        with _measuring():
             return [
                 rates
                 for seed in range(self.seed, self.seed + self.seeds)
