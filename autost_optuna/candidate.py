@@ -11,17 +11,18 @@ INITIALISATION, TRAINED = "initialisation", "trained"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
-    """How an energy varies, in mJ, over single images and initialisations.
+    """How an energy varies, in mJ, over images and initialisations; None where there is only one.
 
-    `std_mj`, `low_mj` and `high_mj` are those of all images under all seeds; `std_over_images_mj` is of the images' means over
-    the seeds, `std_over_seeds_mj` of the seeds' means over the images. Deviations of a single value are None.
+    `std_mj`, `low_mj` and `high_mj` are those of all single images; `std_over_seeds_mj` is of the seeds' means, each with
+    weights and images of its own. `error_mj` is the standard error of the mean. At initialisation it is known from several
+    seeds only: the images of one batch are normalised together, so that some fire more because others fire less.
     """
 
     std_mj: float | None
     low_mj: float
     high_mj: float
-    std_over_images_mj: float | None
     std_over_seeds_mj: float | None
+    error_mj: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +31,11 @@ class Candidate:
 
     `params`, `macs` and `flops` are exact counts of one inference over all time steps. `energy_mj` is an estimate in mJ
     an image under the energy convention `convention`, from the spikes that `images` images of `data` cause in the network
-    with weights at "initialisation", of `seeds` seeds from `seed` on, or "trained" ones. It is the mean of `energies_mj`, a
-    tuple a seed with an energy an image. `mean_rate` is the mean input spike rate over all spike-driven MACs; `silent`
-    says that next to no spike was seen, which makes `energy_mj` meaningless. `quantised_mj` is the energy of the same
-    architecture without spikes in 8-bit integers, `break_even_rate` the mean rate at which the two are equal, None where
-    none is low enough. `number` is the trial's in its study.
+    with weights at "initialisation", for each of `seeds` seeds from `seed` on, or with "trained" ones. It is the mean of
+    `energies_mj`, a tuple a seed with an energy an image; each seed has weights and images of its own. `mean_rate` is the
+    mean input spike rate over all spike-driven MACs; `silent` says that next to no spike was seen, which makes `energy_mj`
+    meaningless. `quantised_mj` is the energy of the same architecture without spikes in 8-bit integers, `break_even_rate`
+    the mean rate at which the two are equal, None where none is low enough. `number` is the trial's in its study.
     """
 
     architecture: Architecture
@@ -59,13 +60,13 @@ class Candidate:
     def spread(self) -> Spread:
         """The spread of the energy over images and initialisations."""
         values = [value for row in self.energies_mj for value in row]
-        by_image = [fmean(column) for column in zip(*self.energies_mj, strict=True)]
+        single, over_seeds = _stdev(values), _stdev([fmean(row) for row in self.energies_mj])
+        if self.weights == TRAINED:
+            error = None if single is None else single / len(values) ** 0.5
+        else:
+            error = None if over_seeds is None else over_seeds / self.seeds**0.5
         return Spread(
-            std_mj=_stdev(values),
-            low_mj=min(values),
-            high_mj=max(values),
-            std_over_images_mj=_stdev(by_image),
-            std_over_seeds_mj=_stdev([fmean(row) for row in self.energies_mj]),
+            std_mj=single, low_mj=min(values), high_mj=max(values), std_over_seeds_mj=over_seeds, error_mj=error
         )
 
     def to_dict(self) -> dict[str, Any]:

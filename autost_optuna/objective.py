@@ -132,15 +132,15 @@ def describe(
     if trained is not None and seeds != 1:
         raise ValueError(f"seeds {seeds}: trained weights have one; leave out --seeds")
     split: Literal["train", "test"] = "train" if trained is None else "test"
-    drawn = rate_images(task, data=data, root=data_root, count=images, seed=seed, split=split).images.to(device)
+    drawn = rate_images(task, data=data, root=data_root, count=images * seeds, seed=seed, split=split)
     ledger = operations(architecture, task)
     samples: dict[str, list[Mapping[str, float]]] = {RATE: [], EXACT: []}
-    for chosen in range(seed, seed + seeds):
+    for chosen, batch in enumerate(drawn.images.to(device).chunk(seeds), seed):
         network = SpikingTransformer(architecture, task, seed=chosen) if trained is None else trained
         network.to(device)
         with batch_statistics(network) if trained is None else contextlib.nullcontext():
-            samples[RATE] += measure_rates(network, drawn)
-            samples[EXACT] += [exact_rates(counts, ledger) for counts in measure_accumulates(network, drawn)]
+            samples[RATE] += measure_rates(network, batch)
+            samples[EXACT] += [exact_rates(counts, ledger) for counts in measure_accumulates(network, batch)]
     weights = INITIALISATION if trained is None else TRAINED
     source = data if trained is None else f"{data} (test)"
     found = {
@@ -187,7 +187,7 @@ class Objective:
         space.check(task)
         self.space = space
         self.task = task
-        self.images = images or rate_images(task, data=data, root=data_root, count=num_images, seed=seed)
+        self.images = images or rate_images(task, data=data, root=data_root, count=num_images * seeds, seed=seed)
         self.convention = convention
         limit = {} if cache_bytes is None else {"cache_bytes": cache_bytes}
         self.rates = InitialRates(task, self.images.images, seed=seed, seeds=seeds, device=device, **limit)

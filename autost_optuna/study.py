@@ -14,7 +14,7 @@ from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.samplers import NSGAIISampler
 from optuna.trial import TrialState
 
-from autost_optuna.architecture import Architecture
+from autost_optuna.architecture import Architecture, as_count
 from autost_optuna.candidate import Candidate
 from autost_optuna.data import rate_images
 from autost_optuna.front import Box, Health, health, hypervolume, nondominated
@@ -60,7 +60,7 @@ class Settings:
             values = {name: data[name] for name in (field.name for field in fields(cls))}
             values |= {"space": Space.from_dict(data["space"]), "task": Task(**data["task"]), "box": Box(**data["box"])}
             values["convention"] = energy.Convention.from_dict(data["convention"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"the study was made by another version of autost-optuna ({error}); create it again"
             ) from None
@@ -145,7 +145,7 @@ def create(
             return search
         raise _exists(name, storage)
     space.check(task)
-    drawn = rate_images(task, data=data, root=data_root, count=images, seed=seed)
+    drawn = rate_images(task, data=data, root=data_root, count=images * as_count("seeds", seeds), seed=seed)
     convention = convention or energy.DEFAULT
     objective = Objective(space, task, images=drawn, convention=convention, seed=seed, seeds=seeds, device=device)
     settings = Settings(
@@ -195,9 +195,7 @@ def open_search(name: str, storage: str, *, write: bool = False) -> Search:
         raise ValueError(f"no study {name!r} in {shown(storage)} ({there}); create it or check --storage") from None
     stored = study.user_attrs.get(ATTRIBUTE)
     if stored is None:
-        raise ValueError(
-            f"study {name!r} in {shown(storage)} was not made by autost-optuna; create one of another name"
-        )
+        raise _foreign(name, storage)
     settings = Settings.from_dict(stored)
     study.sampler = SeededNSGAIISampler(population_size=settings.population, seed=settings.seed)
     return Search(study=study, settings=settings)
@@ -233,7 +231,7 @@ def existing_names(storage: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """A line of `study list`; None where a study was not made by this program."""
+    """A line of `study list`; None where a study was not made by this program, or by another version of it."""
 
     name: str
     trials: int
@@ -247,11 +245,9 @@ def list_searches(storage: str) -> list[Listed]:
     """All studies of a storage, by name."""
     rows = []
     for summary in optuna.get_all_study_summaries(open_storage(storage)):
-        stored = summary.user_attrs.get(ATTRIBUTE)
-        if stored is None:
-            row = Listed(name=summary.study_name, trials=summary.n_trials)
-        else:
-            settings = Settings.from_dict(stored)
+        row = Listed(name=summary.study_name, trials=summary.n_trials)
+        with contextlib.suppress(KeyError, ValueError):  # of another program, or of another version of this one
+            settings = Settings.from_dict(summary.user_attrs[ATTRIBUTE])
             row = Listed(
                 name=summary.study_name,
                 trials=summary.n_trials,
@@ -270,10 +266,12 @@ def delete(name: str, storage: str) -> int:
     A study of another program is only deleted where it is empty, as one is whose creation was cut off.
     """
     backend = open_storage(storage, write=True)
-    if name not in optuna.get_all_study_names(backend) or optuna.load_study(study_name=name, storage=backend).trials:
-        trials = len(open_search(name, storage).study.get_trials(deepcopy=False))
-    else:
-        trials = 0
+    if name not in optuna.get_all_study_names(backend):
+        open_search(name, storage)  # says what there is
+    study = optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
+    trials = len(study.get_trials(deepcopy=False))
+    if trials and ATTRIBUTE not in study.user_attrs:
+        raise _foreign(name, storage)
     optuna.delete_study(study_name=name, storage=backend)
     return trials
 
@@ -332,7 +330,9 @@ def run(
 def make_objective(settings: Settings, data_root: Path | None = None, device: str = "cpu") -> Objective:
     """The objective of a study, on the images that it was created with. ValueError where these are others now."""
     root = data_root or (Path(settings.data_root) if settings.data_root else None)
-    drawn = rate_images(settings.task, data=settings.data, root=root, count=settings.images, seed=settings.seed)
+    drawn = rate_images(
+        settings.task, data=settings.data, root=root, count=settings.images * settings.seeds, seed=settings.seed
+    )
     if drawn.fingerprint != settings.fingerprint:
         raise ValueError(
             f"the {settings.data} images in {root} have fingerprint {drawn.fingerprint}, those of the study "
@@ -393,6 +393,10 @@ def _box(objective: Objective) -> Box:
         best_flops=count_flops(largest, objective.task),
         best_energy_mj=min(low.energy_mj, high.energy_mj),
     )
+
+
+def _foreign(name: str, storage: str) -> ValueError:
+    return ValueError(f"study {name!r} in {shown(storage)} was not made by autost-optuna; create one of another name")
 
 
 def _exists(name: str, storage: str) -> ValueError:

@@ -124,7 +124,8 @@ def test_describe_shows_spread_and_the_network_without_spikes(cli):
     assert (found["images"], found["seeds"]) == (3, 2)
     spread = found["spread"]
     assert 0 < spread["low_mj"] < found["energy_mj"] < spread["high_mj"]
-    assert min(spread["std_mj"], spread["std_over_images_mj"], spread["std_over_seeds_mj"]) > 0
+    assert min(spread["std_mj"], spread["std_over_seeds_mj"]) > 0
+    assert spread["error_mj"] == pytest.approx(spread["std_over_seeds_mj"] / 2**0.5)
     assert found["quantised"]["bits"] == 3
     assert found["quantised"]["int8_mj"] == pytest.approx(found["macs"] * 0.23e-9 / 4, rel=0.01)  # the head runs once
     table = cli(*base)
@@ -178,7 +179,7 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
     rows = answer(cli("study", "front", "demo", "--spread", "-f", "json"))
     for row in rows:
         assert row["energy_low_mj"] < row["energy_mj"] < row["energy_high_mj"]
-        assert row["energy_std_over_seeds_mj"] > 0
+        assert row["energy_std_over_seeds_mj"] > row["energy_error_mj"] > 0
         assert 0 <= row["nondominated_probability"] <= 1
     assert rows[-1]["flops"] == max(row["flops"] for row in rows)
     lines = list(csv.DictReader(io.StringIO(cli("study", "front", "demo", "--spread", "-f", "csv").stdout)))
@@ -187,7 +188,7 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
     ]
     table = cli("study", "front", "demo", "--spread")
     assert "std mJ" in table.stdout
-    assert "3 images under seeds 0 to 1" in table.stderr
+    assert "2 initialisations with their images drawn anew" in table.stderr
     assert cli("study", "plot", "demo", "--quantised", "-o", "q.html").exit_code == 0
     assert "without spikes" in (tmp_path / "q.html").read_text()
 

@@ -160,6 +160,7 @@ def test_a_convention_survives_json_and_its_hash_is_that_of_its_rules(tmp_path):
         ("3.0", "-3.0", "mac pj -3.0 is not an energy in pJ"),
         ("3.0", "nan", "mac pj nan is not an energy in pJ"),
         ("3.0", "inf", "mac pj inf is not an energy in pJ"),
+        ("3.0", "1e30", "mac pj 1e+30 is not an energy in pJ up to 1e9"),
         ("3.0", "true", "mac pj True is not an energy in pJ"),
         ("weight_bits = 8", "weight_bits = 0", "weight_bits 0 is not a number of bits"),
         ("state_bits = 16", "state_bits = 1.5", "state_bits 1.5 is not a number of bits"),
@@ -223,3 +224,10 @@ def test_in_memory_the_network_without_spikes_reads_8_bit_weights():
 def test_costs_are_not_confused():
     with pytest.raises(TypeError):
         Cost(3.0, "data sheet")
+
+
+def test_a_convention_that_charges_nothing_is_refused(tmp_path):
+    path = tmp_path / "free.toml"
+    path.write_text('name = "free"\nmac = { pj = 0, source = "a" }\naccumulate = { pj = 0.0, source = "b" }\n')
+    with pytest.raises(ValueError, match="all cost 0 pJ, so nothing is charged"):
+        Convention.load(str(path))

@@ -155,6 +155,13 @@ def test_without_spread_the_probabilities_are_the_front(pairs):
     assert set(nondomination(found, replicates=3).values()) <= {0.0, 1.0}
 
 
+def test_of_several_seeds_their_means_are_drawn():
+    # Within each seed the images differ widely, but the means of the first are the lower ones under both seeds.
+    one = candidate(10, 2.0, 0, energies=((1.0, 3.0), (0.0, 4.2)))
+    other = candidate(10, 2.1, 1, energies=((2.1, 2.0), (2.15, 2.15)))
+    assert nondomination([one, other]) == {one.architecture.key: 1.0, other.architecture.key: 0.0}
+
+
 def test_candidates_measured_differently_are_not_compared():
     with pytest.raises(ValueError, match="different numbers of images or seeds"):
         nondomination([candidate(1, 1.0, 0), candidate(2, 2.0, 1, energies=((1.0, 3.0),))])

@@ -1,9 +1,13 @@
+import math
 import shutil
 
 import pytest
 from test_front import candidate, listed
 
-from autost_optuna.plots import draw_front, front_view, write_figure
+from autost_optuna import Architecture, Task
+from autost_optuna.objective import describe
+from autost_optuna.plots import audit_view, draw_audit, draw_front, front_view, write_figure
+from autost_optuna.proxies.energy import CONVENTIONS
 
 SEARCH = [(10, 1.0), (30, 2.0), (20, 3.0), (90, 40.0), (100, 100.0)]
 
@@ -29,6 +33,36 @@ def test_figure_shows_the_view_on_log_axes_with_units():
     assert "GFLOPs" in figure.layout.yaxis.title.text
     assert "trial 1" in knee.customdata[0]
     assert "heads 1" in knee.customdata[0]
+
+
+def test_quantised_points_stand_beside_their_members():
+    figure = draw_front(front_view("demo", listed(SEARCH), quantised=True))
+    points = figure.data[-1]
+    assert list(points.x) == [0.5, 1.0, 20.0, 50.0]
+    assert list(points.y) == list(figure.data[1].y)
+    assert "without spikes 0.500 mJ" in points.customdata[0]
+    assert len(draw_front(front_view("demo", listed(SEARCH))).data) == len(figure.data) - 2
+
+
+@pytest.mark.parametrize("convention", ["horowitz-45nm-fp32", "memory"])
+def test_the_audit_is_drawn_whole_by_stage(convention):
+    description = describe(
+        Architecture.from_text("C=32,depth=2,heads=4,ratio=2"),
+        Task.preset("digits"),
+        convention=CONVENTIONS[convention],
+    )
+    view = audit_view(description)
+    assert view.stages == ("stem", "blocks.0", "blocks.1", "head")
+    assert math.fsum(s.energy_mj for s in view.segments) == pytest.approx(description.candidate.energy_mj, rel=1e-12)
+    assert sum(len(s.lines) for s in view.segments) == len(description.charges)
+    assert {s.family for s in view.segments if s.real} == {"convolutions", "position convolution", "head"}
+    assert ("neuron states" in {s.family for s in view.segments}) == (convention == "memory")
+    figure = draw_audit(view)
+    assert figure.layout.barmode == "stack"
+    drawn = math.fsum(y for bar in figure.data for y in bar.y)
+    assert drawn == pytest.approx(description.candidate.energy_mj, rel=1e-12)
+    assert convention in figure.layout.title.subtitle.text
+    assert "mJ" in figure.layout.yaxis.title.text
 
 
 def test_a_name_stays_text():

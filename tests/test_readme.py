@@ -6,6 +6,8 @@ import shlex
 import shutil
 from pathlib import Path
 
+from autost_optuna.proxies.energy import CONVENTIONS
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -97,3 +99,13 @@ def test_the_worked_energy_example_is_right():
     assert f"{position.total_macs * 4.6e-9:.3f} mJ" in README
     assert f"{conv2.macs:,} MACs" in README
     assert f"{0.069 * conv2.total_macs * 0.9e-9:.4f} mJ" in README
+    assert f"{0.069 * conv2.total_macs * (0.9 + 32 * 3.12) * 1e-9:.3f} mJ" in README
+
+
+def test_the_table_of_conventions_is_that_of_the_files():
+    for convention in CONVENTIONS.values():
+        bit = f" {convention.bit.pj} pJ" if convention.bit.pj else ""
+        row = f"{convention.mac.pj} pJ | {convention.accumulate.pj} pJ |{bit} | "
+        line = next(line for line in README.splitlines() if line.startswith(f"| `{convention.name}`"))
+        assert row in line
+        assert ("once" in line) == (convention.first_convolution == "once")

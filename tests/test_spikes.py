@@ -199,22 +199,27 @@ def test_a_description_adds_up_to_the_last_digit():
 def test_a_description_is_the_searchs_candidate():
     # The audit runs the plain network with all its proofs, the search the fast way: the same figures, bit for bit.
     task = Task.preset("digits")
-    images = rate_images(task, data="digits", count=3, seed=5).images
+    images = rate_images(task, data="digits", count=6, seed=5).images
     candidate = evaluate(uniform(64, 2, 3), InitialRates(task, images, seed=5, seeds=2), data="digits")
     assert describe(uniform(64, 2, 3), task, images=3, seed=5, seeds=2).candidate == candidate
 
 
-def test_seeds_and_images_span_a_table_whose_mean_is_the_energy(toy_task, toy_images):
+def test_seeds_with_their_images_make_a_table_whose_mean_is_the_energy(toy_task):
     architecture = arch(32, (4, 2), (2, 1))
-    candidate = evaluate(architecture, InitialRates(toy_task, toy_images, seed=3, seeds=3))
+    images = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    candidate = evaluate(architecture, InitialRates(toy_task, images, seed=3, seeds=3))
     assert [len(row) for row in candidate.energies_mj] == [4, 4, 4]
-    for row, seed in zip(candidate.energies_mj, (3, 4, 5), strict=True):
-        single = evaluate(architecture, InitialRates(toy_task, toy_images, seed=seed))
+    for row, seed, batch in zip(candidate.energies_mj, (3, 4, 5), images.chunk(3), strict=True):
+        single = evaluate(architecture, InitialRates(toy_task, batch, seed=seed))
         assert single.energies_mj == (row,)
+        assert single.spread.error_mj is None
     values = [value for row in candidate.energies_mj for value in row]
     assert candidate.energy_mj == pytest.approx(sum(values) / 12, rel=1e-12)
     assert (candidate.spread.low_mj, candidate.spread.high_mj) == (min(values), max(values))
     assert candidate.spread.std_mj == pytest.approx(torch.tensor(values, dtype=torch.float64).std().item())
+    means = torch.tensor(candidate.energies_mj, dtype=torch.float64).mean(1)
+    assert candidate.spread.std_over_seeds_mj == pytest.approx(means.std().item())
+    assert candidate.spread.error_mj == pytest.approx(means.std().item() / 3**0.5)
     assert len(set(values)) == 12
     assert Candidate.from_dict(candidate.to_dict()) == candidate
 
@@ -222,6 +227,8 @@ def test_seeds_and_images_span_a_table_whose_mean_is_the_energy(toy_task, toy_im
 def test_no_seed_is_refused(toy_task, toy_images):
     with pytest.raises(ValueError, match="seeds 0"):
         InitialRates(toy_task, toy_images, seeds=0)
+    with pytest.raises(ValueError, match="4 images cannot be parted among 3 seeds"):
+        InitialRates(toy_task, toy_images, seeds=3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the rates of a GPU need one, and there is none here")

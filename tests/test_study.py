@@ -215,6 +215,29 @@ def test_existing_and_missing_studies(create, storage):
     assert studies.existing_names(storage) == ["foreign"]
 
 
+def test_a_study_of_another_version_is_told_listed_and_deleted(create, storage):
+    search = create()
+    studies.run(search, trials=2)
+    stored = search.settings.to_dict()
+    search.study.set_user_attr(studies.ATTRIBUTE, {**stored, "convention": "horowitz-45nm-fp32"})
+    with pytest.raises(ValueError, match="made by another version of autost-optuna"):
+        studies.open_search("s", storage)
+    assert [(row.name, row.trials, row.space) for row in studies.list_searches(storage)] == [("s", 2, None)]
+    assert studies.delete("s", storage) == 2
+    with pytest.raises(ValueError, match="no study 's'"):
+        studies.delete("s", storage)
+
+
+def test_a_stored_convention_that_was_changed_is_refused(create, storage):
+    search = create()
+    stored = search.settings.to_dict()
+    assert stored["convention_hash"] == search.settings.convention.hash
+    stored["convention"]["mac"]["pj"] = 1.0
+    search.study.set_user_attr(studies.ATTRIBUTE, stored)
+    with pytest.raises(ValueError, match=f"the study was made under {stored['convention_hash']}"):
+        studies.open_search("s", storage)
+
+
 def test_no_storage_is_made_by_looking_for_one(tmp_path):
     for storage in (str(tmp_path / "a.journal"), f"sqlite:///{tmp_path}/a.db"):
         with pytest.raises(ValueError, match="no storage at"):

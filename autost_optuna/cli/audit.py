@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 @options.data
 @options.data_root
 @click.option(
-    "--images", type=int, metavar="N", help="Images that rates are measured on. By default the study's, else 4."
+    "--images",
+    type=int,
+    metavar="N",
+    help="Images that rates are measured on. By default the study's, else 4; of trained weights 64.",
 )
 @click.option("--seed", type=int, metavar="N", help="Seed of weights and images. By default the study's, else 0.")
 @click.option(
-    "--seeds", type=int, metavar="K", help="Initialisations, of K seeds from --seed on. By default as above, else 1."
+    "--seeds",
+    type=int,
+    metavar="K",
+    help="Mean over K initialisations, each on N images of its own. By default the study's, else 1.",
 )
 @options.energy
 @click.option(
@@ -93,7 +99,7 @@ def describe(
         on,
         data=options.chosen_data(data, data_root, on),
         data_root=data_root,
-        images=images if images is not None else stored.images if stored else 4,
+        images=images if images is not None else 64 if trained else stored.images if stored else 4,
         seed=seed if seed is not None else stored.seed if stored else 0,
         seeds=seeds if seeds is not None else stored.seeds if stored and not trained else 1,
         convention=Convention.load(energy) if energy else stored.convention if stored else DEFAULT,
@@ -198,8 +204,8 @@ def summary_lines(description: "Description") -> list[str]:
     lines = [describe_candidate(candidate)]
     if spread.std_mj is not None:
         lines.append(
-            f"spread: single images and seeds from {units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}, standard "
-            f"deviation {units.energy(spread.std_mj)}"
+            f"spread: single images from {units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}, standard deviation "
+            f"{units.energy(spread.std_mj)}; standard error of the mean {_error(spread.error_mj)}"
         )
     other, name = (
         (description.exact_mj, "exactly (padding, coincident spikes)")
@@ -218,6 +224,10 @@ def summary_lines(description: "Description") -> list[str]:
         f"{_rate(quantised.break_even_rate_int8)}"
     )
     return lines
+
+
+def _error(error_mj: float | None) -> str:
+    return "known with --seeds 2 or more" if error_mj is None else units.energy(error_mj)
 
 
 def _rate(rate: float | None) -> str:

@@ -366,7 +366,7 @@ def _print_front(members: list[Candidate], chosen: Candidate, extra: list[dict[s
                 ratios,
             ]
         )
-    added = ["std mJ", "low mJ", "high mJ", "P"] if extra[0] else []
+    added = ["std mJ", "low mJ", "high mJ", "error mJ", "P"] if extra[0] else []
     columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *added, "heads", "ratio"]
     show.print_table(columns, rows, left=["heads", "ratio"])
 
@@ -374,19 +374,20 @@ def _print_front(members: list[Candidate], chosen: Candidate, extra: list[dict[s
 def _spread_cells(more: dict[str, Any]) -> list[str]:
     if not more:
         return []
-    values = (more["energy_std_mj"], more["energy_low_mj"], more["energy_high_mj"])
+    values = (more[f"energy_{name}_mj"] for name in ("std", "low", "high", "error"))
     return [*("-" if value is None else f"{value:.4f}" for value in values), f"{more['nondominated_probability']:.2f}"]
 
 
 def _spread_line(search: "Search") -> str:
     settings = search.settings
-    over = f"{units.counted(settings.images, 'image')} under {units.seeds(settings.seed, settings.seeds)}"
-    missing = (
-        "" if settings.seeds > 1 else "; other initialisations are not in it, create a study with --seeds K for them"
+    single = (
+        "std, low, high: energies of single images. P: probability that the member is non-dominated in mean energy, "
     )
+    if settings.seeds > 1:
+        return f"{single}{settings.seeds} initialisations with their images drawn anew, alike for all members"
     return (
-        f"std, low, high: energies of single images, over {over}. P: probability that the member is non-dominated in mean "
-        f"energy, images and seeds drawn alike for all{missing}"
+        f"{single}the {units.counted(settings.images, 'image')} drawn anew, alike for all members; this is cautious and "
+        "knows one initialisation, a study created with --seeds K knows K"
     )
 
 

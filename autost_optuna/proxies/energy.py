@@ -22,6 +22,8 @@ from typing import Any, Literal
 from autost_optuna.proxies.operations import REAL, Operation, Population
 
 EVERY_STEP, ONCE = "every-step", "once"
+COSTS = ("mac", "accumulate", "bit", "step")
+MOST_PJ = 1e9  # 1 mJ an event; more is a slip of the pen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +59,12 @@ class Convention:
             raise ValueError(f"name {self.name!r} is not a name for an energy convention; use a word such as my-chip")
         for name in COSTS:
             cost = getattr(self, name)
-            if not _is_number(cost.pj) or not 0 <= cost.pj < math.inf:
-                raise ValueError(f"{name} pj {cost.pj!r} is not an energy in pJ; use a number such as 0.9")
+            if not _is_number(cost.pj) or not 0 <= cost.pj <= MOST_PJ:
+                raise ValueError(f"{name} pj {cost.pj!r} is not an energy in pJ up to 1e9; use a number such as 0.9")
             if not isinstance(cost.source, str) or not cost.source.strip():
                 raise ValueError(f"{name} source {cost.source!r} is empty; say where {cost.pj} pJ comes from")
+        if not any(getattr(self, name).pj for name in COSTS):
+            raise ValueError(f"{', '.join(COSTS)} all cost 0 pJ, so nothing is charged; give one of them a price")
         for name in ("weight_bits", "state_bits"):
             bits = getattr(self, name)
             if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 1024:
@@ -121,9 +125,6 @@ class Convention:
                 f"{source} names itself {found.name} and differs from the convention of that name; rename it"
             )
         return found
-
-
-COSTS = ("mac", "accumulate", "bit", "step")
 
 
 def _read(path: Path) -> Convention:

@@ -164,9 +164,10 @@ def _measuring() -> Iterator[None]:
 class InitialRates:
     """Spike rates of architectures at initialisation on fixed images, with what architectures share computed once.
 
-    `images` [B, *task.input_shape], normalised; weights are those of `seeds` seeds from `seed` on. Residual streams after
-    each block and the weights of blocks stay in the memory of `device` up to `cache_bytes`, least recently used ones leaving
-    first. On the CPU the rates are those of `measure_rates`, bit for bit; a GPU rounds otherwise, which moves a few spikes.
+    `images` [B, *task.input_shape], normalised; they are parted into `seeds` batches of equal size, and the network that
+    sees the first has weights of `seed`, the next of `seed` + 1, and so on. Residual streams after each block and the
+    weights of blocks stay in the memory of `device` up to `cache_bytes`, least recently used ones leaving first. On the CPU
+    the rates are those of `measure_rates`, bit for bit; a GPU rounds otherwise, which moves a few spikes.
     """
 
     def __init__(
@@ -180,10 +181,11 @@ class InitialRates:
         device: str | torch.device = "cpu",
     ) -> None:
         task.check_images(images.shape)
-        as_count("seeds", seeds)
+        if len(images) % as_count("seeds", seeds):
+            raise ValueError(f"{len(images)} images cannot be parted among {seeds} seeds; give a multiple")
         _keep_pages()
         self.task = task
-        self.images = images.to(device)
+        self.batches = dict(zip(range(seed, seed + seeds), images.to(device).chunk(seeds), strict=True))
         self.seed = seed
         self.seeds = seeds
         self._cache = _Cache(cache_bytes)
@@ -200,11 +202,7 @@ class InitialRates:
         """
         self.task.check(architecture)
         with _measuring():
-            return [
-                rates
-                for seed in range(self.seed, self.seed + self.seeds)
-                for rates in _by_image(self._measure(architecture, seed))
-            ]
+            return [rates for seed in self.batches for rates in _by_image(self._measure(architecture, seed))]
 
     def _measure(self, architecture: Architecture, seed: int) -> Found:
         dim = architecture.embed_dim
@@ -233,7 +231,7 @@ class InitialRates:
         with torch.device("meta"):
             stem = Stem(dim, self.task)
         self._prepare(init_stem(stem, seed))
-        return self._observe(stem, "stem.", ("conv2", "conv3", "conv4"), self.images)
+        return _observe(stem, "stem.", ("conv2", "conv3", "conv4"), self.batches[seed], len(self.batches[seed]))
 
     def _attention(self, dim: int, index: int, heads: int, x: Tensor, seed: int) -> tuple[Tensor, Found]:
         key = ("attention", seed, dim, index)
@@ -243,7 +241,7 @@ class InitialRates:
             self._cache.put(key, made, self._prepare(init_attention(made, seed, index)))
         part: Attention = self._cache.get(key)
         part.num_heads = heads
-        return self._observe(part, f"blocks.{index}.attention.", ("q", "k", "v", "qk", "av", "proj"), x)
+        return _observe(part, f"blocks.{index}.attention.", ("q", "k", "v", "qk", "av", "proj"), x, x.shape[1])
 
     def _mlp(self, dim: int, index: int, hidden: int, x: Tensor, seed: int) -> tuple[Tensor, Found]:
         key = ("mlp", seed, dim, index, hidden)
@@ -251,15 +249,12 @@ class InitialRates:
             with torch.device("meta"):
                 made = MLP(dim, hidden)
             self._cache.put(key, made, self._prepare(init_mlp(made, seed, index)))
-        return self._observe(self._cache.get(key), f"blocks.{index}.mlp.", ("fc1", "fc2"), x)
-
-    def _observe(self, part: nn.Module, prefix: str, names: Collection[str], x: Tensor) -> tuple[Tensor, Found]:
-        return _observe(part, prefix, names, x, len(self.images))
+        return _observe(self._cache.get(key), f"blocks.{index}.mlp.", ("fc1", "fc2"), x, x.shape[1])
 
     def _prepare(self, part: nn.Module) -> int:
         """Make `part` ready to be measured, with batch statistics and no running ones; returns the bytes it holds."""
         held = 0
-        part.train().to(self.images.device)
+        part.train().to(self.batches[self.seed].device)
         for module in part.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.track_running_stats = False
