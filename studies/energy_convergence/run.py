@@ -196,8 +196,8 @@ def draw(results):
         template="plotly_white",
         title="Energy at initialisation: standard deviation over repetitions with other images (and weights)",
         font={"family": "system-ui, sans-serif", "size": 13},
-        legend={"x": 1.01, "y": 1, "yanchor": "top"},
-        margin={"l": 70, "r": 30, "t": 60, "b": 60},
+        legend={"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top"},
+        margin={"l": 70, "r": 30, "t": 60, "b": 150},
     )
     figure.update_xaxes(type="log", title="images in all", tickvals=counts, ticktext=[str(count) for count in counts])
     figure.update_yaxes(
