@@ -1,5 +1,6 @@
 """The README is true: its tour runs as it stands, its tree lists what is there, its figures are the study's."""
 
+import csv
 import json
 import re
 import shlex
@@ -109,3 +110,43 @@ def test_the_table_of_conventions_is_that_of_the_files():
         line = next(line for line in README.splitlines() if line.startswith(f"| `{convention.name}`"))
         assert row in line
         assert ("once" in line) == (convention.first_convolution == "once")
+
+
+def test_what_is_said_of_networks_without_spikes_is_what_was_measured():
+    rows = list(csv.DictReader((ROOT / "studies" / "energy_conventions" / "results.csv").read_text().splitlines()))
+    assert len(rows) == 15 * len(CONVENTIONS)
+
+    def of(convention):
+        return [row for row in rows if row["convention"] == convention]
+
+    def cheaper(found, against="int8_mj"):
+        return sum(float(row["spiking_int8_mj"]) < float(row[against]) for row in found)
+
+    still = [row for row in of("horowitz-45nm-int8") if row["task"] != "nmnist"]
+    recordings = [row for row in of("horowitz-45nm-int8") if row["task"] == "nmnist"]
+    assert all(row["break_even_rate"] == "" for row in of("horowitz-45nm-fp32") + of("horowitz-45nm-fp16"))
+    assert (cheaper(still), len(still)) == (10, 10)
+    assert (cheaper(recordings), len(recordings)) == (1, 5)
+    assert cheaper(still + recordings, "bits_mj") == 3
+    assert cheaper(of("memory")) == 5
+    excess = [float(row["excess"]) for row in rows]
+    assert (round(100 * min(excess), 2), round(100 * max(excess), 1)) == (0.05, 1.2)
+    assert round(100 * max(float(row["excess_accumulates"]) for row in rows), 1) == 3.6
+
+
+def test_what_is_said_of_convergence_is_what_was_measured():
+    results = json.loads((ROOT / "studies" / "energy_convergence" / "results.json").read_text())
+    single = results["by_seeds"][0]
+    assert (single["seeds"], single["images"]) == (1, 4)
+    for said in (
+        f"standard deviation of {100 * single['deviation']:.2f} %",
+        f"two networks one of {100 * single['deviation_of_ratios']:.2f} %",
+        f"Kendall {single['kendall_mean']:.3f}",
+        f"and {results['architectures']} random networks",
+    ):
+        assert said in README
+    study = (ROOT / "studies" / "energy_convergence" / "README.md").read_text()
+    for line in results["by_images"]:
+        ranks = f"{line['kendall_mean']:.3f}, {line['kendall_least']:.3f}"
+        assert f"| {line['images']} | {100 * line['deviation']:.2f} % |" in study
+        assert f"| {100 * line['bias']:+.1f} % | {ranks} |" in study
