@@ -96,7 +96,6 @@ def draw_front(view: FrontView) -> "Figure":
         energies += [c.quantised_mj for c in view.members]
         figure.add_traces(_quantised(view.members))
     _dress(figure, view.title, view.subtitle)
-    figure.update_layout(legend={"x": 0.99, "y": 0.02, "xanchor": "right", "yanchor": "bottom"})
     figure.update_xaxes(type="log", title="energy (mJ an image, less is better)", **_ticks(energies))
     figure.update_yaxes(type="log", title="GFLOPs an image (more is better)", **_ticks([c.flops / 1e9 for c in points]))
     return figure
@@ -132,9 +131,15 @@ def _dress(figure: "Figure", title: str, subtitle: str) -> None:
     figure.update_layout(
         template="plotly_white",
         title={"text": _escape(title), "subtitle": {"text": _escape(subtitle)}, "x": 0.01, "xanchor": "left"},
-        legend={"bgcolor": "rgba(255,255,255,0.8)"},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": -0.13,
+            "yanchor": "top",
+        },  # it covers no point there
         hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": "#202124"}},
-        margin={"l": 70, "r": 30, "t": 80, "b": 60},
+        margin={"l": 70, "r": 30, "t": 80, "b": 110},
         font={"family": "system-ui, sans-serif", "size": 14},
     )
 
@@ -285,9 +290,14 @@ def draw_audit(view: AuditView) -> "Figure":
             hovertemplate="<b>%{x}</b>, " + found[0].family + ": %{y:.4g} mJ<br>%{customdata}<extra></extra>",
         )
     _dress(figure, view.title, view.subtitle)
-    figure.update_layout(barmode="stack", legend={"x": 1.0, "y": 1.0, "xanchor": "right", "yanchor": "top"})
-    figure.update_xaxes(title="stage of the network", categoryorder="array", categoryarray=view.stages, type="category")
-    figure.update_yaxes(title="energy (mJ an image); hatched: reads real values", rangemode="tozero")
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(
+        title="stage of the network (hatched: reads real values)",
+        categoryorder="array",
+        categoryarray=view.stages,
+        type="category",
+    )
+    figure.update_yaxes(title="energy (mJ an image)", rangemode="tozero")
     return figure
 
 

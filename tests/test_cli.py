@@ -558,7 +558,7 @@ def test_a_narrow_terminal_cuts_no_number(capsys, monkeypatch):
 
     monkeypatch.setenv("COLUMNS", "30")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    print_table(["trial", "mJ", "heads"], [["123456", "0.0468123", "8/4/8/4/8/4/8/4/8/4"]], left=["heads"])
+    print_table(["trial", "mJ", "heads"], [["123456", "0.0468123", "8/4/8/4/8/4/8/4/8/4"]], fold=["heads"])
     printed = capsys.readouterr().out
     assert "123456" in printed
     assert "0.0468123" in printed

@@ -170,7 +170,7 @@ def _print_audit(description: "Description") -> None:
             charge.name,
             f"{charge.macs:,}",
             str(charge.steps),
-            charge.driven_by or "",
+            (charge.driven_by or "").removeprefix(f"{charge.stage}."),
             "" if charge.rate is None else f"{charge.rate:.4f}",
             charge.kind.upper() if charge.macs else charge.kind,
             *([f"{charge.moved_bits:,.0f}"] if bits else []),

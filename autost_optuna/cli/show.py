@@ -39,19 +39,21 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> None:
-    """Aligned columns, numbers to the right but for the columns named in `left`."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = (), fold: Sequence[str] = ()
+) -> None:
+    """Aligned columns: numbers to the right, names in `left` to the left, lists in `fold` on several lines where need be."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        if column in left:
+        if column in fold:
             table.add_column(column, overflow="fold", min_width=8)
-        else:  # a number is never cut, however narrow the terminal
+        else:  # a number or a name is never cut, however narrow the terminal
             widest = max([len(column), *(len(row[index]) for row in rows)])
-            table.add_column(column, justify="right", no_wrap=True, min_width=widest)
+            table.add_column(column, justify="left" if column in left else "right", no_wrap=True, min_width=widest)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     terminal = sys.stdout is not None and sys.stdout.isatty()

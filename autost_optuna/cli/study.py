@@ -368,7 +368,7 @@ def _print_front(members: list[Candidate], chosen: Candidate, extra: list[dict[s
         )
     added = ["std mJ", "low mJ", "high mJ", "error mJ", "P"] if extra[0] else []
     columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *added, "heads", "ratio"]
-    show.print_table(columns, rows, left=["heads", "ratio"])
+    show.print_table(columns, rows, fold=["heads", "ratio"])
 
 
 def _spread_cells(more: dict[str, Any]) -> list[str]:
