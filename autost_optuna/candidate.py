@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from autost_optuna import units
 from autost_optuna.architecture import Architecture
 
 INITIALISATION, TRAINED = "initialisation", "trained"
@@ -68,6 +69,14 @@ class Candidate:
         return Spread(
             std_mj=single, low_mj=min(values), high_mj=max(values), std_over_seeds_mj=over_seeds, error_mj=error
         )
+
+    @property
+    def provenance(self) -> str:
+        """What the rates are of, in words."""
+        images = f"{units.images(self.images, self.seeds)} of {self.data}"
+        if self.weights == TRAINED:
+            return f"trained weights, {images}"
+        return f"weights at initialisation, {units.seeds(self.seed, self.seeds)}, {images}"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, without the trial number, which its study knows."""

@@ -70,7 +70,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(
             f"{path} holds weights, but not their architecture; give a checkpoint that autost-optuna wrote"
         )
-    info: dict[str, Any] = json.loads(metadata[HEADER])
+    try:
+        info: dict[str, Any] = json.loads(metadata[HEADER])
+    except ValueError as error:
+        raise ValueError(f"{path} has a damaged description ({error}); train or export it again") from None
     return tensors, info
 
 
@@ -86,7 +89,7 @@ def load_network(path: Path) -> tuple[SpikingTransformer, dict[str, Any]]:
         model = SpikingTransformer(Architecture.from_dict(info["architecture"]), Task(**info["task"]), seed=None)
         model.to_empty(device="cpu")
         model.load_state_dict(weights_of(tensors))
-    except (RuntimeError, KeyError, TypeError) as error:
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{path} does not hold the weights of its architecture ({reason}); export it again") from None
     return model.eval(), info
@@ -107,8 +110,10 @@ def load_trained(
         )
     if task is not None and network.task != task:
         raise ValueError(f"{path} was trained for task {network.task.name}, not for {task.name}; choose that task")
-    if "training" not in info:
+    if "training" not in info or "data" not in info:
         raise ValueError(f"{path} holds no finished training; train it to the end, or leave out --checkpoint")
+    if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
+        raise ValueError(f"{path} holds weights that are no numbers; train it again at a lower rate")
     return network, info
 
 

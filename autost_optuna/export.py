@@ -113,7 +113,13 @@ def _write(
         "trial": candidate.number,
         "task": asdict(settings.task),
         "seed": settings.seed,
-        "data": {"name": settings.data, "images": settings.images, "fingerprint": settings.fingerprint},
+        "data": {
+            "name": settings.data,
+            "images": settings.images,
+            "seeds": settings.seeds,
+            "fingerprint": settings.fingerprint,
+        },
+        "convention": {**settings.convention.to_dict(), "hash": settings.convention.hash},
         "normalisation": asdict(NORMALISATIONS[training["data"] if training else settings.data]),
         "candidate": candidate.to_dict(),
         "training": training,
@@ -150,8 +156,8 @@ Found by autost-optuna in study {search.study.study_name!r}, trial {candidate.nu
 | --- | --- |
 {table}
 
-The energy comes from spikes at initialisation, seen on {units.counted(candidate.images, "image")} of {candidate.data}
-with weights of seed {candidate.seed}. It ranks architectures; it is not a measurement of the weights in this folder.
+The energy comes from spikes of untrained networks ({candidate.provenance}), under the convention whose prices are in
+`{MANIFEST}`. It ranks architectures; it is not a measurement of the weights in this folder.
 
 ```python
 from autost_optuna import load

@@ -4,16 +4,18 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 
-from autost_optuna.architecture import Architecture, as_count
+from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import INITIALISATION, TRAINED, Candidate
 from autost_optuna.data import RateImages, rate_images
-from autost_optuna.proxies import energy
+from autost_optuna.proxies.convention import DEFAULT, Convention
+from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.flops import count_macs, count_params
 from autost_optuna.proxies.operations import operations, populations
+from autost_optuna.proxies.quantised import Quantised, compare_quantised
 from autost_optuna.space import Space
 from autost_optuna.task import Task
 
@@ -29,7 +31,7 @@ def evaluate(
     architecture: Architecture,
     rates: "InitialRates",
     *,
-    convention: energy.Convention = energy.DEFAULT,
+    convention: Convention = DEFAULT,
     data: str = "images",
 ) -> Candidate:
     """FLOPs, parameters (exact) and energy at initialisation (estimated) of an architecture; `data` names the images."""
@@ -50,26 +52,32 @@ def _candidate(
     architecture: Architecture,
     task: Task,
     samples: Sequence[Mapping[str, float]],
-    convention: energy.Convention,
+    convention: Convention,
     *,
     data: str,
     seed: int,
     seeds: int,
     weights: str,
+    accumulates: Sequence[Mapping[str, float]] | None = None,
 ) -> Candidate:
-    """The candidate whose rates are the mean of `samples`, a set an image, seed after seed."""
+    """The candidate whose rates are the mean of `samples`, a set an image, seed after seed; and so its counted accumulates."""
     macs, images = count_macs(architecture, task), len(samples) // seeds
-    ledger, layers, mean = operations(architecture, task), populations(architecture, task), energy.mean_rates(samples)
-    charges = energy.estimate_energy(ledger, mean, convention, layers)
-    single = [energy.total_mj(energy.estimate_energy(ledger, rates, convention, layers)) for rates in samples]
-    quantised = energy.compare_quantised(ledger, mean, convention, layers)
-    rate = energy.mean_rate(charges)
+    ledger, layers = operations(architecture, task), populations(architecture, task)
+    mean = mean_by_operation(samples)
+    counted = None if accumulates is None else mean_by_operation(accumulates)
+    charges = estimate_energy(ledger, mean, convention, layers, counted)
+    single = [
+        total_mj(estimate_energy(ledger, rates, convention, layers, accumulates[index] if accumulates else None))
+        for index, rates in enumerate(samples)
+    ]
+    quantised = compare_quantised(ledger, mean, convention, layers, counted)
+    rate = mean_rate(charges)
     return Candidate(
         architecture=architecture,
         params=count_params(architecture, task),
         macs=macs,
         flops=2 * macs,
-        energy_mj=energy.total_mj(charges),
+        energy_mj=total_mj(charges),
         energies_mj=tuple(tuple(single[first : first + images]) for first in range(0, len(single), images)),
         mean_rate=rate,
         silent=rate < SILENT_RATE if weights == INITIALISATION else rate == 0,
@@ -95,12 +103,13 @@ class Description:
     """
 
     candidate: Candidate
-    convention: energy.Convention
+    task: Task
+    convention: Convention
     counting: str
-    charges: tuple[energy.Charge, ...]
+    charges: tuple[Charge, ...]
     rate_mj: float
     exact_mj: float
-    quantised: energy.Quantised
+    quantised: Quantised
 
 
 def describe(
@@ -112,7 +121,7 @@ def describe(
     images: int = 4,
     seed: int = 0,
     seeds: int = 1,
-    convention: energy.Convention = energy.DEFAULT,
+    convention: Convention = DEFAULT,
     counting: str = RATE,
     trained: "SpikingTransformer | None" = None,
     device: str = "cpu",
@@ -123,39 +132,47 @@ def describe(
     ledger is proven on the network before. ValueError where the network is another one; RuntimeError where the proof fails.
     """
     from autost_optuna.model.transformer import SpikingTransformer
-    from autost_optuna.proxies.spikes import batch_statistics, exact_rates, measure_accumulates, measure_rates
+    from autost_optuna.proxies.proof import prove_ledger
+    from autost_optuna.proxies.spikes import batch_statistics, measure_accumulates, measure_rates
 
     task.check(architecture)
-    as_count("seeds", seeds)
     if counting not in COUNTINGS:
         raise ValueError(f"counting {counting!r} is unknown; use {' or '.join(COUNTINGS)}")
     if trained is not None and seeds != 1:
         raise ValueError(f"seeds {seeds}: trained weights have one; leave out --seeds")
     split: Literal["train", "test"] = "train" if trained is None else "test"
-    drawn = rate_images(task, data=data, root=data_root, count=images * seeds, seed=seed, split=split)
-    ledger = operations(architecture, task)
-    samples: dict[str, list[Mapping[str, float]]] = {RATE: [], EXACT: []}
+    drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed, split=split)
+    samples: list[Mapping[str, float]] = []
+    counted: list[Mapping[str, float]] = []
     for chosen, batch in enumerate(drawn.images.to(device).chunk(seeds), seed):
-        network = SpikingTransformer(architecture, task, seed=chosen) if trained is None else trained
-        network.to(device)
+        network = (SpikingTransformer(architecture, task, seed=chosen) if trained is None else trained).to(device)
+        if chosen == seed:
+            prove_ledger(network)
         with batch_statistics(network) if trained is None else contextlib.nullcontext():
-            samples[RATE] += measure_rates(network, batch)
-            samples[EXACT] += [exact_rates(counts, ledger) for counts in measure_accumulates(network, batch)]
-    weights = INITIALISATION if trained is None else TRAINED
-    source = data if trained is None else f"{data} (test)"
-    found = {
-        name: _candidate(architecture, task, rates, convention, data=source, seed=seed, seeds=seeds, weights=weights)
-        for name, rates in samples.items()
+            samples += measure_rates(network, batch)
+            counted += measure_accumulates(network, batch)
+    origin: dict[str, Any] = {
+        "data": data if trained is None else f"{data} (test)",
+        "seed": seed,
+        "seeds": seeds,
+        "weights": INITIALISATION if trained is None else TRAINED,
     }
-    mean, layers = energy.mean_rates(samples[counting]), populations(architecture, task)
+    found = {
+        RATE: _candidate(architecture, task, samples, convention, **origin),
+        EXACT: _candidate(architecture, task, samples, convention, **origin, accumulates=counted),
+    }
+    mean = mean_by_operation(samples)
+    how = (convention, populations(architecture, task), mean_by_operation(counted) if counting == EXACT else None)
+    ledger = operations(architecture, task)
     return Description(
         candidate=found[counting],
+        task=task,
         convention=convention,
         counting=counting,
-        charges=tuple(energy.estimate_energy(ledger, mean, convention, layers)),
+        charges=tuple(estimate_energy(ledger, mean, *how)),
         rate_mj=found[RATE].energy_mj,
         exact_mj=found[EXACT].energy_mj,
-        quantised=energy.compare_quantised(ledger, mean, convention, layers),
+        quantised=compare_quantised(ledger, mean, *how),
     )
 
 
@@ -176,7 +193,7 @@ class Objective:
         data: str = "digits",
         data_root: Path | None = None,
         num_images: int = 4,
-        convention: energy.Convention = energy.DEFAULT,
+        convention: Convention = DEFAULT,
         seed: int = 0,
         seeds: int = 1,
         device: str = "cpu",
@@ -187,7 +204,7 @@ class Objective:
         space.check(task)
         self.space = space
         self.task = task
-        self.images = images or rate_images(task, data=data, root=data_root, count=num_images * seeds, seed=seed)
+        self.images = images or rate_images(task, data=data, root=data_root, count=num_images, seeds=seeds, seed=seed)
         self.convention = convention
         limit = {} if cache_bytes is None else {"cache_bytes": cache_bytes}
         self.rates = InitialRates(task, self.images.images, seed=seed, seeds=seeds, device=device, **limit)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.architecture import Architecture
-from autost_optuna.candidate import TRAINED, Candidate
+from autost_optuna.candidate import Candidate
 from autost_optuna.front import knee, nondominated, unique
 from autost_optuna.proxies.energy import total_mj
 
@@ -49,8 +49,7 @@ def front_view(name: str, candidates: Sequence[Candidate], *, quantised: bool = 
     return FrontView(
         title=f"{name}: {units.counted(len(members), 'member')} of the front among "
         f"{units.counted(len(distinct), 'architecture')}",
-        subtitle=f"energy an image at initialisation: {chosen.convention}, {chosen.data}, "
-        f"{units.counted(chosen.images, 'image')}, {units.seeds(chosen.seed, chosen.seeds)}",
+        subtitle=f"energy an image: {chosen.convention}; {chosen.provenance}",
         dominated=tuple(c for c in distinct if c.architecture.key not in on_front),
         members=tuple(members),
         knee=chosen,
@@ -115,7 +114,7 @@ def _quantised(members: Sequence[Candidate]) -> "list[go.Scatter]":
         showlegend=False,
     )
     points = go.Scatter(
-        name="the members without spikes, 8-bit MACs, one pass",
+        name="without spikes: one pass of 8-bit MACs, shown at the FLOPs of the member",
         x=[c.quantised_mj for c in members],
         y=[c.flops / 1e9 for c in members],
         mode="markers",
@@ -144,11 +143,17 @@ def _dress(figure: "Figure", title: str, subtitle: str) -> None:
     )
 
 
-def write_figure(figure: "Figure", path: Path) -> None:
-    """Write .html (interactive, complete in itself), .svg or .png. ValueError for other names, or without a Chromium."""
+def check_ending(path: Path) -> str:
+    """The ending of a figure's file. ValueError where no figure is written in that form."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path} has no known ending; name it {', '.join(SUFFIXES)}")
+    return suffix
+
+
+def write_figure(figure: "Figure", path: Path) -> None:
+    """Write .html (interactive, complete in itself), .svg or .png. ValueError for other names, or without a Chromium."""
+    suffix = check_ending(path)
     part = path.with_name(f".{path.stem}.part{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +167,7 @@ def write_figure(figure: "Figure", path: Path) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(error.errno, error.strerror, str(path)) from None
-        raise ValueError(f"cannot write {path} ({error.strerror or error}); choose another place with -o") from None
+        raise ValueError(f"cannot write {path} ({error.strerror or error}); choose another file") from None
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
@@ -250,14 +255,9 @@ def audit_view(description: "Description") -> AuditView:
     for charge in description.charges:
         family, colour = _family(charge)
         parts.setdefault((charge.stage, family, colour, charge.kind == "mac"), []).append(charge)
-    weights = (
-        "trained weights"
-        if candidate.weights == TRAINED
-        else f"weights at initialisation, {units.seeds(candidate.seed, candidate.seeds)}"
-    )
     return AuditView(
         title=f"{units.energy(candidate.energy_mj)} an image: {_short(candidate.architecture)}",
-        subtitle=f"{candidate.convention}; {weights}; {units.counted(candidate.images, 'image')} of {candidate.data}",
+        subtitle=f"{candidate.convention}; {candidate.provenance}",
         stages=tuple(dict.fromkeys(charge.stage for charge in description.charges)),
         segments=tuple(
             Segment(
@@ -283,22 +283,26 @@ def draw_audit(view: AuditView) -> "Figure":
         figure.add_bar(
             name=found[0].family
             + (", real-valued input" if found[0].real and found[0].family == "convolutions" else ""),
-            x=[segment.stage for segment in found],
+            x=[_stage(segment.stage) for segment in found],
             y=[segment.energy_mj for segment in found],
             marker={"color": found[0].colour, "pattern": {"shape": "/" if found[0].real else "", "fgcolor": "white"}},
             customdata=["<br>".join(segment.lines) for segment in found],
-            hovertemplate="<b>%{x}</b>, " + found[0].family + ": %{y:.4g} mJ<br>%{customdata}<extra></extra>",
+            hovertemplate="<b>stage %{x}</b>, " + found[0].family + ": %{y:.4g} mJ<br>%{customdata}<extra></extra>",
         )
     _dress(figure, view.title, view.subtitle)
-    figure.update_layout(barmode="stack")
+    figure.update_layout(barmode="stack", legend={"orientation": "v", "x": 1.01, "y": 1}, margin={"b": 60})
     figure.update_xaxes(
-        title="stage of the network (hatched: reads real values)",
+        title="stem, blocks by their number, head (hatched: reads real values)",
         categoryorder="array",
-        categoryarray=view.stages,
+        categoryarray=[_stage(stage) for stage in view.stages],
         type="category",
     )
     figure.update_yaxes(title="energy (mJ an image)", rangemode="tozero")
     return figure
+
+
+def _stage(stage: str) -> str:
+    return stage.removeprefix("blocks.")
 
 
 def _family(charge: "Charge") -> tuple[str, str]:

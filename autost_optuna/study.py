@@ -14,12 +14,12 @@ from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.samplers import NSGAIISampler
 from optuna.trial import TrialState
 
-from autost_optuna.architecture import Architecture, as_count
+from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import Candidate
 from autost_optuna.data import rate_images
 from autost_optuna.front import Box, Health, health, hypervolume, nondominated
 from autost_optuna.objective import Objective
-from autost_optuna.proxies import energy
+from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
 from autost_optuna.sampler import SeededNSGAIISampler
 from autost_optuna.space import Space
@@ -43,7 +43,7 @@ class Settings:
     images: int
     seeds: int
     fingerprint: str
-    convention: energy.Convention
+    convention: Convention
     seed: int
     population: int
     box: Box
@@ -59,7 +59,7 @@ class Settings:
         try:
             values = {name: data[name] for name in (field.name for field in fields(cls))}
             values |= {"space": Space.from_dict(data["space"]), "task": Task(**data["task"]), "box": Box(**data["box"])}
-            values["convention"] = energy.Convention.from_dict(data["convention"])
+            values["convention"] = Convention.from_dict(data["convention"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"the study was made by another version of autost-optuna ({error}); create it again"
@@ -72,7 +72,7 @@ class Settings:
             )
         return settings
 
-    def check_convention(self, convention: energy.Convention | None) -> None:
+    def check_convention(self, convention: Convention | None) -> None:
         """ValueError where `convention` is given and is not the study's: its energies could not be compared."""
         if convention is not None and convention.hash != self.convention.hash:
             raise ValueError(
@@ -123,7 +123,7 @@ def create(
     data_root: Path | None = None,
     images: int = 4,
     seeds: int = 1,
-    convention: energy.Convention | None = None,
+    convention: Convention | None = None,
     seed: int = 0,
     population: int = 50,
     skip_if_exists: bool = False,
@@ -145,8 +145,8 @@ def create(
             return search
         raise _exists(name, storage)
     space.check(task)
-    drawn = rate_images(task, data=data, root=data_root, count=images * as_count("seeds", seeds), seed=seed)
-    convention = convention or energy.DEFAULT
+    drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
+    convention = convention or DEFAULT
     objective = Objective(space, task, images=drawn, convention=convention, seed=seed, seeds=seeds, device=device)
     settings = Settings(
         space=space,
@@ -331,7 +331,12 @@ def make_objective(settings: Settings, data_root: Path | None = None, device: st
     """The objective of a study, on the images that it was created with. ValueError where these are others now."""
     root = data_root or (Path(settings.data_root) if settings.data_root else None)
     drawn = rate_images(
-        settings.task, data=settings.data, root=root, count=settings.images * settings.seeds, seed=settings.seed
+        settings.task,
+        data=settings.data,
+        root=root,
+        count=settings.images,
+        seeds=settings.seeds,
+        seed=settings.seed,
     )
     if drawn.fingerprint != settings.fingerprint:
         raise ValueError(

@@ -66,6 +66,11 @@ def seeds(first: int, number: int) -> str:
     return f"seed {first}" if number == 1 else f"seeds {first} to {first + number - 1}"
 
 
+def images(number: int, of_seeds: int) -> str:
+    """Images that something was measured on: "4 images", "4 images a seed"."""
+    return counted(number, "image") + (" a seed" if of_seeds > 1 else "")
+
+
 def one_line(text: str) -> str:
     """`text` on one line without control characters, so that no name can break a message or a terminal."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()

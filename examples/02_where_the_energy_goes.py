@@ -5,7 +5,7 @@ from pathlib import Path
 
 from autost_optuna import Architecture, Task
 from autost_optuna.objective import describe
-from autost_optuna.proxies.energy import Convention
+from autost_optuna.proxies.convention import Convention
 
 architecture = Architecture.from_text("C=256,depth=4,heads=8,ratio=4")
 for convention in ("horowitz-45nm-fp32", "memory", str(Path(__file__).with_name("my_chip.toml"))):

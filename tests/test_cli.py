@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_data import write_cifar10
 
 from autost_optuna import Architecture, load
-from autost_optuna.proxies.energy import CONVENTIONS, Convention
+from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.units import counted, duration, energy, one_line
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +86,7 @@ def test_describe_reads_all_four_forms(demo, tmp_path):
         assert (found["flops"], found["params"]) == (row["flops"], row["params"])
         assert found["flops"] == 2 * found["macs"] == 2 * sum(o["macs"] * o["steps"] for o in found["operations"])
         assert sum(o["energy_pj"] for o in found["operations"]) * 1e-9 == pytest.approx(found["energy_mj"], rel=1e-12)
-    keys = {"name", "macs", "steps", "driven_by", "rate", "kind", "moved_bits", "energy_pj", "share"}
+    keys = {"name", "macs", "steps", "driven_by", "rate", "accumulates", "kind", "moved_bits", "energy_pj", "share"}
     assert all(set(o) == keys for o in found["operations"])
     assert all((o["rate"] is None) == (o["kind"] == "mac") for o in found["operations"])
     assert len(demo("describe", "a.json", "--task", "digits", "-f", "csv").stdout.splitlines()) == 1 + len(
@@ -126,12 +127,12 @@ def test_describe_shows_spread_and_the_network_without_spikes(cli):
     assert 0 < spread["low_mj"] < found["energy_mj"] < spread["high_mj"]
     assert min(spread["std_mj"], spread["std_over_seeds_mj"]) > 0
     assert spread["error_mj"] == pytest.approx(spread["std_over_seeds_mj"] / 2**0.5)
-    assert found["quantised"]["bits"] == 3
+    assert found["quantised"]["activation_bits"] == 3
     assert found["quantised"]["int8_mj"] == pytest.approx(found["macs"] * 0.23e-9 / 4, rel=0.01)  # the head runs once
     table = cli(*base)
     for said in ("spread: ", "break-even spike rate", "3-bit activations", "counted exactly"):
         assert said in table.stdout
-    assert "seeds 0 to 1, 3 images of digits" in table.stderr
+    assert "weights at initialisation, seeds 0 to 1, 3 images a seed of digits" in table.stderr
 
 
 def test_describe_draws_its_audit(cli, tmp_path):
@@ -188,9 +189,31 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
     ]
     table = cli("study", "front", "demo", "--spread")
     assert "std mJ" in table.stdout
-    assert "2 initialisations with their images drawn anew" in table.stderr
+    assert "2 seeds with their weights and images drawn anew, alike for all; so few give coarse" in table.stderr
     assert cli("study", "plot", "demo", "--quantised", "-o", "q.html").exit_code == 0
     assert "without spikes" in (tmp_path / "q.html").read_text()
+
+
+def test_one_image_says_nothing_of_its_error(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    assert cli("study", "create", "one", "--space", "toy.toml", "--task", "digits", "--images", "1").exit_code == 0
+    assert cli("study", "run", "one", "--trials", "6").exit_code == 0
+    rows = answer(cli("study", "front", "one", "--spread", "-f", "json"))
+    assert {row["nondominated_probability"] for row in rows} == {row["energy_error_mj"] for row in rows} == {None}
+    assert "one image says nothing of it" in cli("study", "front", "one", "--spread").stderr
+
+
+def test_trained_weights_are_audited_on_the_data_that_they_were_trained_on(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    write_cifar10(tmp_path / "data", count=40)
+    assert cli("study", "create", "c", "--space", "toy.toml", "--task", "cifar10").exit_code == 0  # rates on digits
+    assert cli("study", "run", "c", "--trials", "2").exit_code == 0
+    train = ["train", "c", "--trial", "0", "--data", "cifar10", "--data-root", "data", "--epochs", "1"]
+    assert cli(*train).exit_code == 0
+    audit = ["describe", "c:0", "--checkpoint", "trained/c-0", "--images", "20", "-f", "json"]
+    assert "data cifar10 needs --data-root" in cli(*audit).stderr
+    assert answer(cli(*audit, "--data-root", "data"))["data"] == "cifar10 (test)"
+    assert answer(cli(*audit, "--data", "digits"))["data"] == "digits (test)"
 
 
 def test_describe_audits_trained_weights(demo):
@@ -315,7 +338,7 @@ MISTAKES = {
     "negative seeds": (["describe", "C=64,depth=1,heads=8,ratio=4", "--task", "digits", "--seeds", "-1"], "seeds -1"),
     "no device": (
         ["describe", "C=64,depth=1,heads=8,ratio=4", "--task", "digits", "--device", "abacus"],
-        "device 'abacus' cannot be used here",
+        "device 'abacus' is none of cpu, cuda and cuda:N",
     ),
     "another way of counting": (["describe", "C=64,depth=1,heads=8,ratio=4", "--counting", "fingers"], "'fingers'"),
     "audit of another kind": (

@@ -5,19 +5,10 @@ import math
 
 import pytest
 
-from autost_optuna.proxies.energy import (
-    CONVENTIONS,
-    DEFAULT,
-    Convention,
-    Cost,
-    compare_quantised,
-    estimate_energy,
-    mean_rate,
-    mean_rates,
-    total_mj,
-    total_pj,
-)
+from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT, Convention, Cost
+from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj, total_pj
 from autost_optuna.proxies.operations import REAL, Operation, Population
+from autost_optuna.proxies.quantised import compare_quantised
 
 ROWS = [
     Operation(name="stem.conv1", macs=1000, steps=4, driven_by=REAL, still=True),
@@ -27,6 +18,7 @@ ROWS = [
 ]
 RATES = {"b": 0.25, "product": 0.5}
 NEURONS = [Population(name="n", neurons=30, steps=4), Population(name="m", neurons=20, steps=4)]
+PRICE = Cost(pj=1.0, source="s")
 CHIP = """
 name = "my-chip"
 mac = { pj = 3.0, source = "data sheet" }
@@ -165,7 +157,9 @@ def test_a_convention_survives_json_and_its_hash_is_that_of_its_rules(tmp_path):
         ("weight_bits = 8", "weight_bits = 0", "weight_bits 0 is not a number of bits"),
         ("state_bits = 16", "state_bits = 1.5", "state_bits 1.5 is not a number of bits"),
         ('"once"', '"twice"', "first_convolution 'twice' is unknown; use every-step or once"),
-        ('"my-chip"', "7", "name 7 is not a name"),
+        ('"my-chip"', "7", "name '7' is not a name"),
+        ('"my-chip"', '" my-chip"', "name ' my-chip' is not a name"),
+        ('"my-chip"', '"' + "x" * 65 + '"', "is not a name for an energy convention"),
         ('"my-chip"', '"memory"', "names itself memory and differs from the convention of that name; rename it"),
         ("name", "name name", "is not TOML"),
     ],
@@ -183,16 +177,30 @@ def test_a_missing_file_is_named():
         Convention.load("none.toml")
 
 
-def test_the_mean_of_rates():
-    assert mean_rates([{"a": 0.25, "b": 1.0}, {"a": 0.75, "b": 0.0}]) == {"a": 0.5, "b": 0.5}
+def test_the_mean_by_operation():
+    assert mean_by_operation([{"a": 0.25, "b": 1.0}, {"a": 0.75, "b": 0.0}]) == {"a": 0.5, "b": 0.5}
+
+
+def test_counted_accumulates_take_the_place_of_rate_times_macs():
+    charges = {
+        c.name: c for c in estimate_energy(ROWS, RATES, CONVENTIONS["memory"], NEURONS, {"b": 300.0, "product": 10.0})
+    }
+    assert charges["b"].accumulates == 300
+    assert charges["b"].rate == 0.25  # what was measured stays what is shown
+    assert charges["b"].energy_pj == pytest.approx((0.9 + 3.12 * 32) * 300)
+    assert charges["product"].energy_pj == pytest.approx(9)
+    assert charges["head"].accumulates is None
+    assert {c.name: c.accumulates for c in estimate_energy(ROWS, RATES)}["b"] == 0.25 * 2000
+    with pytest.raises(RuntimeError, match="no spike rate was measured for product"):
+        estimate_energy(ROWS, RATES, DEFAULT, None, {"b": 300.0})
 
 
 def test_the_network_without_spikes_by_hand():
     # One pass of 1,710 MACs; T = 4 has 5 levels, 3 bits, so a MAC costs 0.03 + 0.2 x 3/8 = 0.105 pJ instead of 0.23.
     found = compare_quantised(ROWS, RATES)
-    assert found.bits == 3
+    assert found.activation_bits == 3
     assert found.int8_mj == pytest.approx(1710 * 0.23e-9)
-    assert found.bits_mj == pytest.approx(1710 * 0.105e-9)
+    assert found.activation_bits_mj == pytest.approx(1710 * 0.105e-9)
     assert found.break_even_rate is None  # 4,010 real-valued MACs at 4.6 pJ cost more than the whole network in 8 bits
     # In 8 bits too: 4010 x 0.23 = 922.3 pJ > 393.3 pJ, so still none.
     assert found.spiking_int8_mj == pytest.approx((4010 * 0.23 + 0.03 * (500 + 400)) * 1e-9)
@@ -200,30 +208,52 @@ def test_the_network_without_spikes_by_hand():
 
 
 def test_the_break_even_rate_is_where_both_cost_the_same():
-    rows = ROWS[1:3]
-    found = compare_quantised(rows, RATES, CONVENTIONS["horowitz-45nm-int8"])
-    # 700 MACs x 0.23 = 161 pJ; spikes cost 0.03 x 2800 x rate: rate 1.9167, so the spiking one is cheaper at any rate.
-    assert found.break_even_rate == pytest.approx(161 / 84)
-    scaled = {
-        name: rate * found.break_even_rate / mean_rate(estimate_energy(rows, RATES)) for name, rate in RATES.items()
-    }
-    assert total_mj(estimate_energy(rows, scaled, CONVENTIONS["horowitz-45nm-int8"])) == pytest.approx(found.int8_mj)
+    rows, rates = ROWS[1:3], {"b": 0.05, "product": 0.1}
+    found = compare_quantised(rows, rates)
+    # 700 MACs x 0.23 = 161 pJ; spikes cost 0.9 x 2800 x rate: rate 0.0639.
+    assert found.break_even_rate == pytest.approx(161 / 2520)
+    scale = found.break_even_rate / mean_rate(estimate_energy(rows, rates))
+    scaled = {name: rate * scale for name, rate in rates.items()}
+    assert total_mj(estimate_energy(rows, scaled)) == pytest.approx(found.int8_mj)
+    # In 8 bits spikes cost 0.03 x 2800 x rate: 161 pJ would take a rate of 1.9, which cannot be.
+    assert found.break_even_rate_int8 is None
+    assert found.spiking_int8_mj < found.int8_mj
+
+
+def test_a_break_even_rate_that_only_some_rows_could_reach_is_none():
+    # Mean rate (0.01 x 2000 + 0.5 x 800) / 2800 = 0.15; twice that and the second row is at 1.
+    rates = {"b": 0.01, "product": 0.5}
+    at_the_bound, below = (
+        compare_quantised(ROWS[1:3], rates, Convention(name="x", mac=PRICE, accumulate=Cost(pj=pj, source="s")))
+        for pj in (161 / 840, 161 / 839)
+    )
+    assert at_the_bound.break_even_rate is None
+    assert below.break_even_rate == pytest.approx(0.3, rel=2e-3)
+
+
+@pytest.mark.parametrize("rates", [{"b": 0.0, "product": 0.0}, RATES])
+def test_where_spikes_cost_nothing_there_is_no_break_even_and_the_spiking_one_is_cheaper(rates):
+    free = Convention(name="free spikes", mac=Cost(pj=1e-5, source="s"), accumulate=Cost(pj=0.0, source="s"))
+    found = compare_quantised(ROWS, rates, free)
+    assert found.break_even_rate is None
+    assert total_mj(estimate_energy(ROWS, rates, free)) < found.int8_mj
 
 
 @pytest.mark.parametrize(("steps", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4), (16, 5)])
 def test_bits_of_an_activation_hold_the_levels_of_a_spike_count(steps, bits):
     rows = [Operation(name="a", macs=1, steps=steps, driven_by="n")]
-    assert compare_quantised(rows, {"a": 0.5}).bits == bits
+    assert compare_quantised(rows, {"a": 0.5}).activation_bits == bits
 
 
-def test_in_memory_the_network_without_spikes_reads_8_bit_weights():
+def test_in_memory_the_network_without_spikes_moves_8_bit_weights_and_its_activations_once():
     found = compare_quantised(ROWS, RATES, CONVENTIONS["memory"], NEURONS)
-    assert found.int8_mj == pytest.approx((1710 * 0.23 + 1510 * 8 * 3.12) * 1e-9)
+    assert found.int8_mj == pytest.approx((1710 * 0.23 + 3.12 * (1510 * 8 + 2 * 8 * 50)) * 1e-9)
+    assert found.activation_bits_mj == pytest.approx((1710 * 0.105 + 3.12 * (1510 * 8 + 2 * 3 * 50)) * 1e-9)
 
 
-def test_costs_are_not_confused():
-    with pytest.raises(TypeError):
-        Cost(3.0, "data sheet")
+def test_the_network_without_spikes_pays_one_step_of_static_energy():
+    chip = Convention(name="x", mac=PRICE, accumulate=PRICE, step=Cost(pj=70, source="s"))
+    assert compare_quantised(ROWS, RATES, chip).int8_mj == pytest.approx((1710 * 0.23 + 70) * 1e-9)
 
 
 def test_a_convention_that_charges_nothing_is_refused(tmp_path):
@@ -231,3 +261,9 @@ def test_a_convention_that_charges_nothing_is_refused(tmp_path):
     path.write_text('name = "free"\nmac = { pj = 0, source = "a" }\naccumulate = { pj = 0.0, source = "b" }\n')
     with pytest.raises(ValueError, match="all cost 0 pJ, so nothing is charged"):
         Convention.load(str(path))
+
+
+def test_bits_that_cost_nothing_and_signs_of_zero_do_not_change_the_hash():
+    one = Convention(name="x", mac=PRICE, accumulate=PRICE, bit=Cost(pj=0.0, source="s"), weight_bits=8)
+    other = Convention(name="x", mac=PRICE, accumulate=PRICE, bit=Cost(pj=-0.0, source="s"), weight_bits=16)
+    assert one.hash == other.hash

@@ -149,7 +149,9 @@ def test_a_toss_up_has_the_probability_of_its_images():
 @given(points)
 @settings(max_examples=60, deadline=None)
 def test_without_spread_the_probabilities_are_the_front(pairs):
-    found = listed(pairs)
+    found = [
+        candidate(flops, energy, index, energies=((energy, energy),)) for index, (flops, energy) in enumerate(pairs)
+    ]
     members = {c.architecture.key for c in nondominated(found)}
     assert {key for key, share in nondomination(found, replicates=3).items() if share == 1} == members
     assert set(nondomination(found, replicates=3).values()) <= {0.0, 1.0}
@@ -166,3 +168,7 @@ def test_candidates_measured_differently_are_not_compared():
     with pytest.raises(ValueError, match="different numbers of images or seeds"):
         nondomination([candidate(1, 1.0, 0), candidate(2, 2.0, 1, energies=((1.0, 3.0),))])
     assert nondomination([]) == {}
+
+
+def test_one_image_says_nothing():
+    assert set(nondomination(listed([(1, 1.0), (2, 2.0)])).values()) == {None}

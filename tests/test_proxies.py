@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
 from autost_optuna.proxies.flops import count_flops, count_macs, count_params
 from autost_optuna.proxies.operations import REAL, Operation, operations
-from autost_optuna.proxies.spikes import check_ledger
+from autost_optuna.proxies.proof import check_ledger
 
 CIFAR10 = Task.preset("cifar10")
 

@@ -7,7 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from autost_optuna.proxies.energy import CONVENTIONS
+from autost_optuna.proxies.convention import CONVENTIONS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -122,13 +122,21 @@ def test_what_is_said_of_networks_without_spikes_is_what_was_measured():
     def cheaper(found, against="int8_mj"):
         return sum(float(row["spiking_int8_mj"]) < float(row[against]) for row in found)
 
-    still = [row for row in of("horowitz-45nm-int8") if row["task"] != "nmnist"]
-    recordings = [row for row in of("horowitz-45nm-int8") if row["task"] == "nmnist"]
+    lines = (
+        ("horowitz-45nm-fp32", "energy", "8 bits"),
+        ("horowitz-45nm-int8", "int8_mj", "8 bits"),
+        ("horowitz-45nm-int8", "activation_bits_mj", "3 or 4 bits"),
+        ("memory", "int8_mj", "8 bits"),
+    )
+    for convention, against, said in lines:
+        split = [[row for row in of(convention) if (row["task"] == "nmnist") == events] for events in (False, True)]
+        if against == "energy":  # under its own convention
+            counts = [sum(float(row["rate_mj"]) < float(row["int8_mj"]) for row in found) for found in split]
+        else:
+            counts = [cheaper(found, against) for found in split]
+        row = f"| {said} | {counts[0]} of {len(split[0])} | {counts[1]} of {len(split[1])} |"
+        assert any(line.startswith(f"| `{convention}`") and line.endswith(row) for line in README.splitlines()), row
     assert all(row["break_even_rate"] == "" for row in of("horowitz-45nm-fp32") + of("horowitz-45nm-fp16"))
-    assert (cheaper(still), len(still)) == (10, 10)
-    assert (cheaper(recordings), len(recordings)) == (1, 5)
-    assert cheaper(still + recordings, "bits_mj") == 3
-    assert cheaper(of("memory")) == 5
     excess = [float(row["excess"]) for row in rows]
     assert (round(100 * min(excess), 2), round(100 * max(excess), 1)) == (0.05, 1.2)
     assert round(100 * max(float(row["excess_accumulates"]) for row in rows), 1) == 3.6

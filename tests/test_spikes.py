@@ -4,7 +4,7 @@ import torch
 from autost_optuna import Architecture, Candidate, SpikingTransformer, Task
 from autost_optuna.data import rate_images
 from autost_optuna.objective import SILENT_RATE, describe, evaluate
-from autost_optuna.proxies.energy import estimate_energy, mean_rate, mean_rates, total_mj
+from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.proxies.spikes import InitialRates, batch_statistics, measure_rates
 
@@ -37,7 +37,7 @@ def test_energy_at_initialisation_falls_in_the_published_ranges(noise, architect
 
 
 def test_rates_at_initialisation_are_alive_and_where_they_are_known_to_be(noise):
-    rates = mean_rates(InitialRates(CIFAR10, noise).measure(uniform(384, 4, 4)))
+    rates = mean_by_operation(InitialRates(CIFAR10, noise).measure(uniform(384, 4, 4)))
     assert rates["stem.conv2"] == pytest.approx(0.07, abs=0.01)
     assert rates["stem.conv3"] == pytest.approx(0.046, abs=0.01)
     for block in range(4):
@@ -104,7 +104,7 @@ def test_a_rate_is_the_mean_of_the_spikes_that_enter_the_operation(toy_task, toy
     with batch_statistics(network), torch.no_grad():
         network(toy_images)
         by_image = measure_rates(network, toy_images)
-    rates = mean_rates(by_image)
+    rates = mean_by_operation(by_image)
     for row in operations(architecture, toy_task):
         if row.driven_by != REAL and row.name in inputs:
             assert set(inputs[row.name].unique().tolist()) <= {0.0, 1.0}, row.name
@@ -127,7 +127,7 @@ def test_products_are_measured_on_their_drivers(toy_task, toy_images):
             lambda m, i, out, name=name: spikes.update({name: out.double().mean().item()})
         )
     with batch_statistics(network):
-        rates = mean_rates(measure_rates(network, toy_images))
+        rates = mean_by_operation(measure_rates(network, toy_images))
     assert rates["blocks.0.attention.qk"] == pytest.approx(spikes["q_neuron"], abs=1e-15)
     assert rates["blocks.0.attention.av"] == pytest.approx(spikes["v_neuron"], abs=1e-15)
 
@@ -145,7 +145,7 @@ def test_measuring_leaves_no_trace(toy_task, toy_images):
 def test_an_untrained_network_in_eval_mode_is_silent(noise):
     network = SpikingTransformer(uniform(192, 1, 3), CIFAR10).eval()
     ledger = operations(network.architecture, CIFAR10)
-    assert mean_rate(estimate_energy(ledger, mean_rates(measure_rates(network, noise)))) < SILENT_RATE / 5
+    assert mean_rate(estimate_energy(ledger, mean_by_operation(measure_rates(network, noise)))) < SILENT_RATE / 5
 
 
 def test_blank_images_make_a_network_silent_and_it_is_said():
@@ -186,7 +186,9 @@ def test_rates_on_recordings_are_alive_and_depend_on_the_order_of_their_frames()
     )
     assert one == again
     assert all(
-        mean_rates(one)[name] != mean_rates(back)[name] for name in one[0] if not name.endswith("attention.proj")
+        mean_by_operation(one)[name] != mean_by_operation(back)[name]
+        for name in one[0]
+        if not name.endswith("attention.proj")
     )
 
 
@@ -234,7 +236,7 @@ def test_no_seed_is_refused(toy_task, toy_images):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the rates of a GPU need one, and there is none here")
 def test_a_gpu_gives_the_same_rates_within_float_tolerance(noise):
     for architecture in (uniform(192, 2, 3), arch(256, (4, 8, 8), (3, 4, 5))):
-        here = mean_rates(InitialRates(CIFAR10, noise).measure(architecture))
-        there = mean_rates(InitialRates(CIFAR10, noise, device="cuda").measure(architecture))
+        here = mean_by_operation(InitialRates(CIFAR10, noise).measure(architecture))
+        there = mean_by_operation(InitialRates(CIFAR10, noise, device="cuda").measure(architecture))
         for name, rate in here.items():
-            assert there[name] == pytest.approx(rate, rel=0.01, abs=2e-4), name
+            assert there[name] == pytest.approx(rate, rel=1e-3, abs=2e-5), name

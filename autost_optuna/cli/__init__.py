@@ -11,6 +11,7 @@ import click
 from autost_optuna import __version__
 from autost_optuna.cli.audit import describe
 from autost_optuna.cli.dashboard import dashboard
+from autost_optuna.cli.front import front, plot
 from autost_optuna.cli.networks import export, quickstart, train
 from autost_optuna.cli.study import study
 from autost_optuna.units import one_line
@@ -82,5 +83,7 @@ def main() -> None:
     """
 
 
+for member in (front, plot):
+    study.add_command(member)
 for command in (study, describe, train, export, quickstart, dashboard):
     main.add_command(command)

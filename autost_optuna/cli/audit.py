@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
+from autost_optuna.candidate import INITIALISATION
 from autost_optuna.cli import options, show
 from autost_optuna.cli.study import describe_candidate, quiet_optuna
 
 if TYPE_CHECKING:
     from autost_optuna.objective import Description
     from autost_optuna.proxies.energy import Charge
+    from autost_optuna.study import Settings
 
 
 @click.command()
@@ -81,46 +83,57 @@ def describe(
     quiet_optuna()
     from autost_optuna.checkpoint import load_trained
     from autost_optuna.objective import describe as describe_architecture
-    from autost_optuna.proxies.energy import DEFAULT, Convention
+    from autost_optuna.plots import audit_view, check_ending, draw_audit, write_figure
+    from autost_optuna.proxies.convention import Convention
     from autost_optuna.study import find_architecture
     from autost_optuna.task import Task
 
+    if plot is not None:
+        check_ending(plot)
     chosen, search = find_architecture(architecture, storage)
     stored = search.settings if search else None
     asked = Task.preset(task) if task else stored.task if stored else None
     trained, info = (None, None) if checkpoint is None else load_trained(checkpoint, chosen, asked)
     on = asked or (trained.task if trained else Task.preset("cifar10"))
-    if data is None and data_root is None and stored:
-        data, data_root = stored.data, Path(stored.data_root) if stored.data_root else None
-    if data is None and info:
-        data = info["data"]
-    description = describe_architecture(
-        chosen,
-        on,
-        data=options.chosen_data(data, data_root, on),
-        data_root=data_root,
-        images=images if images is not None else 64 if trained else stored.images if stored else 4,
-        seed=seed if seed is not None else stored.seed if stored else 0,
-        seeds=seeds if seeds is not None else stored.seeds if stored and not trained else 1,
-        convention=Convention.load(energy) if energy else stored.convention if stored else DEFAULT,
-        counting=counting,
-        trained=trained,
-        device=options.chosen_device(device),
+    given = {"images": images, "seed": seed, "seeds": seeds, "convention": Convention.load(energy) if energy else None}
+    known = {**_defaults(stored, info), **{name: value for name, value in given.items() if value is not None}}
+    if data is not None or data_root is not None:
+        known["data"], known["data_root"] = data or (info["data"] if info else None), data_root
+    known["data"] = options.chosen_data(known["data"], known["data_root"], on)
+    found = describe_architecture(
+        chosen, on, **known, counting=counting, trained=trained, device=options.chosen_device(device)
     )
     if plot is not None:
-        from autost_optuna.plots import audit_view, draw_audit, write_figure
+        write_figure(draw_audit(audit_view(found)), plot)
+        show.note(units.one_line(f"wrote {plot}"))
+    _print(found, form)
 
-        write_figure(draw_audit(audit_view(description)), plot)
-        show.note(f"wrote {plot}")
+
+def _defaults(stored: "Settings | None", info: dict[str, Any] | None) -> dict[str, Any]:
+    """What is not said: a study's own settings; of trained weights the data that they were trained on."""
+    from autost_optuna.proxies.convention import DEFAULT
+
+    known: dict[str, Any] = {"data": None, "data_root": None, "images": 4, "seed": 0, "seeds": 1, "convention": DEFAULT}
+    if stored:
+        root = Path(stored.data_root) if stored.data_root else None
+        known = {name: getattr(stored, name) for name in known} | {"data_root": root}
+    if info:
+        same = known["data"] == info["data"]
+        known |= {"data": info["data"], "images": 64, "seeds": 1} | ({} if same else {"data_root": None})
+    return known
+
+
+def _print(description: "Description", form: str) -> None:
     rows = charge_rows(description.charges)
     if form == "csv":
         click.echo(show.csv_text(rows), nl=False)
     elif form == "json":
-        show.print_json({**_headline(description), "task": asdict(on), "operations": rows})
+        show.print_json({**_headline(description), "operations": rows})
     else:
         _print_audit(description)
     if description.candidate.silent:
-        show.note("warning: the network is silent on these images, so its energy means nothing; give real images")
+        remedy = "give real images" if description.candidate.weights == INITIALISATION else "train it again"
+        show.note(f"warning: the network is silent on these images, so its energy means nothing; {remedy}")
 
 
 def charge_rows(charges: "Sequence[Charge]") -> list[dict[str, Any]]:
@@ -132,6 +145,8 @@ def charge_rows(charges: "Sequence[Charge]") -> list[dict[str, Any]]:
 
 
 def _headline(description: "Description") -> dict[str, Any]:
+    from autost_optuna.proxies.quantised import SOURCE
+
     candidate, convention = description.candidate, description.convention
     fields = (
         "params",
@@ -148,14 +163,15 @@ def _headline(description: "Description") -> dict[str, Any]:
     )
     return {
         "architecture": candidate.architecture.to_dict(),
+        "task": asdict(description.task),
         **{field: getattr(candidate, field) for field in fields},
         "weights": candidate.weights,
         "spread": asdict(candidate.spread),
-        "costs": {**convention.to_dict(), "hash": convention.hash},
+        "convention_rules": {**convention.to_dict(), "hash": convention.hash},
         "counting": description.counting,
         "rate_mj": description.rate_mj,
         "exact_mj": description.exact_mj,
-        "quantised": asdict(description.quantised),
+        "quantised": {**asdict(description.quantised), "source": SOURCE},
     }
 
 
@@ -172,6 +188,7 @@ def _print_audit(description: "Description") -> None:
             str(charge.steps),
             (charge.driven_by or "").removeprefix(f"{charge.stage}."),
             "" if charge.rate is None else f"{charge.rate:.4f}",
+            "" if charge.accumulates is None else f"{charge.accumulates:,.0f}",
             charge.kind.upper() if charge.macs else charge.kind,
             *([f"{charge.moved_bits:,.0f}"] if bits else []),
             f"{pj:,}",
@@ -181,20 +198,25 @@ def _print_audit(description: "Description") -> None:
     ]
     performed = sum(charge.macs * charge.steps for charge in charges)
     moved = [f"{sum(charge.moved_bits for charge in charges):,.0f}"] if bits else []
-    rows.append(["total (all steps)", f"{performed:,}", "", "", "", "", *moved, f"{sum(whole):,}", "100.0%"])
-    columns = ["operation", "MACs", "steps", "driven by", "rate", "kind", *(["bits"] if bits else []), "pJ", "share"]
+    added = f"{sum(charge.accumulates or 0 for charge in charges):,.0f}"
+    rows.append(["total (all steps)", f"{performed:,}", "", "", "", added, "", *moved, f"{sum(whole):,}", "100.0%"])
+    columns = [
+        "operation",
+        "MACs",
+        "steps",
+        "driven by",
+        "rate",
+        "accumulates",
+        "kind",
+        *(["bits"] if bits else []),
+        "pJ",
+        "share",
+    ]
     show.print_table(columns, rows, left=["operation", "driven by"])
     for line in summary_lines(description):
         click.echo(line)
     candidate = description.candidate
-    origin = (
-        "trained weights"
-        if candidate.weights == "trained"
-        else f"at initialisation, {units.seeds(candidate.seed, candidate.seeds)}"
-    )
-    show.note(
-        f"rates: {origin}, {units.counted(candidate.images, 'image')} of {candidate.data}, mean {candidate.mean_rate:.3f}"
-    )
+    show.note(f"rates: {candidate.provenance}, mean {candidate.mean_rate:.3f}")
 
 
 def summary_lines(description: "Description") -> list[str]:
@@ -215,14 +237,13 @@ def summary_lines(description: "Description") -> list[str]:
     change = other / candidate.energy_mj - 1 if candidate.energy_mj else 0.0
     lines.append(f"counted {name}: {units.energy(other)}, {change:+.2%}")
     lines.append(
-        f"without spikes, one pass of 8-bit MACs: {units.energy(quantised.int8_mj)}; with {quantised.bits}-bit activations "
-        f"{units.energy(quantised.bits_mj)}"
+        f"without spikes, one pass of 8-bit MACs (horowitz-45nm-int8): {units.energy(quantised.int8_mj)}; with "
+        f"{quantised.activation_bits}-bit activations {units.energy(quantised.activation_bits_mj)}"
     )
-    lines.append(f"break-even spike rate: {_rate(quantised.break_even_rate)} under {candidate.convention}")
-    lines.append(
-        f"the spiking network in 8 bits too: {units.energy(quantised.spiking_int8_mj)}, break-even spike rate "
-        f"{_rate(quantised.break_even_rate_int8)}"
-    )
+    own = _break_even(quantised.break_even_rate, candidate.energy_mj < quantised.int8_mj)
+    lines.append(f"break-even spike rate under {candidate.convention}, all rates scaled alike: {own}")
+    alike = _break_even(quantised.break_even_rate_int8, quantised.spiking_int8_mj < quantised.int8_mj)
+    lines.append(f"the spiking network in 8 bits too: {units.energy(quantised.spiking_int8_mj)}, break-even {alike}")
     return lines
 
 
@@ -230,7 +251,7 @@ def _error(error_mj: float | None) -> str:
     return "known with --seeds 2 or more" if error_mj is None else units.energy(error_mj)
 
 
-def _rate(rate: float | None) -> str:
-    if rate is None:
-        return "none (what costs without any spike is dearer)"
-    return f"{rate:.3f}" if rate <= 1 else f"{rate:.2f} (cheaper at any rate)"
+def _break_even(rate: float | None, cheaper: bool) -> str:
+    if rate is not None:
+        return f"{rate:.3f}"
+    return "none, cheaper at every rate that can be" if cheaper else "none, dearer at every rate"

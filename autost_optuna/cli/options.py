@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,13 +43,15 @@ output_format = click.option(
 
 
 def chosen_device(name: str) -> str:
-    """`name`, if torch has such a device here."""
+    """`name`, if it is cpu, cuda or cuda:N and torch has it here."""
     import torch
 
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ValueError(f"device {name!r} is none of cpu, cuda and cuda:N; use --device cpu")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0][:120]
         raise ValueError(f"device {name!r} cannot be used here ({reason}); use --device cpu") from None
     return name
 

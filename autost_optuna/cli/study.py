@@ -1,8 +1,8 @@
-"""autost-optuna study: create, run, list, show, front, plot, delete."""
+"""autost-optuna study: create, run, list, show, delete."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -59,7 +59,7 @@ def create(
       autost-optuna study create demo --space tiny --task digits
     """
     quiet_optuna()
-    from autost_optuna.proxies.energy import Convention
+    from autost_optuna.proxies.convention import Convention
     from autost_optuna.space import Space
     from autost_optuna.study import create as create_study
     from autost_optuna.task import Task
@@ -114,7 +114,7 @@ def run(
     if trials < 1:
         raise ValueError(f"trials {trials} is not positive; ask for at least 1")
     quiet_optuna()
-    from autost_optuna.proxies.energy import Convention
+    from autost_optuna.proxies.convention import Convention
     from autost_optuna.study import open_search
 
     search = open_search(name, storage, write=True)
@@ -182,70 +182,6 @@ def show_study(name: str, form: str, storage: str) -> None:
     click.echo(f"Spearman     {_number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
     if health.warning:
         show.note(f"warning: {health.warning}")
-
-
-@study.command()
-@click.argument("name")
-@click.option("--pick", type=click.Choice(["knee"]), help="Only this member.")
-@click.option(
-    "--spread",
-    is_flag=True,
-    help="Add how the energy varies, and the probability that the member is truly non-dominated.",
-)
-@options.output_format
-@options.storage
-def front(name: str, pick: str | None, spread: bool, form: str, storage: str) -> None:
-    """Print the Pareto front of the study NAME, by ascending energy.
-
-    \b
-    Example:
-      autost-optuna study front demo -f csv
-    """
-    quiet_optuna()
-    from autost_optuna.front import knee, nondomination
-    from autost_optuna.study import open_search
-
-    search = open_search(name, storage)
-    members = search.front()
-    chosen = knee(members)
-    if pick:
-        members = [chosen]
-    certainty = nondomination(search.candidates()) if spread else {}
-    extra = [spread_row(member, certainty[member.architecture.key]) if spread else {} for member in members]
-    if form == "json":
-        show.print_json([{**front_row(member), **more} for member, more in zip(members, extra, strict=True)])
-    elif form == "csv":
-        rows = [{**flat_row(member), **more} for member, more in zip(members, extra, strict=True)]
-        click.echo(show.csv_text(rows), nl=False)
-    else:
-        _print_front(members, chosen, extra)
-        show.note(f"* knee. Energy at initialisation: {_rates_line(search)}")
-        if spread:
-            show.note(_spread_line(search))
-
-
-@study.command()
-@click.argument("name")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="FILE.html, .svg or .png."
-)
-@click.option("--quantised", is_flag=True, help="Add each member's network without spikes, in 8-bit integers.")
-@options.storage
-def plot(name: str, output: Path, quantised: bool, storage: str) -> None:
-    """Draw the Pareto plot of the study NAME.
-
-    \b
-    Example:
-      autost-optuna study plot demo -o front.html
-    """
-    quiet_optuna()
-    from autost_optuna.plots import draw_front, front_view, write_figure
-    from autost_optuna.study import open_search
-
-    search = open_search(name, storage)
-    search.front()
-    write_figure(draw_front(front_view(name, search.candidates(), quantised=quantised)), output)
-    click.echo(f"wrote {output}")
 
 
 @study.command()
@@ -326,71 +262,6 @@ def describe_candidate(candidate: Candidate) -> str:
     )
 
 
-def front_row(candidate: Candidate) -> dict[str, Any]:
-    """A member as DESIGN's JSON row."""
-    return {
-        "number": candidate.number,
-        "architecture": candidate.architecture.to_dict(),
-        "flops": candidate.flops,
-        "energy_mj": candidate.energy_mj,
-        "params": candidate.params,
-    }
-
-
-def flat_row(candidate: Candidate) -> dict[str, Any]:
-    """The same row without nesting, for CSV."""
-    row = front_row(candidate)
-    return {"number": row.pop("number"), **row.pop("architecture"), **row}
-
-
-def spread_row(candidate: Candidate, probability: float) -> dict[str, Any]:
-    """How a member's energy varies over images and seeds, and how sure its place on the front is."""
-    spread = {f"energy_{name}": value for name, value in asdict(candidate.spread).items()}
-    return {**spread, "nondominated_probability": probability}
-
-
-def _print_front(members: list[Candidate], chosen: Candidate, extra: list[dict[str, Any]]) -> None:
-    rows = []
-    for member, more in zip(members, extra, strict=True):
-        heads, ratios = (part.split("=")[1] for part in member.architecture.to_text().split(",")[2:])
-        rows.append(
-            [
-                f"{'*' if member.number == chosen.number else ' '}{member.number}",
-                str(member.architecture.embed_dim),
-                str(member.architecture.depth),
-                f"{member.params / 1e6:.2f}",
-                f"{member.flops / 1e9:.3f}",
-                f"{member.energy_mj:.4f}",
-                *_spread_cells(more),
-                heads,
-                ratios,
-            ]
-        )
-    added = ["std mJ", "low mJ", "high mJ", "error mJ", "P"] if extra[0] else []
-    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *added, "heads", "ratio"]
-    show.print_table(columns, rows, fold=["heads", "ratio"])
-
-
-def _spread_cells(more: dict[str, Any]) -> list[str]:
-    if not more:
-        return []
-    values = (more[f"energy_{name}_mj"] for name in ("std", "low", "high", "error"))
-    return [*("-" if value is None else f"{value:.4f}" for value in values), f"{more['nondominated_probability']:.2f}"]
-
-
-def _spread_line(search: "Search") -> str:
-    settings = search.settings
-    single = (
-        "std, low, high: energies of single images. P: probability that the member is non-dominated in mean energy, "
-    )
-    if settings.seeds > 1:
-        return f"{single}{settings.seeds} initialisations with their images drawn anew, alike for all members"
-    return (
-        f"{single}the {units.counted(settings.images, 'image')} drawn anew, alike for all members; this is cautious and "
-        "knows one initialisation, a study created with --seeds K knows K"
-    )
-
-
 def quiet_optuna() -> None:
     """Keep Optuna's log for warnings; progress is ours."""
     import optuna
@@ -403,14 +274,15 @@ def _settings_line(search: "Search") -> str:
     form = " uniform" if settings.space.uniform else ""
     return (
         f"space {settings.space.name}{form} ({settings.space.size:,} architectures), task {settings.task.name}, "
-        f"{_rates_line(search)}"
+        f"{rates_line(search)}"
     )
 
 
-def _rates_line(search: "Search") -> str:
+def rates_line(search: "Search") -> str:
+    """What the energies of a search are, in words."""
     settings = search.settings
     return (
-        f"{settings.convention.label}, rates on {units.counted(settings.images, 'image')} of {settings.data}, "
+        f"{settings.convention.label}, rates on {units.images(settings.images, settings.seeds)} of {settings.data}, "
         f"{units.seeds(settings.seed, settings.seeds)}"
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from autost_optuna.architecture import as_count
 from autost_optuna.data import cifar10, digits, nmnist, saccades
 from autost_optuna.data.dataset import COUNTS, Dataset, Normalisation, Pixels, Split
 from autost_optuna.task import Task
@@ -78,19 +79,25 @@ def rate_images(
     data: str = "digits",
     root: Path | None = None,
     count: int = 4,
+    seeds: int = 1,
     seed: int = 0,
     split: Literal["train", "test"] = "train",
 ) -> RateImages:
-    """`count` images of the data set's `split`, drawn without repeats by `seed`, as the task's network reads them."""
+    """`count` images for each of `seeds` seeds, of the data set's `split`, drawn without repeats by `seed`.
+
+    ValueError where the data set has not so many, or is not what the task's network reads.
+    """
     import numpy as np
 
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed {seed} is out of range; use 0 to 4294967295")
+    as_count("seeds", seeds)
+    if not 0 <= seed <= seed + seeds - 1 < 2**32:
+        raise ValueError(f"seed {seed + seeds - 1 if seed >= 0 else seed} is out of range; use 0 to 4294967295")
     dataset = load(data, task, root)
     part = dataset.train if split == "train" else dataset.test
-    if not 1 <= count <= len(part.labels):
-        raise ValueError(f"images {count} is out of range; {data} has 1 to {len(part.labels)}")
-    chosen = np.random.default_rng(seed).permutation(len(part.labels))[:count]
+    if not 1 <= count <= len(part.labels) // seeds:
+        each = "" if seeds == 1 else f" for each of {seeds} seeds"
+        raise ValueError(f"images {count}{each} is out of range; {data} has 1 to {len(part.labels) // seeds}{each}")
+    chosen = np.random.default_rng(seed).permutation(len(part.labels))[: count * seeds]
     pixels = part.images[chosen]
     fingerprint = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
     return RateImages(images=fit(pixels, dataset.normalisation, task), data=data, fingerprint=fingerprint)

@@ -6,12 +6,11 @@ its fresh running statistics is silent. Rates of first blocks are kept and reuse
 and sizes alone, so the reused ones equal those of a fresh run, bit for bit.
 """
 
-import copy
 import ctypes
 import functools
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,13 +21,12 @@ from torch import Tensor, nn
 from autost_optuna.architecture import Architecture, as_count
 from autost_optuna.model.blocks import MLP, Attention, Product, Stem
 from autost_optuna.model.linear import SpikeLinear
-from autost_optuna.model.neuron import PLIF
 from autost_optuna.model.transformer import SpikingTransformer, init_attention, init_mlp, init_stem
-from autost_optuna.proxies.operations import REAL, Operation, operations
+from autost_optuna.proxies.operations import REAL, operations
+from autost_optuna.proxies.proof import driving_input, watching
 from autost_optuna.task import Task
 
 Rates = dict[str, float]
-Look = Callable[[str, nn.Module, tuple[Tensor, ...]], None]
 Found = dict[str, list[float]]  # rates by operation, one an image
 
 ENTRY_BYTES = 2048  # what an entry holds that is not a tensor, about
@@ -37,82 +35,13 @@ ENTRY_BYTES = 2048  # what an entry holds that is not a tensor, about
 CACHE_BYTES = min(2 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8)
 
 
-def check_ledger(model: nn.Module, ledger: Sequence[Operation]) -> None:
-    """RuntimeError unless every weighted layer and product of `model` has its row in the ledger, and the reverse."""
-    built = {
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, Product) or any(p.dim() > 1 for p in module.parameters(recurse=False))
-    }
-    listed = {operation.name for operation in ledger}
-    for names, what in (
-        (built - listed, "is in the model, not in the ledger"),
-        (listed - built, "is in the ledger only"),
-    ):
-        if names:
-            raise RuntimeError(f"{min(names)} {what}; its energy cannot be stated")
-
-
-class _Mark(torch.autograd.Function):
-    """The identity, which leaves the name of a neuron layer in the graph of gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, spikes: Tensor, name: str) -> Tensor:
-        ctx.name = name
-        return spikes.view_as(spikes)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        return *grads, None
-
-
-# What hands spikes on as they are: nodes of the graph of gradients that only reorder, repeat or take the largest.
-_PASSING = ("View", "UnsafeView", "Reshape", "Transpose", "Permute", "Clone", "Expand", "T", "MaxPool2DWithIndices")
-
-
-def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> None:
-    """RuntimeError unless each operation's input comes from the neurons that the ledger names, or is real-valued as it says.
-
-    The input is followed back through the graph of gradients, on the meta device, to the neurons or to anything that computes.
-    """
-    places = {row.name: row.driven_by for row in ledger}
-    found: dict[str, str] = {}
-
-    def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        node: Any = inputs[module.driver if isinstance(module, Product) else 0].grad_fn
-        while node is not None and type(node).__name__.rstrip("0123456789").removesuffix("Backward") in _PASSING:
-            node = node.next_functions[0][0]
-        found[name] = node.name if isinstance(node, _Mark._backward_cls) else REAL  # type: ignore[attr-defined]
-
-    def mark(name: str) -> Any:
-        return lambda module, inputs, output: _Mark.apply(output, name)  # type: ignore[no-untyped-call]
-
-    tensors = (*model.parameters(), *model.buffers())
-    memo: dict[int, Any] = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
-    memo |= {id(tensor): nn.Parameter(memo[id(tensor)]) for tensor in model.parameters()}
-    skeleton = copy.deepcopy(model, memo)
-    for module in skeleton.modules():  # what others hooked in is not for tensors without values
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-    for name, module in skeleton.named_modules():
-        if isinstance(module, PLIF):
-            module.register_forward_hook(mark(name))
-    with torch.inference_mode(False), torch.enable_grad(), _watching(skeleton, "", places, look):
-        skeleton(torch.empty(2, *model.task.input_shape, device="meta"))
-    for name, driven_by in places.items():
-        if found.get(name) != driven_by:
-            raise RuntimeError(
-                f"{name} reads {found.get(name, 'nothing')}, the ledger says {driven_by}; its energy cannot be stated"
-            )
-
-
 def measure_rates(model: SpikingTransformer, images: Tensor) -> list[Rates]:
     """Rates of all spike-driven operations, by their names, one set an image of `images`, in the model's present mode.
 
-    RuntimeError where the ledger does not fit the model, or where an input that should be spikes has other values.
+    RuntimeError where an input that should be spikes has other values; `proof.prove_ledger` says whether all else is right.
     """
-    names = _proven(model)
-    with _measuring(), _watching(model, "", names, _demand_spikes):
+    names = _driven(model)
+    with _measuring(), watching(model, "", names, _demand_spikes):
         _, found = _observe(model, "", names, images, len(images))
     return _by_image(found)
 
@@ -123,20 +52,15 @@ def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[
     A spike at the border of a convolution reaches fewer outputs, and a product of two spike trains accumulates where both
     fire; the rates of `measure_rates` take all positions alike.
     """
-    names = _proven(model)
+    names = _driven(model)
     counts: dict[str, list[int]] = {}
 
     def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         counts[name] = count_accumulates(module, inputs, len(images))
 
-    with _measuring(), _watching(model, "", names, _demand_spikes), _watching(model, "", names, look):
+    with _measuring(), watching(model, "", names, _demand_spikes), watching(model, "", names, look):
         model(images)
     return [dict(zip(counts, values, strict=True)) for values in zip(*counts.values(), strict=True)]
-
-
-def exact_rates(accumulates: Mapping[str, int], ledger: Sequence[Operation]) -> Rates:
-    """The rates at which the ledger's arithmetic gives the counted accumulates of one image."""
-    return {row.name: accumulates[row.name] / row.total_macs for row in ledger if row.driven_by != REAL}
 
 
 @contextmanager
@@ -305,32 +229,13 @@ class _Cache:
             self.held -= freed
 
 
-@contextmanager
-def _watching(part: nn.Module, prefix: str, names: Collection[str], look: Look) -> Iterator[None]:
-    """Within the context, `look(prefix + name, module, inputs)` before each of the modules of `part` called `names` runs."""
-    handles = [
-        part.get_submodule(name).register_forward_pre_hook(lambda m, i, name=name: look(prefix + name, m, i))
-        for name in names
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _driving(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-    """The input of a layer or product whose spikes drive it."""
-    return inputs[module.driver if isinstance(module, Product) else 0]
-
-
 def _observe(part: nn.Module, prefix: str, names: Collection[str], x: Tensor, images: int) -> tuple[Tensor, Found]:
     """Run `part` on `x` and take the mean of the spikes that enter each layer of `names`, for each of the `images` images."""
     found: dict[str, Tensor] = {}
     last: list[tuple[Tensor, Tensor]] = []
 
     def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        spikes = _driving(module, inputs)
+        spikes = driving_input(module, inputs)
         if not last or last[0][0] is not spikes:  # q, k and v read the same spikes: count them once
             steps = spikes.unflatten(0, (-1, images)) if isinstance(module, nn.Conv2d) else spikes
             # Sums of at most 2^24 ones are exact in float32; the sum of the sums is taken in float64.
@@ -338,7 +243,7 @@ def _observe(part: nn.Module, prefix: str, names: Collection[str], x: Tensor, im
             last[:] = [(spikes, counts * (images / spikes.numel()))]
         found[name] = last[0][1]
 
-    with _watching(part, prefix, names, look):
+    with watching(part, prefix, names, look):
         out: Tensor = part(x)
     return out, dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
 
@@ -375,16 +280,13 @@ def _are_spikes(x: Tensor) -> bool:
     return bool(((x == 0) | (x == 1)).all())
 
 
-def _proven(model: SpikingTransformer) -> list[str]:
-    """The names of all spike-driven operations of `model`, once its ledger has been proven on it."""
-    ledger = operations(model.architecture, model.task)
-    check_ledger(model, ledger)
-    check_drivers(model, ledger)
-    return [row.name for row in ledger if row.driven_by != REAL]
+def _driven(model: SpikingTransformer) -> list[str]:
+    """The names of all spike-driven operations of `model`."""
+    return [row.name for row in operations(model.architecture, model.task) if row.driven_by != REAL]
 
 
 def _demand_spikes(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    if not _are_spikes(_driving(module, inputs)):
+    if not _are_spikes(driving_input(module, inputs)):
         raise RuntimeError(f"{name} should read spikes and reads other values; its energy cannot be stated")
 
 

@@ -14,16 +14,11 @@ from statistics import fmean
 
 from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.data import rate_images
-from autost_optuna.proxies.energy import (
-    CONVENTIONS,
-    compare_quantised,
-    estimate_energy,
-    mean_rate,
-    mean_rates,
-    total_mj,
-)
+from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.operations import operations, populations
-from autost_optuna.proxies.spikes import batch_statistics, exact_rates, measure_accumulates, measure_rates
+from autost_optuna.proxies.quantised import compare_quantised
+from autost_optuna.proxies.spikes import batch_statistics, measure_accumulates, measure_rates
 
 HERE = Path(__file__).parent
 ARCHITECTURES = (
@@ -42,13 +37,12 @@ def audit(text, task, data):
     ledger, layers = operations(architecture, on), populations(architecture, on)
     images, network = rate_images(on, data=data).images, SpikingTransformer(architecture, on)
     with batch_statistics(network):
-        rates = mean_rates(measure_rates(network, images))
-        counted = measure_accumulates(network, images)
-    exact = mean_rates([exact_rates(counts, ledger) for counts in counted])
+        rates = mean_by_operation(measure_rates(network, images))
+        exact = mean_by_operation(measure_accumulates(network, images))
     by_rate = sum(rates[row.name] * row.total_macs for row in ledger if row.name in rates)
     for convention in CONVENTIONS.values():
         charges = estimate_energy(ledger, rates, convention, layers)
-        rate_mj, exact_mj = total_mj(charges), total_mj(estimate_energy(ledger, exact, convention, layers))
+        rate_mj, exact_mj = total_mj(charges), total_mj(estimate_energy(ledger, rates, convention, layers, exact))
         yield {
             "architecture": text,
             "task": task,
@@ -58,7 +52,7 @@ def audit(text, task, data):
             "rate_mj": rate_mj,
             "exact_mj": exact_mj,
             "excess": rate_mj / exact_mj - 1,
-            "excess_accumulates": by_rate * len(counted) / sum(sum(counts.values()) for counts in counted) - 1,
+            "excess_accumulates": by_rate / sum(exact.values()) - 1,
             **asdict(compare_quantised(ledger, rates, convention, layers)),
         }
 

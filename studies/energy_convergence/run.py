@@ -24,7 +24,7 @@ from scipy.stats import kendalltau
 from autost_optuna import Architecture, Space, Task, evaluate
 from autost_optuna.data import rate_images
 from autost_optuna.plots import BLUE, GREEN, GREY, ORANGE, write_figure
-from autost_optuna.proxies.energy import Convention
+from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.spikes import InitialRates
 from autost_optuna.study import installed_versions
 

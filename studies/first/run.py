@@ -18,11 +18,11 @@ import optuna
 import torch
 
 from autost_optuna import Space, Task
+from autost_optuna.cli.front import flat_row, front_row
 from autost_optuna.cli.show import csv_text
-from autost_optuna.cli.study import flat_row, front_row
 from autost_optuna.front import knee
 from autost_optuna.plots import draw_front, front_view, write_figure
-from autost_optuna.proxies.energy import Convention
+from autost_optuna.proxies.convention import Convention
 from autost_optuna.study import create, run, summarise
 
 HERE = Path(__file__).parent
