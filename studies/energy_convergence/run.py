@@ -1,6 +1,7 @@
-"""Run the plan beside this file; write energies.csv, convergence.svg and results.json beside it.
+"""Measure the plan beside this file into energies.csv, or report it as results.json, convergence.svg and tables.
 
-    python studies/energy_convergence/run.py --data-root DIR
+    python studies/energy_convergence/run.py measure --data-root DIR [--device cuda]
+    python studies/energy_convergence/run.py report
 
 Energies are written as they come, and what is there is not measured again.
 """
@@ -8,29 +9,27 @@ Energies are written as they come, and what is there is not measured again.
 import argparse
 import csv
 import json
-import os
-import platform
 import random
 import subprocess
 import time
 import tomllib
 from pathlib import Path
-from statistics import fmean, stdev
 
-import plotly.graph_objects as go
-import torch
+import numpy as np
 from scipy.stats import kendalltau
 
-from autost_optuna import Architecture, Space, Task, evaluate
+from autost_optuna import Architecture, Space, SpikingTransformer, Task
 from autost_optuna.data import rate_images
-from autost_optuna.plots import BLUE, GREEN, GREY, ORANGE, write_figure
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.proxies.spikes import InitialRates
+from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
+from autost_optuna.proxies.operations import operations, populations
+from autost_optuna.proxies.spikes import batch_statistics, measure_rates
 from autost_optuna.study import installed_versions
 
 HERE = Path(__file__).parent
 PLAN = tomllib.loads((HERE / "plan.toml").read_text())
-FIELDS = ("architecture", "images", "seeds", "draw", "seed", "energy_mj", "single_mj")
+FIELDS = ("architecture", "images", "draw", "seed", "energy_mj", "single_mj")
+FIRST_REPLICATE, FIRST_REFERENCE = 1000, 2000  # numbers of draws and seeds that nothing else uses
 
 
 def architectures():
@@ -46,151 +45,160 @@ def architectures():
 
 
 def conditions():
-    """(images, seeds, draw, seed): batches of each size, seeds on the first batch of four, seeds with images, reference."""
+    """(seed of the weights, images, draw), by seed."""
     for images in PLAN["images"]:
-        yield from ((images, 1, draw, PLAN["seed"]) for draw in range(PLAN["draws"]))
-    yield from ((4, 1, 0, seed) for seed in range(PLAN["seed"] + 1, PLAN["seed"] + PLAN["seeds"]))
-    yield from ((4, 1, number, PLAN["seed"] + number) for number in replicates())
-    yield PLAN["reference"]["images"], PLAN["reference"]["seeds"], 0, PLAN["seed"]
+        yield from ((PLAN["seed"], images, draw) for draw in range(PLAN["draws"]))
+    yield from ((seed, 4, 0) for seed in range(PLAN["seed"] + 1, PLAN["seed"] + PLAN["seeds"]))
+    yield from ((number, 4, number) for number in numbers("replicates"))
+    yield from ((number, PLAN["reference"]["images"], number) for number in numbers("reference"))
 
 
-def replicates():
-    """Numbers of draws and seeds that nothing else uses, so that each has weights and images of its own."""
-    return range(1000, 1000 + PLAN["replicates"])
+def numbers(what):
+    if what == "replicates":
+        return range(FIRST_REPLICATE, FIRST_REPLICATE + PLAN["replicates"])
+    return range(FIRST_REFERENCE, FIRST_REFERENCE + PLAN["reference"]["seeds"])
 
 
-def measure(root):
-    path, task, chosen = HERE / "energies.csv", Task.preset(PLAN["task"]), list(architectures())
-    convention, images = Convention.load(PLAN["convention"]), PLAN["images"]
-    rows = list(csv.DictReader(path.open())) if path.exists() else []
-    done = {tuple(row[field] for field in FIELDS[:5]) for row in rows}
-    # No image is in two batches of a size: the draws are slices of one permutation.
-    pool = rate_images(task, data=PLAN["data"], root=root, count=max(images) * PLAN["draws"], seed=PLAN["seed"]).images
-    others = rate_images(task, data=PLAN["data"], root=root, count=1024, seed=PLAN["seed"] + 1).images
+def measure(root, device):
+    path, task, convention = HERE / "energies.csv", Task.preset(PLAN["task"]), Convention.load(PLAN["convention"])
+    done = {tuple(row.values())[:4] for row in csv.DictReader(path.open())} if path.exists() else set()
+    most, reference = max(PLAN["images"]), PLAN["reference"]
+    # No image is in two batches of a size: the draws are slices of one permutation of the training images.
+    shares = (most * PLAN["draws"], 4 * PLAN["replicates"], reference["images"] * reference["seeds"])
+    images = rate_images(task, data=PLAN["data"], root=root, count=sum(shares), seed=PLAN["seed"]).images.to(device)
+    pool, own, truth = images.split(shares)
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if not rows:
-            writer.writeheader()
-        for count, seeds, draw, seed in conditions():
-            if draw in replicates():
-                batch = others[512 + 4 * (draw - 1000) :][:4]
-            else:
-                batch = others[: count * seeds] if seeds > 1 else pool[draw * count :][:count]
-            rates = InitialRates(task, batch, seed=seed, seeds=seeds)
-            for architecture in chosen:
-                key = (architecture.to_text(), str(count), str(seeds), str(draw), str(seed))
-                if key not in done:
-                    candidate = evaluate(architecture, rates, convention=convention)
-                    single = " ".join(f"{value:.6g}" for row in candidate.energies_mj for value in row)
-                    row = dict(zip(FIELDS, (*key, candidate.energy_mj, single), strict=True))
-                    writer.writerow(row)
-                    rows.append({field: str(value) for field, value in row.items()})
+        writer = csv.writer(file, lineterminator="\n")
+        if not done:
+            writer.writerow(FIELDS)
+        for architecture in architectures():
+            start, built = time.perf_counter(), None
+            ledger, layers = operations(architecture, task), populations(architecture, task)
+            for seed, count, draw in conditions():
+                key = (architecture.to_text(), str(count), str(draw), str(seed))
+                if key in done:
+                    continue
+                if built != seed:
+                    network, built = SpikingTransformer(architecture, task, seed=seed).to(device), seed
+                part, place = pool, draw
+                if draw >= FIRST_REFERENCE:
+                    part, place = truth, draw - FIRST_REFERENCE
+                elif draw >= FIRST_REPLICATE:
+                    part, place = own, draw - FIRST_REPLICATE
+                with batch_statistics(network):
+                    rates = measure_rates(network, part[place * count : (place + 1) * count])
+                single = [total_mj(estimate_energy(ledger, sample, convention, layers)) for sample in rates]
+                energy_mj = total_mj(estimate_energy(ledger, mean_by_operation(rates), convention, layers))
+                writer.writerow((*key, energy_mj, " ".join(f"{value:.5g}" for value in single)))
             file.flush()
-            print(f"{count} images, {seeds} seeds, draw {draw}, seed {seed}", flush=True)
-    return rows
+            print(f"{architecture.to_text()}: {time.perf_counter() - start:.1f} s", flush=True)
 
 
-def pairs(values):
-    return [(a, b) for index, a in enumerate(values) for b in values[index + 1 :]]
+def deviations(samples):
+    """Mean deviation of networks, and of the ratios of two: `samples` [repetitions, networks]."""
+    first, second = np.triu_indices(samples.shape[1], 1)
+    ratios = samples[:, first] / samples[:, second]
+    return [float((found.std(0, ddof=1) / found.mean(0)).mean()) for found in (samples, ratios)]
 
 
-def deviation(values):
-    return stdev(values) / fmean(values)
-
-
-def deviations(columns):
-    """Of networks, and of the ratios of two, in repetitions: `columns` hold a network's energies each."""
-    ratios = [[a / b for a, b in zip(one, two, strict=True)] for one, two in pairs(columns)]
+def describe(samples, truth):
+    """Deviations with 95 % intervals by resampling repetitions (networks move together), bias, ranks."""
+    generator = np.random.default_rng(0)
+    count = len(samples)
+    again = np.array([deviations(samples[generator.integers(0, count, count)]) for _ in range(1000)])
+    # Resampling with replacement repeats some: their deviation is too small by root (count - 1) / count on average.
+    low, high = np.quantile(again, (0.025, 0.975), axis=0) * (count / (count - 1)) ** 0.5
+    single, ratios = deviations(samples)
+    taus = [kendalltau(sample, truth).statistic for sample in samples]
     return {
-        "deviation": fmean(deviation(column) for column in columns),
-        "deviation_of_ratios": fmean(deviation(ratio) for ratio in ratios),
+        "repetitions": count,
+        "deviation": single,
+        "deviation_interval": [float(low[0]), float(high[0])],
+        "deviation_of_ratios": ratios,
+        "deviation_of_ratios_interval": [float(low[1]), float(high[1])],
+        "bias": float((samples.mean(0) / truth - 1).mean()),
+        "kendall_mean": float(np.mean(taus)),
+        "kendall_least": float(min(taus)),
     }
 
 
-def claimed(batches):
-    """The same as batches say of themselves, from their single images: `batches` hold images of networks each."""
-    count = len(batches[0][0])
-    found = []
-    for networks in batches:
-        relative = [[value / fmean(images) for value in images] for images in networks]
-        gaps = [stdev(a - b for a, b in zip(one, two, strict=True)) for one, two in pairs(relative)]
-        found.append((fmean(stdev(images) for images in relative), fmean(gaps)))
-    single, ratio = (fmean(column) / count**0.5 for column in zip(*found, strict=True))
-    return {"claimed_deviation": single, "claimed_deviation_of_ratios": ratio}
+def claimed(single):
+    """The same deviations as batches say of themselves, from their images: `single` [batches, networks, images]."""
+    count = single.shape[2]
+    relative = single / single.mean(2, keepdims=True)
+    first, second = np.triu_indices(single.shape[1], 1)
+    gaps = (relative[:, first] - relative[:, second]).std(2, ddof=1).mean()
+    return {
+        "claimed_deviation": float(relative.std(2, ddof=1).mean() / count**0.5),
+        "claimed_deviation_of_ratios": float(gaps / count**0.5),
+    }
 
 
-def summarise(rows):
-    names, seed = list(dict.fromkeys(row["architecture"] for row in rows)), PLAN["seed"]
+def summarise():
     energies, single = {}, {}
-    for row in rows:
-        key = (row["architecture"], *(int(row[field]) for field in FIELDS[1:5]))
-        energies[key] = float(row["energy_mj"])
-        single[key] = [float(value) for value in row["single_mj"].split()]
-    reference = PLAN["reference"]
-    truth = [energies[name, reference["images"], reference["seeds"], 0, seed] for name in names]
-
-    def describe(samples):
-        """`samples` hold the energies of all architectures each."""
-        columns = list(zip(*samples, strict=True))
-        taus = [kendalltau(sample, truth).statistic for sample in samples]
-        bias = fmean(fmean(column) / real - 1 for column, real in zip(columns, truth, strict=True))
-        return {
-            "repetitions": len(samples),
-            **deviations(columns),
-            "bias": bias,
-            "kendall_mean": fmean(taus),
-            "kendall_least": min(taus),
-        }
-
+    with (HERE / "energies.csv").open() as file:
+        for row in csv.DictReader(file):
+            key = (row["architecture"], *(int(row[field]) for field in FIELDS[1:4]))
+            energies[key] = float(row["energy_mj"])
+            single[key] = [float(value) for value in row["single_mj"].split()]
+    names, seed, draws = [a.to_text() for a in architectures()], PLAN["seed"], range(PLAN["draws"])
+    reference = PLAN["reference"]["images"]
+    truth = np.mean([[energies[name, reference, n, n] for name in names] for n in numbers("reference")], axis=0)
     by_images = []
     for images in PLAN["images"]:
-        draws = range(PLAN["draws"])
-        line = describe([[energies[name, images, 1, draw, seed] for name in names] for draw in draws])
+        line = describe(np.array([[energies[name, images, draw, seed] for name in names] for draw in draws]), truth)
         if images > 1:
-            line |= claimed([[single[name, images, 1, draw, seed] for name in names] for draw in draws])
+            line |= claimed(np.array([[single[name, images, draw, seed] for name in names] for draw in draws]))
         by_images.append({"images": images, **line})
-    weights = describe(
-        [[energies[name, 4, 1, 0, chosen] for name in names] for chosen in range(seed, seed + PLAN["seeds"])]
-    )
-    each = [[energies[name, 4, 1, number, seed + number] for name in names] for number in replicates()]
+    weights = range(seed, seed + PLAN["seeds"])
+    other = describe(np.array([[energies[name, 4, 0, chosen] for name in names] for chosen in weights]), truth)
+    each = np.array([[energies[name, 4, n, n] for name in names] for n in numbers("replicates")])
     by_seeds = []
     for seeds in PLAN["means_of"]:
-        groups = [each[first : first + seeds] for first in range(0, len(each) - seeds + 1, seeds)]
-        means = [[fmean(column) for column in zip(*group, strict=True)] for group in groups]
-        by_seeds.append({"images": 4, "seeds": seeds, **describe(means)})
+        means = each.reshape(-1, seeds, len(names)).mean(1)
+        by_seeds.append({"images": 4, "seeds": seeds, **describe(means, truth)})
     return {
         "architectures": len(names),
         "by_images": by_images,
-        "other_weights_same_images": {"images": 4, **weights},
+        "other_weights_same_images": {"images": 4, **other},
         "by_seeds": by_seeds,
-        "reference": reference,
+        "reference": PLAN["reference"],
     }
 
 
 def draw(results):
+    import plotly.graph_objects as go
+
+    from autost_optuna.plots import BLUE, GREEN, GREY, ORANGE, write_figure
+
     figure = go.Figure()
     images, seeds = results["by_images"], results["by_seeds"]
 
-    def line(rows, field, name, **style):
+    def line(rows, field, name, colour):
+        rows = [row for row in rows if field in row]
+        y = [100 * row[field] for row in rows]
+        ends = [row.get(f"{field}_interval") for row in rows]
         figure.add_scatter(
-            x=[row["images"] * row.get("seeds", 1) for row in rows if field in row],
-            y=[100 * row[field] for row in rows if field in row],
+            x=[row["images"] * row.get("seeds", 1) for row in rows],
+            y=y,
             name=name,
-            mode="lines" if "dash" in style["line"] else "lines+markers",
-            **style,
+            mode="lines+markers" if ends[0] else "lines",
+            line={"color": colour, "dash": "solid" if ends[0] else "dot"},
+            error_y={
+                "array": [100 * end[1] - value for end, value in zip(ends, y, strict=True)],
+                "arrayminus": [value - 100 * end[0] for end, value in zip(ends, y, strict=True)],
+                "thickness": 1,
+            }
+            if ends[0]
+            else None,
         )
 
-    line(images, "deviation", "a network: one batch of so many images", line={"color": BLUE})
-    line(images, "claimed_deviation", "the same, as a batch says of itself", line={"color": BLUE, "dash": "dot"})
-    line(seeds, "deviation", "a network: batches of 4, each with weights of its own", line={"color": GREEN})
-    line(images, "deviation_of_ratios", "ratio of two networks: one batch", line={"color": ORANGE})
-    line(
-        images,
-        "claimed_deviation_of_ratios",
-        "the same, as a batch says of itself",
-        line={"color": ORANGE, "dash": "dot"},
-    )
-    line(seeds, "deviation_of_ratios", "ratio: batches of 4, each with weights of its own", line={"color": GREY})
+    line(images, "deviation", "a network: one batch of so many images", BLUE)
+    line(images, "claimed_deviation", "the same, as a batch says of itself", BLUE)
+    line(seeds, "deviation", "a network: batches of 4, each with weights of its own", GREEN)
+    line(images, "deviation_of_ratios", "ratio of two networks: one batch", ORANGE)
+    line(images, "claimed_deviation_of_ratios", "the same, as a batch says of itself", ORANGE)
+    line(seeds, "deviation_of_ratios", "ratio: batches of 4, each with weights of its own", GREY)
     ticks, counts = [0.05, 0.1, 0.2, 0.5, 1, 2, 5], [row["images"] for row in images]
     figure.update_layout(
         template="plotly_white",
@@ -206,26 +214,45 @@ def draw(results):
     write_figure(figure, HERE / "convergence.svg")
 
 
+def tables(results):
+    def share(row, field):
+        low, high = (100 * end for end in row[f"{field}_interval"])
+        return f"{100 * row[field]:.2f} % ({low:.2f} to {high:.2f})"
+
+    def said(row, field):
+        return f"{100 * row[field]:.1f} %" if field in row else ""
+
+    for row in results["by_images"]:
+        yield (
+            f"| {row['images']} | {share(row, 'deviation')} | {said(row, 'claimed_deviation')} | "
+            f"{share(row, 'deviation_of_ratios')} | {said(row, 'claimed_deviation_of_ratios')} | "
+            f"{100 * row['bias']:+.1f} % | {row['kendall_mean']:.3f}, {row['kendall_least']:.3f} |"
+        )
+    for row in results["by_seeds"]:
+        yield (
+            f"| {row['seeds']} | {row['repetitions']} | {share(row, 'deviation')} | {share(row, 'deviation_of_ratios')} | "
+            f"{row['kendall_mean']:.3f}, {row['kendall_least']:.3f} |"
+        )
+
+
 def git(*arguments):
     return subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("what", choices=["measure", "report"])
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    start = time.perf_counter()
-    results = summarise(measure(options.data_root))
+    if options.what == "measure":
+        measure(options.data_root, options.device)
+        return
+    results = summarise()
     draw(results)
-    results |= {
-        "duration_s": round(time.perf_counter() - start, 1),
-        "seed": PLAN["seed"],
-        "commit": git("rev-parse", "HEAD"),
-        "versions": installed_versions(),
-        "machine": {"threads": torch.get_num_threads(), "cores": os.cpu_count(), "processor": platform.machine()},
-    }
+    results |= {"seed": PLAN["seed"], "commit": git("rev-parse", "HEAD"), "versions": installed_versions()}
     (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps(results))
+    print("\n".join(tables(results)))
 
 
 if __name__ == "__main__":
