@@ -115,8 +115,10 @@ def train(
     torch.manual_seed(recipe.seed)
     network = SpikingTransformer(architecture, task, seed=recipe.seed)
     plain = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    log = _resume(folder / RESUME, identity, network, plain)
     model, optimizer = fabric.setup(network, plain)
+    log = _resume(
+        folder / RESUME, identity, network, plain
+    )  # once the weights are where the optimizer's state goes, too
     batches = math.ceil(len(parts.train_labels) / recipe.batch_size)
     for epoch in range(len(log), recipe.epochs):
         start, losses = time.monotonic(), []

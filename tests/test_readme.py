@@ -154,7 +154,12 @@ def test_what_is_said_of_convergence_is_what_was_measured():
     ):
         assert said in README
     study = (ROOT / "studies" / "energy_convergence" / "README.md").read_text()
-    for line in results["by_images"]:
-        ranks = f"{line['kendall_mean']:.3f}, {line['kendall_least']:.3f}"
-        assert f"| {line['images']} | {100 * line['deviation']:.2f} % |" in study
-        assert f"| {100 * line['bias']:+.1f} % | {ranks} |" in study
+    for line in (*results["by_images"], *results["by_seeds"]):
+        low, high = (100 * end for end in line["deviation_interval"])
+        start = f"| {line.get('seeds', line['images'])} | "
+        assert any(
+            row.startswith(start)
+            and f"{100 * line['deviation']:.2f} % ({low:.2f} to {high:.2f})" in row
+            and row.endswith(f"| {line['kendall_mean']:.3f}, {line['kendall_least']:.3f} |")
+            for row in study.splitlines()
+        ), line

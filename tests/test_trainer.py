@@ -23,7 +23,7 @@ def few():
 
 @pytest.fixture(scope="module")
 def whole(few, tmp_path_factory):
-    return train(ARCHITECTURE, TASK, few, RECIPE, tmp_path_factory.mktemp("whole"))
+    return train(ARCHITECTURE, TASK, few, RECIPE, tmp_path_factory.mktemp("whole"), accelerator="cpu")
 
 
 def test_training_learns_and_keeps_what_it_learned(few, tmp_path):
@@ -54,11 +54,12 @@ def test_an_interrupted_training_resumes_to_the_same_end(few, whole, tmp_path):
             few,
             RECIPE,
             tmp_path,
+            accelerator="cpu",
             on_batch=lambda epoch, batch, batches: stop(None) if (epoch, batch) == (1, 2) else None,
         )
     assert (tmp_path / RESUME).exists()
     assert not (tmp_path / WEIGHTS).exists()
-    resumed = train(ARCHITECTURE, TASK, few, RECIPE, tmp_path)
+    resumed = train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu")
     assert not (tmp_path / RESUME).exists()
     assert [line.loss for line in resumed.log] == pytest.approx([line.loss for line in whole.log], rel=1e-5)
     one, _ = checkpoint.load(resumed.path)

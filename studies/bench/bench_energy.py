@@ -1,6 +1,6 @@
 """Time the energy of an architecture against a plain forward pass and SpikingJelly's estimate: same networks, same images.
 
-    python studies/bench/bench_energy.py --data-root DIR [--trials 1000] [--sample 40] [--simple 8] [--seed 0] [--device cpu]
+    python studies/bench/bench_energy.py --data-root DIR [--trials 1000] [--sample 100] [--simple 8] [--seed 0] [--device cpu]
 
 A search of `small` runs `--trials` trials and the evaluation of each candidate is timed, with all that the search reuses.
 Then, for a sample of its candidates, evenly spaced, in turns:
@@ -80,7 +80,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--sample", type=int, default=40)
+    parser.add_argument("--sample", type=int, default=100)
     parser.add_argument("--simple", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
