@@ -89,6 +89,20 @@ def test_times_and_ratios_quoted_are_the_measured_ones():
         assert f"{bench['ours_s'][part] * 1e3:.1f} ms {part}" in README
 
 
+def test_times_of_an_energy_quoted_are_the_measured_ones():
+    bench = json.loads((ROOT / "studies" / "bench" / "energy.json").read_text())
+    seconds = {name: f"{1e3 * value:.0f}" for name, value in bench["seconds"].items()}
+    for said in (
+        f"with nothing to reuse {bench['ratio_fresh']:.2f} of the plain pass",
+        f"({seconds['fresh']} against {seconds['plain']} ms, {bench['counted']['plain']} networks)",
+        f"{seconds['search']} ms a candidate, {bench['ratio_reuse']:.1f} times below it",
+        f"takes {bench['ratio_simple']:.1f} times as long as ours",
+    ):
+        assert said in README
+    assert bench["ratio_fresh"] <= 1.3
+    assert bench["ratio_reuse"] >= 3
+
+
 def test_the_worked_energy_example_is_right():
     from autost_optuna import Architecture, Task
     from autost_optuna.proxies.operations import operations
