@@ -36,7 +36,8 @@ class Candidate:
     `energies_mj`, a tuple a seed with an energy an image; each seed has weights and images of its own. `mean_rate` is the
     mean input spike rate over all spike-driven MACs; `silent` says that next to no spike was seen, which makes `energy_mj`
     meaningless. `quantised_mj` is the energy of the same architecture without spikes in 8-bit integers, `break_even_rate`
-    the mean rate at which the two are equal, None where none is low enough. `number` is the trial's in its study.
+    the mean rate at which the two are equal, None where there is none: the cheaper one is then so at every rate. `number`
+    is the trial's in its study.
     """
 
     architecture: Architecture

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from autost_optuna.architecture import Architecture
+from autost_optuna.data import NAMES
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.task import Task
 
@@ -74,6 +75,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         info: dict[str, Any] = json.loads(metadata[HEADER])
     except ValueError as error:
         raise ValueError(f"{path} has a damaged description ({error}); train or export it again") from None
+    if not isinstance(info, dict):
+        raise ValueError(f"{path} has a damaged description (it is no table); train or export it again")
     return tensors, info
 
 
@@ -110,8 +113,10 @@ def load_trained(
         )
     if task is not None and network.task != task:
         raise ValueError(f"{path} was trained for task {network.task.name}, not for {task.name}; choose that task")
-    if "training" not in info or "data" not in info:
+    if not isinstance(info.get("training"), dict) or not isinstance(info.get("recipe"), dict):
         raise ValueError(f"{path} holds no finished training; train it to the end, or leave out --checkpoint")
+    if not isinstance(info.get("data"), str) or info["data"] not in NAMES:
+        raise ValueError(f"{path} was trained on unknown data {info.get('data')!r}; train it again")
     if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
         raise ValueError(f"{path} holds weights that are no numbers; train it again at a lower rate")
     return network, info

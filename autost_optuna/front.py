@@ -90,10 +90,10 @@ def nondomination(candidates: Iterable[Candidate], *, replicates: int = 1000, se
 
     Seeds, with their weights and images, are drawn with replacement, the same ones for all candidates (a paired bootstrap:
     common random numbers), and the share of draws counts in which the architecture is non-dominated. What all networks
-    share, such as images on which all of them fire more, does not blur the comparison. Of one seed the images are drawn,
-    which is cautious: it overstates the error of a comparison about 3 times (studies/energy_convergence); of one image
-    nothing can be said, and the probabilities are None. ValueError where candidates were measured on different numbers of
-    images or seeds.
+    share, such as images on which all of them fire more, does not blur the comparison. Of one seed the images are drawn:
+    that says nothing of other initialisations, and as images of a batch are normalised together it overstates what other
+    images change in a comparison about 3 times (studies/energy_convergence). Of one image nothing can be said, and the
+    probabilities are None. ValueError where candidates were measured on different numbers of images or seeds.
     """
     import numpy as np
 

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 from test_data import write_cifar10
 
 from autost_optuna import Architecture, load
@@ -130,7 +132,13 @@ def test_describe_shows_spread_and_the_network_without_spikes(cli):
     assert found["quantised"]["activation_bits"] == 3
     assert found["quantised"]["int8_mj"] == pytest.approx(found["macs"] * 0.23e-9 / 4, rel=0.01)  # the head runs once
     table = cli(*base)
-    for said in ("spread: ", "break-even spike rate", "3-bit activations", "counted exactly"):
+    for said in (
+        "spread: ",
+        "3-bit activations",
+        "counted exactly",
+        "dearer at every rate",
+        "cheaper at every rate that",
+    ):
         assert said in table.stdout
     assert "weights at initialisation, seeds 0 to 1, 3 images a seed of digits" in table.stderr
 
@@ -189,7 +197,7 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
     ]
     table = cli("study", "front", "demo", "--spread")
     assert "std mJ" in table.stdout
-    assert "2 seeds with their weights and images drawn anew, alike for all; so few give coarse" in table.stderr
+    assert "2 seeds with their weights and images drawn anew, alike for all; so few make it too sure" in table.stderr
     assert cli("study", "plot", "demo", "--quantised", "-o", "q.html").exit_code == 0
     assert "without spikes" in (tmp_path / "q.html").read_text()
 
@@ -214,6 +222,39 @@ def test_trained_weights_are_audited_on_the_data_that_they_were_trained_on(cli, 
     assert "data cifar10 needs --data-root" in cli(*audit).stderr
     assert answer(cli(*audit, "--data-root", "data"))["data"] == "cifar10 (test)"
     assert answer(cli(*audit, "--data", "digits"))["data"] == "digits (test)"
+    assert answer(cli("describe", "c:0", "--data-root", "data", "-f", "json"))["data"] == "digits"  # the study's own
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda header: "[]", "damaged description (it is no table)"),
+        (lambda header: "{", "damaged description (Expecting property name"),
+        (lambda header: json.dumps({**json.loads(header), "data": "nope"}), "was trained on unknown data 'nope'"),
+        (lambda header: json.dumps({**json.loads(header), "data": 5}), "was trained on unknown data 5"),
+        (lambda header: json.dumps({**json.loads(header), "training": None}), "holds no finished training"),
+        (lambda header: json.dumps({**json.loads(header), "recipe": 3}), "holds no finished training"),
+        (lambda header: json.dumps({**json.loads(header), "task": {"name": "x"}}), "does not hold the weights"),
+        (None, "holds weights that are no numbers"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(demo, tmp_path, change, said):
+    assert demo("train", "demo", "--trial", "0", "--epochs", "1").exit_code == 0
+    path = tmp_path / "trained" / "demo-0" / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        header = file.metadata()["autost_optuna"]
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if change is None:
+        tensors["head.bias"][0] = float("nan")
+    save_file(
+        tensors, tmp_path / "broken.safetensors", metadata={"autost_optuna": change(header) if change else header}
+    )
+    for command in (["describe", "demo:0"], ["export", "demo", "--trial", "0", "-o", "out"]):
+        refused = demo(*command, "--checkpoint", "broken.safetensors")
+        assert refused.exit_code == 2
+        assert refused.stderr.startswith("error: broken.safetensors")
+        assert said in refused.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_describe_audits_trained_weights(demo):

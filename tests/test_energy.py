@@ -201,6 +201,7 @@ def test_the_network_without_spikes_by_hand():
     assert found.activation_bits == 3
     assert found.int8_mj == pytest.approx(1710 * 0.23e-9)
     assert found.activation_bits_mj == pytest.approx(1710 * 0.105e-9)
+    assert found.cheaper == found.cheaper_int8 == "never"
     assert found.break_even_rate is None  # 4,010 real-valued MACs at 4.6 pJ cost more than the whole network in 8 bits
     # In 8 bits too: 4010 x 0.23 = 922.3 pJ > 393.3 pJ, so still none.
     assert found.spiking_int8_mj == pytest.approx((4010 * 0.23 + 0.03 * (500 + 400)) * 1e-9)
@@ -218,6 +219,7 @@ def test_the_break_even_rate_is_where_both_cost_the_same():
     # In 8 bits spikes cost 0.03 x 2800 x rate: 161 pJ would take a rate of 1.9, which cannot be.
     assert found.break_even_rate_int8 is None
     assert found.spiking_int8_mj < found.int8_mj
+    assert (found.cheaper, found.cheaper_int8) == ("below", "always")
 
 
 def test_a_break_even_rate_that_only_some_rows_could_reach_is_none():
@@ -227,7 +229,7 @@ def test_a_break_even_rate_that_only_some_rows_could_reach_is_none():
         compare_quantised(ROWS[1:3], rates, Convention(name="x", mac=PRICE, accumulate=Cost(pj=pj, source="s")))
         for pj in (161 / 840, 161 / 839)
     )
-    assert at_the_bound.break_even_rate is None
+    assert (at_the_bound.break_even_rate, at_the_bound.cheaper) == (None, "always")
     assert below.break_even_rate == pytest.approx(0.3, rel=2e-3)
 
 
@@ -236,7 +238,13 @@ def test_where_spikes_cost_nothing_there_is_no_break_even_and_the_spiking_one_is
     free = Convention(name="free spikes", mac=Cost(pj=1e-5, source="s"), accumulate=Cost(pj=0.0, source="s"))
     found = compare_quantised(ROWS, rates, free)
     assert found.break_even_rate is None
+    assert found.cheaper == ("always" if rates is RATES else "unknown")
     assert total_mj(estimate_energy(ROWS, rates, free)) < found.int8_mj
+
+
+def test_where_no_spike_was_seen_no_rate_can_be_scaled():
+    found = compare_quantised(ROWS[1:3], {"b": 0.0, "product": 0.0})
+    assert (found.break_even_rate, found.cheaper) == (None, "unknown")
 
 
 @pytest.mark.parametrize(("steps", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4), (16, 5)])

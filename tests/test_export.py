@@ -10,6 +10,7 @@ from autost_optuna import Architecture, SpikingTransformer, load
 from autost_optuna import study as studies
 from autost_optuna.data import load as load_data
 from autost_optuna.export import export
+from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.trainer import Recipe, train
 
 
@@ -36,6 +37,7 @@ def test_a_bundle_holds_what_it_says(search, bundle):
     for name, digest in manifest["files"].items():
         assert hashlib.sha256((bundle / name).read_bytes()).hexdigest() == digest
     assert manifest["data"]["fingerprint"] == search.settings.fingerprint
+    assert manifest["convention"] == {**DEFAULT.to_dict(), "hash": DEFAULT.hash}
     assert manifest["versions"]["autost-optuna"] == autost_optuna.__version__
     assert manifest["candidate"]["flops"] == candidate.flops
     assert manifest["training"] is None

@@ -98,7 +98,7 @@ def describe(
     given = {"images": images, "seed": seed, "seeds": seeds, "convention": Convention.load(energy) if energy else None}
     known = {**_defaults(stored, info), **{name: value for name, value in given.items() if value is not None}}
     if data is not None or data_root is not None:
-        known["data"], known["data_root"] = data or (info["data"] if info else None), data_root
+        known |= {"data": data or known["data"], "data_root": data_root}
     known["data"] = options.chosen_data(known["data"], known["data_root"], on)
     found = describe_architecture(
         chosen, on, **known, counting=counting, trained=trained, device=options.chosen_device(device)
@@ -221,6 +221,8 @@ def _print_audit(description: "Description") -> None:
 
 def summary_lines(description: "Description") -> list[str]:
     """What stands below the table: the candidate, its spread, the other way of counting, the network without spikes."""
+    from autost_optuna.proxies.quantised import INT8
+
     candidate, quantised = description.candidate, description.quantised
     spread = candidate.spread
     lines = [describe_candidate(candidate)]
@@ -236,14 +238,19 @@ def summary_lines(description: "Description") -> list[str]:
     )
     change = other / candidate.energy_mj - 1 if candidate.energy_mj else 0.0
     lines.append(f"counted {name}: {units.energy(other)}, {change:+.2%}")
+    convention = description.convention
+    moved = f", bits and steps as in {candidate.convention}" if convention.bit.pj or convention.step.pj else ""
     lines.append(
-        f"without spikes, one pass of 8-bit MACs (horowitz-45nm-int8): {units.energy(quantised.int8_mj)}; with "
+        f"without spikes, one pass of 8-bit MACs at {INT8.mac.pj} pJ{moved}: {units.energy(quantised.int8_mj)}; with "
         f"{quantised.activation_bits}-bit activations {units.energy(quantised.activation_bits_mj)}"
     )
-    own = _break_even(quantised.break_even_rate, candidate.energy_mj < quantised.int8_mj)
+    own = _break_even(quantised.break_even_rate, quantised.cheaper)
     lines.append(f"break-even spike rate under {candidate.convention}, all rates scaled alike: {own}")
-    alike = _break_even(quantised.break_even_rate_int8, quantised.spiking_int8_mj < quantised.int8_mj)
-    lines.append(f"the spiking network in 8 bits too: {units.energy(quantised.spiking_int8_mj)}, break-even {alike}")
+    alike = _break_even(quantised.break_even_rate_int8, quantised.cheaper_int8)
+    lines.append(
+        f"the spiking network with 8-bit arithmetic and weights too ({INT8.name}): {units.energy(quantised.spiking_int8_mj)}, "
+        f"break-even {alike}"
+    )
     return lines
 
 
@@ -251,7 +258,10 @@ def _error(error_mj: float | None) -> str:
     return "known with --seeds 2 or more" if error_mj is None else units.energy(error_mj)
 
 
-def _break_even(rate: float | None, cheaper: bool) -> str:
-    if rate is not None:
-        return f"{rate:.3f}"
-    return "none, cheaper at every rate that can be" if cheaper else "none, dearer at every rate"
+def _break_even(rate: float | None, cheaper: str) -> str:
+    words = {
+        "always": "none, cheaper at every rate that can be",
+        "never": "none, dearer at every rate",
+        "unknown": "unknown, no spike was seen",
+    }
+    return f"{rate:.3f}" if rate is not None else words[cheaper]

@@ -156,4 +156,3 @@ CONVENTIONS: dict[str, Convention] = {
     name: _read(Path(__file__).parent / "conventions" / f"{name}.toml") for name in _PRESETS
 }
 DEFAULT = CONVENTIONS["horowitz-45nm-fp32"]
-INT8 = CONVENTIONS["horowitz-45nm-int8"]

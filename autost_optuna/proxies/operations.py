@@ -1,8 +1,9 @@
 """The ledger: every weighted sum and attention product of the model, listed before anything is built.
 
 An operation's name is the path of the module that computes it, so that the list can be proven against the built model
-(`spikes.check_ledger`, and module by module under torch's FlopCounterMode in the tests). Normalisation (folded into the
-weights), neurons, pooling and residual additions are not listed: they cost 0 by the field's convention.
+(`proof.prove_ledger`, and module by module under torch's FlopCounterMode in the tests). Normalisation (folded into the
+weights), pooling and residual additions are not listed: they cost 0 by the field's convention. Neurons have a list of
+their own, since some conventions charge their states.
 """
 
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_rate, total_mj
@@ -11,6 +12,8 @@ from autost_optuna.proxies.operations import Operation, Population
 INT8 = CONVENTIONS["horowitz-45nm-int8"]
 MULTIPLY8_PJ = INT8.mac.pj - INT8.accumulate.pj
 SOURCE = "bits: Yan et al., arXiv 2409.08290; 8-bit MAC: Horowitz, ISSCC 2014; fewer bits: PokeBNN, arXiv 2112.00133"
+
+Cheaper = Literal["always", "never", "below", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,18 +26,21 @@ class Quantised:
     PokeBNN, arXiv 2112.00133). Where a convention charges bits, both read 8-bit weights and write and read each activation
     once; where it charges a step, they pay one.
 
-    `break_even_rate` is the mean input rate, all rates scaled alike, at which the spiking network costs `int8_mj` under its own
-    convention. None where there is none: it is then cheaper or dearer at every rate that can be, as it is at the one
-    measured. `spiking_int8_mj` and `break_even_rate_int8` are the same with its arithmetic and weights in 8 bits too
-    (horowitz-45nm-int8), which compares like with like.
+    `break_even_rate` is the mean input rate at which the spiking network costs `int8_mj` under its own convention, all rates
+    and counted accumulates scaled alike. None where there is none, and `cheaper` says why: the spiking network is cheaper
+    "always", at every rate that can be, or "never"; else "below" the rate, or "unknown" where it fired no spike to scale.
+    `spiking_int8_mj`, `break_even_rate_int8` and `cheaper_int8` are the same with its arithmetic and weights in 8 bits too
+    (prices of horowitz-45nm-int8), which compares like with like; bits and steps keep the convention's prices.
     """
 
     activation_bits: int
     int8_mj: float
     activation_bits_mj: float
     break_even_rate: float | None
+    cheaper: Cheaper
     spiking_int8_mj: float
     break_even_rate_int8: float | None
+    cheaper_int8: Cheaper
 
 
 def compare_quantised(
@@ -59,24 +65,31 @@ def compare_quantised(
     own = estimate_energy(operations, rates, convention, populations, accumulates)
     in_int8 = estimate_energy(operations, rates, narrow, populations, accumulates)
     int8_pj = one_pass_pj(INT8.mac.pj, 8)
+    (rate, cheaper), (rate_int8, cheaper_int8) = _break_even(own, int8_pj), _break_even(in_int8, int8_pj)
     return Quantised(
         activation_bits=bits,
         int8_mj=int8_pj * 1e-9,
         activation_bits_mj=one_pass_pj(INT8.accumulate.pj + MULTIPLY8_PJ * bits / 8, bits) * 1e-9,
-        break_even_rate=_break_even(own, int8_pj),
+        break_even_rate=rate,
+        cheaper=cheaper,
         spiking_int8_mj=total_mj(in_int8),
-        break_even_rate_int8=_break_even(in_int8, int8_pj),
+        break_even_rate_int8=rate_int8,
+        cheaper_int8=cheaper_int8,
     )
 
 
-def _break_even(charges: Sequence[Charge], limit_pj: float) -> float | None:
-    """The mean input rate at which a bill comes to `limit_pj`, all rates scaled alike, none beyond 1; None where none does.
+def _break_even(charges: Sequence[Charge], limit_pj: float) -> tuple[float | None, Cheaper]:
+    """The mean input rate at which a bill comes to `limit_pj`, none beyond 1, and where the bill is below it.
 
-    The bill is linear in the scale: what costs without any spike, plus the spikes' part times the scale.
+    What costs without any spike, plus the spikes' part times the scale of all rates.
     """
     spikes_pj = math.fsum(charge.energy_pj for charge in charges if charge.kind == "ac")
     left_pj = limit_pj - math.fsum(charge.energy_pj for charge in charges if charge.kind != "ac")
     highest = max((charge.rate for charge in charges if charge.rate is not None), default=0.0)
-    if left_pj <= 0 or left_pj * highest >= spikes_pj:
-        return None
-    return left_pj / spikes_pj * mean_rate(charges)
+    if left_pj <= 0:
+        return None, "never"
+    if not highest:
+        return None, "unknown"
+    if left_pj * highest >= spikes_pj:
+        return None, "always"
+    return left_pj / spikes_pj * mean_rate(charges), "below"
