@@ -117,7 +117,7 @@ def test_the_audit_adds_up_to_the_headline_in_all_forms(cli, tmp_path):
             assert sum(printed[:-1]) == printed[-1] == round(found["energy_mj"] * 1e9)
             assert len(lines) == last - 1 == len(found["operations"])
             assert found["convention"] in "".join(table)
-    assert found["convention"].startswith("my-chip (")
+    assert found["convention"].startswith("my-chip#")
     assert {o["kind"] for o in found["operations"]} == {"mac", "ac", "state", "static"}
 
 

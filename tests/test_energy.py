@@ -122,7 +122,7 @@ def test_a_convention_survives_json_and_its_hash_is_that_of_its_rules(tmp_path):
     path.write_text(CHIP)
     chip = Convention.load(str(path))
     assert Convention.from_dict(json.loads(json.dumps(chip.to_dict()))) == chip
-    assert chip.label == f"my-chip ({chip.hash})"
+    assert chip.label == f"my-chip#{chip.hash}"
     path.write_text(CHIP.replace('"measured"', '"measured again"').replace("pj = 70,", "pj = 70.0,"))
     assert Convention.load(str(path)).hash == chip.hash
     for old, new in (

@@ -82,7 +82,7 @@ class Convention:
     def label(self) -> str:
         """The name, with the hash where the name alone does not say which convention it is."""
         preset = CONVENTIONS.get(self.name)
-        return self.name if preset and preset.hash == self.hash else f"{self.name} ({self.hash})"
+        return self.name if preset and preset.hash == self.hash else f"{self.name}#{self.hash}"
 
     def to_dict(self) -> dict[str, Any]:
         """The form of a TOML file."""
