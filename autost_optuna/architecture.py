@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ class Architecture:
     @classmethod
     def from_dict(cls, data: object) -> "Architecture":
         """Read the JSON form; ValueError names a missing or unknown key."""
-        return cls(**_fields(data, ("embed_dim", "depth", "num_heads", "mlp_ratio"), "architecture"))
+        return cls(**check_keys("architecture", data, ("embed_dim", "depth", "num_heads", "mlp_ratio")))
 
     def to_autost(self) -> dict[str, Any]:
         """AutoST's form of a chosen network: {"RETRAIN": {"MLP_RATIO", "NUM_HEADS", "DEPTH", "EMBED_DIM"}}."""
@@ -153,7 +154,7 @@ class Architecture:
         if not isinstance(data, Mapping) or "RETRAIN" not in data:
             raise ValueError("the YAML has no RETRAIN section; AutoST's form is RETRAIN: {MLP_RATIO, NUM_HEADS, ...}")
         names = ("MLP_RATIO", "NUM_HEADS", "DEPTH", "EMBED_DIM")
-        fields = _fields(data["RETRAIN"], names, "RETRAIN")
+        fields = check_keys("RETRAIN", data["RETRAIN"], names)
         return cls(**{name.lower(): value for name, value in fields.items()})
 
     @classmethod
@@ -193,16 +194,27 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(f"{path} is not YAML ({reason}); give a file in AutoST's form") from None
 
 
-def _fields(data: object, names: tuple[str, ...], what: str) -> dict[str, Any]:
-    """`data` as a dict with exactly the keys `names`; ValueError names what is missing or unknown."""
+def read_toml(path: Path, example: str) -> dict[str, Any]:
+    """A TOML file's content; `example` is a file that shows the form."""
+    text = read_text(path)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not TOML ({error}); see {example} for the form") from None
+
+
+def check_keys(what: str, data: object, allowed: Sequence[str], needed: Sequence[str] | None = None) -> dict[str, Any]:
+    """`data` as a dict of `allowed` keys with all that are `needed` (all, by default); ValueError names what is wrong."""
+    needed = allowed if needed is None else needed
     if not isinstance(data, Mapping):
-        raise ValueError(f"{what} is {type(data).__name__}, not a mapping; it needs the keys {', '.join(names)}")
-    unknown = [str(key) for key in data if key not in names]
+        raise ValueError(f"{what} is {type(data).__name__}, not a mapping; it needs the keys {', '.join(needed)}")
+    unknown = [str(key) for key in data if key not in allowed]
     if unknown:
-        raise ValueError(f"{what} has the unknown key {unknown[0]!r}; allowed are {', '.join(names)}")
-    missing = [name for name in names if name not in data]
+        raise ValueError(f"{what}: unknown key {unknown[0]!r}; allowed are {', '.join(allowed)}")
+    missing = [name for name in needed if name not in data]
     if missing:
-        raise ValueError(f"{what} lacks the key {missing[0]!r}; it needs {', '.join(names)}")
+        others = "" if set(needed) == set(allowed) else f"; allowed are {', '.join(allowed)}"
+        raise ValueError(f"{what} lacks the key {missing[0]!r}; it needs {', '.join(needed)}{others}")
     return dict(data)
 
 

@@ -13,7 +13,7 @@ from autost_optuna.candidate import INITIALISATION, TRAINED, Candidate
 from autost_optuna.data import RateImages, rate_images
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
-from autost_optuna.proxies.flops import count_macs, count_params
+from autost_optuna.proxies.flops import count_params
 from autost_optuna.proxies.operations import operations, populations
 from autost_optuna.proxies.quantised import Quantised, compare_quantised
 from autost_optuna.space import Space
@@ -36,7 +36,7 @@ def evaluate(
 ) -> Candidate:
     """FLOPs, parameters (exact) and energy at initialisation (estimated) of an architecture; `data` names the images."""
     samples = rates.measure(architecture)
-    return _candidate(
+    candidate, _, _ = _assess(
         architecture,
         rates.task,
         samples,
@@ -46,9 +46,10 @@ def evaluate(
         seeds=rates.seeds,
         weights=INITIALISATION,
     )
+    return candidate
 
 
-def _candidate(
+def _assess(
     architecture: Architecture,
     task: Task,
     samples: Sequence[Mapping[str, float]],
@@ -59,10 +60,13 @@ def _candidate(
     seeds: int,
     weights: str,
     accumulates: Sequence[Mapping[str, float]] | None = None,
-) -> Candidate:
-    """The candidate whose rates are the mean of `samples`, a set an image, seed after seed; and so its counted accumulates."""
-    macs, images = count_macs(architecture, task), len(samples) // seeds
+) -> tuple[Candidate, list[Charge], Quantised]:
+    """The candidate whose rates are the mean of `samples`, a set an image, seed after seed; its bill, and without spikes.
+
+    `accumulates` are sets of counted ones, of the same images.
+    """
     ledger, layers = operations(architecture, task), populations(architecture, task)
+    macs, images = sum(row.total_macs for row in ledger), len(samples) // seeds
     mean = mean_by_operation(samples)
     counted = None if accumulates is None else mean_by_operation(accumulates)
     charges = estimate_energy(ledger, mean, convention, layers, counted)
@@ -72,7 +76,7 @@ def _candidate(
     ]
     quantised = compare_quantised(ledger, mean, convention, layers, counted)
     rate = mean_rate(charges)
-    return Candidate(
+    candidate = Candidate(
         architecture=architecture,
         params=count_params(architecture, task),
         macs=macs,
@@ -90,6 +94,7 @@ def _candidate(
         seeds=seeds,
         weights=weights,
     )
+    return candidate, charges, quantised
 
 
 RATE, EXACT = COUNTINGS = ("rate", "exact")
@@ -157,22 +162,19 @@ def describe(
         "seeds": seeds,
         "weights": INITIALISATION if trained is None else TRAINED,
     }
-    found = {
-        RATE: _candidate(architecture, task, samples, convention, **origin),
-        EXACT: _candidate(architecture, task, samples, convention, **origin, accumulates=counted),
-    }
-    mean = mean_by_operation(samples)
-    how = (convention, populations(architecture, task), mean_by_operation(counted) if counting == EXACT else None)
-    ledger = operations(architecture, task)
+    by_rate, exact = (
+        _assess(architecture, task, samples, convention, **origin, accumulates=counts) for counts in (None, counted)
+    )
+    candidate, charges, quantised = by_rate if counting == RATE else exact
     return Description(
-        candidate=found[counting],
+        candidate=candidate,
         task=task,
         convention=convention,
         counting=counting,
-        charges=tuple(estimate_energy(ledger, mean, *how)),
-        rate_mj=found[RATE].energy_mj,
-        exact_mj=found[EXACT].energy_mj,
-        quantised=compare_quantised(ledger, mean, *how),
+        charges=tuple(charges),
+        rate_mj=by_rate[0].energy_mj,
+        exact_mj=exact[0].energy_mj,
+        quantised=quantised,
     )
 
 

@@ -1,13 +1,21 @@
 """Space: the choices for every field of an Architecture; presets of AutoST, uniform forms, and files of a user's own."""
 
 import itertools
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autost_optuna.architecture import Architecture, Ratio, as_count, as_depth, as_ratio, read_text, read_yaml
+from autost_optuna.architecture import (
+    Architecture,
+    Ratio,
+    as_count,
+    as_depth,
+    as_ratio,
+    check_keys,
+    read_toml,
+    read_yaml,
+)
 from autost_optuna.task import Task
 
 if TYPE_CHECKING:
@@ -76,14 +84,8 @@ class Space:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, name: str = "space") -> "Space":
         """Read the form of `to_dict` or of FILE.toml; ValueError names a missing or unknown key."""
-        allowed = [field.name for field in fields(cls)]
-        for key in data:
-            if key not in allowed:
-                raise ValueError(f"space {name}: unknown key {key!r}; allowed are {', '.join(allowed)}")
-        for field in CHOICES:
-            if field not in data:
-                raise ValueError(f"space {name}: missing key {field!r}; needed are {', '.join(CHOICES)}")
-        return cls(**{"name": name, **data})
+        known = check_keys(f"space {name}", data, [field.name for field in fields(cls)], CHOICES)
+        return cls(**{"name": name, **known})
 
     @property
     def size(self) -> int:
@@ -209,21 +211,10 @@ def _suggest(trial: "Trial", name: str, choices: tuple[Ratio, ...]) -> Ratio:
 
 def _read(path: Path) -> Space:
     if path.suffix == ".toml":
-        text = read_text(path)
-        try:
-            data: Any = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is not TOML ({error}); see examples/narrow.toml") from None
-        return Space.from_dict(data, name=path.stem)
+        return Space.from_dict(read_toml(path, "examples/narrow.toml"), name=path.stem)
     data = read_yaml(path)
     if not isinstance(data, Mapping) or not isinstance(data.get("SEARCH_SPACE"), Mapping):
         raise ValueError(f"{path} has no SEARCH_SPACE section; AutoST's form is SEARCH_SPACE: {{MLP_RATIO, ...}}")
-    section = {str(key): value for key, value in data["SEARCH_SPACE"].items()}
     names = {field.upper(): field for field in CHOICES}
-    for key in section:
-        if key not in names:
-            raise ValueError(f"space {path.stem}: unknown key {key!r}; allowed are {', '.join(names)}")
-    for key in names:
-        if key not in section:
-            raise ValueError(f"space {path.stem}: missing key {key!r}; needed are {', '.join(names)}")
+    section = check_keys(f"space {path.stem}", data["SEARCH_SPACE"], list(names))
     return Space.from_dict({names[key]: value for key, value in section.items()}, name=path.stem)

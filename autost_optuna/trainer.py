@@ -116,9 +116,8 @@ def train(
     network = SpikingTransformer(architecture, task, seed=recipe.seed)
     plain = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     model, optimizer = fabric.setup(network, plain)
-    log = _resume(
-        folder / RESUME, identity, network, plain
-    )  # once the weights are where the optimizer's state goes, too
+    # Once the weights are on the device: the optimizer's state goes where they are.
+    log = _resume(folder / RESUME, identity, network, plain)
     batches = math.ceil(len(parts.train_labels) / recipe.batch_size)
     for epoch in range(len(log), recipe.epochs):
         start, losses = time.monotonic(), []

@@ -365,14 +365,17 @@ MISTAKES = {
     "indivisible heads": (["study", "create", "new", "--space", "heads.toml"], "num_heads 5 does not divide"),
     "unknown task": (["study", "create", "new", "--task", "mnist"], "no task 'mnist'"),
     "unknown convention": (["study", "create", "new", "--energy", "free"], "no energy convention 'free'"),
-    "convention missing": (["study", "create", "new", "--energy", "none.toml"], "none.toml cannot be read"),
+    "convention missing": (
+        ["study", "create", "new", "--energy", "none.toml"],
+        "none.toml does not exist; check the path",
+    ),
     "convention no TOML": (
         ["describe", "C=64,depth=1,heads=8,ratio=4", "--energy", "nested.toml"],
         "nested.toml is not TOML",
     ),
     "convention of other keys": (
         ["study", "create", "new", "--energy", "wrong.toml"],
-        "wrong.toml: unknown key 'embed_dim' in energy convention; allowed are name, mac, accumulate, bit, step",
+        "wrong.toml: energy convention: unknown key 'embed_dim'; allowed are name, mac, accumulate, bit, step",
     ),
     "another convention": (["study", "run", "demo", "--trials", "3", "--energy", "memory"], "was made under horowitz"),
     "no seeds": (["study", "create", "new", "--task", "digits", "--seeds", "0"], "seeds 0"),

@@ -141,11 +141,20 @@ def test_a_convention_survives_json_and_its_hash_is_that_of_its_rules(tmp_path):
         (
             "weight_bits",
             "wieght_bits",
-            "unknown key 'wieght_bits' in energy convention; allowed are name, mac, accumulate",
+            "energy convention: unknown key 'wieght_bits'; allowed are name, mac, accumulate",
         ),
-        ("accumulate", "#", "energy convention lacks the key 'accumulate'; allowed are name, mac, accumulate, bit"),
-        ("mac = { pj", "mac = { mW", "unknown key 'mW' in mac; allowed are pj, source"),
-        ('{ pj = 3.0, source = "data sheet" }', "{ pj = 3.0 }", "mac lacks the key 'source'; allowed are pj, source"),
+        (
+            "accumulate",
+            "#",
+            "energy convention lacks the key 'accumulate'; it needs name, mac, accumulate; allowed are name, mac, "
+            "accumulate, bit",
+        ),
+        ("mac = { pj", "mac = { mW", "mac: unknown key 'mW'; allowed are pj, source"),
+        (
+            '{ pj = 3.0, source = "data sheet" }',
+            "{ pj = 3.0 }",
+            "mac lacks the key 'source'; it needs pj, source",
+        ),
         ('{ pj = 3.0, source = "data sheet" }', "3.0", "mac 3.0 has no source; write mac = {"),
         ('"measured"', '" "', "is empty; say where 0.1 pJ comes from"),
         ("3.0", '"3.0"', "mac pj '3.0' is not an energy in pJ"),
@@ -173,7 +182,7 @@ def test_wrong_files_say_what_is_wrong_and_what_is_allowed(tmp_path, old, new, s
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(ValueError, match=r"none\.toml cannot be read \(No such file"):
+    with pytest.raises(ValueError, match=r"none\.toml does not exist; check the path"):
         Convention.load("none.toml")
 
 

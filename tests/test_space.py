@@ -76,7 +76,10 @@ def test_files_of_both_kinds(tmp_path):
     ("text", "said"),
     [
         ("embed_dim = [64]\nwidth = [2]", "unknown key 'width'; allowed are name, embed_dim, depth, num_heads"),
-        ("embed_dim = [64]\ndepth = [1]\nnum_heads = [4]", "missing key 'mlp_ratio'"),
+        (
+            "embed_dim = [64]\ndepth = [1]\nnum_heads = [4]",
+            "lacks the key 'mlp_ratio'; it needs embed_dim, depth",
+        ),
         ("embed_dim = [64]\ndepth = []\nnum_heads = [4]\nmlp_ratio = [4]", "depth \\[\\] is not a list of choices"),
         ("embed_dim = 64\ndepth = [1]\nnum_heads = [4]\nmlp_ratio = [4]", "embed_dim 64 is not a list"),
         ("embed_dim = [64, 64]\ndepth = [1]\nnum_heads = [4]\nmlp_ratio = [4]", "names a choice twice"),

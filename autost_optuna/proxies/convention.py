@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from autost_optuna.architecture import check_keys, read_toml
 
 EVERY_STEP, ONCE = "every-step", "once"
 COSTS = ("mac", "accumulate", "bit", "step")
@@ -91,7 +92,9 @@ class Convention:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Convention":
         """Read the form of `to_dict`. ValueError for wrong or missing keys, with the allowed ones."""
-        _check_keys("energy convention", data, [field.name for field in fields(cls)], ("name", "mac", "accumulate"))
+        known = check_keys(
+            "energy convention", data, [field.name for field in fields(cls)], ("name", "mac", "accumulate")
+        )
         costs = {}
         for name in COSTS:
             if name in data:
@@ -99,9 +102,8 @@ class Convention:
                     raise ValueError(
                         f'{name} {data[name]!r} has no source; write {name} = {{ pj = 0.9, source = "..." }}'
                     )
-                _check_keys(name, data[name], ["pj", "source"], ("pj", "source"))
-                costs[name] = Cost(**data[name])
-        return cls(**{**data, **costs})
+                costs[name] = Cost(**check_keys(name, data[name], ("pj", "source")))
+        return cls(**{**known, **costs})
 
     @classmethod
     def preset(cls, name: str) -> "Convention":
@@ -126,25 +128,11 @@ class Convention:
 
 
 def _read(path: Path) -> Convention:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); check the path of the energy convention") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not TOML ({error}); see examples/my_chip.toml for the form") from None
+    data = read_toml(path, "examples/my_chip.toml")
     try:
         return Convention.from_dict(data)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def _check_keys(what: str, data: Mapping[str, Any], allowed: Sequence[str], required: Sequence[str]) -> None:
-    for key in data:
-        if key not in allowed:
-            raise ValueError(f"unknown key {key!r} in {what}; allowed are {', '.join(allowed)}")
-    for key in required:
-        if key not in data:
-            raise ValueError(f"{what} lacks the key {key!r}; allowed are {', '.join(allowed)}")
 
 
 def _is_number(value: object) -> bool:
