@@ -14,7 +14,8 @@ from autost_optuna.candidate import Candidate
 from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import NORMALISATIONS
 from autost_optuna.model.transformer import SpikingTransformer
-from autost_optuna.study import Search, installed_versions
+from autost_optuna.settings import installed_versions
+from autost_optuna.study import Search
 from autost_optuna.task import Task
 
 MANIFEST = "manifest.json"

@@ -1,13 +1,10 @@
-"""Studies: create, open, run, resume. A study is Optuna's, with the settings that make its candidates comparable."""
+"""Studies: create, open, list, delete. A study is Optuna's, with the settings that make its candidates comparable."""
 
 import contextlib
-import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
@@ -22,63 +19,13 @@ from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
 from autost_optuna.sampler import SeededNSGAIISampler
+from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions
 from autost_optuna.space import Space
 from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task
 
-ATTRIBUTE = "autost_optuna"
 METRICS = ("flops", "energy_mj")
 DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
-VERSIONED = ("autost-optuna", "optuna", "torch", "spikingjelly")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """What all trials of a study share; stored with it, so that a resumed run measures as the first one did."""
-
-    space: Space
-    task: Task
-    data: str
-    data_root: str | None
-    images: int
-    seeds: int
-    fingerprint: str
-    convention: Convention
-    seed: int
-    population: int
-    box: Box
-    versions: dict[str, str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form, with the hash of the convention beside it."""
-        return {**asdict(self), "space": self.space.to_dict(), "convention_hash": self.convention.hash}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
-        """Read the form of `to_dict`. ValueError where it is another version's, or its convention is not the hashed one."""
-        try:
-            values = {name: data[name] for name in (field.name for field in fields(cls))}
-            values |= {"space": Space.from_dict(data["space"]), "task": Task(**data["task"]), "box": Box(**data["box"])}
-            values["convention"] = Convention.from_dict(data["convention"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"the study was made by another version of autost-optuna ({error}); create it again"
-            ) from None
-        settings = cls(**values)
-        if settings.convention.hash != data["convention_hash"]:
-            raise ValueError(
-                f"the stored convention {settings.convention.name} has hash {settings.convention.hash}, the study was made "
-                f"under {data['convention_hash']}; create it again"
-            )
-        return settings
-
-    def check_convention(self, convention: Convention | None) -> None:
-        """ValueError where `convention` is given and is not the study's: its energies could not be compared."""
-        if convention is not None and convention.hash != self.convention.hash:
-            raise ValueError(
-                f"the study was made under {self.convention.name} (hash {self.convention.hash}), not under "
-                f"{convention.name} (hash {convention.hash}); leave out --energy, or create another study"
-            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,84 +224,6 @@ def delete(name: str, storage: str) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """The state of a run after a trial: trials done of those asked for, members of the front."""
-
-    done: int
-    trials: int
-    front_size: int
-    duration_s: float
-
-
-def run(
-    search: Search,
-    *,
-    trials: int,
-    timeout: float | None = None,
-    data_root: Path | None = None,
-    device: str = "cpu",
-    on_trial: Callable[[Progress], None] = lambda progress: None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> int:
-    """Run `trials` more trials, or until `timeout` seconds have passed or `stopped()`; returns how many were run.
-
-    `data_root` replaces the folder that the study was created with. ValueError where the images there are others.
-    """
-    if trials < 1:
-        raise ValueError(f"trials {trials} is not positive; ask for at least 1")
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout {timeout} is not positive; give seconds, such as 60")
-    study, settings = search.study, search.settings
-    objective = make_objective(settings, data_root, device)
-    earlier = search.candidates()
-    objective.remember(earlier)
-    members = nondominated(earlier)
-    start = time.monotonic()
-    done = 0
-    while done < trials and not stopped() and not (timeout is not None and time.monotonic() - start >= timeout):
-        trial = study.ask()
-        try:
-            study.tell(trial, objective(trial))
-        except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
-        except BaseException:
-            study.tell(trial, state=TrialState.FAIL)
-            raise
-        else:
-            members = nondominated([*members, Candidate.from_dict(trial.user_attrs["candidate"])])
-        done += 1
-        on_trial(Progress(done=done, trials=trials, front_size=len(members), duration_s=time.monotonic() - start))
-    return done
-
-
-def make_objective(settings: Settings, data_root: Path | None = None, device: str = "cpu") -> Objective:
-    """The objective of a study, on the images that it was created with. ValueError where these are others now."""
-    root = data_root or (Path(settings.data_root) if settings.data_root else None)
-    drawn = rate_images(
-        settings.task,
-        data=settings.data,
-        root=root,
-        count=settings.images,
-        seeds=settings.seeds,
-        seed=settings.seed,
-    )
-    if drawn.fingerprint != settings.fingerprint:
-        raise ValueError(
-            f"the {settings.data} images in {root} have fingerprint {drawn.fingerprint}, those of the study "
-            f"{settings.fingerprint}; give the folder that it was created with as --data-root"
-        )
-    return Objective(
-        settings.space,
-        settings.task,
-        images=drawn,
-        convention=settings.convention,
-        seed=settings.seed,
-        seeds=settings.seeds,
-        device=device,
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
     """What `study show` says of a search."""
 
@@ -376,11 +245,6 @@ def summarise(search: Search) -> Summary:
         silent=sum(trial.state == TrialState.PRUNED for trial in trials),
         failed=sum(trial.state == TrialState.FAIL for trial in trials),
     )
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of the packages that decide a study's figures."""
-    return {name: version(name) for name in VERSIONED}
 
 
 def _box(objective: Objective) -> Box:

@@ -10,7 +10,8 @@ from autost_optuna.data import fit
 from autost_optuna.data import load as load_data
 from autost_optuna.export import export
 from autost_optuna.front import knee
-from autost_optuna.study import create, run
+from autost_optuna.runner import run
+from autost_optuna.study import create
 from autost_optuna.trainer import Recipe, train
 
 task = Task.preset("digits")

@@ -11,13 +11,14 @@ from autost_optuna import study as studies
 from autost_optuna.data import load as load_data
 from autost_optuna.export import export
 from autost_optuna.proxies.convention import DEFAULT
+from autost_optuna.runner import run
 from autost_optuna.trainer import Recipe, train
 
 
 @pytest.fixture
 def search(tmp_path, toy_space, toy_task):
     made = studies.create("s<b>", str(tmp_path / "s.journal"), space=toy_space, task=toy_task)
-    studies.run(made, trials=5)
+    run(made, trials=5)
     return made
 
 

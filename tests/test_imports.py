@@ -20,7 +20,9 @@ RANKS = [
     "objective",
     "sampler",
     "storage",
+    "settings",
     "study",
+    "runner",
     "checkpoint",
     "trainer",
     "export",
@@ -35,7 +37,8 @@ ORDER = {
     "data": ["dataset", "digits", "saccades", "cifar10", "nmnist", "__init__"],
     "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
     "proxies": ["__init__", "operations", "flops", "convention", "energy", "quantised", "proof", "spikes"],
-    "cli": ["show", "options", "dashboard", "study", "front", "audit", "networks", "__init__"],
+    "plots": ["__init__", "figure", "front", "audit"],
+    "cli": ["show", "options", "dashboard", "study", "run", "front", "audit", "networks", "__init__"],
 }
 
 FILES = sorted(ROOT.rglob("*.py"))

@@ -6,7 +6,9 @@ from test_front import candidate, listed
 
 from autost_optuna import Architecture, Task
 from autost_optuna.objective import describe
-from autost_optuna.plots import audit_view, draw_audit, draw_front, front_view, write_figure
+from autost_optuna.plots.audit import audit_view, draw_audit
+from autost_optuna.plots.figure import write_figure
+from autost_optuna.plots.front import draw_front, front_view
 from autost_optuna.proxies.convention import CONVENTIONS
 
 SEARCH = [(10, 1.0), (30, 2.0), (20, 3.0), (90, 40.0), (100, 100.0)]

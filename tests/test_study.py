@@ -10,6 +10,8 @@ from test_data import write_cifar10
 from autost_optuna import Objective, Task
 from autost_optuna import study as studies
 from autost_optuna.data import RateImages
+from autost_optuna.runner import run
+from autost_optuna.settings import make_objective
 from autost_optuna.storage import open_storage, shown
 
 
@@ -29,7 +31,7 @@ def create(storage, toy_space, toy_task):
 def test_a_search_end_to_end(create, storage, toy_space):
     search = create()
     seen = []
-    assert studies.run(search, trials=30, on_trial=seen.append) == 30
+    assert run(search, trials=30, on_trial=seen.append) == 30
     assert [progress.done for progress in seen] == list(range(1, 31))
     again = studies.open_search("s", storage)
     assert again.settings == search.settings
@@ -50,17 +52,17 @@ def test_a_search_end_to_end(create, storage, toy_space):
 def test_the_same_seed_gives_the_same_trials(create):
     one, two, other = create("one"), create("two"), create("other", seed=7)
     for search in (one, two, other):
-        studies.run(search, trials=15)
+        run(search, trials=15)
     assert [t.values for t in one.study.trials] == [t.values for t in two.study.trials]
     assert [t.params for t in one.study.trials] != [t.params for t in other.study.trials]
 
 
 def test_an_interrupted_run_equals_an_uninterrupted_one_trial_by_trial(create, storage):
     whole = create("whole", population=8)
-    studies.run(whole, trials=40)
+    run(whole, trials=40)
     create(population=8)
     for trials in (13, 7, 20):
-        studies.run(studies.open_search("s", storage), trials=trials)
+        run(studies.open_search("s", storage), trials=trials)
     resumed = studies.open_search("s", storage)
     assert [t.params for t in resumed.study.trials] == [t.params for t in whole.study.trials]
     assert [c.energy_mj for c in resumed.candidates()] == [c.energy_mj for c in whole.candidates()]
@@ -70,26 +72,26 @@ def test_two_processes_with_one_seed_do_not_repeat_each_other(create, storage):
     create()
     one, other = studies.open_search("s", storage), studies.open_search("s", storage)
     for _ in range(10):  # in turns, each with a sampler of its own
-        studies.run(one, trials=1)
-        studies.run(other, trials=1)
+        run(one, trials=1)
+        run(other, trials=1)
     trials = studies.open_search("s", storage).study.trials
     assert [t.params for t in trials[0::2]] != [t.params for t in trials[1::2]]
     single = create("single")
-    studies.run(single, trials=20)
+    run(single, trials=20)
     assert [t.params for t in trials] == [t.params for t in single.study.trials]
 
 
 @pytest.mark.parametrize("cut", [1, 7, 40])
 def test_a_torn_journal_is_mended_and_loses_one_line_at_most(create, storage, cut):
     search = create()
-    studies.run(search, trials=6)
+    run(search, trials=6)
     path = Path(storage)
     path.write_bytes(path.read_bytes()[:-cut])
     assert len(studies.open_search("s", storage).candidates()) == 5  # reading needs no mending
     assert path.read_bytes()[-1:] != b"\n"
     resumed = studies.open_search("s", storage, write=True)
     assert path.read_bytes()[-1:] == b"\n"
-    studies.run(resumed, trials=3)
+    run(resumed, trials=3)
     assert len(studies.open_search("s", storage).candidates()) == 8
 
 
@@ -109,8 +111,8 @@ def test_a_study_whose_creation_fails_is_not_left_behind(create, storage, monkey
 
 def test_candidates_measured_again_after_a_resume_are_equal(create, storage):
     search = create()
-    studies.run(search, trials=10)
-    objective = studies.make_objective(studies.open_search("s", storage).settings)
+    run(search, trials=10)
+    objective = make_objective(studies.open_search("s", storage).settings)
     for candidate in search.candidates():
         measured = objective.evaluate(candidate.architecture)
         assert measured.to_dict() == candidate.to_dict()
@@ -119,10 +121,10 @@ def test_candidates_measured_again_after_a_resume_are_equal(create, storage):
 def test_stopping_leaves_whole_trials(create, storage):
     search = create()
     done = []
-    assert studies.run(search, trials=50, on_trial=done.append, stopped=lambda: len(done) >= 5) == 5
+    assert run(search, trials=50, on_trial=done.append, stopped=lambda: len(done) >= 5) == 5
     states = {trial.state for trial in studies.open_search("s", storage).study.trials}
     assert states == {TrialState.COMPLETE}
-    assert studies.run(search, trials=50, timeout=0.001) <= 1
+    assert run(search, trials=50, timeout=0.001) <= 1
 
 
 def test_an_interrupt_inside_a_trial_leaves_no_running_one(create, storage, monkeypatch):
@@ -133,11 +135,11 @@ def test_an_interrupt_inside_a_trial_leaves_no_running_one(create, storage, monk
 
     monkeypatch.setattr(Objective, "__call__", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        studies.run(search, trials=3)
+        run(search, trials=3)
     monkeypatch.undo()
     reopened = studies.open_search("s", storage)
     assert [trial.state for trial in reopened.study.trials] == [TrialState.FAIL]
-    assert studies.run(reopened, trials=3) == 3
+    assert run(reopened, trials=3) == 3
     assert studies.summarise(reopened).failed == 1
 
 
@@ -161,13 +163,13 @@ def test_other_images_than_the_studys_are_refused(tmp_path, storage, toy_space):
     task = Task(name="cifar10", image_size=8, channels=3, num_classes=10, time_steps=2, pooling="0001")
     options = {"space": toy_space, "task": task, "data": "cifar10"}
     search = studies.create("c", storage, data_root=tmp_path / "a", **options)
-    assert studies.run(search, trials=2) == 2
+    assert run(search, trials=2) == 2
     with pytest.raises(ValueError, match=r"fingerprint .* those of the study"):
-        studies.run(search, trials=2, data_root=tmp_path / "b")
+        run(search, trials=2, data_root=tmp_path / "b")
     (tmp_path / "a").rename(tmp_path / "moved")
     with pytest.raises(ValueError, match="no CIFAR-10 batch"):
-        studies.run(search, trials=2)
-    assert studies.run(search, trials=2, data_root=tmp_path / "moved") == 2
+        run(search, trials=2)
+    assert run(search, trials=2, data_root=tmp_path / "moved") == 2
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_existing_and_missing_studies(create, storage):
 
 def test_a_study_of_another_version_is_told_listed_and_deleted(create, storage):
     search = create()
-    studies.run(search, trials=2)
+    run(search, trials=2)
     stored = search.settings.to_dict()
     search.study.set_user_attr(studies.ATTRIBUTE, {**stored, "convention": "horowitz-45nm-fp32"})
     with pytest.raises(ValueError, match="made by another version of autost-optuna"):
@@ -248,7 +250,7 @@ def test_no_storage_is_made_by_looking_for_one(tmp_path):
 def test_sqlite_holds_a_study_too(tmp_path, toy_space, toy_task):
     storage = f"sqlite:///{tmp_path}/a.db"
     search = studies.create("s", storage, space=toy_space, task=toy_task)
-    studies.run(search, trials=3)
+    run(search, trials=3)
     assert len(studies.open_search("s", storage).candidates()) == 3
 
 

@@ -13,6 +13,7 @@ from autost_optuna.cli.audit import describe
 from autost_optuna.cli.dashboard import dashboard
 from autost_optuna.cli.front import front, plot
 from autost_optuna.cli.networks import export, quickstart, train
+from autost_optuna.cli.run import run
 from autost_optuna.cli.study import study
 from autost_optuna.units import one_line
 
@@ -83,7 +84,7 @@ def main() -> None:
     """
 
 
-for member in (front, plot):
+for member in (run, front, plot):
     study.add_command(member)
 for command in (study, describe, train, export, quickstart, dashboard):
     main.add_command(command)

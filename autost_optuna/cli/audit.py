@@ -15,7 +15,7 @@ from autost_optuna.cli.study import describe_candidate, quiet_optuna
 if TYPE_CHECKING:
     from autost_optuna.objective import Description
     from autost_optuna.proxies.energy import Charge
-    from autost_optuna.study import Settings
+    from autost_optuna.settings import Settings
 
 
 @click.command()
@@ -83,7 +83,8 @@ def describe(
     quiet_optuna()
     from autost_optuna.checkpoint import load_trained
     from autost_optuna.objective import describe as describe_architecture
-    from autost_optuna.plots import audit_view, check_ending, draw_audit, write_figure
+    from autost_optuna.plots.audit import audit_view, draw_audit
+    from autost_optuna.plots.figure import check_ending, write_figure
     from autost_optuna.proxies.convention import Convention
     from autost_optuna.study import find_architecture
     from autost_optuna.task import Task

@@ -72,7 +72,8 @@ def plot(name: str, output: Path, quantised: bool, storage: str) -> None:
       autost-optuna study plot demo -o front.html
     """
     quiet_optuna()
-    from autost_optuna.plots import draw_front, front_view, write_figure
+    from autost_optuna.plots.figure import write_figure
+    from autost_optuna.plots.front import draw_front, front_view
     from autost_optuna.study import open_search
 
     search = open_search(name, storage)

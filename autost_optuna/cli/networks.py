@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna.cli import options, show
-from autost_optuna.cli.study import describe_candidate, quiet_optuna, run_search
+from autost_optuna.cli.run import run_search
+from autost_optuna.cli.study import describe_candidate, quiet_optuna
 
 if TYPE_CHECKING:
     from autost_optuna.architecture import Architecture

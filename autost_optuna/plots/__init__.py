@@ -1,0 +1,1 @@
+"""Figures: for each, what is drawn (`..._view`) and how (`draw_...`)."""

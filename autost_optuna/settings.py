@@ -1,0 +1,98 @@
+"""Settings: what all trials of a study share, stored with it, so that a resumed run measures as the first one did."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from autost_optuna.data import rate_images
+from autost_optuna.front import Box
+from autost_optuna.objective import Objective
+from autost_optuna.proxies.convention import Convention
+from autost_optuna.space import Space
+from autost_optuna.task import Task
+
+ATTRIBUTE = "autost_optuna"
+VERSIONED = ("autost-optuna", "optuna", "torch", "spikingjelly")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What all trials of a study share."""
+
+    space: Space
+    task: Task
+    data: str
+    data_root: str | None
+    images: int
+    seeds: int
+    fingerprint: str
+    convention: Convention
+    seed: int
+    population: int
+    box: Box
+    versions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form, with the hash of the convention beside it."""
+        return {**asdict(self), "space": self.space.to_dict(), "convention_hash": self.convention.hash}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
+        """Read the form of `to_dict`. ValueError where it is another version's, or its convention is not the hashed one."""
+        try:
+            values = {name: data[name] for name in (field.name for field in fields(cls))}
+            values |= {"space": Space.from_dict(data["space"]), "task": Task(**data["task"]), "box": Box(**data["box"])}
+            values["convention"] = Convention.from_dict(data["convention"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"the study was made by another version of autost-optuna ({error}); create it again"
+            ) from None
+        settings = cls(**values)
+        if settings.convention.hash != data["convention_hash"]:
+            raise ValueError(
+                f"the stored convention {settings.convention.name} has hash {settings.convention.hash}, the study was made "
+                f"under {data['convention_hash']}; create it again"
+            )
+        return settings
+
+    def check_convention(self, convention: Convention | None) -> None:
+        """ValueError where `convention` is given and is not the study's: its energies could not be compared."""
+        if convention is not None and convention.hash != self.convention.hash:
+            raise ValueError(
+                f"the study was made under {self.convention.name} (hash {self.convention.hash}), not under "
+                f"{convention.name} (hash {convention.hash}); leave out --energy, or create another study"
+            )
+
+
+def make_objective(settings: Settings, data_root: Path | None = None, device: str = "cpu") -> Objective:
+    """The objective of a study, on the images that it was created with. ValueError where these are others now."""
+    root = data_root or (Path(settings.data_root) if settings.data_root else None)
+    drawn = rate_images(
+        settings.task,
+        data=settings.data,
+        root=root,
+        count=settings.images,
+        seeds=settings.seeds,
+        seed=settings.seed,
+    )
+    if drawn.fingerprint != settings.fingerprint:
+        raise ValueError(
+            f"the {settings.data} images in {root} have fingerprint {drawn.fingerprint}, those of the study "
+            f"{settings.fingerprint}; give the folder that it was created with as --data-root"
+        )
+    return Objective(
+        settings.space,
+        settings.task,
+        images=drawn,
+        convention=settings.convention,
+        seed=settings.seed,
+        seeds=settings.seeds,
+        device=device,
+    )
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that decide a study's figures."""
+    return {name: version(name) for name in VERSIONED}
