@@ -1,5 +1,6 @@
 """Front: the non-dominated candidates of a search (FLOPs up, energy down), its hypervolume, knee and health."""
 
+import bisect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -52,18 +53,40 @@ def nondominated(candidates: Iterable[Candidate]) -> list[Candidate]:
     return members
 
 
-def hypervolume(members: Sequence[Candidate], box: Box) -> float:
-    """Share of the box, in logarithmic axes, that the members dominate: 0 to about 1, higher is better.
+class Staircase:
+    """The area that a growing set of points dominates, kept up to date point by point; the reference point is (0, 0).
 
-    The area between the members' staircase and the reference point (Zitzler and Thiele 1999, S metric, in two dimensions).
+    The S metric of Zitzler and Thiele 1999 in two dimensions, both to be maximised: the area under the points' staircase.
     """
-    points = sorted((box.scaled(m.flops, m.energy_mj) for m in members), reverse=True)
-    area, ceiling = 0.0, 0.0
-    for gain, thrift in points:
-        if gain > 0 and thrift > ceiling:
-            area += gain * (thrift - ceiling)
-            ceiling = thrift
-    return area
+
+    def __init__(self) -> None:
+        self.area = 0.0
+        self._steps: list[tuple[float, float]] = []  # the undominated points, x ascending and y descending
+
+    def add(self, x: float, y: float) -> None:
+        """Take in a point; one that lies below the reference point in either axis dominates nothing."""
+        if x <= 0 or y <= 0:
+            return
+        place = bisect.bisect_right(self._steps, x, key=lambda step: step[0])
+        floor = self._steps[place][1] if place < len(self._steps) else 0.0
+        if floor >= y or (place and self._steps[place - 1] >= (x, y)):
+            return
+        first, right = place, x
+        while first and self._steps[first - 1][1] <= y:  # steps that the new point swallows
+            first -= 1
+            self.area += (right - self._steps[first][0]) * (y - floor)
+            right, floor = self._steps[first]
+        left = self._steps[first - 1][0] if first else 0.0
+        self.area += (right - left) * (y - floor)
+        self._steps[first:place] = [(x, y)]
+
+
+def hypervolume(members: Iterable[Candidate], box: Box) -> float:
+    """Share of the box, in logarithmic axes, that the members dominate: 0 to about 1, higher is better."""
+    stairs = Staircase()
+    for member in members:
+        stairs.add(*box.scaled(member.flops, member.energy_mj))
+    return stairs.area
 
 
 def knee(members: Sequence[Candidate]) -> Candidate:

@@ -2,6 +2,7 @@ import itertools
 import math
 import random
 
+import moocore
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from optuna._hypervolume import compute_hypervolume
 from scipy.stats import spearmanr
 
 from autost_optuna import Architecture, Candidate
-from autost_optuna.front import Box, health, hypervolume, knee, nondominated, nondomination, unique
+from autost_optuna.front import Box, Staircase, health, hypervolume, knee, nondominated, nondomination, unique
 
 
 def candidate(flops, energy_mj, index=0, silent=False, energies=None):
@@ -74,11 +75,29 @@ def test_hypervolume_by_hand():
     assert hypervolume([], BOX) == 0
 
 
-@given(points)
-def test_hypervolume_agrees_with_optunas(sample):
-    members = nondominated(listed(sample))
-    losses = np.array([[-math.log(c.flops) / math.log(100), math.log(c.energy_mj) / math.log(100)] for c in members])
-    assert hypervolume(members, BOX) == pytest.approx(compute_hypervolume(losses, np.array([0.0, 1.0])), abs=1e-12)
+floats = st.lists(st.tuples(st.floats(0.5, 200), st.floats(0.5, 200)), min_size=1, max_size=60)
+
+
+@given(floats)
+def test_hypervolume_agrees_with_moocore_and_optuna(sample):
+    candidates = listed(sample)
+    scaled = np.array([BOX.scaled(c.flops, c.energy_mj) for c in candidates])
+    found = hypervolume(candidates, BOX)
+    assert found == pytest.approx(moocore.hypervolume(scaled, ref=np.zeros(2), maximise=True), abs=1e-12)
+    losses = np.maximum(-scaled, -10)  # Optuna's asks for no point beyond the reference point
+    inside = losses[(losses < 0).all(1)]
+    theirs = compute_hypervolume(inside, np.zeros(2)) if len(inside) else 0.0
+    assert found == pytest.approx(theirs, abs=1e-12)
+
+
+def test_a_staircase_by_hand_point_by_point():
+    stairs = Staircase()
+    areas = []
+    for point in [(2, 2), (1, 3), (3, 1), (1, 2), (2, 2), (0, 9), (2.5, 2.5), (4, 4)]:
+        stairs.add(*point)
+        areas.append(stairs.area)
+    # (1, 3) adds 1x1 above (2, 2), (3, 1) adds 1x1 beside it; three that add nothing; (2.5, 2.5) adds its L around (2, 2)
+    assert areas == [4, 5, 6, 6, 6, 6, 6 + 1 * 0.5 + 0.5 * 1.5, 16]
 
 
 def test_a_box_that_is_none_is_refused():
