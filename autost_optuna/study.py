@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,17 +14,20 @@ from optuna.trial import TrialState
 
 from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import Candidate
+from autost_optuna.convergence import Course
 from autost_optuna.data import rate_images
+from autost_optuna.exact import ExactFront, check_enumerable, exact_front
 from autost_optuna.front import Box, Health, health, hypervolume, nondominated
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
 from autost_optuna.sampler import SeededNSGAIISampler
-from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions
+from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions, make_objective
 from autost_optuna.space import Space
 from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task
 
+EXACT = f"{ATTRIBUTE}:exact"
 METRICS = ("flops", "energy_mj")
 DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
 
@@ -50,6 +54,17 @@ class Search:
             if candidate.number == number:
                 return candidate
         raise ValueError(f"study {self.study.study_name} has no complete trial {number}; `study front` lists some")
+
+    def course(self) -> Course:
+        """The hypervolume after each finished trial."""
+        found = {candidate.number: candidate for candidate in self.candidates()}
+        finished = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return Course(self.settings.box, (found.get(trial.number) for trial in finished))
+
+    def exact(self) -> ExactFront | None:
+        """The exact front where `find_exact` has stored it."""
+        stored = self.study.user_attrs.get(EXACT)
+        return None if stored is None else ExactFront.from_dict(stored)
 
     def front(self) -> list[Candidate]:
         """The members of the front, by ascending energy. ValueError where no trial is complete."""
@@ -148,6 +163,23 @@ def open_search(name: str, storage: str, *, write: bool = False) -> Search:
     return Search(study=study, settings=settings)
 
 
+def find_exact(
+    search: Search,
+    *,
+    data_root: Path | None = None,
+    device: str = "cpu",
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> ExactFront:
+    """The exact front of the study's space, measured once and stored with the study. ValueError where it is too large."""
+    found = search.exact()
+    if found is None:
+        check_enumerable(search.settings.space)
+        objective = make_objective(search.settings, data_root, device)
+        found = exact_front(objective, search.settings.box, seed=search.settings.seed, on_done=on_done)
+        search.study.set_user_attr(EXACT, found.to_dict())
+    return found
+
+
 def find_architecture(source: str, storage: str) -> tuple[Architecture, Search | None]:
     """The architecture that `source` names, and its study if it is a trial.
 
@@ -244,6 +276,31 @@ def summarise(search: Search) -> Summary:
         space_size=search.settings.space.size,
         silent=sum(trial.state == TrialState.PRUNED for trial in trials),
         failed=sum(trial.state == TrialState.FAIL for trial in trials),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reached:
+    """How much of the exact front's hypervolume a search has reached, after how many trials, and after how many 95 % of it.
+
+    `share` may pass 1 by as much as the spread inside the classes leaves open.
+    """
+
+    share: float
+    trials: int
+    trials_to_95: int | None
+
+
+def reached(search: Search) -> Reached | None:
+    """How near the search came to the exact front, None where that is not known or no trial is finished."""
+    exact, course = search.exact(), search.course()
+    if exact is None or not course.hypervolumes:
+        return None
+    last = course.hypervolumes[-1]
+    return Reached(
+        share=last / exact.hypervolume,
+        trials=course.trials_to(last) or 0,
+        trials_to_95=course.trials_to(0.95 * exact.hypervolume),
     )
 
 

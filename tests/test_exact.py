@@ -1,222 +1,155 @@
-"""Exact counting against SpikingJelly's counters as an independent oracle: integers, equal one by one."""
+import itertools
+import json
 
 import pytest
-import torch
-from spikingjelly.activation_based.op_counter import DispatchCounterMode, SynOpCounter
-from spikingjelly.activation_based.op_counter.base import ModuleCounterMode
-from spikingjelly.activation_based.op_counter.neuromorphic_memory_access import NeuromorphicMemoryAccessCounter
-from torch import nn
 
-from autost_optuna import Architecture, SpikingTransformer, Task
-from autost_optuna.data import rate_images
-from autost_optuna.model.blocks import Product
-from autost_optuna.model.neuron import PLIF
-from autost_optuna.objective import describe
-from autost_optuna.proxies.convention import CONVENTIONS
-from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
-from autost_optuna.proxies.operations import REAL, Operation, operations, populations
-from autost_optuna.proxies.proof import check_drivers, prove_ledger
-from autost_optuna.proxies.spikes import batch_statistics, count_accumulates, measure_accumulates, measure_rates
+from autost_optuna import Architecture, Objective, Space
+from autost_optuna import exact as module
+from autost_optuna import study as studies
+from autost_optuna.exact import (
+    ExactFront,
+    check_enumerable,
+    class_of,
+    count_classes,
+    exact_front,
+    representatives,
+    siblings,
+)
+from autost_optuna.front import hypervolume, nondominated
+from autost_optuna.proxies.flops import count_flops, count_params
+from autost_optuna.runner import run
+from autost_optuna.study import find_exact, open_search, reached
 
-
-class Steps(nn.Module):
-    """A layer applied to each step of [T, B, ...]."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x):
-        return self.layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+UNEVEN = Space(name="uneven", embed_dim=(16, 24), depth=(2, 4), num_heads=(2, 4), mlp_ratio=(1, 1.3, 2, 3.7))
 
 
-def conv(channels_in, channels_out, **options):
-    return nn.Conv2d(channels_in, channels_out, bias=False, **options)
+@pytest.fixture(params=["toy", "uneven", "uniform"])
+def space(request, toy_space):
+    uniform = Space(name="u", embed_dim=(16, 32), depth=(1, 3), num_heads=(2, 4), mlp_ratio=(1, 2), uniform=True)
+    return {"toy": toy_space, "uneven": UNEVEN, "uniform": uniform}[request.param]
 
 
-PLAIN = {
-    "convolutions": (
-        [
-            conv(3, 8, kernel_size=3, padding=1),
-            conv(8, 12, kernel_size=3, padding=1),
-            conv(12, 8, kernel_size=3, stride=2),
-            conv(8, 8, kernel_size=5, padding=2, stride=2, groups=4),
-            conv(8, 4, kernel_size=(3, 1), padding=(2, 0), dilation=(2, 1)),
-        ],
-        (4, 5, 3, 13, 13),
-    ),
-    "linear layers": ([nn.Linear(20, 30), nn.Linear(30, 40, bias=False), nn.Linear(40, 7)], (4, 5, 20)),
-}
+def test_the_presets_have_the_known_numbers_of_classes():
+    counts = {name: count_classes(Space.load(name)) for name in ("tiny", "small", "base")}
+    assert counts == {"tiny": 480, "small": 825, "base": 2478}
+    assert [count_classes(Space.load(name, uniform=True)) for name in counts] == [240, 330, 672]
 
 
-@pytest.mark.parametrize("kind", PLAIN)
-def test_plain_networks_accumulate_as_often_as_spikingjelly_counts(kind):
-    layers, shape = PLAIN[kind]
-    generator = torch.Generator().manual_seed(0)
-    network = nn.Sequential()
-    for index, layer in enumerate(layers):
-        nn.init.normal_(layer.weight, std=0.7, generator=generator)
-        network.append(Steps(layer))
-        if index + 1 < len(layers):
-            network.append(PLIF())
-    images = torch.randn(shape, generator=generator) * 2
-    counter = SynOpCounter()
-    with torch.no_grad(), DispatchCounterMode([counter]):
-        network(images)
-    theirs = counter.get_counts()
-    ours = {}
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and name != "0.layer":
-            module.register_forward_pre_hook(
-                lambda m, inputs, name=name: ours.update({name: count_accumulates(m, inputs, images=5)})
-            )
-    with torch.no_grad():
-        network(images)
-    assert len(ours) == len(layers) - 1
-    for name, counts in ours.items():
-        assert len(counts) == 5
-        assert sum(counts) == sum(theirs[f"Sequential.{name}"].values()) > 0, name
-    assert sum(map(sum, ours.values())) == counter.get_total()
+def test_classes_by_hand():
+    # Two blocks of ratio 1, 2 or 3 at width 16: sums of hidden units 32, 48, 64, 80, 96.
+    space = Space(name="s", embed_dim=(16,), depth=(2,), num_heads=(2, 4), mlp_ratio=(1, 2, 3))
+    chosen = list(representatives(space))
+    assert [a.mlp_ratio for a in chosen] == [(1, 1), (2, 1), (3, 1), (3, 2), (3, 3)]
+    assert {a.num_heads for a in chosen} == {(4, 4)}
 
 
-def test_padding_and_coincidences_by_hand():
-    ones = torch.ones(1, 1, 4, 4)
-    # 16 spikes: the 4 in the middle reach 9 outputs, the 8 at the edges 6, the 4 in the corners 4: 100, not 144.
-    assert count_accumulates(conv(1, 1, kernel_size=3, padding=1), (ones,)) == [100]
-    q = torch.tensor([[[[[1.0, 0.0], [1.0, 1.0]]]]])  # [T, B, h, N, d]
-    k = torch.tensor([[[[[1.0, 1.0], [0.0, 1.0]]]]])
-    # q k^T = [[1, 0], [2, 1]]: four pairs of spikes meet, where rates take 3 spikes x 2 tokens = 6.
-    assert count_accumulates(Product(driver=0), (q, k.transpose(-2, -1))) == [4]
-    # The map, scaled by 1/8, is not binary: each of v's 3 spikes adds a column of 2.
-    assert count_accumulates(Product(driver=1), ((q @ k.transpose(-2, -1)) * 0.125, k)) == [6]
-    with pytest.raises(TypeError, match="no rule counts the accumulates of BatchNorm1d"):
-        count_accumulates(nn.BatchNorm1d(2), (ones,))
+def test_each_class_of_the_whole_space_has_one_representative(space):
+    chosen = list(representatives(space))
+    assert len(chosen) == count_classes(space) == len(set(chosen))
+    assert all(architecture in space for architecture in chosen)
+    if space.uniform:
+        assert set(chosen) == set(space.enumerate())
+    else:
+        assert len({class_of(a) for a in chosen}) == len(chosen)
+        assert {class_of(a) for a in chosen} == {class_of(a) for a in space.enumerate()}
 
 
-ARCHITECTURES = ["C=192,depth=2,heads=4/8,ratio=3/5", "C=256,depth=3,heads=8,ratio=4"]
+def test_a_class_is_what_flops_and_parameters_depend_on(toy_task):
+    figures = {}
+    for architecture in UNEVEN.enumerate():
+        counts = count_flops(architecture, toy_task), count_params(architecture, toy_task)
+        assert figures.setdefault(class_of(architecture), counts) == counts
 
 
-@pytest.fixture(scope="module", params=[*ARCHITECTURES, "nmnist"])
-def counted(request):
-    """A network, its images, and what SpikingJelly counts on it while they pass: synaptic operations and memory traffic."""
-    task = Task.preset("nmnist" if request.param == "nmnist" else "cifar10")
-    architecture = Architecture.from_text(ARCHITECTURES[0] if request.param == "nmnist" else request.param)
-    network = SpikingTransformer(architecture, task)
-    images = rate_images(task, data="digits-saccades" if task.events else "digits", count=3).images
-    synapses, memory = SynOpCounter(), NeuromorphicMemoryAccessCounter()
-    with batch_statistics(network):
-        with torch.no_grad(), DispatchCounterMode([synapses]):
-            network(images)
-        with ModuleCounterMode(
-            [memory], model=network
-        ):  # with gradients: SpikingJelly's own neurons run and hold states
-            network(images)
-        accumulates, rates = measure_accumulates(network, images), measure_rates(network, images)
-    return network, accumulates, rates, synapses.get_counts(), memory.get_counts()
+def test_representatives_come_after_the_one_that_they_extend():
+    space = Space.load("small")
+    seen = set()
+    for architecture in representatives(space):
+        blocks = architecture.embed_dim, architecture.mlp_ratio
+        assert architecture.depth == space.depth[0] or (blocks[0], blocks[1][:-1]) in seen
+        seen.add(blocks)
 
 
-def test_every_spike_driven_row_accumulates_as_often_as_spikingjelly_counts(counted):
-    network, accumulates, _, theirs, _ = counted
-    ledger = operations(network.architecture, network.task)
-    assert len(accumulates) == 3
-    for row in ledger:
-        found = sum(theirs.get(f"SpikingTransformer.{row.name}", {}).values())
-        if row.driven_by == REAL:
-            assert found == 0, row.name
-        else:
-            assert sum(counts[row.name] for counts in accumulates) == found, row.name
-    assert sum(map(sum, (counts.values() for counts in accumulates))) == sum(theirs["Global"].values())
+def test_siblings_share_a_class_and_are_of_the_space():
+    chosen = list(representatives(UNEVEN))
+    drawn = list(siblings(chosen, UNEVEN, 200, seed=0))
+    assert 150 < len(drawn) <= 200
+    assert {class_of(a) for a in drawn} <= {class_of(a) for a in chosen}
+    assert all(a in UNEVEN and a not in chosen[:1] for a in drawn)
+    assert len({tuple(sorted(a.mlp_ratio)) for a in drawn}) > len({class_of(a) for a in drawn}) / 2
+    assert drawn == list(siblings(chosen, UNEVEN, 200, seed=0)) != list(siblings(chosen, UNEVEN, 200, seed=1))
 
 
-def test_memory_moves_the_bits_that_spikingjelly_counts(counted):
-    network, accumulates, rates, _, theirs = counted
-    ledger, layers = operations(network.architecture, network.task), populations(network.architecture, network.task)
-    exact = mean_by_operation(accumulates)
-    bill = estimate_energy(ledger, mean_by_operation(rates), CONVENTIONS["memory"], layers, exact)
-    charges = {charge.name: charge for charge in bill}
-    for row in ledger:
-        if row.weighted:
-            bits = 8 * theirs[f"SpikingTransformer.{row.name}"]["weight_read_bytes"] / 3
-            assert charges[row.name].moved_bits == pytest.approx(bits, rel=1e-12), row.name
-    for population in layers:
-        found = theirs[f"SpikingTransformer.{population.name}"]
-        bits = 8 * (found["neuron_state_read_bytes"] + found["neuron_state_write_bytes"]) / 3
-        assert charges[population.name].moved_bits == bits, population.name
-    counted_states = sum(found.get("neuron_state_read_bytes", 0) > 0 for found in theirs.values())
-    assert counted_states >= len(layers)
+@pytest.mark.parametrize("space", ["toy", "uniform"], indirect=True)
+def test_the_exact_front_is_that_of_the_enumerated_space(space, toy_task):
+    objective = Objective(space, toy_task)
+    box = studies._box(objective)
+    every = [objective.evaluate(architecture) for architecture in space.enumerate()]
+    truth = hypervolume(every, box)
+    found = exact_front(Objective(space, toy_task), box)
+    assert found.classes == count_classes(space)
+    if space.uniform:
+        expected = [(c.architecture, c.flops, c.energy_mj) for c in nondominated(every)]
+        assert [(m.architecture, m.flops, m.energy_mj) for m in found.members] == expected
+        assert found.spread is None
+        assert found.hypervolume == found.best_hypervolume == truth
+        return
+    assert {m.flops for m in found.members} <= {c.flops for c in every}
+    energies = {class_of(a): objective.evaluate(a).energy_mj for a in representatives(space)}
+    off = [c.energy_mj / energies[class_of(c.architecture)] - 1 for c in every]
+    assert min(off) <= found.spread.low <= found.spread.mean <= found.spread.high <= max(off)
+    assert found.hypervolume <= truth
+    assert found.hypervolume == pytest.approx(truth, rel=0.01)
+    assert found.hypervolume <= found.best_hypervolume
 
 
-def test_energies_by_rates_are_less_than_3_percent_above_exact_ones(counted):
-    network, accumulates, rates, _, _ = counted
-    ledger, layers = operations(network.architecture, network.task), populations(network.architecture, network.task)
-    mean, exact = mean_by_operation(rates), mean_by_operation(accumulates)
-    by_rate = sum(mean[row.name] * row.total_macs for row in ledger if row.name in mean)
-    # Of accumulates alone; one block on still images comes to 3.6 % (studies/energy_conventions).
-    assert 0 < by_rate / sum(exact.values()) - 1 < 0.04
-    for convention in CONVENTIONS.values():
-        one = total_mj(estimate_energy(ledger, mean, convention, layers))
-        two = total_mj(estimate_energy(ledger, mean, convention, layers, exact))
-        assert 0 < one / two - 1 < 0.03, convention.name
+def test_a_stored_front_reads_back_equal(toy_space, toy_task):
+    objective = Objective(toy_space, toy_task)
+    found = exact_front(objective, studies._box(objective), samples=20)
+    assert ExactFront.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
-@pytest.fixture
-def network(toy_task):
-    return SpikingTransformer(Architecture.from_text("C=32,depth=2,heads=4,ratio=2"), toy_task)
+def test_a_space_that_is_too_large_is_refused_with_its_count(toy_task, tmp_path, monkeypatch):
+    odd = tuple(round(1 + k * 0.173, 3) for k in range(12))
+    vast = Space(
+        name="vast", embed_dim=tuple(range(64, 1025, 64)), depth=tuple(range(1, 25)), num_heads=(4,), mlp_ratio=odd
+    )
+    with pytest.raises(ValueError, match=r"vast has [\d,]{7,} classes .* over the bound 20,000; offer fewer"):
+        check_enumerable(vast)
+    monkeypatch.setattr(module, "MOST_CLASSES", 2)
+    storage = str(tmp_path / "s.journal")
+    space = Space(name="s", embed_dim=(16,), depth=(1, 2), num_heads=(2,), mlp_ratio=(1, 2))
+    search = studies.create("s", storage, space=space, task=toy_task)
+    with pytest.raises(ValueError, match="s has 5 classes"):
+        find_exact(search)
 
 
-def test_drivers_are_proven_and_a_wrong_one_is_caught(network):
-    ledger = operations(network.architecture, network.task)
-    check_drivers(network, ledger)
-    wrong = {
-        "blocks.0.mlp.fc1": "blocks.0.attention.neuron",
-        "blocks.1.attention.qk": "blocks.1.attention.k_neuron",
-        "blocks.1.attention.av": "blocks.1.attention.q_neuron",
-        "stem.conv3": "stem.neuron3",
-        "stem.conv4": REAL,
-        "stem.position": "stem.neuron3",
-        "head": "blocks.1.mlp.hidden_neuron",
-    }
-    for index, row in enumerate(ledger):
-        if row.name in wrong:
-            driver = wrong.pop(row.name)
-            planted = Operation(name=row.name, macs=row.macs, steps=row.steps, driven_by=driver)
-            with pytest.raises(RuntimeError, match=f"{row.name} reads {row.driven_by}, the ledger says {driver}"):
-                check_drivers(network, [*ledger[:index], planted, *ledger[index + 1 :]])
-    assert not wrong
-
-
-def test_a_network_wired_otherwise_is_caught(network):
-    prove_ledger(network)
-    network.blocks[0].attention.neuron = nn.Identity()  # the residual stream goes to q, k and v as it is
-    with pytest.raises(RuntimeError, match=r"blocks\.0\.attention\.q reads real-valued input, the ledger says"):
-        prove_ledger(network)
-
-
-def test_describe_proves_the_ledger(monkeypatch, toy_task):
-    def wire_otherwise(self, architecture, task, *, seed=0):
-        original(self, architecture, task, seed=seed)
-        self.blocks[0].mlp.neuron = nn.Identity()
-
-    original = SpikingTransformer.__init__
-    monkeypatch.setattr(SpikingTransformer, "__init__", wire_otherwise)
-    with pytest.raises(RuntimeError, match=r"blocks\.0\.mlp\.fc1 reads real-valued input"):
-        describe(Architecture.from_text("C=32,depth=1,heads=4,ratio=2"), toy_task)
-
-
-def test_a_neuron_that_fires_other_values_is_caught(network, toy_task):
-    images = torch.randn(2, *toy_task.input_shape, generator=torch.Generator().manual_seed(0))
-    network.blocks[1].mlp.hidden_neuron.register_forward_hook(lambda module, inputs, out: out * 2)
-    for measure in (measure_rates, measure_accumulates):
-        with batch_statistics(network), pytest.raises(RuntimeError, match=r"blocks\.1\.mlp\.fc2 should read spikes"):
-            measure(network, images)
-
-
-def test_checking_leaves_the_network_and_its_hooks_alone(network):
+def test_a_search_knows_how_near_it_came(toy_space, toy_task, tmp_path):
+    storage = str(tmp_path / "s.journal")
+    search = studies.create("s", storage, space=toy_space, task=toy_task)
+    assert reached(search) is None
     seen = []
-    handle = network.blocks[0].mlp.fc1.register_forward_pre_hook(lambda module, inputs: seen.append(module))
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    check_drivers(network, operations(network.architecture, network.task))
-    assert seen == []
-    assert len(network.blocks[0].mlp.fc1._forward_pre_hooks) == 1
-    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-    handle.remove()
+    exact = find_exact(search, on_done=lambda done, total: seen.append((done, total)))
+    assert seen[-1][0] == seen[-1][1] == len(seen)
+    assert not search.study.trials
+    assert reached(search) is None  # no trial yet
+    run(search, trials=60)
+    again = open_search("s", storage)
+    assert again.exact() == exact == find_exact(again)
+    near = reached(again)
+    candidates = again.candidates()
+    box = again.settings.box
+    volumes = [hypervolume(candidates[:count], box) for count in range(1, len(candidates) + 1)]
+    assert near.share == pytest.approx(volumes[-1] / exact.hypervolume)
+    assert 0.9 < near.share < 1.01
+    first = next(count for count, volume in enumerate(volumes, 1) if volume == pytest.approx(volumes[-1], rel=1e-12))
+    assert near.trials == first
+    assert volumes[near.trials_to_95 - 1] >= 0.95 * exact.hypervolume > volumes[near.trials_to_95 - 2]
+
+
+def test_every_class_extreme_is_an_architecture_of_the_space():
+    space = Space.load("base")
+    chosen = set(representatives(space))
+    for dim, depth in itertools.product(space.embed_dim, space.depth):
+        for ratio in (space.mlp_ratio[0], space.mlp_ratio[-1]):
+            assert Architecture.uniform(embed_dim=dim, depth=depth, num_heads=8, mlp_ratio=ratio) in chosen

@@ -20,7 +20,9 @@ RANKS = [
     "objective",
     "sampler",
     "storage",
+    "convergence",
     "settings",
+    "exact",
     "study",
     "runner",
     "checkpoint",
@@ -38,7 +40,7 @@ ORDER = {
     "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
     "proxies": ["__init__", "operations", "flops", "convention", "energy", "quantised", "proof", "spikes"],
     "plots": ["__init__", "figure", "front", "audit"],
-    "cli": ["show", "options", "dashboard", "study", "run", "front", "audit", "networks", "__init__"],
+    "cli": ["show", "options", "dashboard", "study", "run", "exact", "front", "audit", "networks", "__init__"],
 }
 
 FILES = sorted(ROOT.rglob("*.py"))

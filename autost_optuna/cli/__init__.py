@@ -11,6 +11,7 @@ import click
 from autost_optuna import __version__
 from autost_optuna.cli.audit import describe
 from autost_optuna.cli.dashboard import dashboard
+from autost_optuna.cli.exact import exact
 from autost_optuna.cli.front import front, plot
 from autost_optuna.cli.networks import export, quickstart, train
 from autost_optuna.cli.run import run
@@ -84,7 +85,7 @@ def main() -> None:
     """
 
 
-for member in (run, front, plot):
+for member in (run, exact, front, plot):
     study.add_command(member)
 for command in (study, describe, train, export, quickstart, dashboard):
     main.add_command(command)

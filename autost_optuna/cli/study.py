@@ -11,7 +11,7 @@ from autost_optuna.candidate import Candidate
 from autost_optuna.cli import options, show
 
 if TYPE_CHECKING:
-    from autost_optuna.study import Search
+    from autost_optuna.study import Reached, Search
 
 
 @click.group(no_args_is_help=True)
@@ -123,14 +123,16 @@ def show_study(name: str, form: str, storage: str) -> None:
       autost-optuna study show demo
     """
     quiet_optuna()
-    from autost_optuna.study import open_search, summarise
+    from autost_optuna.study import open_search, reached, summarise
 
     search = open_search(name, storage)
-    summary = summarise(search)
+    summary, near = summarise(search), reached(search)
     if form == "json":
         counts = {"space_size": summary.space_size, "silent": summary.silent, "failed": summary.failed}
         numbers = {**asdict(summary.health), "hypervolume": summary.hypervolume, **counts}
-        show.print_json({"name": name, **numbers, "settings": search.settings.to_dict()})
+        show.print_json(
+            {"name": name, **numbers, "exact": near and asdict(near), "settings": search.settings.to_dict()}
+        )
         return
     health = summary.health
     click.echo(f"study {name}: {_settings_line(search)}")
@@ -138,6 +140,7 @@ def show_study(name: str, form: str, storage: str) -> None:
     click.echo(f"unique       {health.unique:,} of {summary.space_size:,} architectures in the space")
     click.echo(f"front        {health.front_size} members, {health.nondominated_share:.1%} of the unique ones")
     click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box, logarithmic axes")
+    click.echo(f"exact front  {_reached_line(near, name)}")
     click.echo(f"Spearman     {number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
     if health.warning:
         show.note(f"warning: {health.warning}")
@@ -171,6 +174,13 @@ def describe_candidate(candidate: Candidate) -> str:
         f"{candidate.architecture.to_text()}: {units.count(candidate.flops, 'FLOPs')}, "
         f"{units.energy(candidate.energy_mj)} ({candidate.convention}), {units.parameters(candidate.params)}"
     )
+
+
+def _reached_line(near: "Reached | None", name: str) -> str:
+    if near is None:
+        return f"not known; autost-optuna study exact {name} measures it where the space can be enumerated"
+    most = "" if near.trials_to_95 is None else f", 95 % after {near.trials_to_95:,}"
+    return f"{near.share:.2%} of its hypervolume reached, after {units.counted(near.trials, 'trial')}{most}"
 
 
 def quiet_optuna() -> None:

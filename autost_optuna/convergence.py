@@ -1,0 +1,69 @@
+"""Convergence: the hypervolume of a search after every trial, and when it has stopped rising."""
+
+import bisect
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from autost_optuna.candidate import Candidate
+from autost_optuna.front import Box, Staircase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StopRule:
+    """Converged: over the last `patience` trials the hypervolume rose by less than `tolerance` of itself."""
+
+    patience: int = 200
+    tolerance: float = 0.001
+
+    def __post_init__(self) -> None:
+        if isinstance(self.patience, bool) or not isinstance(self.patience, int) or self.patience < 1:
+            raise ValueError(f"patience {self.patience!r} is not a positive number of trials; use one such as 200")
+        if not 0 < self.tolerance < 1:
+            raise ValueError(f"tolerance {self.tolerance!r} is not between 0 and 1; use one such as 0.001")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What a stop rule decides on: the hypervolume now, and what the last trials added to it."""
+
+    rule: StopRule
+    trials: int
+    hypervolume: float
+    gain: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether the rule is met; never before `patience` trials, nor while no candidate dominates anything."""
+        return self.trials > self.rule.patience and self.gain < self.rule.tolerance * self.hypervolume
+
+
+class Course:
+    """The course of a search: the hypervolume in logarithmic axes after each trial, from the study's stored reference point.
+
+    `None` stands for a trial without a candidate: a silent, infeasible or failed one counts as a trial that added nothing.
+    """
+
+    def __init__(self, box: Box, candidates: Iterable[Candidate | None] = ()) -> None:
+        self._box = box
+        self._stairs = Staircase()
+        self.hypervolumes: list[float] = []
+        for candidate in candidates:
+            self.add(candidate)
+
+    def add(self, candidate: Candidate | None) -> None:
+        """Take in the next trial."""
+        if candidate is not None:
+            self._stairs.add(*self._box.scaled(candidate.flops, candidate.energy_mj))
+        self.hypervolumes.append(self._stairs.area)
+
+    def evidence(self, rule: StopRule) -> Evidence:
+        """What `rule` decides on after the trials so far."""
+        volumes = [0.0, *self.hypervolumes[-rule.patience - 1 :]]
+        before = volumes[-rule.patience - 1] if len(volumes) > rule.patience else 0.0
+        return Evidence(rule=rule, trials=len(self.hypervolumes), hypervolume=volumes[-1], gain=volumes[-1] - before)
+
+    def trials_to(self, hypervolume: float) -> int | None:
+        """After how many trials `hypervolume` was reached, None if it was not."""
+        if not self.hypervolumes or self.hypervolumes[-1] < hypervolume:
+            return None
+        return bisect.bisect_left(self.hypervolumes, hypervolume) + 1
