@@ -152,6 +152,11 @@ class Health:
     nondominated_share: float
 
     @property
+    def unique_share(self) -> float | None:
+        """Distinct architectures of the trials, None without a trial."""
+        return self.unique / self.trials if self.trials else None
+
+    @property
     def warning(self) -> str | None:
         """One plain sentence where the two objectives are nearly one, else None."""
         if self.unique < 50:

@@ -65,9 +65,35 @@ class Settings:
                 f"{convention.name} (hash {convention.hash}); leave out --energy, or create another study"
             )
 
+    def check_same(self, asked: Mapping[str, object]) -> None:
+        """ValueError, naming both, where a field of `asked` has another value here."""
+        for name, value in asked.items():
+            ours = getattr(self, name)
+            if ours != value:
+                raise ValueError(
+                    f"the study has {name} {_said(ours, value)}, this command asks for {_said(value, ours)}; ask for the "
+                    "same, or choose another name"
+                )
+
+    def check_versions(self) -> None:
+        """ValueError, naming both, where the packages that decide a figure are others than the study was made with."""
+        here = installed_versions()
+        for name, ours in self.versions.items():
+            if (
+                ours.partition("+")[0] != here.get(name, "none").partition("+")[0]
+            ):  # a build, such as +cpu, is no version
+                raise ValueError(
+                    f"the study was made with {name} {ours}, here is {here.get(name)}, so its figures could not be compared; "
+                    f"install {name}=={ours}, or go on from its results in a new study by autost-optuna study fork"
+                )
+
 
 def make_objective(settings: Settings, data_root: Path | None = None, device: str = "cpu") -> Objective:
-    """The objective of a study, on the images that it was created with. ValueError where these are others now."""
+    """The objective of a study, on the images that it was created with.
+
+    ValueError where these are others now, or the packages that decide a figure.
+    """
+    settings.check_versions()
     root = data_root or (Path(settings.data_root) if settings.data_root else None)
     drawn = rate_images(
         settings.task,
@@ -80,7 +106,8 @@ def make_objective(settings: Settings, data_root: Path | None = None, device: st
     if drawn.fingerprint != settings.fingerprint:
         raise ValueError(
             f"the {settings.data} images in {root} have fingerprint {drawn.fingerprint}, those of the study "
-            f"{settings.fingerprint}; give the folder that it was created with as --data-root"
+            f"{settings.fingerprint}; give the folder that it was created with as --data-root, or go on from its "
+            "results in a new study by autost-optuna study fork"
         )
     return Objective(
         settings.space,
@@ -96,3 +123,12 @@ def make_objective(settings: Settings, data_root: Path | None = None, device: st
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that decide a study's figures."""
     return {name: version(name) for name in VERSIONED}
+
+
+def _said(value: object, other: object) -> str:
+    """A setting in a message: its name where that tells it from the other one, else all of it."""
+    for key in ("label", "name"):
+        ours, theirs = getattr(value, key, None), getattr(other, key, None)
+        if ours is not None and ours != theirs:
+            return str(ours)
+    return str(value)

@@ -94,7 +94,7 @@ def create(
     """Create a study of two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked before.
 
     ValueError where the space does not fit the task, the images are missing or silent, the storage cannot be written, or
-    the study exists (unless `skip_if_exists`, which then opens it as it is, under the same convention where one is given).
+    the study exists (unless `skip_if_exists` and it has these settings; the convention is compared where one is given).
     """
     if not name.strip() or not name.isprintable():
         raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
@@ -104,6 +104,8 @@ def create(
         if skip_if_exists:
             search = open_search(name, storage)
             search.settings.check_convention(convention)
+            asked = {"space": space, "task": task, "data": data, "images": images, "seeds": seeds}
+            search.settings.check_same({**asked, "seed": seed, "population": population})
             return search
         raise _exists(name, storage)
     space.check(task)
@@ -121,15 +123,20 @@ def create(
         convention=convention,
         seed=seed,
         population=population,
-        box=_box(objective),
+        box=measure_box(objective),
         versions=installed_versions(),
     )
+    return make_study(name, storage, settings)
+
+
+def make_study(name: str, storage: str, settings: Settings) -> Search:
+    """A new study with its settings in the storage, or neither. ValueError where one of that name exists."""
     backend = open_storage(storage, create=True, write=True)
     try:
         study = optuna.create_study(
             study_name=name,
             storage=backend,
-            sampler=SeededNSGAIISampler(population_size=population, seed=seed),
+            sampler=SeededNSGAIISampler(population_size=settings.population, seed=settings.seed),
             directions=list(DIRECTIONS),
         )
     except DuplicatedStudyError:
@@ -304,7 +311,7 @@ def reached(search: Search) -> Reached | None:
     )
 
 
-def _box(objective: Objective) -> Box:
+def measure_box(objective: Objective) -> Box:
     """A reference point a tenth beyond the space's worst corner, from its smallest and largest architecture."""
     smallest, largest = objective.space.smallest, objective.space.largest
     low, high = objective.evaluate(smallest), objective.evaluate(largest)

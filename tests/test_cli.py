@@ -496,7 +496,7 @@ def python(*arguments, **options):
 HELPS = [
     [],
     ["study"],
-    *(["study", name] for name in ("create", "run", "list", "show", "front", "plot", "delete")),
+    *(["study", name] for name in ("create", "run", "list", "show", "exact", "front", "plot", "fork", "delete")),
     *([name] for name in ("describe", "train", "export", "quickstart", "dashboard")),
 ]
 
@@ -637,3 +637,72 @@ def test_numbers_for_people():
     assert [duration(value) for value in (0.42, 73, 725, 7380)] == ["0.42 s", "73 s", "12 min 5 s", "2 h 3 min"]
     assert (counted(1, "trial"), counted(1200, "trial")) == ("1 trial", "1,200 trials")
     assert one_line("a\nb\x1b[31m c ") == "a b [31m c"
+
+
+PLAN = """
+space = "tiny"
+uniform = true
+task = "digits"
+images = 2
+seeds = 2
+energy = "memory"
+population = 12
+seed = 3
+"""
+
+
+def test_a_plan_equals_its_options(cli, tmp_path):
+    (tmp_path / "plan.toml").write_text(PLAN)
+    options = "--space tiny --uniform --task digits --images 2 --seeds 2 --energy memory --population 12 --seed 3"
+    assert cli("study", "create", "planned", "--plan", "plan.toml").exit_code == 0
+    assert cli("study", "create", "typed", *options.split()).exit_code == 0
+    planned, typed = (json.loads(cli("study", "show", name, "-f", "json").stdout) for name in ("planned", "typed"))
+    assert {**planned, "name": "typed"} == typed
+    assert planned["settings"]["seeds"] == 2
+    assert planned["settings"]["convention"]["name"] == "memory"
+
+
+def test_what_is_typed_counts_more_than_the_plan(cli, tmp_path):
+    (tmp_path / "plan.toml").write_text(PLAN)
+    assert cli("study", "create", "demo", "--seed", "5", "--plan", "plan.toml").exit_code == 0
+    settings = json.loads(cli("study", "show", "demo", "-f", "json").stdout)["settings"]
+    assert (settings["seed"], settings["images"]) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("spice = 1", "plan plan.toml: unknown key 'spice'; allowed are space, uniform, task"),
+        ("storage = 'x'", "unknown key 'storage'"),
+        ("images = 'many'", "'many' is not a valid integer"),
+        ("space = 5", "no space '5'"),
+        ("images = 0", "images 0"),
+        ("space = [", "plan.toml is not TOML"),
+        (None, "plan.toml"),
+    ],
+)
+def test_a_wrong_plan_is_refused(cli, tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "plan.toml").write_text(text)
+    result = cli("study", "create", "demo", "--plan", "plan.toml")
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "autost.journal").exists()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "studies").glob("*/plan.toml")), ids=lambda p: p.parent.name
+)
+def test_plans_of_studies_name_the_command_that_runs_them(path):
+    command = re.search(r"#   python (studies/\S+\.py)", path.read_text())
+    assert command
+    assert (path.parent.parent.parent / command.group(1)).is_file()
+
+
+def test_the_first_studys_plan_is_one_for_the_command_line(cli, tmp_path):
+    write_cifar10(tmp_path / "data")
+    plan = STUDIES / "first" / "plan.toml"
+    assert cli("study", "create", "first", "--plan", plan, "--data-root", "data").exit_code == 0
+    settings = json.loads(cli("study", "show", "first", "-f", "json").stdout)["settings"]
+    assert (settings["space"]["name"], settings["data"], settings["population"]) == ("small", "cifar10", 50)

@@ -83,7 +83,7 @@ def test_siblings_share_a_class_and_are_of_the_space():
 @pytest.mark.parametrize("space", ["toy", "uniform"], indirect=True)
 def test_the_exact_front_is_that_of_the_enumerated_space(space, toy_task):
     objective = Objective(space, toy_task)
-    box = studies._box(objective)
+    box = studies.measure_box(objective)
     every = [objective.evaluate(architecture) for architecture in space.enumerate()]
     truth = hypervolume(every, box)
     found = exact_front(Objective(space, toy_task), box)
@@ -105,7 +105,7 @@ def test_the_exact_front_is_that_of_the_enumerated_space(space, toy_task):
 
 def test_a_stored_front_reads_back_equal(toy_space, toy_task):
     objective = Objective(toy_space, toy_task)
-    found = exact_front(objective, studies._box(objective), samples=20)
+    found = exact_front(objective, studies.measure_box(objective), samples=20)
     assert ExactFront.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 

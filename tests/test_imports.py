@@ -25,6 +25,7 @@ RANKS = [
     "exact",
     "study",
     "runner",
+    "fork",
     "checkpoint",
     "trainer",
     "export",

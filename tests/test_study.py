@@ -197,11 +197,19 @@ def test_a_refused_study_makes_no_database(tmp_path, toy_space, toy_task):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_existing_and_missing_studies(create, storage):
+def test_existing_and_missing_studies(create, storage, toy_space):
     create()
     with pytest.raises(ValueError, match="'s' exists"):
         create()
-    assert create(skip_if_exists=True, seed=9).settings.seed == 0
+    assert create(skip_if_exists=True).settings.seed == 0
+    others = {"seed": 9, "images": 8, "seeds": 2, "population": 10}
+    for name, value in others.items():
+        with pytest.raises(
+            ValueError, match=f"the study has {name} .*, this command asks for {value}; ask for the same"
+        ):
+            create(skip_if_exists=True, **{name: value})
+    with pytest.raises(ValueError, match="has task digits, this command asks for nmnist"):
+        studies.create("s", storage, space=toy_space, task=Task.preset("nmnist"), skip_if_exists=True)
     with pytest.raises(ValueError, match=r"no study 'other' .*it has s"):
         studies.open_search("other", storage)
     with pytest.raises(ValueError, match="no complete trial yet; run autost-optuna study run s"):

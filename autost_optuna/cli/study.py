@@ -1,4 +1,4 @@
-"""autost-optuna study: create, list, show, delete."""
+"""autost-optuna study: create, list, show, fork, delete."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autost_optuna import units
+from autost_optuna.architecture import check_keys, read_toml
 from autost_optuna.candidate import Candidate
 from autost_optuna.cli import options, show
 
@@ -19,8 +20,24 @@ def study() -> None:
     """Search: create a study, run it, look at its front."""
 
 
+def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> None:
+    """Take the options of a plan as defaults: what is typed beside it counts more."""
+    if path is not None:
+        names = [p.name for p in context.command.params if isinstance(p, click.Option) and p.name]
+        allowed = [name for name in names if name not in ("plan", "storage", "skip_if_exists", "device")]
+        context.default_map = check_keys(f"plan {path}", read_toml(Path(path), "studies/first/plan.toml"), allowed, [])
+
+
 @study.command()
 @click.argument("name")
+@click.option(
+    "--plan",
+    is_eager=True,
+    expose_value=False,
+    callback=read_plan,
+    metavar="FILE.toml",
+    help='A file of these options, such as space = "tiny"; an option that is typed counts more.',
+)
 @click.option(
     "--space", default="small", show_default=True, help="tiny, small, base, FILE.toml, or AutoST's FILE.yaml."
 )
@@ -129,7 +146,8 @@ def show_study(name: str, form: str, storage: str) -> None:
     summary, near = summarise(search), reached(search)
     if form == "json":
         counts = {"space_size": summary.space_size, "silent": summary.silent, "failed": summary.failed}
-        numbers = {**asdict(summary.health), "hypervolume": summary.hypervolume, **counts}
+        shares = {"unique_share": summary.health.unique_share}
+        numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
         show.print_json(
             {"name": name, **numbers, "exact": near and asdict(near), "settings": search.settings.to_dict()}
         )
@@ -137,13 +155,48 @@ def show_study(name: str, form: str, storage: str) -> None:
     health = summary.health
     click.echo(f"study {name}: {_settings_line(search)}")
     click.echo(f"trials       {health.trials:,} complete, {summary.silent} silent, {summary.failed} failed")
-    click.echo(f"unique       {health.unique:,} of {summary.space_size:,} architectures in the space")
+    share = "" if health.unique_share is None else f", {health.unique_share:.1%} of the trials"
+    click.echo(f"unique       {health.unique:,} of {summary.space_size:,} architectures in the space{share}")
     click.echo(f"front        {health.front_size} members, {health.nondominated_share:.1%} of the unique ones")
     click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box, logarithmic axes")
     click.echo(f"exact front  {_reached_line(near, name)}")
     click.echo(f"Spearman     {number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
     if health.warning:
         show.note(f"warning: {health.warning}")
+
+
+@study.command()
+@click.argument("name")
+@click.argument("new")
+@options.data_root
+@options.energy
+@options.device
+@options.storage
+def fork(name: str, new: str, data_root: Path | None, energy: str | None, device: str, storage: str) -> None:
+    """Start the study NEW from the results of the study NAME, under the packages, images and convention of here and now.
+
+    Results are taken over where members of the front, measured again, give what they gave; otherwise the front's members
+    are the first that NEW measures.
+
+    \b
+    Example:
+      autost-optuna study fork demo demo2
+    """
+    quiet_optuna()
+    from autost_optuna.fork import fork as fork_study
+    from autost_optuna.proxies.convention import Convention
+    from autost_optuna.study import open_search
+
+    convention = Convention.load(energy) if energy else None
+    on = options.chosen_device(device)
+    made = fork_study(open_search(name, storage), new, storage, convention=convention, data_root=data_root, device=on)
+    if made.reason is None:
+        click.echo(f"study {new}: {units.counted(made.copied, 'trial')} of {name} taken over")
+    else:
+        click.echo(
+            f"study {new}: {units.counted(made.queued, 'member')} of the front of {name} to be measured anew: {made.reason}"
+        )
+    show.note(f"next: autost-optuna study run {new} --trials 200")
 
 
 @study.command()

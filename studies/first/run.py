@@ -28,6 +28,7 @@ from autost_optuna.runner import run
 from autost_optuna.study import create, summarise
 
 HERE = Path(__file__).parent
+NAME, TRIALS = "first", 1000
 
 
 def git(*arguments):
@@ -41,26 +42,26 @@ def main():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     plan = tomllib.loads((HERE / "plan.toml").read_text())
     search = create(
-        plan["name"],
+        NAME,
         str(HERE / "first.journal"),
         space=Space.load(plan["space"]),
         task=Task.preset(plan["task"]),
         data=plan["data"],
         data_root=options.data_root,
         images=plan["images"],
-        convention=Convention.preset(plan["convention"]),
+        convention=Convention.load(plan["energy"]),
         seed=plan["seed"],
         population=plan["population"],
         skip_if_exists=True,
     )
     start = time.perf_counter()
-    missing = plan["trials"] - summarise(search).health.trials
+    missing = TRIALS - summarise(search).health.trials
     if missing > 0:
         run(search, trials=missing, data_root=options.data_root)
     duration_s = time.perf_counter() - start
     members, summary = search.front(), summarise(search)
     (HERE / "front.csv").write_text(csv_text([flat_row(member) for member in members]))
-    write_figure(draw_front(front_view(plan["name"], search.candidates())), HERE / "front.svg")
+    write_figure(draw_front(front_view(NAME, search.candidates())), HERE / "front.svg")
     widths = {}
     for member in members:
         width = widths.setdefault(member.architecture.embed_dim, {"members": 0, "depths": [99, 0]})

@@ -1,0 +1,85 @@
+"""Fork: a new study that starts from the results of an old one which cannot be gone on with."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from autost_optuna.candidate import Candidate
+from autost_optuna.data import rate_images
+from autost_optuna.objective import Objective
+from autost_optuna.proxies.convention import Convention
+from autost_optuna.settings import ATTRIBUTE, installed_versions, make_objective
+from autost_optuna.study import Search, make_study, measure_box
+
+ORIGIN = f"{ATTRIBUTE}:forked_from"
+CHECKED = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forked:
+    """A forked study: `copied` results taken over as they are, or else `queued` architectures to be measured anew.
+
+    `reason` says why the old figures do not hold here, None where they do.
+    """
+
+    search: Search
+    copied: int
+    queued: int
+    reason: str | None
+
+
+def fork(
+    search: Search,
+    name: str,
+    storage: str,
+    *,
+    convention: Convention | None = None,
+    data_root: Path | None = None,
+    device: str = "cpu",
+) -> Forked:
+    """A new study called `name`, with the settings of `search` under the packages, images and convention of here and now.
+
+    Where some members of the old front, measured again, give the figures that they had, all results are taken over;
+    otherwise the members of the old front are queued, to be the first trials of the next run. The old study is left alone.
+    """
+    old = search.settings
+    root = data_root or (Path(old.data_root) if old.data_root else None)
+    drawn = rate_images(old.task, data=old.data, root=root, count=old.images, seeds=old.seeds, seed=old.seed)
+    settings = replace(
+        old,
+        convention=convention or old.convention,
+        data_root=None if root is None else str(root.resolve()),
+        fingerprint=drawn.fingerprint,
+        versions=installed_versions(),
+    )
+    objective = make_objective(settings, device=device)
+    members = search.front()
+    reason = _difference(search, objective, members)
+    made = make_study(name, storage, replace(settings, box=measure_box(objective)))
+    finished = search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    if reason is None:
+        made.study.add_trials(finished)
+    else:
+        parameters = {trial.number: trial.params for trial in finished}
+        for member in members:
+            made.study.enqueue_trial(parameters[member.number or 0])
+    made.study.set_user_attr(ORIGIN, {"name": search.study.study_name, "versions": old.versions, "reason": reason})
+    copied = len(finished) if reason is None else 0
+    return Forked(search=made, copied=copied, queued=0 if reason is None else len(members), reason=reason)
+
+
+def _difference(search: Search, objective: Objective, members: list[Candidate]) -> str | None:
+    """Why the figures of `search` are not those that `objective` gives, None where they are."""
+    old = search.settings
+    if objective.convention.hash != old.convention.hash:
+        return f"the convention is {objective.convention.label}, it was {old.convention.label}"
+    if objective.images.fingerprint != old.fingerprint:
+        return f"the images have fingerprint {objective.images.fingerprint}, they had {old.fingerprint}"
+    for member in members[:: max(1, len(members) // CHECKED)]:
+        again = objective.evaluate(member.architecture)
+        same = again.flops == member.flops and math.isclose(again.energy_mj, member.energy_mj, rel_tol=1e-6)
+        if not same:
+            return f"trial {member.number} gives {again.energy_mj:.6g} mJ, it gave {member.energy_mj:.6g} mJ"
+    return None
