@@ -691,9 +691,10 @@ def test_a_wrong_plan_is_refused(cli, tmp_path, text, said):
     assert not (tmp_path / "autost.journal").exists()
 
 
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parent.parent / "studies").glob("*/plan.toml")), ids=lambda p: p.parent.name
-)
+STUDIES = Path(__file__).parent.parent / "studies"
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*/plan.toml")), ids=lambda path: path.parent.name)
 def test_plans_of_studies_name_the_command_that_runs_them(path):
     command = re.search(r"#   python (studies/\S+\.py)", path.read_text())
     assert command
