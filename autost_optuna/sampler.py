@@ -5,6 +5,10 @@ from optuna.samplers import NSGAIISampler
 from optuna.trial import FrozenTrial
 
 
+class SpaceExhausted(RuntimeError):  # noqa: N818 - an end, like StopIteration
+    """Every architecture of the space has been evaluated, or is at this moment."""
+
+
 class SeededNSGAIISampler(NSGAIISampler):
     """Optuna's NSGA-II, drawn anew for every trial.
 

@@ -1,15 +1,12 @@
 """A path or URL to an Optuna storage: JournalFile for a path, a relational database or a gRPC proxy for a URL."""
 
 import json
-import logging
-import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
-    from optuna.storages.journal import JournalFileSymlinkLock
 
 DEFAULT = "autost.journal"
 
@@ -82,48 +79,21 @@ def _check_file(path: Path, *, create: bool) -> None:
 
 def _journal(path: Path, *, write: bool) -> "BaseStorage":
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+    from autost_optuna.journal import MendedJournal
 
     try:
-        # A lock is held for milliseconds. One of a killed process is taken over after 5 s instead of Optuna's 30.
-        lock = JournalFileSymlinkLock(str(path), grace_period=5)
         if path.exists():
             _check_journal(path)
-            if write:
-                _mend(path, lock)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        journal = MendedJournal(path)
+        if write:
+            journal.mend()
+        return JournalStorage(journal)
     except OSError:
         raise
     except Exception as error:  # a file of another kind makes the replay of its lines fail in many ways
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ValueError(f"{path} is not an Optuna journal ({reason}); give another file with --storage") from None
-
-
-def _mend(path: Path, lock: "JournalFileSymlinkLock") -> None:
-    """Cut off a last line that does not end: Optuna skips it when reading, but would append to it, and lose the file."""
-    with path.open("rb") as file:
-        if not _torn(file):
-            return
-    lock.acquire()
-    try:
-        with path.open("r+b") as file:
-            torn = _torn(file)  # again, since a line that another process was just writing is complete by now
-            file.truncate(file.seek(0, os.SEEK_END) - torn)
-    finally:
-        lock.release()
-    if torn:
-        logging.getLogger("autost_optuna").warning("note: cut off %d bytes of a torn last line of %s", torn, path)
-
-
-def _torn(file: BinaryIO) -> int:
-    """Bytes after the last line end."""
-    size = file.seek(0, os.SEEK_END)
-    tail = b""
-    while len(tail) < size and b"\n" not in tail:
-        step = min(1 << 16, size - len(tail))
-        file.seek(size - len(tail) - step)
-        tail = file.read(step) + tail
-    return len(tail) - tail.rfind(b"\n") - 1
 
 
 def _check_journal(path: Path) -> None:
