@@ -3,8 +3,9 @@
 import json
 import logging
 import os
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
@@ -25,8 +26,8 @@ class JournalFile(JournalFileBackend):
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         self.lock.acquire()
         try:
-            _mend(self.path)
-            with self.path.open("ab", buffering=0) as file:
+            with open(self.path, "r+b", buffering=0) as file:
+                _mend(file, self.path)
                 _write_whole(file, lines)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from None
@@ -37,7 +38,8 @@ class JournalFile(JournalFileBackend):
         """Cut off what is torn at the end."""
         self.lock.acquire()
         try:
-            _mend(self.path)
+            with open(self.path, "r+b", buffering=0) as file:
+                _mend(file, self.path)
         finally:
             self.lock.release()
 
@@ -52,7 +54,7 @@ def check_journal(path: Path) -> None:
         raise ValueError("its first line does not end")
 
 
-def _write_whole(file: BinaryIO, lines: bytes) -> None:
+def _write_whole(file: FileIO, lines: bytes) -> None:
     start = file.seek(0, os.SEEK_END)
     try:
         written = 0
@@ -64,19 +66,18 @@ def _write_whole(file: BinaryIO, lines: bytes) -> None:
         raise
 
 
-def _mend(path: Path) -> None:
-    with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        whole = _whole(file, size)
-        if whole < size:
-            file.truncate(whole)
-            note = "note: cut off %d bytes of a torn last line of %s"
-            logging.getLogger("autost_optuna").warning(note, size - whole, path)
+def _mend(file: FileIO, path: Path) -> None:
+    size = file.seek(0, os.SEEK_END)
+    whole = _whole(file, size)
+    if whole < size:
+        file.truncate(whole)
+        note = "note: cut off %d bytes of a torn last line of %s"
+        logging.getLogger("autost_optuna").warning(note, size - whole, path)
 
 
-def _whole(file: BinaryIO, size: int) -> int:
+def _whole(file: FileIO, size: int) -> int:
     """Bytes up to the end of the last line that ends and has no zero bytes, which a power cut leaves."""
-    step = 1 << 13
+    step = 1 << 12
     while True:
         start = max(0, size - step)
         file.seek(start)

@@ -28,15 +28,14 @@ class Failure:
 
 
 class Patience:
-    """Repeats calls to a storage while its server is away, `wait_s` seconds at most; then RuntimeError, one line.
+    """Repeats calls to a storage while its server is away, WAIT_S seconds at most; then RuntimeError, one line.
 
     Once given up, it waits no more until a call succeeds, so that a command ends.
     """
 
-    def __init__(self, name: str, failure: Callable[[Exception], Failure | None], *, wait_s: float = WAIT_S) -> None:
+    def __init__(self, name: str, failure: Callable[[Exception], Failure | None]) -> None:
         self._name = name
         self._failure = failure
-        self._wait_s = wait_s
         self._given_up = False
 
     def patient(
@@ -55,7 +54,7 @@ class Patience:
                     if failure is None:
                         raise
                     waited = time.monotonic() - start
-                    if not failure.passing or once or self._given_up or waited >= self._wait_s:
+                    if not failure.passing or once or self._given_up or waited >= WAIT_S:
                         self._given_up = True
                         raise RuntimeError(self._said(failure)) from None
                     chosen = again or call

@@ -187,7 +187,7 @@ def _cannot_open(storage: str, error: Exception) -> str:
 def _relational_failure(error: Exception, storage: str) -> Failure | None:
     """What a database's driver says in `error`, None where it is no failure of a database."""
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     if not isinstance(cause, SQLAlchemyError):
@@ -196,7 +196,9 @@ def _relational_failure(error: Exception, storage: str) -> Failure | None:
     if storage.startswith("sqlite"):
         return Failure(reason=hide(said, storage), passing="locked" in said)
     cut = isinstance(cause, DBAPIError) and cause.connection_invalidated
-    return Failure(reason=hide(said, storage), passing=cut or isinstance(cause, (OperationalError, InterfaceError)))
+    # Optuna asks again in a transaction whose connection ended: the third.
+    away = isinstance(cause, (OperationalError, InterfaceError, PendingRollbackError))
+    return Failure(reason=hide(said, storage), passing=cut or away)
 
 
 def _grpc(storage: str) -> "BaseStorage":

@@ -25,6 +25,7 @@ from autost_optuna.storage import open_storage, relational, relational_patience,
 SCHEMA = "v3.2.0.a"
 DIALECTS = ("sqlite", "postgresql")
 CHUNK = 10_000
+PARENTS = "Sampler:parent:"
 
 # Rows of one table, with the number of a trial in place of its identifier.
 Rows: TypeAlias = tuple[Any, Iterable[dict[str, Any]]]
@@ -53,6 +54,8 @@ def copy_study(
     name = name or study.study_name
     source, backend = study._storage, open_storage(to, create=True, write=True)
     frozen = next(found for found in source.get_all_studies() if found._study_id == study._study_id)
+    # Optuna's samplers keep the parents of a generation by identifiers, which are others there; they choose them anew.
+    frozen.system_attrs = {k: v for k, v in frozen.system_attrs.items() if PARENTS not in k}
     origin, database = _tested(source), _tested(backend)
     try:
         if origin is not None and database is not None:
@@ -61,8 +64,7 @@ def copy_study(
         trials = study.get_trials(deepcopy=False)
         if database is not None:
             return relational_patience(to).patient(_copy_rows, once=True)(frozen, name, _rows_of(trials), database)
-        on_slow(len(trials))
-        return _copy_one_by_one(frozen, name, trials, backend)
+        return _copy_one_by_one(frozen, name, trials, backend, on_slow)
     except DuplicatedStudyError:
         raise ValueError(
             f"study {name!r} exists in {shown(to)}; copy it under another name with --as, or delete that one first"
@@ -77,9 +79,16 @@ def _tested(storage: BaseStorage) -> RDBStorage | None:
     return database
 
 
-def _copy_one_by_one(source: FrozenStudy, name: str, trials: Sequence[FrozenTrial], storage: BaseStorage) -> Copied:
+def _copy_one_by_one(
+    source: FrozenStudy,
+    name: str,
+    trials: Sequence[FrozenTrial],
+    storage: BaseStorage,
+    on_slow: Callable[[int], None],
+) -> Copied:
     """In Optuna's own way; user attributes last, so that what a kill leaves behind is told from a whole study."""
     study_id = storage.create_new_study(source.directions, name)
+    on_slow(len(trials))
     cut_off = 0
     try:
         for key, value in source.system_attrs.items():

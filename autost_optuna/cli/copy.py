@@ -23,12 +23,13 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
     """
     quiet_optuna()
     from autost_optuna.storage import shown
-    from autost_optuna.study import open_search
+    from autost_optuna.study import check_name, open_search
     from autost_optuna.transfer import copy_study
 
     def on_slow(trials: int) -> None:
         show.note(f"copying {units.counted(trials, 'trial')} one by one, which takes minutes for many thousands")
 
+    check_name(new or name)
     made = copy_study(open_search(name, storage).study, to, name=new, on_slow=on_slow)
     click.echo(f"copied {units.counted(made.trials, 'trial')} of {name} to study {new or name} in {shown(to)}")
     if made.cut_off:
