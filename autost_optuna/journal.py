@@ -1,54 +1,96 @@
-"""A journal that a killed writer cannot spoil: Optuna's, whose torn last line is cut off before anything is appended to it."""
+"""Optuna's JournalFile, kept whole: torn by a crash, a power cut or a full disk, it would lose all that is appended."""
 
+import json
 import logging
 import os
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+# A lock is held for milliseconds. One of a killed process is taken over after 5 s instead of Optuna's 30.
+LOCK_S = 5
 
-class MendedJournal(JournalFileBackend):
-    """Optuna's journal file, mended before each write.
 
-    A process that is killed or meets a full disk while it writes leaves a line without an end. Optuna skips it when it
-    reads, but would append to it, and no process could read the file any more.
-    """
+class JournalFile(JournalFileBackend):
+    """Optuna's backend, whose file ends with a whole line before and after each write, however the write ends."""
 
     def __init__(self, path: Path) -> None:
-        # A lock is held for milliseconds. One of a killed process is taken over after 5 s instead of Optuna's 30. It is a
-        # link to the journal, whose age tells when: relative to the link's folder, so that only a whole path leads there.
-        self._link = JournalFileSymlinkLock(os.path.abspath(path), grace_period=5)
-        super().__init__(str(path), lock_obj=self._link)
+        self.path = path
+        # A link to the journal, whose age tells when a holder died: from the link's folder, only a whole path leads there.
+        self.lock = JournalFileSymlinkLock(os.path.abspath(path), grace_period=LOCK_S)
+        super().__init__(str(path), lock_obj=self.lock)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append to whole lines only."""
-        self.mend()
-        super().append_logs(logs)
+        """Append lines and wait until they are on the disk: all of them, or none and OSError with the path."""
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        self.lock.acquire()
+        try:
+            with open(self.path, "r+b", buffering=0) as file:
+                _mend(file, self.path)
+                _write_whole(file, lines)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
+        finally:
+            self.lock.release()
 
     def mend(self) -> None:
-        """Cut off a last line that does not end."""
-        path = Path(self._file_path)
-        with path.open("rb") as file:
-            if not _torn(file):
-                return
-        self._link.acquire()
+        """Cut off what is torn at the end."""
+        self.lock.acquire()
         try:
-            with path.open("r+b") as file:
-                torn = _torn(file)  # again, since a line that another process was just writing is complete by now
-                file.truncate(file.seek(0, os.SEEK_END) - torn)
+            with open(self.path, "r+b", buffering=0) as file:
+                _mend(file, self.path)
         finally:
-            self._link.release()
-        if torn:
-            logging.getLogger("autost_optuna").warning("note: cut off %d bytes of a torn last line of %s", torn, path)
+            self.lock.release()
 
 
-def _torn(file: BinaryIO) -> int:
-    """Bytes after the last line end."""
+def check_journal(path: Path) -> None:
+    """Any error unless the file is empty or starts as a journal: Optuna would append to a file of another kind."""
+    with path.open(encoding="utf-8") as file:
+        first = file.readline(1 << 20)
+    if first.endswith("\n"):
+        json.loads(first)["op_code"]
+    elif first.strip("\0") and not first.startswith('{"op_code":'[: len(first)]):  # or the first line is torn
+        raise ValueError("its first line does not end")
+
+
+def _write_whole(file: FileIO, lines: bytes) -> None:
+    start = file.seek(0, os.SEEK_END)
+    try:
+        written = 0
+        while written < len(lines):
+            written += file.write(lines[written:])
+        os.fsync(file.fileno())
+    except BaseException:
+        file.truncate(start)
+        raise
+
+
+def _mend(file: FileIO, path: Path) -> None:
     size = file.seek(0, os.SEEK_END)
-    tail = b""
-    while len(tail) < size and b"\n" not in tail:
-        step = min(1 << 16 if tail else 1, size - len(tail))
-        file.seek(size - len(tail) - step)
-        tail = file.read(step) + tail
-    return len(tail) - tail.rfind(b"\n") - 1
+    whole = _whole(file, size)
+    if whole < size:
+        file.truncate(whole)
+        note = "note: cut off %d bytes of a torn last line of %s"
+        logging.getLogger("autost_optuna").warning(note, size - whole, path)
+
+
+def _whole(file: FileIO, size: int) -> int:
+    """Bytes up to the end of the last line that ends and has no zero bytes, which a power cut leaves."""
+    step = 1 << 12
+    while True:
+        start = max(0, size - step)
+        file.seek(start)
+        tail = file.read(size - start)
+        end = tail.rfind(b"\n") + 1
+        while end:
+            begin = tail.rfind(b"\n", 0, end - 1) + 1
+            if begin == 0 and start > 0:
+                break
+            if b"\0" not in tail[begin:end]:
+                return start + end
+            end = begin
+        if start == 0:
+            return 0
+        step *= 4

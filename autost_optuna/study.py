@@ -96,8 +96,7 @@ def create(
     ValueError where the space does not fit the task, the images are missing or silent, the storage cannot be written, or
     the study exists (unless `skip_if_exists` and it has these settings; the convention is compared where one is given).
     """
-    if not name.strip() or not name.isprintable():
-        raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
+    check_name(name)
     if not 2 <= population <= 100_000:
         raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
     if name in existing_names(storage):
@@ -127,6 +126,12 @@ def create(
         versions=installed_versions(),
     )
     return make_study(name, storage, settings)
+
+
+def check_name(name: str) -> None:
+    """ValueError where `name` cannot be a study's."""
+    if not name.strip() or not name.isprintable():
+        raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
 
 
 def make_study(name: str, storage: str, settings: Settings) -> Search:
@@ -249,14 +254,15 @@ def list_searches(storage: str) -> list[Listed]:
 def delete(name: str, storage: str) -> int:
     """Delete a study and its trials, and return how many there were. ValueError where there is none of that name.
 
-    A study of another program is only deleted where it is empty, as one is whose creation was cut off.
+    A study of another program is only deleted where it is empty, as one is whose creation was cut off. What a copy that
+    was cut off leaves has the names of our metrics.
     """
     backend = open_storage(storage, write=True)
     if name not in optuna.get_all_study_names(backend):
         open_search(name, storage)  # says what there is
     study = optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
     trials = len(study.get_trials(deepcopy=False))
-    if trials and ATTRIBUTE not in study.user_attrs:
+    if trials and ATTRIBUTE not in study.user_attrs and study.metric_names != list(METRICS):
         raise _foreign(name, storage)
     optuna.delete_study(study_name=name, storage=backend)
     return trials

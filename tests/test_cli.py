@@ -496,7 +496,10 @@ def python(*arguments, **options):
 HELPS = [
     [],
     ["study"],
-    *(["study", name] for name in ("create", "run", "list", "show", "exact", "front", "plot", "fork", "delete")),
+    *(
+        ["study", name]
+        for name in ("create", "run", "list", "show", "exact", "front", "plot", "fork", "copy", "delete")
+    ),
     *([name] for name in ("describe", "train", "export", "quickstart", "dashboard")),
 ]
 

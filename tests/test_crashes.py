@@ -14,7 +14,6 @@ from optuna.trial import TrialState
 
 from autost_optuna import presence
 from autost_optuna import study as studies
-from autost_optuna.journal import MendedJournal
 from autost_optuna.presence import RETRY, Presence, retire
 from autost_optuna.runner import run
 

@@ -19,8 +19,10 @@ RANKS = [
     "proxies",
     "objective",
     "sampler",
+    "patience",
     "journal",
     "storage",
+    "transfer",
     "convergence",
     "settings",
     "exact",
@@ -44,7 +46,7 @@ ORDER = {
     "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
     "proxies": ["__init__", "operations", "flops", "convention", "energy", "quantised", "proof", "spikes"],
     "plots": ["__init__", "figure", "front", "audit"],
-    "cli": ["show", "options", "dashboard", "study", "run", "exact", "front", "audit", "networks", "__init__"],
+    "cli": ["show", "options", "dashboard", "study", "copy", "run", "exact", "front", "audit", "networks", "__init__"],
 }
 
 FILES = sorted(ROOT.rglob("*.py"))
