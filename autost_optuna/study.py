@@ -14,15 +14,15 @@ from optuna.trial import TrialState
 
 from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import Candidate
+from autost_optuna.constraints import Constraints
 from autost_optuna.convergence import Course
 from autost_optuna.data import rate_images
-from autost_optuna.exact import ExactFront, check_enumerable, exact_front
+from autost_optuna.exact import ExactFront, check_enumerable, check_feasible, exact_front
 from autost_optuna.front import Box, Health, health, hypervolume, nondominated
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
-from autost_optuna.sampler import SeededNSGAIISampler
-from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions, make_objective
+from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions, make_objective, make_sampler
 from autost_optuna.space import Space
 from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task
@@ -86,6 +86,7 @@ def create(
     images: int = 4,
     seeds: int = 1,
     convention: Convention | None = None,
+    constraints: Constraints | None = None,
     seed: int = 0,
     population: int = 50,
     skip_if_exists: bool = False,
@@ -93,25 +94,35 @@ def create(
 ) -> Search:
     """Create a study of two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked before.
 
-    ValueError where the space does not fit the task, the images are missing or silent, the storage cannot be written, or
-    the study exists (unless `skip_if_exists` and it has these settings; the convention is compared where one is given).
+    ValueError where the space does not fit the task, nothing in it keeps the constraints, the images are missing or silent,
+    the storage cannot be written, or the study exists (unless `skip_if_exists` and it has these settings; the convention
+    is compared where one is given).
     """
     if not name.strip() or not name.isprintable():
         raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
     if not 2 <= population <= 100_000:
         raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
+    constraints = constraints or Constraints()
     if name in existing_names(storage):
         if skip_if_exists:
             search = open_search(name, storage)
             search.settings.check_convention(convention)
             asked = {"space": space, "task": task, "data": data, "images": images, "seeds": seeds}
-            search.settings.check_same({**asked, "seed": seed, "population": population})
+            search.settings.check_same({**asked, "constraints": constraints, "seed": seed, "population": population})
             return search
         raise _exists(name, storage)
     space.check(task)
+    check_feasible(space, task, constraints)
     drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
     convention = convention or DEFAULT
     objective = Objective(space, task, images=drawn, convention=convention, seed=seed, seeds=seeds, device=device)
+    box = measure_box(objective)
+    most = constraints.max_energy_mj
+    if most is not None and most < 0.9 * box.best_energy_mj:  # the smallest network is about the thriftiest
+        raise ValueError(
+            f"max_energy {most} mJ cannot be kept: the smallest network of the space {space.name} takes "
+            f"{box.best_energy_mj:.4g} mJ; raise it"
+        )
     settings = Settings(
         space=space,
         task=task,
@@ -121,9 +132,10 @@ def create(
         seeds=seeds,
         fingerprint=drawn.fingerprint,
         convention=convention,
+        constraints=constraints,
         seed=seed,
         population=population,
-        box=measure_box(objective),
+        box=box,
         versions=installed_versions(),
     )
     return make_study(name, storage, settings)
@@ -136,7 +148,7 @@ def make_study(name: str, storage: str, settings: Settings) -> Search:
         study = optuna.create_study(
             study_name=name,
             storage=backend,
-            sampler=SeededNSGAIISampler(population_size=settings.population, seed=settings.seed),
+            sampler=make_sampler(settings),
             directions=list(DIRECTIONS),
         )
     except DuplicatedStudyError:
@@ -166,7 +178,7 @@ def open_search(name: str, storage: str, *, write: bool = False) -> Search:
     if stored is None:
         raise _foreign(name, storage)
     settings = Settings.from_dict(stored)
-    study.sampler = SeededNSGAIISampler(population_size=settings.population, seed=settings.seed)
+    study.sampler = make_sampler(settings)
     return Search(study=study, settings=settings)
 
 
@@ -269,6 +281,7 @@ class Summary:
     health: Health
     hypervolume: float
     space_size: int
+    infeasible: int
     silent: int
     failed: int
 
@@ -281,7 +294,8 @@ def summarise(search: Search) -> Summary:
         health=health(candidates),
         hypervolume=hypervolume(nondominated(candidates), search.settings.box),
         space_size=search.settings.space.size,
-        silent=sum(trial.state == TrialState.PRUNED for trial in trials),
+        infeasible=sum("infeasible" in trial.user_attrs for trial in trials),
+        silent=sum("silent" in trial.user_attrs for trial in trials),
         failed=sum(trial.state == TrialState.FAIL for trial in trials),
     )
 

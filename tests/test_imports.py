@@ -17,6 +17,7 @@ RANKS = [
     "data",
     "model",
     "proxies",
+    "constraints",
     "objective",
     "sampler",
     "storage",

@@ -93,6 +93,10 @@ def run_search(
             f"front: {health.front_size} of {units.counted(health.unique, 'architecture')}, hypervolume "
             f"{summary.hypervolume:.4f}, Spearman {number(health.spearman)}"
         )
+        if summary.infeasible:
+            show.note(
+                f"{units.counted(summary.infeasible, 'trial')} outside the constraints: {search.settings.constraints}"
+            )
         if summary.silent:
             show.note(f"warning: {units.counted(summary.silent, 'silent network')} left out; check the images")
         if health.warning:
