@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".svg", ".png")
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-GREY, BLUE, ORANGE, GREEN = "#9aa0a6", "#0072b2", "#d55e00", "#009e73"
+GREY, BLUE, ORANGE, GREEN, PURPLE = "#9aa0a6", "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+INK = "#202124"
 
 
 def dress(figure: "Figure", title: str, subtitle: str) -> None:
@@ -26,7 +27,7 @@ def dress(figure: "Figure", title: str, subtitle: str) -> None:
             "y": -0.13,
             "yanchor": "top",
         },  # it covers no point there
-        hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": "#202124"}},
+        hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": INK}},
         margin={"l": 70, "r": 30, "t": 80, "b": 110},
         font={"family": "system-ui, sans-serif", "size": 14},
     )
