@@ -232,12 +232,12 @@ def add_baselines(
 
 def remove_baselines(search: Search, names: Iterable[str]) -> None:
     """Remove the baselines called `names`. ValueError where there is none of a name."""
-    kept = {baseline.name: baseline for baseline in baselines_of(search)}
-    for name in dict.fromkeys(names):
-        if name not in kept:
-            raise ValueError(f"no baseline {name!r} in the study; it has {', '.join(kept) or 'none'}")
-        del kept[name]
-    _store(search, kept.values())
+    there, gone = baselines_of(search), set(names)
+    unknown = gone - {baseline.name for baseline in there}
+    if unknown:
+        known = ", ".join(baseline.name for baseline in there)
+        raise ValueError(f"no baseline {min(unknown)!r} in the study; it has {known or 'none'}")
+    _store(search, (baseline for baseline in there if baseline.name not in gone))
 
 
 def _check_number(names: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +65,7 @@ def write_figure(figure: "Figure", path: Path) -> None:
 
 
 def _write_image(figure: "Figure", path: Path) -> None:
+    logging.getLogger("choreographer").setLevel(logging.CRITICAL)  # it logs a traceback of what it then ignores
     try:
         figure.write_image(path, width=1000, height=620, scale=1 if path.suffix == ".svg" else 2)
     except Exception as error:  # kaleido raises many kinds where it or its browser is missing

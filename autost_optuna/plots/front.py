@@ -140,7 +140,8 @@ def draw_front(view: FrontView) -> "Figure":
     if view.baselines:
         figure.add_trace(_baselines(view.baselines, label_corners(view.baselines, energies, flops)))
         low, high = math.log10(min(energies)), math.log10(max(energies))
-        figure.update_xaxes(range=[low - 0.04 * (high - low), high + 0.2 * (high - low)])  # room for labels
+        width = high - low or 1
+        figure.update_xaxes(range=[low - 0.04 * width, high + 0.2 * width])  # room for labels
     return figure
 
 
