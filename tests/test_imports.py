@@ -25,6 +25,7 @@ RANKS = [
     "settings",
     "exact",
     "study",
+    "baselines",
     "runner",
     "fork",
     "checkpoint",
@@ -42,7 +43,19 @@ ORDER = {
     "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
     "proxies": ["__init__", "operations", "flops", "convention", "energy", "quantised", "proof", "spikes"],
     "plots": ["__init__", "figure", "front", "audit"],
-    "cli": ["show", "options", "dashboard", "study", "run", "exact", "front", "audit", "networks", "__init__"],
+    "cli": [
+        "show",
+        "options",
+        "dashboard",
+        "study",
+        "run",
+        "exact",
+        "baselines",
+        "front",
+        "audit",
+        "networks",
+        "__init__",
+    ],
 }
 
 FILES = sorted(ROOT.rglob("*.py"))

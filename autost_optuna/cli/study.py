@@ -158,17 +158,19 @@ def show_study(name: str, form: str, storage: str) -> None:
       autost-optuna study show demo
     """
     quiet_optuna()
+    from autost_optuna.baselines import baselines_of, in_words, to_row
+    from autost_optuna.front import nondominated
     from autost_optuna.study import open_search, reached, summarise
 
     search = open_search(name, storage)
     summary, near = summarise(search), reached(search)
+    baselines, members = baselines_of(search), nondominated(search.candidates())
     if form == "json":
         counts = {name: getattr(summary, name) for name in ("space_size", "infeasible", "silent", "failed")}
         shares = {"unique_share": summary.health.unique_share}
         numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
-        show.print_json(
-            {"name": name, **numbers, "exact": near and asdict(near), "settings": search.settings.to_dict()}
-        )
+        beside = {"exact": near and asdict(near), "baselines": [to_row(one, members) for one in baselines]}
+        show.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
         return
     health = summary.health
     click.echo(f"study {name}: {_settings_line(search)}")
@@ -182,6 +184,8 @@ def show_study(name: str, form: str, storage: str) -> None:
     click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box, logarithmic axes")
     click.echo(f"exact front  {_reached_line(near, name)}")
     click.echo(f"Spearman     {number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
+    for one in baselines:
+        click.echo(f"baseline     {one.name}: {in_words(one, members)}")
     if health.warning:
         show.note(f"warning: {health.warning}")
 
