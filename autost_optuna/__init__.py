@@ -14,13 +14,25 @@ if TYPE_CHECKING:
     from autost_optuna.export import load
     from autost_optuna.model.transformer import SpikingTransformer
     from autost_optuna.objective import Objective, evaluate
+    from autost_optuna.sampler import DeclaredNSGAIISampler
 
 __version__ = "0.1.0"
-__all__ = ["Architecture", "Candidate", "Objective", "Space", "SpikingTransformer", "Task", "evaluate", "load"]
+__all__ = [
+    "Architecture",
+    "Candidate",
+    "DeclaredNSGAIISampler",
+    "Objective",
+    "Space",
+    "SpikingTransformer",
+    "Task",
+    "evaluate",
+    "load",
+]
 
 _LAZY = {
     "Objective": "autost_optuna.objective",
     "evaluate": "autost_optuna.objective",
+    "DeclaredNSGAIISampler": "autost_optuna.sampler",
     "SpikingTransformer": "autost_optuna.model.transformer",
     "load": "autost_optuna.export",
 }

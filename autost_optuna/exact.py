@@ -13,11 +13,15 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from autost_optuna import units
 from autost_optuna.architecture import Architecture, Ratio
 from autost_optuna.candidate import Candidate
+from autost_optuna.constraints import Constraints, violation
 from autost_optuna.front import Box, hypervolume, nondominated, unique
 from autost_optuna.objective import Objective
+from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.space import Space
+from autost_optuna.task import Task
 
 MOST_CLASSES = 20_000  # some 10 minutes on 2 cores
 SAMPLES = 100
@@ -131,6 +135,21 @@ def check_enumerable(space: Space) -> int:
     return classes
 
 
+def check_feasible(space: Space, task: Task, constraints: Constraints) -> None:
+    """ValueError where counts alone show that no architecture of the space keeps the constraints.
+
+    A space of too many classes to look at each passes: what its search finds will tell.
+    """
+    offered = list(representatives(space)) if constraints and count_classes(space) <= MOST_CLASSES else []
+    if offered and all(violation(constraints.of_counts(architecture, task)) for architecture in offered):
+        params, flops = ([count(a, task) for a in offered] for count in (count_params, count_flops))
+        raise ValueError(
+            f"no architecture of the space {space.name} keeps {constraints}: it has {units.count(min(params))} to "
+            f"{units.parameters(max(params))}, {units.count(min(flops), 'FLOPs')} to {units.count(max(flops), 'FLOPs')}, depth "
+            f"{space.depth[0]} to {space.depth[-1]}; widen the bounds"
+        )
+
+
 def exact_front(
     objective: Objective,
     box: Box,
@@ -146,18 +165,25 @@ def exact_front(
     start = time.monotonic()
     space = objective.space
     check_enumerable(space)
-    chosen = list(representatives(space))
+    constraints = objective.constraints
+    chosen = [a for a in representatives(space) if not violation(constraints.of_counts(a, objective.task))]
     further = [] if space.uniform else list(siblings(chosen, space, samples, seed))
     measured: list[Candidate] = []
     for architecture in [*chosen, *further]:
         measured.append(objective.evaluate(architecture))
         on_done(len(measured), len(chosen) + len(further))
-    members = nondominated(measured)
-    if not members:
+    if all(candidate.silent for candidate in measured):
         raise RuntimeError("every network of the space is silent on these images; create the study on others")
     spread = _spread(measured[: len(chosen)], measured[len(chosen) :])
     thrift = 1 + min(0.0, spread.low) if spread else 1.0
     best = [replace(candidate, energy_mj=candidate.energy_mj * thrift) for candidate in measured[: len(chosen)]]
+    members, best = (
+        nondominated(c for c in candidates if not violation(constraints.of_energy(c.energy_mj)))
+        for candidates in (measured, best)
+    )
+    if not members:
+        least = units.energy(min(candidate.energy_mj for candidate in measured if not candidate.silent))
+        raise RuntimeError(f"no network keeps {constraints}; the least that one takes is {least}")
     return ExactFront(
         members=tuple(
             Member(architecture=m.architecture, params=m.params, flops=m.flops, energy_mj=m.energy_mj) for m in members
@@ -165,7 +191,7 @@ def exact_front(
         classes=len(chosen),
         evaluated=len({candidate.architecture for candidate in measured}),
         hypervolume=hypervolume(members, box),
-        best_hypervolume=hypervolume([*members, *unique(best)], box),
+        best_hypervolume=hypervolume([*members, *best], box),
         spread=spread,
         duration_s=time.monotonic() - start,
     )

@@ -1,10 +1,11 @@
-"""Front: the non-dominated candidates of a search (FLOPs up, energy down), its hypervolume, knee and health."""
+"""Front: the non-dominated candidates of a search (FLOPs up, energy down), its hypervolume, knee, picks and health."""
 
 import bisect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from autost_optuna import units
 from autost_optuna.candidate import Candidate
 
 # Above this share of non-dominated candidates, or this rank correlation, the two objectives say nearly the same:
@@ -106,6 +107,47 @@ def knee(members: Sequence[Candidate]) -> Candidate:
         best_energy_mj=first.energy_mj,
     )
     return max(members, key=lambda m: sum(box.scaled(m.flops, m.energy_mj)))
+
+
+def pick(members: Sequence[Candidate], box: Box, count: int) -> list[Candidate]:
+    """The `count` members of a front whose hypervolume together is the largest, all where there are no more of them.
+
+    Exact, by dynamic programming over the front from its cheap end (Auger, Bader, Brockhoff, Zitzler 2009): with FLOPs
+    ascending, a member adds the strip between the FLOPs of the one chosen before it and its own, as high as its thrift.
+    ValueError where `count` is not positive.
+    """
+    import numpy as np
+
+    if count < 1:
+        raise ValueError(f"{count} members cannot be picked; ask for at least 1")
+    if count >= len(members):
+        return list(members)
+    scaled = np.array([box.scaled(m.flops, m.energy_mj) for m in members]).clip(0)
+    gain, thrift = scaled.T
+    area = gain * thrift  # of the best choice that ends with a member, of one more member in each round
+    rounds: list[list[int]] = []
+    for chosen in range(1, count):
+        before = [int((area[:last] - thrift[last] * gain[:last]).argmax()) for last in range(chosen, len(members))]
+        rounds.append([*[0] * chosen, *before])
+        found = [area[i] + (gain[k] - gain[i]) * thrift[k] for k, i in enumerate(before, chosen)]
+        area = np.array([*[-np.inf] * chosen, *found])
+    places = [int(area.argmax())]
+    for before in reversed(rounds):
+        places.append(before[places[-1]])
+    return [members[place] for place in reversed(places)]
+
+
+def within(members: Sequence[Candidate], max_energy_mj: float) -> list[Candidate]:
+    """The members of a front within a budget of energy; the last has the most FLOPs. ValueError where there is none."""
+    if not max_energy_mj > 0:
+        raise ValueError(f"a budget of {max_energy_mj:g} mJ is not positive; give one such as 1.5")
+    found = [member for member in members if member.energy_mj <= max_energy_mj]
+    if not found:
+        cheapest = units.energy(members[0].energy_mj) if members else "not known"
+        raise ValueError(
+            f"no member of the front costs at most {max_energy_mj:g} mJ; the cheapest one's energy is {cheapest}"
+        )
+    return found
 
 
 def nondomination(candidates: Iterable[Candidate], *, replicates: int = 1000, seed: int = 0) -> dict[str, float | None]:

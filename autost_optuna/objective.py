@@ -10,6 +10,7 @@ import optuna
 
 from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import INITIALISATION, TRAINED, Candidate
+from autost_optuna.constraints import Constraints, violation
 from autost_optuna.data import RateImages, rate_images
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
@@ -183,7 +184,9 @@ class Objective:
 
     Works with any Optuna study of directions ("maximize", "minimize"). The candidate is stored as the trial's user
     attribute "candidate". A silent network's trial is pruned, with the reason as its attribute "silent": its energy would
-    beat every other and mean nothing. An architecture seen before is not measured again.
+    beat every other and mean nothing. So is that of an architecture which does not keep the constraints, with the reason as
+    "infeasible" and Optuna's named constraints: a front that does not read these, such as optuna-dashboard's, never shows
+    it. Counts are checked before anything is measured. An architecture seen before is not measured again.
     """
 
     def __init__(
@@ -196,6 +199,7 @@ class Objective:
         data_root: Path | None = None,
         num_images: int = 4,
         convention: Convention = DEFAULT,
+        constraints: Constraints | None = None,
         seed: int = 0,
         seeds: int = 1,
         device: str = "cpu",
@@ -208,6 +212,7 @@ class Objective:
         self.task = task
         self.images = images or rate_images(task, data=data, root=data_root, count=num_images, seeds=seeds, seed=seed)
         self.convention = convention
+        self.constraints = constraints or Constraints()
         limit = {} if cache_bytes is None else {"cache_bytes": cache_bytes}
         self.rates = InitialRates(task, self.images.images, seed=seed, seeds=seeds, device=device, **limit)
         self._known: dict[str, Candidate] = {}
@@ -226,10 +231,23 @@ class Objective:
 
     def __call__(self, trial: optuna.Trial) -> tuple[float, float]:
         """(FLOPs, energy in mJ) of the architecture that the trial suggests."""
-        candidate = self.evaluate(self.space.suggest(trial))
+        architecture = self.space.suggest(trial)
+        self._keep(trial, self.constraints.of_counts(architecture, self.task))
+        candidate = self.evaluate(architecture)
         trial.set_user_attr("candidate", candidate.to_dict())
         if candidate.silent:
             reason = f"silent network: mean spike rate {candidate.mean_rate:.2g}; check the images"
             trial.set_user_attr("silent", reason)
             raise optuna.TrialPruned(reason)
+        self._keep(trial, self.constraints.of_energy(candidate.energy_mj))
         return float(candidate.flops), candidate.energy_mj
+
+    def _keep(self, trial: optuna.Trial, values: dict[str, float]) -> None:
+        """Set the named constraints; prune the trial where one is not kept."""
+        for name, value in values.items():
+            trial.set_constraint(name, value)
+        if violation(values) > 0:
+            broken = [f"{name} by {value:.2%}" for name, value in values.items() if value > 0]
+            reason = f"outside the constraints: {', '.join(broken)}"
+            trial.set_user_attr("infeasible", reason)
+            raise optuna.TrialPruned(reason)

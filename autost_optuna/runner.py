@@ -136,6 +136,7 @@ def _bury(message: Message, search: Search, tally: "_Tally") -> None:
             tally.take(Message(kind="finished", number=trial.number, candidate=found))
         elif trial.state == TrialState.RUNNING:
             retire(search.study, [trial])
+            tally.exhausted = False  # it is queued again
 
 
 class _Tally:

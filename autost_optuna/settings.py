@@ -6,10 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from autost_optuna.constraints import Constraints, violation
 from autost_optuna.data import rate_images
 from autost_optuna.front import Box
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import Convention
+from autost_optuna.sampler import DeclaredNSGAIISampler
 from autost_optuna.space import Space
 from autost_optuna.task import Task
 
@@ -29,6 +31,7 @@ class Settings:
     seeds: int
     fingerprint: str
     convention: Convention
+    constraints: Constraints
     seed: int
     population: int
     box: Box
@@ -44,6 +47,7 @@ class Settings:
         try:
             values = {name: data[name] for name in (field.name for field in fields(cls))}
             values |= {"space": Space.from_dict(data["space"]), "task": Task(**data["task"]), "box": Box(**data["box"])}
+            values |= {"constraints": Constraints(**data["constraints"])}
             values["convention"] = Convention.from_dict(data["convention"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
@@ -88,6 +92,22 @@ class Settings:
                 )
 
 
+def make_sampler(settings: Settings) -> DeclaredNSGAIISampler:
+    """NSGA-II over the study's space, which avoids what its counted constraints rule out."""
+    space, constraints = settings.space, settings.constraints
+
+    def excess(values: Mapping[str, Any]) -> float:
+        return violation(constraints.of_counts(space.architecture(values), settings.task))
+
+    return DeclaredNSGAIISampler(
+        space.distributions(),
+        active=space.active,
+        violation=excess if constraints else None,
+        population_size=settings.population,
+        seed=settings.seed,
+    )
+
+
 def make_objective(
     settings: Settings, data_root: Path | None = None, device: str = "cpu", cache_bytes: int | None = None
 ) -> Objective:
@@ -116,6 +136,7 @@ def make_objective(
         settings.task,
         images=drawn,
         convention=settings.convention,
+        constraints=settings.constraints,
         seed=settings.seed,
         seeds=settings.seeds,
         device=device,

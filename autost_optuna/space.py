@@ -20,6 +20,7 @@ from autost_optuna.task import Task
 
 if TYPE_CHECKING:
     from optuna import Trial
+    from optuna.distributions import BaseDistribution
 
 
 def _as_choice(field: str, value: object) -> Ratio:
@@ -146,27 +147,36 @@ class Space:
                 heads, ratios = zip(*block, strict=True)
                 yield Architecture(embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=ratios)
 
+    def distributions(self) -> "dict[str, BaseDistribution]":
+        """Every parameter that `suggest` may ask for, in its order; those of blocks behind the depth that brings them in."""
+        found = {"embed_dim": _distribution(self.embed_dim), "depth": _distribution(self.depth)}
+        for name in (name for names in self._blocks(self.depth[-1]) for name in names):
+            found[name] = _distribution(self.num_heads if name.startswith("num_heads") else self.mlp_ratio)
+        return found
+
+    def active(self, values: Mapping[str, Any]) -> set[str]:
+        """The parameters that `suggest` asks for, given at least the depth."""
+        return {"embed_dim", "depth", *(name for names in self._blocks(values["depth"]) for name in names)}
+
+    def architecture(self, values: Mapping[str, Any]) -> Architecture:
+        """The architecture of parameters by name; those of blocks that it does not have are ignored."""
+        depth = values["depth"]
+        blocks = [(values[heads], as_ratio(values[ratio])) for heads, ratio in self._blocks(depth)]
+        heads, ratios = zip(*(blocks * depth if self.uniform else blocks), strict=True)
+        return Architecture(embed_dim=values["embed_dim"], depth=depth, num_heads=heads, mlp_ratio=ratios)
+
     def suggest(self, trial: "Trial") -> Architecture:
         """Ask an Optuna trial for an architecture: embed_dim, depth, then num_heads_01, mlp_ratio_01 a block."""
-        dim = int(_suggest(trial, "embed_dim", self.embed_dim))
-        depth = int(_suggest(trial, "depth", self.depth))
+        values = {name: _suggest(trial, name, getattr(self, name)) for name in ("embed_dim", "depth")}
+        for heads, ratio in self._blocks(int(values["depth"])):
+            values |= {heads: _suggest(trial, heads, self.num_heads), ratio: _suggest(trial, ratio, self.mlp_ratio)}
+        return self.architecture(values)
+
+    def _blocks(self, depth: int) -> list[tuple[str, str]]:
+        """The names of heads and ratio of every block, or of all blocks in one."""
         if self.uniform:
-            heads = int(_suggest(trial, "num_heads", self.num_heads))
-            ratio = _suggest(trial, "mlp_ratio", self.mlp_ratio)
-            return Architecture.uniform(embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=ratio)
-        blocks = [
-            (
-                int(_suggest(trial, f"num_heads_{block:02d}", self.num_heads)),
-                _suggest(trial, f"mlp_ratio_{block:02d}", self.mlp_ratio),
-            )
-            for block in range(1, depth + 1)
-        ]
-        return Architecture(
-            embed_dim=dim,
-            depth=depth,
-            num_heads=tuple(heads for heads, _ in blocks),
-            mlp_ratio=tuple(ratio for _, ratio in blocks),
-        )
+            return [("num_heads", "mlp_ratio")]
+        return [(f"num_heads_{block:02d}", f"mlp_ratio_{block:02d}") for block in range(1, depth + 1)]
 
 
 CHOICES = tuple(field.name for field in fields(Architecture))
@@ -200,12 +210,24 @@ PRESETS = {
 }
 
 
-def _suggest(trial: "Trial", name: str, choices: tuple[Ratio, ...]) -> Ratio:
-    """One choice as an integer range where the choices are evenly spaced integers, else as a category."""
-    if all(isinstance(choice, int) for choice in choices) and len(choices) > 1:
+def _distribution(choices: tuple[Ratio, ...]) -> "BaseDistribution":
+    """An integer range where the choices are evenly spaced integers, else a category."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    if len(choices) > 1 and all(isinstance(choice, int) for choice in choices):
         steps = {int(after - before) for before, after in itertools.pairwise(choices)}
         if len(steps) == 1:
-            return trial.suggest_int(name, int(choices[0]), int(choices[-1]), step=steps.pop())
+            return IntDistribution(int(choices[0]), int(choices[-1]), step=steps.pop())
+    return CategoricalDistribution(choices)
+
+
+def _suggest(trial: "Trial", name: str, choices: tuple[Ratio, ...]) -> Ratio:
+    """Ask for one choice, from its distribution."""
+    from optuna.distributions import IntDistribution
+
+    given = _distribution(choices)
+    if isinstance(given, IntDistribution):
+        return trial.suggest_int(name, given.low, given.high, step=given.step)
     return as_ratio(trial.suggest_categorical(name, choices))
 
 

@@ -1,11 +1,12 @@
 """Studies: create, open, list, delete. A study is Optuna's, with the settings that make its candidates comparable."""
 
 import contextlib
+import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
@@ -14,30 +15,36 @@ from optuna.trial import TrialState
 
 from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import Candidate
+from autost_optuna.constraints import Constraints
 from autost_optuna.convergence import Course
 from autost_optuna.data import rate_images
-from autost_optuna.exact import ExactFront, check_enumerable, exact_front
+from autost_optuna.exact import ExactFront, check_enumerable, check_feasible, exact_front
 from autost_optuna.front import Box, Health, health, hypervolume, nondominated
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
-from autost_optuna.sampler import SeededNSGAIISampler
-from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions, make_objective
+from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions, make_objective, make_sampler
 from autost_optuna.space import Space
 from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task
 
+CREATION_S = 2.0  # between the writes that make a study lie milliseconds
 EXACT = f"{ATTRIBUTE}:exact"
 METRICS = ("flops", "energy_mj")
 DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
 
 
+class StudyExists(ValueError):  # noqa: N818 - what is told is what is there
+    """There is a study of that name."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search:
-    """An Optuna study with its settings."""
+    """An Optuna study with its settings, and where it is kept: a file or URL, in which there may be a password."""
 
     study: optuna.Study
     settings: Settings
+    storage: str = field(repr=False)
 
     def candidates(self) -> list[Candidate]:
         """The candidates of all complete trials, silent networks left out, in the order of their trials."""
@@ -86,6 +93,7 @@ def create(
     images: int = 4,
     seeds: int = 1,
     convention: Convention | None = None,
+    constraints: Constraints | None = None,
     seed: int = 0,
     population: int = 50,
     skip_if_exists: bool = False,
@@ -93,24 +101,39 @@ def create(
 ) -> Search:
     """Create a study of two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked before.
 
-    ValueError where the space does not fit the task, the images are missing or silent, the storage cannot be written, or
-    the study exists (unless `skip_if_exists` and it has these settings; the convention is compared where one is given).
+    ValueError where the space does not fit the task, nothing in it keeps the constraints, the images are missing or silent,
+    the storage cannot be written, or the study exists (unless `skip_if_exists` and it has these settings; the convention
+    is compared where one is given).
     """
     check_name(name)
     if not 2 <= population <= 100_000:
         raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
+    constraints = constraints or Constraints()
+    asked = {"space": space, "task": task, "data": data, "images": images, "seeds": seeds, "constraints": constraints}
+
+    def existing() -> Search:
+        search = open_search(name, storage)
+        search.settings.check_convention(expected)
+        search.settings.check_same({**asked, "seed": seed, "population": population})
+        return search
+
+    expected = convention
     if name in existing_names(storage):
         if skip_if_exists:
-            search = open_search(name, storage)
-            search.settings.check_convention(convention)
-            asked = {"space": space, "task": task, "data": data, "images": images, "seeds": seeds}
-            search.settings.check_same({**asked, "seed": seed, "population": population})
-            return search
+            return existing()
         raise _exists(name, storage)
     space.check(task)
+    check_feasible(space, task, constraints)
     drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
     convention = convention or DEFAULT
     objective = Objective(space, task, images=drawn, convention=convention, seed=seed, seeds=seeds, device=device)
+    box = measure_box(objective)
+    most = constraints.max_energy_mj
+    if most is not None and most < 0.9 * box.best_energy_mj:  # the smallest network is about the thriftiest
+        raise ValueError(
+            f"max_energy {most} mJ cannot be kept: the smallest network of the space {space.name} takes "
+            f"{box.best_energy_mj:.4g} mJ; raise it"
+        )
     settings = Settings(
         space=space,
         task=task,
@@ -120,12 +143,18 @@ def create(
         seeds=seeds,
         fingerprint=drawn.fingerprint,
         convention=convention,
+        constraints=constraints,
         seed=seed,
         population=population,
-        box=measure_box(objective),
+        box=box,
         versions=installed_versions(),
     )
-    return make_study(name, storage, settings)
+    try:
+        return make_study(name, storage, settings)
+    except StudyExists:  # by now: another process was faster
+        if skip_if_exists:
+            return existing()
+        raise
 
 
 def check_name(name: str) -> None:
@@ -135,13 +164,13 @@ def check_name(name: str) -> None:
 
 
 def make_study(name: str, storage: str, settings: Settings) -> Search:
-    """A new study with its settings in the storage, or neither. ValueError where one of that name exists."""
+    """A new study with its settings in the storage, or neither. StudyExists where there is one of that name."""
     backend = open_storage(storage, create=True, write=True)
     try:
         study = optuna.create_study(
             study_name=name,
             storage=backend,
-            sampler=SeededNSGAIISampler(population_size=settings.population, seed=settings.seed),
+            sampler=make_sampler(settings),
             directions=list(DIRECTIONS),
         )
     except DuplicatedStudyError:
@@ -155,7 +184,7 @@ def make_study(name: str, storage: str, settings: Settings) -> Search:
         with contextlib.suppress(Exception):  # what went wrong first is what is told
             optuna.delete_study(study_name=name, storage=backend)
         raise
-    return Search(study=study, settings=settings)
+    return Search(study=study, settings=settings, storage=storage)
 
 
 def open_search(name: str, storage: str, *, write: bool = False) -> Search:
@@ -167,12 +196,21 @@ def open_search(name: str, storage: str, *, write: bool = False) -> Search:
         names = sorted(optuna.get_all_study_names(backend))
         there = f"it has {', '.join(names[:8])}" if names else "it has none"
         raise ValueError(f"no study {name!r} in {shown(storage)} ({there}); create it or check --storage") from None
-    stored = study.user_attrs.get(ATTRIBUTE)
-    if stored is None:
-        raise _foreign(name, storage)
-    settings = Settings.from_dict(stored)
-    study.sampler = SeededNSGAIISampler(population_size=settings.population, seed=settings.seed)
-    return Search(study=study, settings=settings)
+    settings = Settings.from_dict(_stored_settings(study, name, storage))
+    study.sampler = make_sampler(settings)
+    return Search(study=study, settings=settings, storage=storage)
+
+
+def _stored_settings(study: optuna.Study, name: str, storage: str) -> dict[str, Any]:
+    """The settings in a study. An empty study may be one that another process creates: they are waited for."""
+    deadline = time.monotonic() + CREATION_S
+    while True:
+        stored: dict[str, Any] | None = study.user_attrs.get(ATTRIBUTE)
+        if stored is not None:
+            return stored
+        if study.get_trials(deepcopy=False) or time.monotonic() >= deadline:
+            raise _foreign(name, storage)
+        time.sleep(0.05)
 
 
 def find_exact(
@@ -275,6 +313,7 @@ class Summary:
     health: Health
     hypervolume: float
     space_size: int
+    infeasible: int
     silent: int
     failed: int
 
@@ -287,7 +326,8 @@ def summarise(search: Search) -> Summary:
         health=health(candidates),
         hypervolume=hypervolume(nondominated(candidates), search.settings.box),
         space_size=search.settings.space.size,
-        silent=sum(trial.state == TrialState.PRUNED for trial in trials),
+        infeasible=sum("infeasible" in trial.user_attrs for trial in trials),
+        silent=sum("silent" in trial.user_attrs for trial in trials),
         failed=sum(trial.state == TrialState.FAIL for trial in trials),
     )
 
@@ -335,10 +375,13 @@ def measure_box(objective: Objective) -> Box:
 
 
 def _foreign(name: str, storage: str) -> ValueError:
-    return ValueError(f"study {name!r} in {shown(storage)} was not made by autost-optuna; create one of another name")
-
-
-def _exists(name: str, storage: str) -> ValueError:
     return ValueError(
+        f"study {name!r} in {shown(storage)} was not made by autost-optuna, or not to the end; create one of another name, "
+        "or, if it is empty, delete it and create it again"
+    )
+
+
+def _exists(name: str, storage: str) -> StudyExists:
+    return StudyExists(
         f"study {name!r} exists in {shown(storage)}; choose another name, pass --skip-if-exists, or delete it first"
     )

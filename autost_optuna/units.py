@@ -24,6 +24,17 @@ def count(value: float, unit: str = "") -> str:
     return f"{value:g} {unit}".rstrip()
 
 
+def amount(text: str) -> float:
+    """The number that a person wrote with or without an SI prefix: "11M" is 11,000,000. ValueError where it is none."""
+    prefixes = {prefix: factor for factor, prefix in _PREFIXES}
+    number = text.strip()
+    factor = prefixes.get(number[-1:], 1.0)
+    try:
+        return float(number.removesuffix(number[-1:]) if factor > 1 else number) * factor
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number; write one such as 12000000, 12M or 3.7G") from None
+
+
 def parameters(number: int) -> str:
     """A number of parameters: "9.32 M parameters"; in millions, as the field counts them."""
     return f"{significant(number / 1e6)} M parameters"

@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import pickle
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from optuna.trial import TrialState
 from autost_optuna.candidate import Candidate
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.spikes import CACHE_BYTES
-from autost_optuna.sampler import SpaceExhausted
+from autost_optuna.sampler import DeclaredNSGAIISampler, SpaceExhausted
 from autost_optuna.settings import make_objective
-from autost_optuna.study import Search
+from autost_optuna.storage import hide
+from autost_optuna.study import Search, open_search
 from autost_optuna.units import one_line
 
 
@@ -41,6 +41,10 @@ def run_trial(
     study: optuna.Study, objective: Objective, on_start: Callable[[int], None] = lambda number: None
 ) -> Message:
     """Run one trial to its end. SpaceExhausted where none is left; another error leaves the trial failed."""
+    sampler = study.sampler
+    exhausted = isinstance(sampler, DeclaredNSGAIISampler) and sampler.exhausted(study)
+    if exhausted and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        raise SpaceExhausted  # before a trial is asked for in vain
     trial = study.ask()
     on_start(trial.number)
     candidate = None
@@ -90,12 +94,12 @@ class Pool:
 
     def __init__(self, search: Search, count: int, *, data_root: Path | None = None, device: str = "cpu") -> None:
         context = multiprocessing.get_context("spawn")  # torch and gRPC do not survive a fork
-        given = pickle.dumps((search, data_root, device, CACHE_BYTES // count))
+        given = (search.study.study_name, search.storage, data_root, device, CACHE_BYTES // count)
         self.workers: list[Worker] = []
         with _one_thread():
             for _ in range(count):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(theirs, given), daemon=True)
+                process = context.Process(target=_work, args=(theirs, *given), daemon=True)
                 process.start()
                 theirs.close()  # the worker has the other copy: when it dies, the pipe ends
                 self.workers.append(Worker(process, ours))
@@ -138,13 +142,15 @@ class Pool:
             yield message
 
 
-def _work(pipe: "Connection[Message, bool]", given: bytes) -> None:
+def _work(
+    pipe: "Connection[Message, bool]", name: str, storage: str, data_root: Path | None, device: str, cache_bytes: int
+) -> None:
     """A worker's life. Ctrl-C and SIGTERM, which a whole group gets, are left to the process that hands out tickets."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     try:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        search, data_root, device, cache_bytes = pickle.loads(given)
+        search = open_search(name, storage, write=True)
         objective = make_objective(search.settings, data_root, device, cache_bytes)
         objective.remember(search.candidates())
         pipe.send(Message(kind="ready"))
@@ -159,10 +165,9 @@ def _work(pipe: "Connection[Message, bool]", given: bytes) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the other process has gone
     except Exception as error:
-        kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
-        reason = str(error).strip().partition("\n")[0]
+        kind = "" if isinstance(error, (ValueError, OSError, RuntimeError)) else f"{type(error).__name__}: "
         with contextlib.suppress(OSError):
-            pipe.send(Message(kind="failed", text=one_line(f"{kind}{reason}")))
+            pipe.send(Message(kind="failed", text=one_line(kind + hide(str(error).strip(), storage))))
 
 
 def _death(process: BaseProcess) -> str:

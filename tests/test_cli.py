@@ -299,6 +299,74 @@ def test_plot_writes_a_page_that_is_complete_in_itself(demo, tmp_path):
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["front.html"]
 
 
+def test_baselines_stand_beside_the_search_until_they_are_taken_out(demo, tmp_path):
+    own = "C=48,depth=2,heads=4/2,ratio=2"  # outside the space
+    before = answer(demo("study", "show", "demo", "-f", "json"))
+    rows = answer(demo("study", "baseline", "demo", own, "spikingformer-8-512", "spikformer-4-384", "-f", "json"))
+    assert [row["name"] for row in rows] == [own, "spikingformer-8-512", "spikformer-4-384"]
+    found = answer(demo("describe", own, "--task", "digits", "-f", "json"))
+    assert {name: found[name] for name in ("params", "macs", "flops", "energy_mj", "architecture")}.items() <= rows[
+        0
+    ].items()
+    assert rows[1]["published"]["energy_mj"] == 7.46
+    assert rows[2]["published"]["accuracies"] == {"CIFAR-10": 95.19, "CIFAR-100": 77.86}
+    assert answer(demo("study", "baseline", "demo", own, "-f", "json")) == rows  # twice is once
+    after = answer(demo("study", "show", "demo", "-f", "json"))
+    assert after == {**before, "baselines": rows}
+    front = demo("study", "front", "demo")
+    assert all(f"baseline {row['name']}: " in front.stderr for row in rows)
+    assert f"baseline     {own}: " in demo("study", "show", "demo").stdout
+    table = demo("study", "baseline", "demo")
+    assert "7.46+*" in table.stdout
+    assert "33.436*" in table.stdout
+    assert "95.19 % CIFAR-10, 77.86 % CIFAR-100" in table.stdout
+    for said in (
+        "the study's task is digits",
+        "of trained weights",
+        "horowitz-45nm-fp32",
+        "arXiv 2209.15425",
+        "q (k^T v)",
+    ):
+        assert said in table.stderr
+    lines = list(csv.DictReader(io.StringIO(demo("study", "baseline", "demo", "-f", "csv").stdout)))
+    assert [float(line["energy_mj"]) for line in lines] == [row["energy_mj"] for row in rows]
+    assert lines[1]["published_params"] == "29705768"
+    assert demo("study", "exact", "demo").exit_code == 0
+    assert demo("study", "plot", "demo", "--pick", "2", "-o", "front.html").exit_code == 0
+    page = (tmp_path / "front.html").read_text()
+    assert all(said in page for said in ("spikingformer-8-512", "exact front (10 classes)", "baselines", "2 picks"))
+    kept = answer(demo("study", "baseline", "demo", "--remove", "spikformer-4-384", "--remove", own, "-f", "json"))
+    assert kept == [rows[1]]
+    assert demo("study", "baseline", "demo", "--clear").stdout == "study demo has no baselines\n"
+    assert answer(demo("study", "show", "demo", "-f", "json"))["baselines"] == []
+
+
+def test_a_study_without_trials_has_baselines_too(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    assert cli("study", "create", "new", "--space", "toy.toml", "--task", "digits").exit_code == 0
+    result = cli("study", "baseline", "new", "C=16,depth=1,heads=2,ratio=1")
+    assert result.exit_code == 0
+    assert "the search has no front yet" in result.stdout
+
+
+def test_picks_and_budgets(demo):
+    rows = answer(demo("study", "front", "demo", "-f", "json"))
+    assert len(rows) > 2
+    two = answer(demo("study", "front", "demo", "--pick", "2", "-f", "json"))
+    assert len(two) == 2
+    assert all(row in rows for row in two)
+    all_of_them = demo("study", "front", "demo", "--pick", "50", "-f", "json")
+    assert answer(all_of_them) == rows
+    assert f"all {len(rows)} members there are, fewer than the 50 asked for" in all_of_them.stderr
+    budget = rows[1]["energy_mj"]
+    assert answer(demo("study", "front", "demo", "--max-energy", budget, "-f", "json")) == [rows[1]]
+    assert answer(demo("study", "front", "demo", "--max-energy", budget, "--pick", "2", "-f", "json")) == rows[:2]
+    assert answer(demo("study", "front", "demo", "--max-energy", budget, "--pick", "knee", "-f", "json")) == [rows[0]]
+    trained = demo("train", "demo", "--front", "2", "--epochs", "1", "--batch-size", "256")
+    assert trained.exit_code == 0, trained.output
+    assert {path.name for path in Path("trained").iterdir()} == {f"demo-{row['number']}" for row in two}
+
+
 def test_train_and_export_the_knee(demo, tmp_path):
     trained = demo("train", "demo", "--knee", "--epochs", "1", "--batch-size", "256")
     assert trained.exit_code == 0, trained.output
@@ -441,7 +509,35 @@ MISTAKES = {
     "json wrong": (["describe", "toy.toml.json"], "unknown key 'width'"),
     "plot of another kind": (["study", "plot", "demo", "-o", "front.pdf"], "front.pdf has no known ending"),
     "plot into a file": (["study", "plot", "demo", "-o", "toy.toml/front.html"], "cannot write"),
-    "train nobody": (["train", "demo"], "Give --trial N or --knee"),
+    "train nobody": (["train", "demo"], "Give --trial N, --knee or --front K."),
+    "train none of the front": (["train", "demo", "--front", "0"], "0 members cannot be picked; ask for at least 1"),
+    "export nobody": (["export", "demo", "-o", "new"], "Give --trial N or --knee."),
+    "pick nothing": (["study", "front", "demo", "--pick", "0"], "0 members cannot be picked; ask for at least 1"),
+    "pick fewer": (["study", "front", "demo", "--pick", "-1"], "pick '-1' is neither knee nor a number of members"),
+    "pick nonsense": (["study", "plot", "demo", "--pick", "best", "-o", "new.html"], "pick 'best' is neither knee nor"),
+    "no budget": (["study", "front", "demo", "--max-energy", "0"], "a budget of 0 mJ is not positive"),
+    "budget no number": (["study", "front", "demo", "--max-energy", "nan"], "a budget of nan mJ is not positive"),
+    "budget too small": (
+        ["study", "front", "demo", "--max-energy", "1e-9", "--pick", "2"],
+        "costs at most 1e-09 mJ; the cheapest one's energy is ",
+    ),
+    "unknown baseline": (["study", "baseline", "demo", "resnet"], "no network 'resnet'; choose of spikformer-2-384"),
+    "baseline of nobody": (["study", "baseline", "nobody", "all"], "no study 'nobody'"),
+    "baseline too wide": (
+        ["study", "baseline", "demo", "C=4096,depth=1,heads=8,ratio=4"],
+        "over the bound 2048 of task",
+    ),
+    "baseline no architecture": (["study", "baseline", "demo", "C=48,depth=1,heads=4"], "it needs C, depth, heads and"),
+    "baseline missing": (["study", "baseline", "demo", "none.json"], "none.json does not exist"),
+    "baseline of no trial": (["study", "baseline", "demo", "demo:999"], "no complete trial 999"),
+    "no such baseline": (
+        ["study", "baseline", "demo", "--remove", "all"],
+        "no baseline 'all' in the study; it has none",
+    ),
+    "baselines in and out": (
+        ["study", "baseline", "demo", "all", "--clear"],
+        "Give NETWORKs to add, or --remove NETWORK, or --clear.",
+    ),
     "train unknown": (["train", "demo", "--trial", "999"], "no complete trial 999"),
     "train never": (["train", "demo", "--knee", "--epochs", "0"], "epochs 0"),
     "export into a folder": (["export", "demo", "--knee", "-o", "there"], "there exists"),
@@ -498,7 +594,7 @@ HELPS = [
     ["study"],
     *(
         ["study", name]
-        for name in ("create", "run", "list", "show", "exact", "front", "plot", "fork", "copy", "delete")
+        for name in ("create", "run", "list", "show", "exact", "baseline", "front", "plot", "fork", "copy", "delete")
     ),
     *([name] for name in ("describe", "train", "export", "quickstart", "dashboard")),
 ]

@@ -17,4 +17,4 @@ def test_example_runs_and_prints(path, tmp_path):
 
 
 def test_there_are_examples():
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04"]

@@ -1,4 +1,5 @@
 import itertools
+import math
 import random
 
 import moocore
@@ -10,7 +11,18 @@ from optuna._hypervolume import compute_hypervolume
 from scipy.stats import spearmanr
 
 from autost_optuna import Architecture, Candidate
-from autost_optuna.front import Box, Staircase, health, hypervolume, knee, nondominated, nondomination, unique
+from autost_optuna.front import (
+    Box,
+    Staircase,
+    health,
+    hypervolume,
+    knee,
+    nondominated,
+    nondomination,
+    pick,
+    unique,
+    within,
+)
 
 
 def candidate(flops, energy_mj, index=0, silent=False, energies=None):
@@ -117,6 +129,58 @@ def test_knee_is_the_member_that_bulges_most():
 def test_knee_is_a_member_whatever_the_front(sample):
     members = nondominated(listed(sample))
     assert knee(members) in members
+
+
+def test_picks_by_hand():
+    # In the box's log axes: (.25, 1), (.5, .5), (1, .25). Alone each is worth a quarter, and the first comes first; the ends
+    # together .25 + .75 * .25, better than the middle with either (.25 + .25 * .5 = .375, and the same on the other side).
+    members = listed([(10**0.5, 1.0), (10, 10.0), (100, 10**1.5)])
+    assert [m.number for m in pick(members, BOX, 2)] == [0, 2]
+    assert hypervolume(pick(members, BOX, 2), BOX) == pytest.approx(0.25 + 0.75 * 0.25)
+    assert pick(members, BOX, 3) == pick(members, BOX, 1_000_000) == members
+    assert pick([], BOX, 1) == []
+    for count in (0, -3):
+        with pytest.raises(ValueError, match=f"{count} members cannot be picked; ask for at least 1"):
+            pick(members, BOX, count)
+
+
+@given(st.lists(st.tuples(st.floats(0.5, 200), st.floats(0.5, 200)), min_size=1, max_size=9), st.integers(1, 9))
+def test_picks_are_the_best_of_all_subsets(sample, count):
+    members = nondominated(listed(sample))
+    chosen = pick(members, BOX, count)
+    assert len(chosen) == min(count, len(members))
+    assert chosen == [m for m in members if m in chosen]  # each once, in the order of the front
+    subsets = itertools.combinations(members, len(chosen))
+    scaled = [np.array([BOX.scaled(m.flops, m.energy_mj) for m in subset]) for subset in subsets]
+    best = max(moocore.hypervolume(points, ref=np.zeros(2), maximise=True) for points in scaled)
+    assert hypervolume(chosen, BOX) == pytest.approx(best, abs=1e-12)
+
+
+def test_picks_of_a_large_front_cannot_be_bettered_one_by_one():
+    generator = np.random.default_rng(0)
+    angles = np.sort(generator.uniform(0, np.pi / 2, 400))
+    members = nondominated(listed([(100 ** math.sin(a), 100 ** (1 - math.cos(a))) for a in angles]))
+    volumes = [hypervolume(pick(members, BOX, count), BOX) for count in (1, 2, 5, 20, 399)]
+    assert volumes == sorted(volumes)
+    # Growing by one never loses, and a greedy choice never wins.
+    chosen, greedy = pick(members, BOX, 5), []
+    for _ in range(5):
+        greedy.append(max(members, key=lambda m: hypervolume([*greedy, m], BOX)))
+    assert hypervolume(chosen, BOX) >= hypervolume(greedy, BOX)
+    # No exchange of one pick for another member makes it better.
+    for out, other in itertools.product(chosen, members[::7]):
+        assert hypervolume([*(m for m in chosen if m is not out), other], BOX) <= hypervolume(chosen, BOX) + 1e-12
+
+
+def test_a_budget_keeps_what_it_pays_for():
+    members = listed([(1, 1), (50, 2), (60, 40)])
+    assert [m.number for m in within(members, 2)] == [0, 1]
+    assert within(members, math.inf) == members
+    with pytest.raises(ValueError, match=r"at most 0\.5 mJ; the cheapest one's energy is 1\.00 mJ"):
+        within(members, 0.5)
+    for budget in (0, -1, math.nan):
+        with pytest.raises(ValueError, match=f"{budget:g} mJ is not positive"):
+            within(members, budget)
 
 
 def test_health_counts_and_correlates():

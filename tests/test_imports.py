@@ -17,6 +17,7 @@ RANKS = [
     "data",
     "model",
     "proxies",
+    "constraints",
     "objective",
     "sampler",
     "patience",
@@ -27,6 +28,7 @@ RANKS = [
     "settings",
     "exact",
     "study",
+    "baselines",
     "presence",
     "workers",
     "runner",
@@ -46,7 +48,20 @@ ORDER = {
     "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
     "proxies": ["__init__", "operations", "flops", "convention", "energy", "quantised", "proof", "spikes"],
     "plots": ["__init__", "figure", "front", "audit"],
-    "cli": ["show", "options", "dashboard", "study", "copy", "run", "exact", "front", "audit", "networks", "__init__"],
+    "cli": [
+        "show",
+        "options",
+        "dashboard",
+        "study",
+        "copy",
+        "run",
+        "exact",
+        "baselines",
+        "front",
+        "audit",
+        "networks",
+        "__init__",
+    ],
 }
 
 FILES = sorted(ROOT.rglob("*.py"))

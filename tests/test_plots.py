@@ -5,10 +5,12 @@ import pytest
 from test_front import candidate, listed
 
 from autost_optuna import Architecture, Task
+from autost_optuna.baselines import NETWORKS, Baseline
+from autost_optuna.exact import ExactFront, Member
 from autost_optuna.objective import describe
 from autost_optuna.plots.audit import audit_view, draw_audit
-from autost_optuna.plots.figure import write_figure
-from autost_optuna.plots.front import draw_front, front_view
+from autost_optuna.plots.figure import BLUE, GREEN, ORANGE, PURPLE, write_figure
+from autost_optuna.plots.front import Mark, draw_front, front_view, label_corners
 from autost_optuna.proxies.convention import CONVENTIONS
 
 SEARCH = [(10, 1.0), (30, 2.0), (20, 3.0), (90, 40.0), (100, 100.0)]
@@ -37,12 +39,96 @@ def test_figure_shows_the_view_on_log_axes_with_units():
     assert "heads 1" in knee.customdata[0]
 
 
+OWN = Architecture.from_text("C=96,depth=2,heads=4/8,ratio=4")
+
+
+def baseline(name, flops, energy_mj, architecture=OWN):
+    return Baseline(name=name, architecture=architecture, params=5_000_000, macs=flops // 2, energy_mj=energy_mj)
+
+
+EXACT = ExactFront(
+    members=tuple(Member(architecture=OWN, params=7, flops=f, energy_mj=e) for f, e in ((12, 0.9), (95, 30.0))),
+    classes=825,
+    evaluated=900,
+    hypervolume=0.5,
+    best_hypervolume=0.5,
+    spread=None,
+    duration_s=1.0,
+)
+
+
+def test_baselines_stand_beside_the_search_and_are_not_counted():
+    family = [baseline(f"{name}-4-384", 28, 4.0, NETWORKS[f"{name}-4-384"].architecture) for name in FAMILY]
+    view = front_view("demo", listed(SEARCH), baselines=[*family, baseline("<b>mine", 200, 50.0)])
+    bare = front_view("demo", listed(SEARCH))
+    assert (view.title, view.members, view.dominated, view.knee) == (
+        bare.title, bare.members, bare.dominated, bare.knee
+    )  # fmt: skip
+    assert [mark.names for mark in view.baselines] == [("spikformer-4-384", "spikingformer-4-384"), ("<b>mine",)]
+    assert "dominated by 1 member: e.g. trial 1" in "".join(view.baselines[0].lines)
+    drawn = draw_front(view).data[-1]
+    assert (drawn.name, drawn.mode, drawn.marker.symbol) == ("baselines", "markers+text", "diamond")
+    assert list(drawn.x) == [4.0, 50.0]
+    assert list(drawn.y) == [28e-9, 200e-9]
+    assert list(drawn.text) == ["spikformer-4-384<br>spikingformer-4-384", "&lt;b&gt;mine"]
+    assert "spikformer-4-384 as published: 95.19 % CIFAR-10" in drawn.customdata[0]
+    assert "non-dominated" in drawn.customdata[1]
+    low, high = draw_front(view).layout.xaxis.range
+    assert 10**low < 1.0
+    assert 10**high > 100.0 * 2  # room for a label right of the dearest
+
+
+FAMILY = ("spikformer", "spikingformer")
+
+
+def test_labels_cover_no_other_label():
+    marks = [
+        Mark(names=(f"network-{number}",), energy_mj=1.0 - 0.001 * number, flops=1000 + number, lines=())
+        for number in range(6)
+    ]
+    corners = label_corners(marks, [0.5, 3.0], [300, 9000])
+    assert corners == ["bottom right", "top right", "bottom left", "top left", "", ""]
+    apart = [Mark(names=("a",), energy_mj=10.0**n, flops=10**n, lines=()) for n in range(6)]
+    assert set(label_corners(apart, [1, 1e5], [1, 1e5])) == {"bottom right"}
+    assert label_corners(apart[:1], [1.0], [1]) == ["bottom right"]
+
+
+def test_the_exact_front_lies_behind_the_searched_one():
+    view = front_view("demo", listed(SEARCH), exact=EXACT)
+    figure = draw_front(view)
+    assert [trace.name for trace in figure.data] == ["dominated", "exact front (825 classes)", "Pareto front", "knee"]
+    exact, front = figure.data[1:3]
+    assert (list(exact.x), list(exact.y)) == ([0.9, 30.0], [12e-9, 95e-9])
+    assert exact.line.dash
+    assert exact.line.width < front.line.width
+    assert exact.line.shape == "hv"
+    assert "heads 4/8" in exact.customdata[0]
+
+
+def test_picks_are_ringed():
+    members = listed(SEARCH)
+    figure = draw_front(front_view("demo", members, picks=[members[1], members[3]]))
+    assert (figure.data[-1].name, figure.data[-1].marker.symbol) == ("2 picks", "circle-open")
+    assert list(figure.data[-1].x) == [2.0, 40.0]
+
+
+def test_the_colours_can_be_told_apart():
+    # Okabe and Ito 2008, and a grey and an ink that differ in lightness.
+    assert {BLUE, ORANGE, GREEN, PURPLE} <= {"#0072b2", "#d55e00", "#009e73", "#cc79a7"}
+    kinds = draw_front(
+        front_view("demo", listed(SEARCH), exact=EXACT, picks=listed(SEARCH)[:1], baselines=[baseline("a", 9, 9.0)])
+    ).data
+    assert len({trace.name for trace in kinds}) == len(kinds) == 6
+    dots = [trace.marker for trace in kinds if "markers" in trace.mode]
+    assert len({(dot.symbol, dot.color) for dot in dots}) == len(dots)
+
+
 def test_quantised_points_stand_beside_their_members():
     figure = draw_front(front_view("demo", listed(SEARCH), quantised=True))
     points = figure.data[-1]
     assert list(points.x) == [0.5, 1.0, 20.0, 50.0]
     assert list(points.y) == list(figure.data[1].y)
-    assert "without spikes 0.500 mJ" in points.customdata[0]
+    assert "without spikes, one pass of 8-bit MACs: 0.500 mJ" in points.customdata[0]
     assert len(draw_front(front_view("demo", listed(SEARCH))).data) == len(figure.data) - 2
 
 

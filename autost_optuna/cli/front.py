@@ -14,12 +14,22 @@ from autost_optuna.cli.study import quiet_optuna, rates_line
 if TYPE_CHECKING:
     from autost_optuna.study import Search
 
+picks = click.option(
+    "--pick", metavar="knee|K", help="The knee, or the K members whose hypervolume together is the largest."
+)
+budget = click.option(
+    "--max-energy",
+    type=float,
+    metavar="MJ",
+    help="The member of most FLOPs that costs at most MJ; with --pick, the picks of those that do.",
+)
 FEW_SEEDS = 5  # a bootstrap over K seeds is too narrow by root (K - 1) / K: 0.71 at two, 0.89 at five
 
 
 @click.command()
 @click.argument("name")
-@click.option("--pick", type=click.Choice(["knee"]), help="Only this member.")
+@picks
+@budget
 @click.option(
     "--spread",
     is_flag=True,
@@ -27,22 +37,21 @@ FEW_SEEDS = 5  # a bootstrap over K seeds is too narrow by root (K - 1) / K: 0.7
 )
 @options.output_format
 @options.storage
-def front(name: str, pick: str | None, spread: bool, form: str, storage: str) -> None:
+def front(name: str, pick: str | None, max_energy: float | None, spread: bool, form: str, storage: str) -> None:
     """Print the Pareto front of the study NAME, by ascending energy.
 
     \b
     Example:
-      autost-optuna study front demo -f csv
+      autost-optuna study front demo --pick 5 --max-energy 1.5
     """
     quiet_optuna()
+    from autost_optuna.baselines import baselines_of, in_words
     from autost_optuna.front import knee, nondomination
     from autost_optuna.study import open_search
 
     search = open_search(name, storage)
-    members = search.front()
-    chosen = knee(members)
-    if pick:
-        members = [chosen]
+    whole = search.front()
+    chosen, members = knee(whole), selected(search, pick, max_energy)
     certainty = nondomination(search.candidates()) if spread else {}
     extra = [spread_row(member, certainty[member.architecture.key]) if spread else {} for member in members]
     if form == "json":
@@ -53,6 +62,8 @@ def front(name: str, pick: str | None, spread: bool, form: str, storage: str) ->
     else:
         _print_front(members, chosen, extra)
         show.note(f"* knee. Energy at initialisation: {rates_line(search)}")
+        for one in baselines_of(search):
+            show.note(f"baseline {one.name}: {in_words(one, whole)}")
         if spread:
             show.note(_spread_line(search))
 
@@ -63,23 +74,58 @@ def front(name: str, pick: str | None, spread: bool, form: str, storage: str) ->
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="FILE.html, .svg or .png."
 )
 @click.option("--quantised", is_flag=True, help="Add each member's network without spikes, in 8-bit integers.")
+@picks
+@budget
 @options.storage
-def plot(name: str, output: Path, quantised: bool, storage: str) -> None:
-    """Draw the Pareto plot of the study NAME.
+def plot(name: str, output: Path, quantised: bool, pick: str | None, max_energy: float | None, storage: str) -> None:
+    """Draw the Pareto plot of the study NAME, with its baselines, and its exact front where that was measured.
 
     \b
     Example:
-      autost-optuna study plot demo -o front.html
+      autost-optuna study plot demo --pick 5 -o front.html
     """
     quiet_optuna()
+    from autost_optuna.baselines import baselines_of
     from autost_optuna.plots.figure import write_figure
     from autost_optuna.plots.front import draw_front, front_view
     from autost_optuna.study import open_search
 
     search = open_search(name, storage)
     search.front()
-    write_figure(draw_front(front_view(name, search.candidates(), quantised=quantised)), output)
+    marked = [] if pick is None and max_energy is None else selected(search, pick, max_energy)
+    view = front_view(
+        name,
+        search.candidates(),
+        quantised=quantised,
+        exact=search.exact(),
+        baselines=baselines_of(search),
+        picks=marked,
+    )
+    write_figure(draw_front(view), output)
     click.echo(f"wrote {output}")
+
+
+def selected(search: "Search", pick: str | None, max_energy: float | None) -> list[Candidate]:
+    """The members of the front that --pick and --max-energy name, all where neither is given."""
+    from autost_optuna.front import knee, within
+
+    members = search.front() if max_energy is None else within(search.front(), max_energy)
+    if pick is None:
+        return members if max_energy is None else members[-1:]
+    if pick == "knee":
+        return [knee(members)]
+    if not pick.isdecimal():
+        raise ValueError(f"pick {pick!r} is neither knee nor a number of members; write --pick 5")
+    return picked(search, members, int(pick))
+
+
+def picked(search: "Search", members: list[Candidate], count: int) -> list[Candidate]:
+    """The `count` members that dominate most together; a note where there are not as many."""
+    from autost_optuna.front import pick
+
+    if count > len(members):
+        show.note(f"all {units.counted(len(members), 'member')} there are, fewer than the {count} asked for")
+    return pick(members, search.settings.box, count)
 
 
 def front_row(candidate: Candidate) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna.cli import options, show
+from autost_optuna.cli.front import picked
 from autost_optuna.cli.run import run_search
 from autost_optuna.cli.study import describe_candidate, quiet_optuna
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.argument("study")
 @click.option("--trial", "trials", type=int, multiple=True, metavar="N", help="A trial of the study; may be repeated.")
 @click.option("--knee", is_flag=True, help="The knee of the front.")
+@click.option("--front", type=int, metavar="K", help="The K members that study front --pick K names.")
 @options.data
 @options.data_root
 @click.option("--epochs", default=10, show_default=True)
@@ -41,6 +43,7 @@ def train(
     study: str,
     trials: tuple[int, ...],
     knee: bool,
+    front: int | None,
     data: str | None,
     data_root: Path | None,
     epochs: int,
@@ -61,7 +64,7 @@ def train(
     from autost_optuna.trainer import Recipe
 
     search = open_search(study, storage)
-    candidates = _chosen(search, trials, knee)
+    candidates = _chosen(search, trials, knee, front)
     settings = search.settings
     recipe = Recipe(epochs=epochs, batch_size=batch_size, lr=lr, seed=settings.seed)
     if data_root is None and settings.data_root:
@@ -135,7 +138,7 @@ def export(study: str, trial: int | None, knee: bool, output: Path, checkpoint: 
     from autost_optuna.study import open_search
 
     search = open_search(study, storage)
-    candidate = _chosen(search, () if trial is None else (trial,), knee, most=1)[0]
+    candidate = _chosen(search, () if trial is None else (trial,), knee, None, most=1)[0]
     export_bundle(search, candidate, output, weights=checkpoint)
     weights = "trained weights" if checkpoint else "untrained weights (at initialisation)"
     click.echo(f"wrote {output}: trial {candidate.number}, {describe_candidate(candidate)}, {weights}")
@@ -195,15 +198,20 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     click.echo(f"look: open {figure} in a browser, or {program} dashboard --storage {steps.storage_of(output)}")
 
 
-def _chosen(search: "Search", trials: tuple[int, ...], knee: bool, most: int | None = None) -> list[Any]:
-    """The candidates that --trial and --knee name."""
+def _chosen(
+    search: "Search", trials: tuple[int, ...], knee: bool, front: int | None, most: int | None = None
+) -> list[Any]:
+    """The candidates that --trial, --knee and --front name."""
     from autost_optuna.front import knee as knee_of
 
     found = [search.candidate(number) for number in trials]
     if knee:
         found.append(knee_of(search.front()))
+    if front is not None:
+        found += picked(search, search.front(), front)
     if not found or (most is not None and len(found) > most):
-        raise click.UsageError("Give --trial N or --knee" + (", not both." if found else "."))
+        choice = "--trial N or --knee" if most else "--trial N, --knee or --front K"
+        raise click.UsageError(f"Give {choice}" + (", not both." if found else "."))
     return list({candidate.number: candidate for candidate in found}.values())
 
 

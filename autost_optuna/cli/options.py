@@ -1,15 +1,31 @@
 """Options that several commands share."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from autost_optuna import units
 from autost_optuna.storage import DEFAULT
 
 if TYPE_CHECKING:
     from autost_optuna.task import Task
+
+
+class Amount(click.ParamType[float]):
+    """A number with or without an SI prefix: 12M, 3.7G."""
+
+    name = "amount"
+
+    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        """The number of a text, or of a plan's number."""
+        try:
+            return units.amount(str(value))
+        except ValueError as error:
+            self.fail(str(error), parameter, context)
+
 
 storage = click.option(
     "--storage",
@@ -40,6 +56,24 @@ device = click.option(
 output_format = click.option(
     "-f", "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="Form of the output."
 )
+
+
+BOUNDS = (
+    click.option("--min-params", type=Amount(), metavar="N", help="Fewest parameters of a network, such as 11M."),
+    click.option("--max-params", type=Amount(), metavar="N", help="Most parameters of a network, such as 12M."),
+    click.option("--min-flops", type=Amount(), metavar="N", help="Fewest FLOPs an image, such as 4G."),
+    click.option("--max-flops", type=Amount(), metavar="N", help="Most FLOPs an image, such as 7.4G."),
+    click.option("--min-depth", type=int, metavar="N", help="Fewest blocks."),
+    click.option("--max-depth", type=int, metavar="N", help="Most blocks."),
+    click.option("--max-energy", type=float, metavar="MJ", help="Most energy an image, in mJ."),
+)
+
+
+def bounds(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of all constraints."""
+    for option in reversed(BOUNDS):
+        command = option(command)
+    return command
 
 
 def chosen_device(name: str) -> str:

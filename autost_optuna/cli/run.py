@@ -123,7 +123,9 @@ def run_search(
         rate = units.significant(outcome.done / outcome.duration_s, 2)
         click.echo(f"{units.counted(outcome.done, 'trial')} in {units.duration(outcome.duration_s)} ({rate} a second)")
     if outcome.ending == "exhausted":
-        click.echo(f"the space is exhausted: all {search.settings.space.size:,} architectures are evaluated")
+        size, constraints = search.settings.space.size, search.settings.constraints
+        every = "every architecture that keeps the constraints is" if constraints else f"all {size:,} architectures are"
+        click.echo(f"the space is exhausted: {every} evaluated")
     if outcome.evidence is not None:
         click.echo(("" if outcome.done else "nothing was run: ") + evidence_line(outcome.evidence, search.settings.box))
     _print_result(search)
@@ -142,6 +144,10 @@ def _print_result(search: "Search") -> None:
             f"front: {health.front_size} of {units.counted(health.unique, 'architecture')} "
             f"({health.nondominated_share:.1%} non-dominated; {health.unique_share or 0:.1%} of the trials unique), "
             f"hypervolume {summary.hypervolume:.4f}, Spearman {number(health.spearman)}"
+        )
+    if summary.infeasible:
+        show.note(
+            f"{units.counted(summary.infeasible, 'trial')} outside the constraints: {search.settings.constraints}"
         )
     if summary.silent:
         show.note(f"warning: {units.counted(summary.silent, 'silent network')} left out; check the images")

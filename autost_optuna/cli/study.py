@@ -48,6 +48,7 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
 @click.option("--images", default=4, show_default=True, help="Images that rates are measured on.")
 @click.option("--seeds", default=1, show_default=True, help="Initialisations that rates are the mean of.")
 @options.energy
+@options.bounds
 @click.option("--population", default=50, show_default=True, help="NSGA-II population.")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, images and search.")
 @click.option("--skip-if-exists", is_flag=True, help="Succeed where the study exists, and leave it as it is.")
@@ -63,19 +64,27 @@ def create(
     images: int,
     seeds: int,
     energy: str | None,
+    min_params: float | None,
+    max_params: float | None,
+    min_flops: float | None,
+    max_flops: float | None,
+    min_depth: int | None,
+    max_depth: int | None,
+    max_energy: float | None,
     population: int,
     seed: int,
     skip_if_exists: bool,
     device: str,
     storage: str,
 ) -> None:
-    """Create the study NAME.
+    """Create the study NAME. Constraints (--min-params to --max-energy) keep candidates out of its front.
 
     \b
     Example:
       autost-optuna study create demo --space tiny --task digits
     """
     quiet_optuna()
+    from autost_optuna.constraints import Constraints
     from autost_optuna.proxies.convention import Convention
     from autost_optuna.space import Space
     from autost_optuna.study import create as create_study
@@ -92,6 +101,15 @@ def create(
         images=images,
         seeds=seeds,
         convention=Convention.load(energy) if energy else None,
+        constraints=Constraints(
+            min_params=min_params,
+            max_params=max_params,
+            min_flops=min_flops,
+            max_flops=max_flops,
+            min_depth=min_depth,
+            max_depth=max_depth,
+            max_energy_mj=max_energy,
+        ),
         seed=seed,
         population=population,
         skip_if_exists=skip_if_exists,
@@ -140,27 +158,34 @@ def show_study(name: str, form: str, storage: str) -> None:
       autost-optuna study show demo
     """
     quiet_optuna()
+    from autost_optuna.baselines import baselines_of, in_words, to_row
+    from autost_optuna.front import nondominated
     from autost_optuna.study import open_search, reached, summarise
 
     search = open_search(name, storage)
     summary, near = summarise(search), reached(search)
+    baselines, members = baselines_of(search), nondominated(search.candidates())
     if form == "json":
-        counts = {"space_size": summary.space_size, "silent": summary.silent, "failed": summary.failed}
+        counts = {name: getattr(summary, name) for name in ("space_size", "infeasible", "silent", "failed")}
         shares = {"unique_share": summary.health.unique_share}
         numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
-        show.print_json(
-            {"name": name, **numbers, "exact": near and asdict(near), "settings": search.settings.to_dict()}
-        )
+        beside = {"exact": near and asdict(near), "baselines": [to_row(one, members) for one in baselines]}
+        show.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
         return
     health = summary.health
     click.echo(f"study {name}: {_settings_line(search)}")
-    click.echo(f"trials       {health.trials:,} complete, {summary.silent} silent, {summary.failed} failed")
+    if search.settings.constraints:
+        click.echo(f"constraints  {search.settings.constraints}")
+    infeasible = f", {summary.infeasible:,} outside the constraints" if search.settings.constraints else ""
+    click.echo(f"trials       {health.trials:,} complete{infeasible}, {summary.silent} silent, {summary.failed} failed")
     share = "" if health.unique_share is None else f", {health.unique_share:.1%} of the trials"
     click.echo(f"unique       {health.unique:,} of {summary.space_size:,} architectures in the space{share}")
     click.echo(f"front        {health.front_size} members, {health.nondominated_share:.1%} of the unique ones")
     click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box, logarithmic axes")
     click.echo(f"exact front  {_reached_line(near, name)}")
     click.echo(f"Spearman     {number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
+    for one in baselines:
+        click.echo(f"baseline     {one.name}: {in_words(one, members)}")
     if health.warning:
         show.note(f"warning: {health.warning}")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".svg", ".png")
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-GREY, BLUE, ORANGE, GREEN = "#9aa0a6", "#0072b2", "#d55e00", "#009e73"
+GREY, BLUE, ORANGE, GREEN, PURPLE = "#9aa0a6", "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+INK = "#202124"
 
 
 def dress(figure: "Figure", title: str, subtitle: str) -> None:
@@ -26,7 +28,7 @@ def dress(figure: "Figure", title: str, subtitle: str) -> None:
             "y": -0.13,
             "yanchor": "top",
         },  # it covers no point there
-        hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": "#202124"}},
+        hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": INK}},
         margin={"l": 70, "r": 30, "t": 80, "b": 110},
         font={"family": "system-ui, sans-serif", "size": 14},
     )
@@ -63,6 +65,7 @@ def write_figure(figure: "Figure", path: Path) -> None:
 
 
 def _write_image(figure: "Figure", path: Path) -> None:
+    logging.getLogger("choreographer").setLevel(logging.CRITICAL)  # it logs a traceback of what it then ignores
     try:
         figure.write_image(path, width=1000, height=620, scale=1 if path.suffix == ".svg" else 2)
     except Exception as error:  # kaleido raises many kinds where it or its browser is missing

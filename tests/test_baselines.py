@@ -1,0 +1,191 @@
+import json
+
+import pytest
+from optuna.trial import TrialState
+from test_front import listed
+
+from autost_optuna import Architecture, Space, Task
+from autost_optuna import study as studies
+from autost_optuna.baselines import (
+    BASELINES,
+    MOST,
+    NETWORKS,
+    Baseline,
+    add_baselines,
+    baselines_of,
+    find_networks,
+    in_words,
+    name_of,
+    remove_baselines,
+    standing,
+    to_row,
+)
+from autost_optuna.convergence import StopRule
+from autost_optuna.model.transformer import SpikingTransformer
+from autost_optuna.proxies.flops import count_macs, count_params
+from autost_optuna.runner import run
+from autost_optuna.settings import make_objective
+from autost_optuna.study import open_search, summarise
+
+OWN = "C=48,depth=2,heads=4/2,ratio=2"
+
+
+@pytest.fixture
+def search(toy_space, toy_task, tmp_path):
+    made = studies.create("s", str(tmp_path / "s.journal"), space=toy_space, task=toy_task)
+    run(made, trials=20)
+    return made
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_our_counts_and_the_published_ones_differ_by_what_is_said(name):
+    network = NETWORKS[name]
+    architecture, task = network.architecture, Task.preset(network.task)
+    dim, depth = architecture.embed_dim, architecture.depth
+    # Seven scalars of neurons a block and three in the stem are ours; theirs are 4 C of LayerNorms a block, or C a block.
+    theirs = (4 if name.startswith("spikformer") else 1) * dim * depth
+    assert network.params - count_params(architecture, task) == theirs - (7 * depth + 3)
+    tokens, size = task.num_tokens, dim // architecture.num_heads[0]
+    ours = count_macs(architecture, task)
+    if network.remark:  # (q k^T) v is 2 N^2 C a block and step, q (k^T v) is 2 N C size
+        ours -= 2 * tokens * dim * (tokens - size) * depth * task.time_steps
+    assert ours / 1e9 == pytest.approx(network.gmacs, abs=5e-7)
+    assert (task.time_steps, set(architecture.mlp_ratio)) == (4, {4})
+
+
+def test_golden_counts_of_spikformer_4_384():
+    architecture, task = NETWORKS["spikformer-4-384"].architecture, Task.preset("cifar10")
+    assert architecture.num_heads == (12,) * 4
+    assert count_params(architecture, task) == 9_324_761
+    assert count_macs(architecture, task) == 3_736_145_664
+    assert sum(p.numel() for p in SpikingTransformer(architecture, task).parameters()) == 9_324_761
+
+
+def test_every_published_figure_has_its_data_and_its_source():
+    for network in NETWORKS.values():
+        assert "arXiv" in network.source
+        assert network.accuracies
+        assert all(70 < value < 100 for value in network.accuracies.values())
+    energies = {name: network.energy_mj for name, network in NETWORKS.items() if network.energy_mj}
+    assert energies == {"spikingformer-8-512": 7.46}  # of ImageNet: no other was printed
+    assert NETWORKS["spikingformer-8-512"].task == "imagenet"
+    assert NETWORKS["spikformer-4-384"].accuracies_in_words == "95.19 % CIFAR-10, 77.86 % CIFAR-100"
+
+
+def test_a_baseline_has_the_figures_of_the_studys_objective_outside_its_space(search, toy_space, tmp_path):
+    architecture = Architecture.from_text(OWN)
+    assert architecture not in toy_space
+    add_baselines(search, find_networks([OWN, "spikingformer-2-384"], "unused"))
+    objective = make_objective(search.settings)
+    own, known = baselines_of(open_search("s", str(tmp_path / "s.journal")))
+    for found, expected in ((own, architecture), (known, NETWORKS["spikingformer-2-384"].architecture)):
+        candidate = objective.evaluate(expected)
+        assert found.architecture == expected
+        assert (found.params, found.flops, found.energy_mj) == (candidate.params, candidate.flops, candidate.energy_mj)
+    assert (own.published, known.published) == (None, NETWORKS["spikingformer-2-384"])
+
+
+def test_a_baseline_is_never_counted_as_searched(search):
+    before = summarise(search), search.candidates(), search.front(), search.course().hypervolumes, search.study.trials
+    # More FLOPs than any that was searched: a member of the front, were it counted.
+    add_baselines(search, {"mine": Architecture.from_text("C=64,depth=4,heads=4,ratio=4")})
+    add_baselines(search, find_networks(["all"], "unused"))
+    after = summarise(search), search.candidates(), search.front(), search.course().hypervolumes, search.study.trials
+    assert after == before
+    assert {trial.state for trial in search.study.trials} == {TrialState.COMPLETE}
+    run(search, trials=2)
+    assert len(search.study.trials) == 22
+    assert search.course().evidence(StopRule(patience=5)).trials == 22
+
+
+def test_adding_twice_and_in_another_form_makes_no_duplicate(search, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(Architecture.from_text(OWN).to_dict()))
+    for sources in (
+        [OWN],
+        [OWN.replace("heads=4/2", " heads = 4/2")],
+        ["spikformer-2-384", "spikformer-2-384"],
+        [str(path)],
+    ):
+        for _ in range(2):
+            add_baselines(search, find_networks(sources, "unused"))
+    assert [one.name for one in baselines_of(search)] == [OWN, "spikformer-2-384", "mine.json"]
+    remove_baselines(search, [name_of(f"elsewhere/{path.name}"), name_of(OWN.replace("C=", "C = "))])
+    assert [one.name for one in baselines_of(search)] == ["spikformer-2-384"]
+    with pytest.raises(ValueError, match=r"no baseline 'mine\.json' in the study; it has spikformer-2-384"):
+        remove_baselines(search, ["spikformer-2-384", "mine.json"])
+    assert len(baselines_of(search)) == 1
+    remove_baselines(search, ["spikformer-2-384"])
+    with pytest.raises(ValueError, match="it has none"):
+        remove_baselines(search, ["spikformer-2-384"])
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_stored(search):
+    wide = {"ok": Architecture.from_text(OWN), "wide": Architecture.from_text("C=4096,depth=1,heads=8,ratio=4")}
+    with pytest.raises(ValueError, match="embed_dim 4096 is over the bound 2048 of task digits"):
+        add_baselines(search, wide)
+    with pytest.raises(ValueError, match="unprintable"):
+        add_baselines(search, {"\x1b[31m.json": Architecture.from_text(OWN)})
+    with pytest.raises(ValueError, match=f"{MOST + 1} baselines are over the bound {MOST}"):
+        add_baselines(search, {str(number): Architecture.from_text(OWN) for number in range(MOST + 1)})
+    with pytest.raises(ValueError, match="no network 'spikformer'; choose of spikformer-2-384, "):
+        find_networks(["all", "spikformer"], "unused")
+    assert baselines_of(search) == []
+
+
+def test_all_that_may_be_stored_fits_in_a_databases_text(search):
+    deep = "C=1024,depth=64,heads=" + "/".join(["16"] * 63 + ["8"]) + ",ratio=" + "/".join(["2.5"] * 63 + ["3.5"])
+    names = [f"{'x' * 60}{number}" for number in range(MOST)]
+    one = Baseline(
+        name="x", architecture=Architecture.from_text(deep), params=10**9, macs=10**12, energy_mj=1234.123456789012
+    )
+    rows = [{**one_row(one), "name": name} for name in names]
+    assert len(json.dumps(rows)) < 65_535  # MySQL's TEXT
+    search.study.set_user_attr(BASELINES, rows)
+    assert [found.architecture for found in baselines_of(search)] == [one.architecture] * MOST
+
+
+def one_row(baseline):
+    figures = {"params": baseline.params, "macs": baseline.macs, "energy_mj": baseline.energy_mj}
+    return {"name": baseline.name, "architecture": baseline.architecture.to_text(), **figures}
+
+
+def placed(flops, energy_mj):
+    architecture = Architecture.from_text(OWN)
+    return Baseline(name="mine", architecture=architecture, params=5, macs=flops // 2, energy_mj=energy_mj)
+
+
+def test_standing_by_hand():
+    members = listed([(10, 1.0), (30, 2.0), (90, 40.0)])
+    # (30, 2) has 1.5 times the FLOPs at half the energy; (10, 1) has fewer FLOPs, (90, 40) costs more.
+    assert [m.number for m in standing(placed(20, 4.0), members).ahead] == [1]
+    assert in_words(placed(20, 4.0), members) == (
+        "20 FLOPs, 4.00 mJ; dominated by 1 member: e.g. trial 1 has 1.50 times the FLOPs at 0.500 of the energy"
+    )
+    # Both ahead: 3 times at 0.5 before 1 times at 0.25.
+    assert [m.number for m in standing(placed(10, 4.0), members).ahead] == [1, 0]
+    equal = standing(placed(30, 2.0), members)
+    assert (equal.ahead, equal.behind) == ((), 0)
+    assert standing(placed(90, 1.0), members).behind == 3
+    assert in_words(placed(90, 1.0), members).endswith("non-dominated, and dominates 3 of the front's 3 members")
+    assert in_words(placed(90, 1.0), []).endswith("the search has no front yet")
+    row = to_row(placed(10, 4.0), members)
+    assert (row["dominated_by"], row["dominates"], row["dominator"], row["published"]) == (2, 0, 1, None)
+
+
+def test_a_silent_baseline_is_refused(search, monkeypatch):
+    monkeypatch.setattr("autost_optuna.objective.SILENT_RATE", 1.0)
+    with pytest.raises(ValueError, match="baseline mine is silent on the study's images"):
+        add_baselines(search, {"mine": Architecture.from_text(OWN)})
+    assert baselines_of(search) == []
+
+
+def test_a_trial_of_another_study_is_a_baseline(search, toy_task, tmp_path):
+    storage = str(tmp_path / "s.journal")
+    narrow = Space(name="n", embed_dim=(24,), depth=(1,), num_heads=(2,), mlp_ratio=(1, 2))
+    other = studies.create("other", storage, space=narrow, task=toy_task)
+    run(other, trials=1)
+    add_baselines(search, find_networks(["other:0"], storage))
+    (found,) = baselines_of(search)
+    assert (found.name, found.architecture) == ("other:0", other.candidate(0).architecture)
+    assert found.energy_mj == other.candidate(0).energy_mj
