@@ -167,7 +167,13 @@ def _work(
     except Exception as error:
         kind = "" if isinstance(error, (ValueError, OSError, RuntimeError)) else f"{type(error).__name__}: "
         with contextlib.suppress(OSError):
-            pipe.send(Message(kind="failed", text=one_line(kind + hide(str(error).strip(), storage))))
+            pipe.send(Message(kind="failed", text=one_line(kind + _first_line(error, storage))))
+
+
+def _first_line(error: Exception, storage: str) -> str:
+    """What an error says, without the password of the storage."""
+    text = str(error).strip()
+    return hide(text, storage) if "://" in storage else text.partition("\n")[0]
 
 
 def _death(process: BaseProcess) -> str:
