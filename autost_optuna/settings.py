@@ -108,10 +108,12 @@ def make_sampler(settings: Settings) -> DeclaredNSGAIISampler:
     )
 
 
-def make_objective(settings: Settings, data_root: Path | None = None, device: str = "cpu") -> Objective:
+def make_objective(
+    settings: Settings, data_root: Path | None = None, device: str = "cpu", cache_bytes: int | None = None
+) -> Objective:
     """The objective of a study, on the images that it was created with.
 
-    ValueError where these are others now, or the packages that decide a figure.
+    `cache_bytes` bounds what it keeps for reuse. ValueError where these are others now, or the packages that decide a figure.
     """
     settings.check_versions()
     root = data_root or (Path(settings.data_root) if settings.data_root else None)
@@ -138,6 +140,7 @@ def make_objective(settings: Settings, data_root: Path | None = None, device: st
         seed=settings.seed,
         seeds=settings.seeds,
         device=device,
+        cache_bytes=cache_bytes,
     )
 
 

@@ -1,36 +1,65 @@
 """A path or URL to an Optuna storage: JournalFile for a path, a relational database or a gRPC proxy for a URL."""
 
-import json
-import logging
+import functools
 import os
+import re
+import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, unquote_plus
+
+from autost_optuna.patience import Failure, Patience, make_patient
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-    from optuna.storages.journal import JournalFileSymlinkLock
+    from optuna.storages import BaseStorage, RDBStorage
 
 DEFAULT = "autost.journal"
+# The parts of a URL where nothing is ambiguous: a password with an "@" or "/" of its own would be cut in two.
+_URL = re.compile(
+    r"(?P<scheme>[\w+]+)://(?:(?P<user>[^:/?#@]*)(?::(?P<password>[^/?#@]*))?@)?"
+    r"(?P<place>(?:\[[^\]/?#@]*\]|[^:/?#@\[\]]*)(?::\d*)?(?:/[^?#@]*)?)(?:\?(?P<query>[^#@]*))?"
+)
+_FILE = re.compile(r"sqlite(\+pysqlite)?:///.*", re.DOTALL)
+_SECRET = re.compile(r"(?i)((?:^|[&;])[^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*=)([^&;]*)")
+LOCKED_S = 20  # SQLite's file is locked for milliseconds, by a copy for seconds
+ANSWER_S = 60  # the longest that a gRPC server may take, which is for 100,000 trials
+TABLES_TRIES = 20
+_DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "pymysql": "PyMySQL", "MySQLdb": "mysqlclient"}
 
 
 def shown(storage: str) -> str:
-    """The storage as it may be printed: without the password of a URL."""
-    if "://" not in storage:
+    """The storage as it may be printed: without the passwords of a URL, and without what may be one."""
+    if "://" not in storage or _FILE.fullmatch(storage):
         return storage
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(storage).render_as_string(hide_password=True)
-    except ArgumentError:
+    parts = _URL.fullmatch(storage)
+    if parts is None:
         return storage.partition("://")[0] + "://..."
+    user = "" if parts["user"] is None else parts["user"] + ("" if parts["password"] is None else ":***") + "@"
+    query = "" if parts["query"] is None else "?" + _SECRET.sub(r"\1***", parts["query"])
+    return f"{parts['scheme']}://{user}{parts['place']}{query}"
+
+
+def hide(text: str, storage: str) -> str:
+    """The first line of `text` without the passwords that the URL `storage` holds; "..." where these cannot be told."""
+    line = (text.replace(storage, shown(storage)).splitlines() or [""])[0]
+    if _FILE.fullmatch(storage):
+        return line
+    parts = _URL.fullmatch(storage)
+    if parts is None:
+        return "..."
+    secrets = [parts["password"] or "", *(value for _, value in _SECRET.findall(parts["query"] or ""))]
+    forms = {form for secret in secrets for form in (secret, unquote(secret), unquote_plus(secret)) if form}
+    for form in sorted(forms, key=len, reverse=True):
+        line = line.replace(form, "***")
+    return line
 
 
 def open_storage(storage: str, *, create: bool = False, write: bool = False) -> "BaseStorage":
     """Open the storage; a file that does not exist is made only with `create`. ValueError says what is wrong with it.
 
-    Opened to `write`, a journal whose last line was torn by a crash or a full disk is mended before.
+    Opened to `write`, a journal whose last line is torn is mended at once, and not only at the first write. Calls wait
+    for a server that goes away, a bounded time, and then raise RuntimeError.
     """
     path = file_of(storage)
     if path is not None:
@@ -63,35 +92,35 @@ def _check_file(path: Path, *, create: bool) -> None:
         raise ValueError(f"storage {path} is a directory; give a file such as {path / DEFAULT}")
     if path.exists() and not path.is_file():
         raise ValueError(f"storage {path} is not a regular file; give a file such as {DEFAULT}")
-    if path.exists():
-        mode = "r+b"
-    elif not create:
-        raise ValueError(f"no storage at {path}; create a study first, or give --storage")
-    elif not path.parent.is_dir():
-        raise ValueError(f"cannot make the storage {path}: {path.parent} is no directory; create it or give --storage")
-    else:
-        mode = "xb"
+    if not path.exists():
+        if not create:
+            raise ValueError(f"no storage at {path}; create a study first, or give --storage")
+        if not path.parent.is_dir():
+            raise ValueError(
+                f"cannot make the storage {path}: {path.parent} is no directory; create it or give --storage"
+            )
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise ValueError(f"cannot make the storage {path}: {path.parent} is not writable; give another --storage")
+        return  # the storage makes the file itself: two may do so at once
     try:
-        with path.open(mode):
+        with path.open("r+b"):
             pass
-        if mode == "xb":
-            path.unlink()  # it was a test of the folder; the storage makes the file itself
     except OSError as error:
         raise ValueError(f"cannot write the storage {path} ({error.strerror}); give another with --storage") from None
 
 
 def _journal(path: Path, *, write: bool) -> "BaseStorage":
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+    from autost_optuna.journal import JournalFile, check_journal
 
     try:
-        # A lock is held for milliseconds. One of a killed process is taken over after 5 s instead of Optuna's 30.
-        lock = JournalFileSymlinkLock(str(path), grace_period=5)
         if path.exists():
-            _check_journal(path)
-            if write:
-                _mend(path, lock)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+            check_journal(path)
+        file = JournalFile(path)
+        if write:
+            file.mend()
+        return JournalStorage(file)
     except OSError:
         raise
     except Exception as error:  # a file of another kind makes the replay of its lines fail in many ways
@@ -99,64 +128,106 @@ def _journal(path: Path, *, write: bool) -> "BaseStorage":
         raise ValueError(f"{path} is not an Optuna journal ({reason}); give another file with --storage") from None
 
 
-def _mend(path: Path, lock: "JournalFileSymlinkLock") -> None:
-    """Cut off a last line that does not end: Optuna skips it when reading, but would append to it, and lose the file."""
-    with path.open("rb") as file:
-        if not _torn(file):
-            return
-    lock.acquire()
-    try:
-        with path.open("r+b") as file:
-            torn = _torn(file)  # again, since a line that another process was just writing is complete by now
-            file.truncate(file.seek(0, os.SEEK_END) - torn)
-    finally:
-        lock.release()
-    if torn:
-        logging.getLogger("autost_optuna").warning("note: cut off %d bytes of a torn last line of %s", torn, path)
-
-
-def _torn(file: BinaryIO) -> int:
-    """Bytes after the last line end."""
-    size = file.seek(0, os.SEEK_END)
-    tail = b""
-    while len(tail) < size and b"\n" not in tail:
-        step = min(1 << 16, size - len(tail))
-        file.seek(size - len(tail) - step)
-        tail = file.read(step) + tail
-    return len(tail) - tail.rfind(b"\n") - 1
-
-
-def _check_journal(path: Path) -> None:
-    """Any error unless the file is empty or starts as a journal: Optuna would append to a file of another kind."""
-    with path.open(encoding="utf-8") as file:
-        first = file.readline(1 << 20)
-    if first:
-        json.loads(first)["op_code"]
-
-
 def _relational(storage: str) -> "BaseStorage":
-    from optuna.storages import RDBStorage
+    from optuna.storages import get_storage
 
-    try:
-        return RDBStorage(storage, engine_kwargs={"pool_pre_ping": not storage.startswith("sqlite")})
-    except Exception as error:  # drivers, servers and schema checks each raise their own kind
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        reason = reason.replace(storage, shown(storage))
-        raise ValueError(f"cannot open the storage {shown(storage)} ({reason}); check the URL and the server") from None
+    return make_patient(get_storage(_open_relational(storage)), relational_patience(storage))
+
+
+def relational_patience(storage: str) -> Patience:
+    """Patience with the database at the URL `storage`."""
+    return Patience(shown(storage), lambda error: _relational_failure(error, storage))
+
+
+def relational(backend: "BaseStorage") -> "RDBStorage | None":
+    """The database behind an opened storage, None where it is no relational one."""
+    from optuna.storages import RDBStorage, _CachedStorage
+
+    if isinstance(backend, _CachedStorage) and isinstance(backend._backend, RDBStorage):
+        return backend._backend
+    return None
+
+
+def _open_relational(storage: str) -> "RDBStorage":
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    lite = storage.startswith("sqlite")
+    options = {"connect_args": {"timeout": LOCKED_S}} if lite else {"pool_pre_ping": True}
+    for attempt in range(TABLES_TRIES):
+        try:
+            # Optuna fills in {SCHEMA_VERSION}, and would trip over the braces of a password.
+            return RDBStorage(storage.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
+        except Exception as error:  # drivers, servers and schema checks each raise their own kind
+            # Two that open an empty database make its tables at once, and one of them fails.
+            cause = error.__cause__ if isinstance(error.__cause__, IntegrityError) else error
+            raced = isinstance(cause, (IntegrityError, OperationalError, ProgrammingError)) and (
+                "already exists" in str(cause) or isinstance(cause, IntegrityError)
+            )
+            if not raced or attempt == TABLES_TRIES - 1:
+                raise ValueError(_cannot_open(storage, error)) from None
+            time.sleep(0.1)
+    raise AssertionError
+
+
+def _cannot_open(storage: str, error: Exception) -> str:
+    missing = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
+    if isinstance(missing, ModuleNotFoundError):
+        package = _DRIVERS.get(missing.name or "", missing.name)
+        return f"storage {shown(storage)} needs the package {missing.name}; install it with: pip install '{package}'"
+    if not (_URL.fullmatch(storage) or _FILE.fullmatch(storage)):
+        return (
+            f"cannot read the storage {shown(storage)}; write URLs as postgresql+psycopg://user:password@host/database, "
+            "with special characters percent-encoded, such as %40 for @"
+        )
+    reason = hide(str(error), storage) or type(error).__name__
+    return f"cannot open the storage {shown(storage)} ({reason}); check the URL and the server"
+
+
+def _relational_failure(error: Exception, storage: str) -> Failure | None:
+    """What a database's driver says in `error`, None where it is no failure of a database."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
+
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if not isinstance(cause, SQLAlchemyError):
+        return None
+    said = str(cause.orig if isinstance(cause, DBAPIError) else cause)
+    if storage.startswith("sqlite"):
+        return Failure(reason=hide(said, storage), passing="locked" in said)
+    cut = isinstance(cause, DBAPIError) and cause.connection_invalidated
+    # Optuna asks again in a transaction whose connection ended: the third.
+    away = isinstance(cause, (OperationalError, InterfaceError, PendingRollbackError))
+    return Failure(reason=hide(said, storage), passing=cut or away)
 
 
 def _grpc(storage: str) -> "BaseStorage":
+    where = re.fullmatch(r"grpc://([^:/?#@]+):(\d+)", storage)
+    if where is None:
+        raise ValueError(f"storage {shown(storage)} is not grpc://host:port, as in grpc://127.0.0.1:13000")
+    try:
+        import grpc
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"storage {storage} needs the package {error.name}; install it with: pip install 'autost-optuna[grpc]'"
+        ) from None
     from optuna.exceptions import ExperimentalWarning
     from optuna.storages import GrpcStorageProxy
 
-    host, colon, port = storage.removeprefix("grpc://").rpartition(":")
-    if not colon or not port.isdigit():
-        raise ValueError(f"storage {storage} is not grpc://host:port, as in grpc://127.0.0.1:13000")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        proxy = GrpcStorageProxy(host=host, port=int(port))
+        proxy = GrpcStorageProxy(host=where[1], port=int(where[2]))
     try:
         proxy.wait_server_ready(timeout=10)
     except Exception:
         raise ValueError(f"no gRPC storage answers at {storage}; start one, or check host and port") from None
-    return proxy
+    for name, call in list(vars(proxy._stub).items()):  # a call ends, even where the server hangs
+        setattr(proxy._stub, name, functools.partial(call, timeout=ANSWER_S))
+
+    def failure(error: Exception) -> Failure | None:
+        if not isinstance(error, grpc.RpcError):
+            return None
+        away = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+        return Failure(reason=error.details() or error.code().name, passing=error.code() in away)
+
+    return make_patient(proxy, Patience(storage, failure))

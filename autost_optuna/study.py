@@ -1,11 +1,12 @@
 """Studies: create, open, list, delete. A study is Optuna's, with the settings that make its candidates comparable."""
 
 import contextlib
+import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
@@ -27,17 +28,23 @@ from autost_optuna.space import Space
 from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task
 
+CREATION_S = 2.0  # between the writes that make a study lie milliseconds
 EXACT = f"{ATTRIBUTE}:exact"
 METRICS = ("flops", "energy_mj")
 DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
 
 
+class StudyExists(ValueError):  # noqa: N818 - what is told is what is there
+    """There is a study of that name."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search:
-    """An Optuna study with its settings."""
+    """An Optuna study with its settings, and where it is kept: a file or URL, in which there may be a password."""
 
     study: optuna.Study
     settings: Settings
+    storage: str = field(repr=False)
 
     def candidates(self) -> list[Candidate]:
         """The candidates of all complete trials, silent networks left out, in the order of their trials."""
@@ -98,18 +105,22 @@ def create(
     the storage cannot be written, or the study exists (unless `skip_if_exists` and it has these settings; the convention
     is compared where one is given).
     """
-    if not name.strip() or not name.isprintable():
-        raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
+    check_name(name)
     if not 2 <= population <= 100_000:
         raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
     constraints = constraints or Constraints()
+    asked = {"space": space, "task": task, "data": data, "images": images, "seeds": seeds, "constraints": constraints}
+
+    def existing() -> Search:
+        search = open_search(name, storage)
+        search.settings.check_convention(expected)
+        search.settings.check_same({**asked, "seed": seed, "population": population})
+        return search
+
+    expected = convention
     if name in existing_names(storage):
         if skip_if_exists:
-            search = open_search(name, storage)
-            search.settings.check_convention(convention)
-            asked = {"space": space, "task": task, "data": data, "images": images, "seeds": seeds}
-            search.settings.check_same({**asked, "constraints": constraints, "seed": seed, "population": population})
-            return search
+            return existing()
         raise _exists(name, storage)
     space.check(task)
     check_feasible(space, task, constraints)
@@ -138,11 +149,22 @@ def create(
         box=box,
         versions=installed_versions(),
     )
-    return make_study(name, storage, settings)
+    try:
+        return make_study(name, storage, settings)
+    except StudyExists:  # by now: another process was faster
+        if skip_if_exists:
+            return existing()
+        raise
+
+
+def check_name(name: str) -> None:
+    """ValueError where `name` cannot be a study's."""
+    if not name.strip() or not name.isprintable():
+        raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
 
 
 def make_study(name: str, storage: str, settings: Settings) -> Search:
-    """A new study with its settings in the storage, or neither. ValueError where one of that name exists."""
+    """A new study with its settings in the storage, or neither. StudyExists where there is one of that name."""
     backend = open_storage(storage, create=True, write=True)
     try:
         study = optuna.create_study(
@@ -162,7 +184,7 @@ def make_study(name: str, storage: str, settings: Settings) -> Search:
         with contextlib.suppress(Exception):  # what went wrong first is what is told
             optuna.delete_study(study_name=name, storage=backend)
         raise
-    return Search(study=study, settings=settings)
+    return Search(study=study, settings=settings, storage=storage)
 
 
 def open_search(name: str, storage: str, *, write: bool = False) -> Search:
@@ -174,12 +196,21 @@ def open_search(name: str, storage: str, *, write: bool = False) -> Search:
         names = sorted(optuna.get_all_study_names(backend))
         there = f"it has {', '.join(names[:8])}" if names else "it has none"
         raise ValueError(f"no study {name!r} in {shown(storage)} ({there}); create it or check --storage") from None
-    stored = study.user_attrs.get(ATTRIBUTE)
-    if stored is None:
-        raise _foreign(name, storage)
-    settings = Settings.from_dict(stored)
+    settings = Settings.from_dict(_stored_settings(study, name, storage))
     study.sampler = make_sampler(settings)
-    return Search(study=study, settings=settings)
+    return Search(study=study, settings=settings, storage=storage)
+
+
+def _stored_settings(study: optuna.Study, name: str, storage: str) -> dict[str, Any]:
+    """The settings in a study. An empty study may be one that another process creates: they are waited for."""
+    deadline = time.monotonic() + CREATION_S
+    while True:
+        stored: dict[str, Any] | None = study.user_attrs.get(ATTRIBUTE)
+        if stored is not None:
+            return stored
+        if study.get_trials(deepcopy=False) or time.monotonic() >= deadline:
+            raise _foreign(name, storage)
+        time.sleep(0.05)
 
 
 def find_exact(
@@ -261,14 +292,15 @@ def list_searches(storage: str) -> list[Listed]:
 def delete(name: str, storage: str) -> int:
     """Delete a study and its trials, and return how many there were. ValueError where there is none of that name.
 
-    A study of another program is only deleted where it is empty, as one is whose creation was cut off.
+    A study of another program is only deleted where it is empty, as one is whose creation was cut off. What a copy that
+    was cut off leaves has the names of our metrics.
     """
     backend = open_storage(storage, write=True)
     if name not in optuna.get_all_study_names(backend):
         open_search(name, storage)  # says what there is
     study = optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
     trials = len(study.get_trials(deepcopy=False))
-    if trials and ATTRIBUTE not in study.user_attrs:
+    if trials and ATTRIBUTE not in study.user_attrs and study.metric_names != list(METRICS):
         raise _foreign(name, storage)
     optuna.delete_study(study_name=name, storage=backend)
     return trials
@@ -343,10 +375,13 @@ def measure_box(objective: Objective) -> Box:
 
 
 def _foreign(name: str, storage: str) -> ValueError:
-    return ValueError(f"study {name!r} in {shown(storage)} was not made by autost-optuna; create one of another name")
-
-
-def _exists(name: str, storage: str) -> ValueError:
     return ValueError(
+        f"study {name!r} in {shown(storage)} was not made by autost-optuna, or not to the end; create one of another name, "
+        "or, if it is empty, delete it and create it again"
+    )
+
+
+def _exists(name: str, storage: str) -> StudyExists:
+    return StudyExists(
         f"study {name!r} exists in {shown(storage)}; choose another name, pass --skip-if-exists, or delete it first"
     )

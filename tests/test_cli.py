@@ -594,7 +594,7 @@ HELPS = [
     ["study"],
     *(
         ["study", name]
-        for name in ("create", "run", "list", "show", "exact", "baseline", "front", "plot", "fork", "delete")
+        for name in ("create", "run", "list", "show", "exact", "baseline", "front", "plot", "fork", "copy", "delete")
     ),
     *([name] for name in ("describe", "train", "export", "quickstart", "dashboard")),
 ]

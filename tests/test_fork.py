@@ -41,7 +41,7 @@ def test_a_build_of_the_same_version_is_none_of_another(old, storage):
     torch = settings["versions"]["torch"].partition("+")[0]
     settings["versions"] = {**settings["versions"], "torch": f"{torch}+cu999"}
     old.study.set_user_attr(studies.ATTRIBUTE, settings)
-    assert run(open_search("old", storage), trials=1) == 1
+    assert run(open_search("old", storage), trials=1).done == 1
 
 
 def test_a_fork_takes_over_results_that_hold(old, storage):
@@ -55,7 +55,7 @@ def test_a_fork_takes_over_results_that_hold(old, storage):
     ]
     assert again.settings.versions == studies.installed_versions()
     assert again.study.user_attrs[ORIGIN]["versions"]["torch"] == "2.0.1"
-    assert run(again, trials=10) == 10
+    assert run(again, trials=10).done == 10
     assert len(again.study.trials) == 30
     assert len(open_search("old", storage).study.trials) == 20
 

@@ -31,7 +31,7 @@ def create(storage, toy_space, toy_task):
 def test_a_search_end_to_end(create, storage, toy_space):
     search = create()
     seen = []
-    assert run(search, trials=30, on_trial=seen.append) == 30
+    assert run(search, trials=30, on_trial=seen.append).done == 30
     assert [progress.done for progress in seen] == list(range(1, 31))
     again = studies.open_search("s", storage)
     assert again.settings == search.settings
@@ -86,7 +86,9 @@ def test_a_torn_journal_is_mended_and_loses_one_line_at_most(create, storage, cu
     search = create()
     run(search, trials=6)
     path = Path(storage)
-    path.write_bytes(path.read_bytes()[:-cut])
+    lines = path.read_bytes().splitlines(keepends=True)
+    last = max(index for index, line in enumerate(lines) if b'"values"' in line)  # the end of the last trial
+    path.write_bytes(b"".join(lines[: last + 1])[:-cut])
     assert len(studies.open_search("s", storage).candidates()) == 5  # reading needs no mending
     assert path.read_bytes()[-1:] != b"\n"
     resumed = studies.open_search("s", storage, write=True)
@@ -121,10 +123,10 @@ def test_candidates_measured_again_after_a_resume_are_equal(create, storage):
 def test_stopping_leaves_whole_trials(create, storage):
     search = create()
     done = []
-    assert run(search, trials=50, on_trial=done.append, stopped=lambda: len(done) >= 5) == 5
+    assert run(search, trials=50, on_trial=done.append, stopped=lambda: len(done) >= 5).done == 5
     states = {trial.state for trial in studies.open_search("s", storage).study.trials}
     assert states == {TrialState.COMPLETE}
-    assert run(search, trials=50, timeout=0.001) <= 1
+    assert run(search, trials=50, timeout=0.001).done <= 1
 
 
 def test_an_interrupt_inside_a_trial_leaves_no_running_one(create, storage, monkeypatch):
@@ -139,7 +141,7 @@ def test_an_interrupt_inside_a_trial_leaves_no_running_one(create, storage, monk
     monkeypatch.undo()
     reopened = studies.open_search("s", storage)
     assert [trial.state for trial in reopened.study.trials] == [TrialState.FAIL]
-    assert run(reopened, trials=3) == 3
+    assert run(reopened, trials=3).done == 3
     assert studies.summarise(reopened).failed == 1
 
 
@@ -163,13 +165,13 @@ def test_other_images_than_the_studys_are_refused(tmp_path, storage, toy_space):
     task = Task(name="cifar10", image_size=8, channels=3, num_classes=10, time_steps=2, pooling="0001")
     options = {"space": toy_space, "task": task, "data": "cifar10"}
     search = studies.create("c", storage, data_root=tmp_path / "a", **options)
-    assert run(search, trials=2) == 2
+    assert run(search, trials=2).done == 2
     with pytest.raises(ValueError, match=r"fingerprint .* those of the study"):
         run(search, trials=2, data_root=tmp_path / "b")
     (tmp_path / "a").rename(tmp_path / "moved")
     with pytest.raises(ValueError, match="no CIFAR-10 batch"):
         run(search, trials=2)
-    assert run(search, trials=2, data_root=tmp_path / "moved") == 2
+    assert run(search, trials=2, data_root=tmp_path / "moved").done == 2
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import click
 from autost_optuna import __version__
 from autost_optuna.cli.audit import describe
 from autost_optuna.cli.baselines import baseline
+from autost_optuna.cli.copy import copy
 from autost_optuna.cli.dashboard import dashboard
 from autost_optuna.cli.exact import exact
 from autost_optuna.cli.front import front, plot
@@ -86,7 +87,7 @@ def main() -> None:
     """
 
 
-for member in (run, exact, baseline, front, plot):
+for member in (run, exact, baseline, front, plot, copy):
     study.add_command(member)
 for command in (study, describe, train, export, quickstart, dashboard):
     main.add_command(command)

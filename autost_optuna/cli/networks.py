@@ -179,7 +179,7 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
         f"1/4 search {settings.space.size:,} spiking transformers for the task {settings.task.name}, without training"
     )
     missing = trials - summarise(search).health.trials
-    if missing > 0 and run_search(search, missing) < missing:
+    if missing > 0 and run_search(search, missing).ending == "stopped":
         raise click.Abort
     figure = steps.draw(search, output)
     members = search.front()

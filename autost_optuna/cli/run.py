@@ -10,12 +10,23 @@ from autost_optuna.cli import options, show
 from autost_optuna.cli.study import describe_candidate, number, quiet_optuna
 
 if TYPE_CHECKING:
+    from autost_optuna.convergence import Evidence, StopRule
+    from autost_optuna.front import Box
+    from autost_optuna.runner import Outcome
     from autost_optuna.study import Search
 
 
 @click.command()
 @click.argument("name")
-@click.option("--trials", type=int, required=True, metavar="N", help="How many more trials to run.")
+@click.option("--trials", type=int, metavar="N", help="How many more trials to run; with --until-converged, at most.")
+@click.option("--workers", default=1, show_default=True, metavar="K", help="Processes that share the trials.")
+@click.option("--until-converged", is_flag=True, help="Stop when the hypervolume has stopped rising.")
+@click.option(
+    "--patience",
+    type=int,
+    metavar="N",
+    help="Converged: the hypervolume rose by less than 0.1 % over the last N trials. By default 200.",
+)
 @click.option("--timeout", type=float, metavar="S", help="Stop after S seconds.")
 @options.data_root
 @click.option(
@@ -27,81 +38,137 @@ if TYPE_CHECKING:
 @options.storage
 def run(
     name: str,
-    trials: int,
+    trials: int | None,
+    workers: int,
+    until_converged: bool,
+    patience: int | None,
     timeout: float | None,
     data_root: Path | None,
     energy: str | None,
     device: str,
     storage: str,
 ) -> None:
-    """Run N more trials of the study NAME; again to resume. Ctrl-C stops after the trial at hand.
+    """Run N more trials of the study NAME; again to resume. Ctrl-C stops after the trial at hand, twice at once.
+
+    Several processes here (--workers), and the same command on several machines with one --storage, share the study.
 
     \b
-    Example:
+    Examples:
       autost-optuna study run demo --trials 200
+      autost-optuna study run demo --until-converged --workers 2
     """
-    if trials < 1:
-        raise ValueError(f"trials {trials} is not positive; ask for at least 1")
+    rule = _stop_rule(trials, until_converged, patience)
     quiet_optuna()
     from autost_optuna.proxies.convention import Convention
     from autost_optuna.study import open_search
 
     search = open_search(name, storage, write=True)
     search.settings.check_convention(Convention.load(energy) if energy else None)
-    done = run_search(search, trials, timeout=timeout, data_root=data_root, device=options.chosen_device(device))
-    if done < trials and timeout is None:
-        show.note(f"interrupted; the study is safe. Resume: autost-optuna study run {name} --trials {trials - done}")
+    on = options.chosen_device(device)
+    outcome = run_search(search, trials, until=rule, workers=workers, timeout=timeout, data_root=data_root, device=on)
+    if outcome.ending == "stopped":
+        left = "" if trials is None else f" --trials {trials - outcome.done}"
+        more = (f" --workers {workers}" if workers > 1 else "") + (" --until-converged" if until_converged else "")
+        show.note(f"interrupted; the study is safe. Resume: autost-optuna study run {name}{left}{more}")
         raise click.Abort
+
+
+def _stop_rule(trials: int | None, until_converged: bool, patience: int | None) -> "StopRule | None":
+    """The stop rule that the options name. UsageError where they bound nothing, or patience has no rule."""
+    from autost_optuna.convergence import StopRule
+
+    if trials is not None and trials < 1:
+        raise ValueError(f"trials {trials} is not positive; ask for at least 1")
+    if trials is None and not until_converged:
+        raise click.UsageError("Give --trials N, --until-converged, or both.")
+    if patience is not None and not until_converged:
+        raise click.UsageError("--patience says when a search has converged; give --until-converged with it.")
+    if not until_converged:
+        return None
+    return StopRule() if patience is None else StopRule(patience=patience)
 
 
 def run_search(
     search: "Search",
-    trials: int,
+    trials: int | None,
     *,
+    until: "StopRule | None" = None,
+    workers: int = 1,
     timeout: float | None = None,
     data_root: Path | None = None,
     device: str = "cpu",
-) -> int:
-    """Run trials under a progress bar and print one line about the result; returns how many were run."""
-    from autost_optuna.front import knee
+) -> "Outcome":
+    """Run trials under a progress bar and print what they found and why they ended."""
     from autost_optuna.runner import Progress
     from autost_optuna.runner import run as run_trials
-    from autost_optuna.study import summarise
 
-    last: list[Progress] = []
     with show.interruptible() as stopped, show.progress("searching", trials, "trials") as update:
 
         def on_trial(state: Progress) -> None:
-            last[:] = [state]
             update(state.done, f"front {state.front_size}")
 
-        done = run_trials(
+        outcome = run_trials(
             search,
             trials=trials,
+            until=until,
+            workers=workers,
             timeout=timeout,
             data_root=data_root,
             device=device,
             on_trial=on_trial,
+            on_note=show.note,
             stopped=stopped,
         )
-    if done:
-        summary = summarise(search)
-        rate = units.significant(done / last[0].duration_s, 2)
-        health = summary.health
+    if outcome.done:
+        rate = units.significant(outcome.done / outcome.duration_s, 2)
+        click.echo(f"{units.counted(outcome.done, 'trial')} in {units.duration(outcome.duration_s)} ({rate} a second)")
+    if outcome.ending == "exhausted":
+        size, constraints = search.settings.space.size, search.settings.constraints
+        every = "every architecture that keeps the constraints is" if constraints else f"all {size:,} architectures are"
+        click.echo(f"the space is exhausted: {every} evaluated")
+    if outcome.evidence is not None:
+        click.echo(("" if outcome.done else "nothing was run: ") + evidence_line(outcome.evidence, search.settings.box))
+    _print_result(search)
+    return outcome
+
+
+def _print_result(search: "Search") -> None:
+    """Health, hypervolume and knee of a search."""
+    from autost_optuna.front import knee
+    from autost_optuna.study import summarise
+
+    summary = summarise(search)
+    health = summary.health
+    if health.front_size:
         click.echo(
-            f"{units.counted(done, 'trial')} in {units.duration(last[0].duration_s)} ({rate} a second); "
-            f"front: {health.front_size} of {units.counted(health.unique, 'architecture')}, hypervolume "
-            f"{summary.hypervolume:.4f}, Spearman {number(health.spearman)}"
+            f"front: {health.front_size} of {units.counted(health.unique, 'architecture')} "
+            f"({health.nondominated_share:.1%} non-dominated; {health.unique_share or 0:.1%} of the trials unique), "
+            f"hypervolume {summary.hypervolume:.4f}, Spearman {number(health.spearman)}"
         )
-        if summary.infeasible:
-            show.note(
-                f"{units.counted(summary.infeasible, 'trial')} outside the constraints: {search.settings.constraints}"
-            )
-        if summary.silent:
-            show.note(f"warning: {units.counted(summary.silent, 'silent network')} left out; check the images")
-        if health.warning:
-            show.note(f"warning: {health.warning}")
-        if health.front_size:
-            chosen = knee(search.front())
-            click.echo(f"knee: trial {chosen.number}, {describe_candidate(chosen)}")
-    return done
+    if summary.infeasible:
+        show.note(
+            f"{units.counted(summary.infeasible, 'trial')} outside the constraints: {search.settings.constraints}"
+        )
+    if summary.silent:
+        show.note(f"warning: {units.counted(summary.silent, 'silent network')} left out; check the images")
+    if health.warning:
+        show.note(f"warning: {health.warning}")
+    if health.front_size:
+        chosen = knee(search.front())
+        click.echo(f"knee: trial {chosen.number}, {describe_candidate(chosen)}")
+
+
+def evidence_line(evidence: "Evidence", box: "Box") -> str:
+    """Whether a search has converged, and by what."""
+    rule = evidence.rule
+    said = "converged" if evidence.converged else "not converged"
+    if evidence.trials <= rule.patience:
+        return f"{said}: {units.counted(evidence.trials, 'trial')}, and the rule looks back over {rule.patience:,}"
+    if not evidence.hypervolume:
+        return f"{said}: no candidate of {units.counted(evidence.trials, 'trial')} is inside the space's box"
+    less = "less than" if evidence.converged else "not less than"
+    return (
+        f"{said}: hypervolume {evidence.hypervolume:.4f} rose by {100 * evidence.gain / evidence.hypervolume:.2g} % over the "
+        f"last {rule.patience:,} of {units.counted(evidence.trials, 'trial')} ({less} {100 * rule.tolerance:g} %), "
+        f"logarithmic axes, reference point {units.count(box.worst_flops, 'FLOPs')}, {units.energy(box.worst_energy_mj)}"
+    )

@@ -63,8 +63,11 @@ def print_table(
 
 
 @contextmanager
-def progress(label: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr with rate and time left; nothing where it is no terminal. Yields update(done, note, total)."""
+def progress(label: str, total: int | None, unit: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr with rate and time left, without a total only the rate; nothing where it is no terminal.
+
+    Yields update(done, note, total).
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -82,7 +85,7 @@ def progress(label: str, total: int, unit: str) -> Iterator[Callable[..., None]]
     with bar:
         task = bar.add_task(label, total=total, rate="", note="")
 
-        def update(done: int, text: str, total: int = total) -> None:
+        def update(done: int, text: str, total: int | None = total) -> None:
             speed = bar.tasks[task].speed
             bar.update(task, completed=done, total=total, note=text, rate=f"{speed:.1f} {unit}/s" if speed else "")
 

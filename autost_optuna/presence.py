@@ -1,0 +1,123 @@
+"""Presence: which processes are at work on a study, and what becomes of the trials of those that died.
+
+Optuna's heartbeat is for relational databases alone and costs a write a trial, so here a run says once, in an attribute of
+the study, that it is there, whatever the storage, and takes that back when it ends. A run that is found dead leaves
+trials that no one will finish. They are retired by the next run that starts or ends with no other beside it.
+"""
+
+import contextlib
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from autost_optuna.settings import ATTRIBUTE
+from autost_optuna.units import counted
+
+RETRY = f"{ATTRIBUTE}:retry_of"
+BEAT_S = 60.0
+SILENT_S = 3600.0
+_KEY = f"{ATTRIBUTE}:run:"
+
+
+class Presence:
+    """That a run is at work on a study, said while in context: its processes, and every minute that it is still there.
+
+    A run on this machine is alive while one of its processes is; one on another machine until it was silent for an hour,
+    which no trial takes. To begin and to end, the trials of dead runs are retired where no other run is alive.
+    """
+
+    def __init__(self, study: optuna.Study, on_note: Callable[[str], None] = lambda text: None) -> None:
+        self._study = study
+        self._on_note = on_note
+        self._key = _KEY + uuid.uuid4().hex
+        self._processes = [os.getpid()]
+        self._seen = 0.0
+
+    def __enter__(self) -> "Presence":
+        self._say()
+        self._retire()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with contextlib.suppress(Exception):  # what went wrong first is what is told
+            self._study._storage.set_study_system_attr(self._study._study_id, self._key, None)
+            self._retire()
+
+    def add(self, processes: Iterable[int]) -> None:
+        """More processes of this run, before they start a trial."""
+        self._processes += processes
+        self._say()
+
+    def beat(self) -> None:
+        """Say again that the run is there, if a minute has passed."""
+        if time.monotonic() - self._seen >= BEAT_S:
+            self._say()
+
+    def _say(self) -> None:
+        self._seen = time.monotonic()
+        record: dict[str, Any] = {
+            "machine": _machine(),
+            "processes": [[process, _started(process)] for process in self._processes],
+            "seen": time.time(),
+        }
+        self._study._storage.set_study_system_attr(self._study._study_id, self._key, record)
+
+    def _retire(self) -> None:
+        # In this order: whoever started one of these trials had said before that it was there, so the second look sees it.
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        runs = self._study._storage.get_study_system_attrs(self._study._study_id)
+        others = [run for key, run in runs.items() if key.startswith(_KEY) and key != self._key and run]
+        if running and not any(alive(run) for run in others):
+            count = retire(self._study, running)
+            self._on_note(
+                f"note: {counted(count, 'unfinished trial')} that no process works on any more: set to failed"
+            )
+
+
+def alive(run: dict[str, Any]) -> bool:
+    """Whether a run may still be at work, from what it said of itself."""
+    if run["machine"] == _machine():
+        return any(_started(process) == started for process, started in run["processes"])
+    return time.time() - float(run["seen"]) < SILENT_S
+
+
+def retire(study: optuna.Study, trials: Iterable[FrozenTrial]) -> int:
+    """Set trials that nobody works on any more to FAIL, and queue their parameters again; returns how many.
+
+    Queued once: a trial that kills its process, by its memory for one, would otherwise do so for ever.
+    """
+    count = 0
+    for trial in trials:
+        with contextlib.suppress(UpdateFinishedTrialError):  # another run was faster
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            count += 1
+            if trial.params and RETRY not in trial.user_attrs:
+                study.enqueue_trial(trial.params, user_attrs={RETRY: trial.number})
+    return count
+
+
+def _machine() -> str:
+    """Where the numbers of processes mean the same: this boot and this namespace; never twice the same without /proc."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return uuid.uuid4().hex
+
+
+def _started(process: int) -> int:
+    """When a process started, in ticks since boot, so that a number used again is told apart; -1 where it has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1
+    return -1 if fields[0] in "ZX" else int(fields[19])

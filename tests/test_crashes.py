@@ -1,0 +1,109 @@
+"""Nothing is lost: processes are killed at random moments, and every trial that they finished is there, once."""
+
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections import Counter
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from autost_optuna import study as studies
+from autost_optuna.runner import run
+
+# Starts a process in milliseconds, from one that has imported what is slow to import and holds no thread.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["autost_optuna.runner", "autost_optuna.data.digits", "sklearn.datasets"])
+
+
+def search_until_killed(storage, report):
+    """Run trials, and tell the number and the energy of each that the study has taken."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    search = studies.open_search("s", storage, write=True)
+
+    def tell(progress):
+        last = search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        mine = [trial for trial in last if trial.number not in told]
+        told.update(trial.number for trial in last)
+        os.write(report, "".join(f"{trial.number} {trial.values[1]!r}\n" for trial in mine).encode())
+
+    told = set()
+    run(search, trials=10**6, on_trial=tell)
+
+
+def start(storage, path):
+    process = FORKS.Process(target=work, args=(storage, str(path)), daemon=True)
+    process.start()
+    return process
+
+
+def work(storage, path):
+    search_until_killed(storage, os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY))
+
+
+@pytest.mark.parametrize(("kind", "kills", "lives_s"), [("journal", 50, 0.2), ("sqlite", 10, 0.8)])
+def test_whatever_is_killed_whenever_no_finished_trial_is_lost(tmp_path, toy_space, toy_task, kind, kills, lives_s):
+    storage = {"journal": str(tmp_path / "s.journal"), "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
+    studies.create("s", storage, space=toy_space, task=toy_task, population=10)
+    moments, path = random.Random(kind), tmp_path / "told"
+    at_work = [start(storage, path) for _ in range(3)]
+    for kill in range(kills):
+        size = path.stat().st_size if path.exists() else 0
+        deadline = time.monotonic() + 20
+        while kill % 5 == 0 and (not path.exists() or path.stat().st_size == size) and time.monotonic() < deadline:
+            time.sleep(0.01)  # now and then until a trial has ended: a lock of the last one may have to run out
+        time.sleep(moments.uniform(0, lives_s))
+        victim = at_work.pop(moments.randrange(len(at_work)))
+        victim.kill()
+        victim.join()
+        at_work.append(start(storage, path))
+    for process in at_work:
+        process.kill()
+        process.join()
+    search = studies.open_search("s", storage, write=True)
+    before = Counter(trial.state for trial in search.study.get_trials(deepcopy=False))
+    assert run(search, trials=5).done == 5
+    trials = studies.open_search("s", storage).study.get_trials(deepcopy=False)
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    after = Counter(trial.state for trial in trials)
+    assert after[TrialState.COMPLETE] == before[TrialState.COMPLETE] + 5
+    assert after[TrialState.RUNNING] == 0
+    assert after[TrialState.FAIL] <= kills + 3
+    energies = {trial.number: trial.values[1] for trial in trials if trial.state == TrialState.COMPLETE}
+    told = dict(line.split() for line in path.read_text().splitlines())
+    assert len(told) > kills
+    assert {int(number): float(energy) for number, energy in told.items()}.items() <= energies.items()
+
+
+def create(storage, skip, space, task, barrier):
+    """Create a study at the same moment as others; the process's exit code says what came of it."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    barrier.wait(60)
+    try:
+        search = studies.create("s", storage, space=space, task=task, skip_if_exists=skip)
+    except studies.StudyExists:
+        sys.exit(3)
+    assert search.settings.space == space
+
+
+@pytest.mark.parametrize(("kind", "rounds"), [("journal", 10), ("sqlite", 6)])
+def test_of_creators_at_once_one_makes_the_study(tmp_path, toy_space, toy_task, kind, rounds):
+    for round_ in range(rounds):
+        skip = round_ % 2 == 1
+        path = tmp_path / f"{round_}.{kind}"
+        storage = str(path) if kind == "journal" else f"sqlite:///{path}"
+        barrier = FORKS.Barrier(3)
+        creators = [
+            FORKS.Process(target=create, args=(storage, skip, toy_space, toy_task, barrier), daemon=True)
+            for _ in range(3)
+        ]
+        for process in creators:
+            process.start()
+        for process in creators:
+            process.join(60)
+        assert sorted(process.exitcode for process in creators) == ([0, 0, 0] if skip else [0, 3, 3])
+        assert studies.open_search("s", storage).settings.space == toy_space
+        assert [row.space for row in studies.list_searches(storage)] == ["toy"]

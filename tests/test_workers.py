@@ -1,0 +1,301 @@
+"""Several processes on one study: as many trials as asked for, whoever dies; and a search that stops when it is done."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+from autost_optuna import Space
+from autost_optuna import study as studies
+from autost_optuna.convergence import StopRule
+from autost_optuna.presence import RETRY, Presence, alive
+from autost_optuna.runner import run
+from autost_optuna.settings import make_objective
+from autost_optuna.storage import open_storage
+from autost_optuna.workers import Pool
+
+# Small enough to be exhausted, and large enough not to be by chance.
+TOY = "embed_dim = [16, 32]\ndepth = [1, 2, 3, 4]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return str(tmp_path / "s.journal")
+
+
+@pytest.fixture
+def search(storage, toy_space, toy_task):
+    return studies.create("s", storage, space=toy_space, task=toy_task)
+
+
+def states(storage, name="s"):
+    trials = optuna.load_study(study_name=name, storage=open_storage(storage)).get_trials(deepcopy=False)
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    return Counter(trial.state.name for trial in trials)
+
+
+def children(process):
+    """Processes whose parent is `process`, with their command lines; those of a pool, not its resource tracker."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == process and fields[0] != "Z":
+                found[int(stat.parent.name)] = (stat.parent / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+    return {number: line for number, line in found.items() if "spawn_main" in line}
+
+
+def wait_for(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def command(*arguments, folder, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "autost_optuna", "study", "run", "s", *map(str, arguments)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def completed(storage):
+    return states(storage)["COMPLETE"]
+
+
+@pytest.fixture
+def folder(cli, tmp_path):
+    """A folder with an empty study s in autost.journal."""
+    (tmp_path / "toy.toml").write_text(TOY)
+    result = cli("study", "create", "s", "--space", "toy.toml", "--task", "digits")
+    assert result.exit_code == 0, result.output
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_workers_run_exactly_the_trials_asked_for(tmp_path, toy_space, toy_task, kind):
+    storage = {"journal": str(tmp_path / "s.journal"), "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
+    search = studies.create("s", storage, space=toy_space, task=toy_task)
+    seen, notes = [], []
+    outcome = run(search, trials=17, workers=3, on_trial=seen.append, on_note=notes.append)
+    assert (outcome.done, outcome.ending) == (17, "trials")
+    assert [progress.done for progress in seen] == list(range(1, 18))
+    assert states(storage) == {"COMPLETE": 17}
+    again = studies.open_search("s", storage)
+    assert seen[-1].front_size == len(again.front())
+    assert len({c.architecture.key for c in again.candidates()}) == 17
+    objective = make_objective(again.settings)
+    assert all(objective.evaluate(c.architecture).energy_mj == c.energy_mj for c in again.candidates()[::4])
+
+
+def test_a_worker_has_one_thread_and_no_password_on_its_command_line(search):
+    with Pool(search, 2) as pool:
+        for worker in pool.workers:
+            process = Path(f"/proc/{worker.process.pid}")
+            assert b"OMP_NUM_THREADS=1" in (process / "environ").read_bytes().split(b"\0")
+            assert search.storage not in (process / "cmdline").read_text()
+        numbers = [worker.process.pid for worker in pool.workers]
+    assert not any(Path(f"/proc/{number}").exists() for number in numbers)
+    assert states(search.storage) == {}
+
+
+def test_a_worker_that_is_killed_is_told_and_its_share_done(folder):
+    storage = str(folder / "autost.journal")
+    process = command("--trials", 300, "--workers", 3, folder=folder)
+    wait_for(lambda: completed(storage) > 3)
+    os.kill(next(iter(children(process.pid))), signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out.startswith("300 trials in ")
+    told = [line for line in err.splitlines() if line.startswith("warning: a worker died")]
+    assert len(told) == 1
+    assert "was killed" in told[0]
+    assert "2 workers go on and will do its share" in told[0]
+    found = states(storage)
+    assert found["COMPLETE"] == 300
+    assert found["RUNNING"] == 0
+    assert found["FAIL"] <= 1
+    assert "Traceback" not in err
+
+
+def test_when_all_workers_die_the_run_has_failed_in_one_line(folder):
+    storage = str(folder / "autost.journal")
+    process = command("--trials", 5000, "--workers", 2, folder=folder)
+    wait_for(lambda: completed(storage) > 3)
+    for number in children(process.pid):
+        os.kill(number, signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.splitlines()[-1].startswith("error: all workers died (the last: process ")
+    assert "Traceback" not in err
+    assert states(storage)["RUNNING"] == 0
+
+
+def test_workers_end_their_trial_when_interrupted_or_left_alone(folder):
+    storage = str(folder / "autost.journal")
+    process = command("--trials", 5000, "--workers", 2, folder=folder)
+    wait_for(lambda: completed(storage) > 3)
+    numbers = [process.pid, *children(process.pid)]
+    assert len(numbers) == 3
+    for number in numbers:  # as a terminal does, to all of a group
+        os.kill(number, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Resume: autost-optuna study run s --trials " in err
+    assert "--workers 2" in err
+    assert set(states(storage)) == {"COMPLETE"}
+    before = completed(storage)
+
+    process = command("--trials", 5000, "--workers", 2, folder=folder)
+    wait_for(lambda: completed(storage) > before + 3)
+    left = children(process.pid)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in left), 30)
+    assert set(states(storage)) == {"COMPLETE"}
+
+
+def test_an_error_in_a_worker_is_one_line(search, monkeypatch, tmp_path):
+    search.settings.versions["torch"] = "0.0"  # not seen by the worker, which reads the study
+    monkeypatch.setattr("autost_optuna.runner.make_objective", lambda *arguments: None)
+    stored = search.study.user_attrs[studies.ATTRIBUTE]
+    search.study.set_user_attr(studies.ATTRIBUTE, {**stored, "versions": {**stored["versions"], "torch": "0.0"}})
+    with pytest.raises(RuntimeError, match=r"made with torch 0\.0, here is") as caught:
+        run(search, trials=5, workers=2)
+    assert "\n" not in str(caught.value)
+    assert states(search.storage) == {}
+
+
+@pytest.mark.parametrize("workers", [0, -1, 257, 10**9])
+def test_workers_out_of_range_are_refused(search, workers):
+    with pytest.raises(ValueError, match=f"workers {workers} is out of range; use 1 to 256"):
+        run(search, trials=1, workers=workers)
+
+
+def test_more_workers_than_processors_are_allowed_and_told(search, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda number: {0})
+    notes = []
+    assert run(search, trials=2, workers=2, on_note=notes.append).done == 2
+    assert notes == ["note: 2 workers on 1 processor; more than one on each rarely pays"]
+
+
+def test_an_exhausted_space_ends_the_run(folder, cli):
+    (folder / "few.toml").write_text("embed_dim = [16]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1]\n")
+    assert cli("study", "create", "few", "--space", "few.toml", "--task", "digits").exit_code == 0
+    result = cli("study", "run", "few", "--trials", "50", "--workers", "2")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("6 trials in ")
+    assert "the space is exhausted: all 6 architectures are evaluated\n" in result.stdout
+    assert states(str(folder / "autost.journal"), "few")["COMPLETE"] == 6
+    again = cli("study", "run", "few", "--trials", "50")
+    assert again.exit_code == 0
+    assert again.stdout.startswith("the space is exhausted: all 6")
+
+
+def test_until_converged_stops_with_evidence_and_runs_nothing_again(folder, cli):
+    options = ("study", "run", "s", "--until-converged", "--patience", "30")
+    result = cli(*options, "--workers", "2")
+    assert result.exit_code == 0, result.output
+    line = next(line for line in result.stdout.splitlines() if line.startswith("converged: "))
+    assert "% over the last 30 of " in line
+    assert "(less than 0.1 %), logarithmic axes, reference point " in line
+    search = studies.open_search("s", str(folder / "autost.journal"))
+    evidence = search.course().evidence(StopRule(patience=30))
+    assert evidence.converged
+    assert f"hypervolume {evidence.hypervolume:.4f} rose" in line
+    again = cli(*options)
+    assert again.exit_code == 0
+    assert again.stdout.startswith(f"nothing was run: {line}\n")
+    assert completed(str(folder / "autost.journal")) == evidence.trials
+
+
+def test_a_bound_that_comes_before_convergence_is_told(folder, cli):
+    result = cli("study", "run", "s", "--until-converged", "--trials", "8")
+    assert result.exit_code == 0, result.output
+    assert "not converged: 8 trials, and the rule looks back over 200\n" in result.stdout
+    result = cli("study", "run", "s", "--until-converged", "--trials", "3", "--patience", "9")
+    assert "not converged: hypervolume " in result.stdout
+    assert "over the last 9 of 11 trials (not less than 0.1 %)" in result.stdout
+    assert cli("study", "run", "s", "--trials", "3", "--patience", "9").exit_code == 2
+    assert cli("study", "run", "s").exit_code == 2
+
+
+def test_a_stop_rule_alone_stops_at_the_same_trial_as_the_course_says(storage, toy_task):
+    space = Space(name="toy", embed_dim=(16, 32), depth=(1, 2, 3), num_heads=(2, 4), mlp_ratio=(1, 2))
+    search = studies.create("s", storage, space=space, task=toy_task)
+    outcome = run(search, trials=None, until=StopRule(patience=15))
+    assert outcome.ending == "converged"
+    assert outcome.evidence == search.course().evidence(StopRule(patience=15))
+    assert outcome.done == len(search.course().hypervolumes)
+    with pytest.raises(ValueError, match="neither a number of trials nor a stop rule"):
+        run(search, trials=None)
+
+
+def test_the_trial_of_a_live_run_is_never_failed_by_another(search, storage):
+    with Presence(search.study):
+        trial = search.study.ask()
+        other = studies.open_search("s", storage)
+        assert run(other, trials=2).done == 2  # starts and ends beside it
+        assert states(storage) == {"RUNNING": 1, "COMPLETE": 2}
+        search.study.tell(trial, (1.0, 1.0))
+
+
+def test_the_trial_of_a_dead_run_is_failed_and_its_parameters_tried_once_more(search, storage):
+    code = (
+        "import os, sys\n"
+        "from autost_optuna.study import open_search\n"
+        "from autost_optuna.presence import Presence\n"
+        "search = open_search('s', sys.argv[1], write=True)\n"
+        "with Presence(search.study):\n"
+        "    search.settings.space.suggest(search.study.ask())\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", code, storage]).returncode == -signal.SIGKILL
+    assert states(storage) == {"FAIL": 1, "RUNNING": 1}  # the second found the trial of the first, and tried it again
+    notes = []
+    assert run(studies.open_search("s", storage), trials=3, on_note=notes.append).done == 3
+    assert notes == ["note: 1 unfinished trial that no process works on any more: set to failed"]
+    trials = studies.open_search("s", storage).study.get_trials(deepcopy=False)
+    assert [trial.state.name for trial in trials] == ["FAIL"] * 2 + ["COMPLETE"] * 3
+    assert [trial.user_attrs.get(RETRY) for trial in trials] == [None, 0, None, None, None]
+    assert trials[0].params == trials[1].params
+
+
+def test_who_is_alive():
+    here = {"machine": "elsewhere", "processes": [[1, 1]], "seen": time.time() - 1800}
+    assert alive(here)
+    assert not alive({**here, "seen": time.time() - 3700})
+
+
+def test_the_lock_of_a_killed_writer_holds_nobody_up_for_long(search, tmp_path, monkeypatch):
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from autost_optuna.journal import JournalFile\n"
+        "JournalFile(Path(sys.argv[1])).lock.acquire()\n"
+        "print('held', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    monkeypatch.chdir(tmp_path.parent)
+    near = f"{tmp_path.name}/s.journal"  # relative, in a folder: Optuna's own lock would never be taken over
+    holder = subprocess.Popen([sys.executable, "-c", code, near], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    holder.kill()
+    holder.communicate()
+    assert os.path.islink(f"{near}.lock")
+    assert run(studies.open_search("s", near), trials=2).done == 2
+    assert not os.path.islink(f"{near}.lock")
+    assert states(near) == {"COMPLETE": 2}
