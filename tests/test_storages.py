@@ -388,6 +388,14 @@ def test_a_journal_write_is_on_the_disk_whole_or_not_at_all(tmp_path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["a.journal"]
 
 
+def test_a_trial_waits_for_the_disk_once(tmp_path, create, monkeypatch):
+    search = create("s", str(tmp_path / "a.journal"), population=100)
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(1), sync(descriptor)))
+    run(search, trials=5)
+    assert len(synced) == 5
+
+
 SECRET = "gehe1m/w@rd:{x}%"
 ENCODED = "gehe1m%2Fw%40rd%3A%7Bx%7D%25"
 WRONG = {
