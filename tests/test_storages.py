@@ -208,30 +208,28 @@ def test_a_run_survives_postgresql_ending_its_connections(database, create):
     search = create("s", database, population=6)
     admin = create_engine(database)
 
-    def end(done):
-        if done % 4 == 0:
-            with admin.connect() as connection:
-                ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-                connection.execute(text(f"{ending} AND datname = current_database()"))
-
+    ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     stop = threading.Event()
+    ended = []
 
     def end_often():
-        while not stop.wait(0.05):
-            end(0)
+        while not stop.wait(0.5):
+            with admin.connect() as connection:
+                found = connection.execute(text(f"{ending} AND datname = current_database()"))
+                ended.extend(found.scalars())
 
     often = threading.Thread(target=end_often)
     often.start()
     try:
-        run(search, trials=30)
+        while len(ended) < 6:
+            run(search, trials=5)
     finally:
         stop.set()
         often.join()
         admin.dispose()
     trials = studies.open_search("s", database).study.trials
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    assert len(complete) == 30
-    assert len({trial.number for trial in complete}) == 30
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
 def test_a_storage_that_stays_away_is_one_error_after_a_bounded_wait(server, create, monkeypatch):
