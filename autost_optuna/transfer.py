@@ -4,7 +4,7 @@ import contextlib
 import copy
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -25,7 +25,7 @@ from autost_optuna.storage import open_storage, relational, relational_patience,
 SCHEMA = "v3.2.0.a"
 DIALECTS = ("sqlite", "postgresql")
 CHUNK = 10_000
-PARENTS = "Sampler:parent:"
+PARENTS = "Sampler:parent:"  # where Optuna's samplers keep a generation's parents, by identifiers of trials
 
 # Rows of one table, with the number of a trial in place of its identifier.
 Rows: TypeAlias = tuple[Any, Iterable[dict[str, Any]]]
@@ -54,8 +54,6 @@ def copy_study(
     name = name or study.study_name
     source, backend = study._storage, open_storage(to, create=True, write=True)
     frozen = next(found for found in source.get_all_studies() if found._study_id == study._study_id)
-    # Optuna's samplers keep the parents of a generation by identifiers, which are others there; they choose them anew.
-    frozen.system_attrs = {k: v for k, v in frozen.system_attrs.items() if PARENTS not in k}
     origin, database = _tested(source), _tested(backend)
     try:
         if origin is not None and database is not None:
@@ -93,11 +91,15 @@ def _copy_one_by_one(
     try:
         for key, value in source.system_attrs.items():
             storage.set_study_system_attr(study_id, key, value)
+        id_of = {}
         for trial in trials:
             if trial.state == TrialState.RUNNING:
                 trial, cut_off = copy.copy(trial), cut_off + 1
                 trial.state, trial.datetime_complete = TrialState.FAIL, datetime.now()
-            storage.create_new_trial(study_id, trial)
+            id_of[trial._trial_id] = storage.create_new_trial(study_id, trial)
+        for key, value in _moved(source.system_attrs, id_of).items():
+            if PARENTS in key:
+                storage.set_study_system_attr(study_id, key, value)
         for key, value in source.user_attrs.items():
             storage.set_study_user_attr(study_id, key, value)
     except BaseException:
@@ -111,6 +113,7 @@ def _copy_rows(source: FrozenStudy, name: str, tables: Iterator[Rows], database:
     """The rows that Optuna would write, in one transaction; of `tables` the trials come first."""
     _, rows = next(tables)
     trials = sorted(rows, key=lambda row: row["number"])
+    old_ids = [trial.pop("trial_id") for trial in trials]
     cut_off = [trial for trial in trials if trial["state"] == TrialState.RUNNING]
     for trial in cut_off:
         trial |= {"state": TrialState.FAIL, "datetime_complete": _in_utc(datetime.now())}
@@ -121,8 +124,6 @@ def _copy_rows(source: FrozenStudy, name: str, tables: Iterator[Rows], database:
             raise DuplicatedStudyError from None
         of_name = select(models.StudyModel.study_id).where(models.StudyModel.study_name == name)
         study_id = connection.execute(of_name).scalar_one()
-        for table, rows in _study_rows(source, study_id):
-            _insert(connection, table, rows)
         _insert(connection, models.TrialModel, [{**trial, "study_id": study_id} for trial in trials])
         trial_id, number = models.TrialModel.trial_id, models.TrialModel.number
         of_study = select(trial_id, number).where(models.TrialModel.study_id == study_id).order_by(trial_id)
@@ -130,6 +131,9 @@ def _copy_rows(source: FrozenStudy, name: str, tables: Iterator[Rows], database:
         if [found for _, found in there] != [trial["number"] for trial in trials]:  # Optuna counts by the identifiers
             raise RuntimeError("the database gave the trials identifiers in another order than theirs; copy again")
         id_of = {found: identifier for identifier, found in there}
+        moved = dict(zip(old_ids, (identifier for identifier, _ in there), strict=True))
+        for table, rows in _study_rows(source, study_id, moved):
+            _insert(connection, table, rows)
         for table, rows in tables:
             known = ({**row, "trial_id": id_of[row.pop("number")]} for row in rows if row["number"] in id_of)
             _insert(connection, table, known)
@@ -142,14 +146,19 @@ def _insert(connection: Connection, table: Any, rows: Iterable[dict[str, Any]]) 
         connection.execute(insert(table.__table__), chunk)
 
 
-def _study_rows(source: FrozenStudy, study_id: int) -> Iterator[Rows]:
+def _study_rows(source: FrozenStudy, study_id: int, moved: Mapping[int, int]) -> Iterator[Rows]:
     directions = enumerate(source.directions)
     yield models.StudyDirectionModel, [{"study_id": study_id, "objective": i, "direction": d} for i, d in directions]
     for table, attributes in (
         (models.StudyUserAttributeModel, source.user_attrs),
-        (models.StudySystemAttributeModel, source.system_attrs),
+        (models.StudySystemAttributeModel, _moved(source.system_attrs, moved)),
     ):
         yield table, [{"study_id": study_id, "key": k, "value_json": json.dumps(v)} for k, v in attributes.items()]
+
+
+def _moved(attributes: Mapping[str, Any], id_of: Mapping[int, int]) -> dict[str, Any]:
+    """System attributes of a study, the identifiers of trials replaced by those of the copies."""
+    return {k: [id_of[i] for i in v] if PARENTS in k else v for k, v in attributes.items()}
 
 
 def _stored_rows(database: RDBStorage, study_id: int) -> list[Rows]:
@@ -161,7 +170,9 @@ def _stored_rows(database: RDBStorage, study_id: int) -> list[Rows]:
             columns = table.__table__.columns
             kept = [c for c in columns if not c.primary_key and c.name not in ("trial_id", "study_id", "number")]
             query = select(trial.c.number, *kept).where(trial.c.study_id == study_id)
-            if table is not models.TrialModel:
+            if table is models.TrialModel:
+                query = query.add_columns(trial.c.trial_id)
+            else:
                 query = query.where(columns.trial_id == trial.c.trial_id).order_by(*table.__table__.primary_key)
             tables.append((table, [dict(row) for row in connection.execute(query).mappings()]))
     return tables
@@ -176,7 +187,8 @@ def _rows_of(trials: Sequence[FrozenTrial]) -> Iterator[Rows]:
 
 def _trial_row(trial: FrozenTrial) -> dict[str, Any]:
     start, complete = _in_utc(trial.datetime_start), _in_utc(trial.datetime_complete)
-    return {"number": trial.number, "state": trial.state, "datetime_start": start, "datetime_complete": complete}
+    times = {"datetime_start": start, "datetime_complete": complete}
+    return {"trial_id": trial._trial_id, "number": trial.number, "state": trial.state, **times}
 
 
 def _in_utc(local: datetime | None) -> datetime | None:

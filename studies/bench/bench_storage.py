@@ -3,7 +3,7 @@
     python studies/bench/bench_storage.py [--trials 500 5000] [--slow 500] [--copied 20000] [--few 1000] [--postgresql URL]
 
 A trial of `small` is asked for, suggested, given its candidate and told, as a run does it; `ms_a_trial` is the mean, at each
-number of trials; above `--slow` only in memory and on the journal. `share` is the part of the journal in a trial of a search with
+number of trials; above `--slow` only in memory and on the journal. `share` is the journal's part in a trial of a search with
 evaluation: `--evaluation` is its mean in ms, of bench_search.py. `copy` is the time of `study copy` from a journal, and
 `ratio` that of Optuna's own `copy_study` over it, both on `--few` trials. The last line is one JSON object.
 """
@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 import uuid
-from pathlib import Path
 
 import optuna
 from sqlalchemy import create_engine, text
