@@ -4,7 +4,7 @@ import contextlib
 import copy
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -25,7 +25,6 @@ from autost_optuna.storage import open_storage, relational, relational_patience,
 SCHEMA = "v3.2.0.a"
 DIALECTS = ("sqlite", "postgresql")
 CHUNK = 10_000
-PARENTS = "Sampler:parent:"  # where Optuna's samplers keep a generation's parents, by identifiers of trials
 
 # Rows of one table, with the number of a trial in place of its identifier.
 Rows: TypeAlias = tuple[Any, Iterable[dict[str, Any]]]
@@ -91,15 +90,11 @@ def _copy_one_by_one(
     try:
         for key, value in source.system_attrs.items():
             storage.set_study_system_attr(study_id, key, value)
-        id_of = {}
         for trial in trials:
             if trial.state == TrialState.RUNNING:
                 trial, cut_off = copy.copy(trial), cut_off + 1
                 trial.state, trial.datetime_complete = TrialState.FAIL, datetime.now()
-            id_of[trial._trial_id] = storage.create_new_trial(study_id, trial)
-        for key, value in _moved(source.system_attrs, id_of).items():
-            if PARENTS in key:
-                storage.set_study_system_attr(study_id, key, value)
+            storage.create_new_trial(study_id, trial)
         for key, value in source.user_attrs.items():
             storage.set_study_user_attr(study_id, key, value)
     except BaseException:
@@ -113,7 +108,6 @@ def _copy_rows(source: FrozenStudy, name: str, tables: Iterator[Rows], database:
     """The rows that Optuna would write, in one transaction; of `tables` the trials come first."""
     _, rows = next(tables)
     trials = sorted(rows, key=lambda row: row["number"])
-    old_ids = [trial.pop("trial_id") for trial in trials]
     cut_off = [trial for trial in trials if trial["state"] == TrialState.RUNNING]
     for trial in cut_off:
         trial |= {"state": TrialState.FAIL, "datetime_complete": _in_utc(datetime.now())}
@@ -131,8 +125,7 @@ def _copy_rows(source: FrozenStudy, name: str, tables: Iterator[Rows], database:
         if [found for _, found in there] != [trial["number"] for trial in trials]:  # Optuna counts by the identifiers
             raise RuntimeError("the database gave the trials identifiers in another order than theirs; copy again")
         id_of = {found: identifier for identifier, found in there}
-        moved = dict(zip(old_ids, (identifier for identifier, _ in there), strict=True))
-        for table, rows in _study_rows(source, study_id, moved):
+        for table, rows in _study_rows(source, study_id):
             _insert(connection, table, rows)
         for table, rows in tables:
             known = ({**row, "trial_id": id_of[row.pop("number")]} for row in rows if row["number"] in id_of)
@@ -146,19 +139,14 @@ def _insert(connection: Connection, table: Any, rows: Iterable[dict[str, Any]]) 
         connection.execute(insert(table.__table__), chunk)
 
 
-def _study_rows(source: FrozenStudy, study_id: int, moved: Mapping[int, int]) -> Iterator[Rows]:
+def _study_rows(source: FrozenStudy, study_id: int) -> Iterator[Rows]:
     directions = enumerate(source.directions)
     yield models.StudyDirectionModel, [{"study_id": study_id, "objective": i, "direction": d} for i, d in directions]
     for table, attributes in (
         (models.StudyUserAttributeModel, source.user_attrs),
-        (models.StudySystemAttributeModel, _moved(source.system_attrs, moved)),
+        (models.StudySystemAttributeModel, source.system_attrs),
     ):
         yield table, [{"study_id": study_id, "key": k, "value_json": json.dumps(v)} for k, v in attributes.items()]
-
-
-def _moved(attributes: Mapping[str, Any], id_of: Mapping[int, int]) -> dict[str, Any]:
-    """System attributes of a study, the identifiers of trials replaced by those of the copies."""
-    return {k: [id_of[i] for i in v] if PARENTS in k else v for k, v in attributes.items()}
 
 
 def _stored_rows(database: RDBStorage, study_id: int) -> list[Rows]:
@@ -170,9 +158,7 @@ def _stored_rows(database: RDBStorage, study_id: int) -> list[Rows]:
             columns = table.__table__.columns
             kept = [c for c in columns if not c.primary_key and c.name not in ("trial_id", "study_id", "number")]
             query = select(trial.c.number, *kept).where(trial.c.study_id == study_id)
-            if table is models.TrialModel:
-                query = query.add_columns(trial.c.trial_id)
-            else:
+            if table is not models.TrialModel:
                 query = query.where(columns.trial_id == trial.c.trial_id).order_by(*table.__table__.primary_key)
             tables.append((table, [dict(row) for row in connection.execute(query).mappings()]))
     return tables
@@ -188,7 +174,7 @@ def _rows_of(trials: Sequence[FrozenTrial]) -> Iterator[Rows]:
 def _trial_row(trial: FrozenTrial) -> dict[str, Any]:
     start, complete = _in_utc(trial.datetime_start), _in_utc(trial.datetime_complete)
     times = {"datetime_start": start, "datetime_complete": complete}
-    return {"trial_id": trial._trial_id, "number": trial.number, "state": trial.state, **times}
+    return {"number": trial.number, "state": trial.state, **times}
 
 
 def _in_utc(local: datetime | None) -> datetime | None:

@@ -24,7 +24,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from autost_optuna.objective import evaluate
-from autost_optuna.sampler import SeededNSGAIISampler
+from autost_optuna.sampler import DeclaredNSGAIISampler
 from autost_optuna.space import Space
 from autost_optuna.storage import open_storage
 from autost_optuna.task import Task
@@ -39,7 +39,7 @@ SERVER = (
 
 def search(storage, trials, candidate, name="s"):
     """Mean seconds of a trial without evaluation."""
-    sampler = SeededNSGAIISampler(population_size=50, seed=0)
+    sampler = DeclaredNSGAIISampler(SPACE.distributions(), active=SPACE.active, seed=0)
     study = optuna.create_study(study_name=name, storage=storage, sampler=sampler, directions=["maximize", "minimize"])
     start = time.perf_counter()
     for _ in range(trials):
