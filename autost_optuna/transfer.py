@@ -25,7 +25,6 @@ from autost_optuna.storage import open_storage, relational, relational_patience,
 SCHEMA = "v3.2.0.a"
 DIALECTS = ("sqlite", "postgresql")
 CHUNK = 10_000
-PARENTS = "Sampler:parent:"
 
 # Rows of one table, with the number of a trial in place of its identifier.
 Rows: TypeAlias = tuple[Any, Iterable[dict[str, Any]]]
@@ -54,8 +53,6 @@ def copy_study(
     name = name or study.study_name
     source, backend = study._storage, open_storage(to, create=True, write=True)
     frozen = next(found for found in source.get_all_studies() if found._study_id == study._study_id)
-    # Optuna's samplers keep the parents of a generation by identifiers, which are others there; they choose them anew.
-    frozen.system_attrs = {k: v for k, v in frozen.system_attrs.items() if PARENTS not in k}
     origin, database = _tested(source), _tested(backend)
     try:
         if origin is not None and database is not None:
@@ -121,8 +118,6 @@ def _copy_rows(source: FrozenStudy, name: str, tables: Iterator[Rows], database:
             raise DuplicatedStudyError from None
         of_name = select(models.StudyModel.study_id).where(models.StudyModel.study_name == name)
         study_id = connection.execute(of_name).scalar_one()
-        for table, rows in _study_rows(source, study_id):
-            _insert(connection, table, rows)
         _insert(connection, models.TrialModel, [{**trial, "study_id": study_id} for trial in trials])
         trial_id, number = models.TrialModel.trial_id, models.TrialModel.number
         of_study = select(trial_id, number).where(models.TrialModel.study_id == study_id).order_by(trial_id)
@@ -130,6 +125,8 @@ def _copy_rows(source: FrozenStudy, name: str, tables: Iterator[Rows], database:
         if [found for _, found in there] != [trial["number"] for trial in trials]:  # Optuna counts by the identifiers
             raise RuntimeError("the database gave the trials identifiers in another order than theirs; copy again")
         id_of = {found: identifier for identifier, found in there}
+        for table, rows in _study_rows(source, study_id):
+            _insert(connection, table, rows)
         for table, rows in tables:
             known = ({**row, "trial_id": id_of[row.pop("number")]} for row in rows if row["number"] in id_of)
             _insert(connection, table, known)
@@ -176,7 +173,8 @@ def _rows_of(trials: Sequence[FrozenTrial]) -> Iterator[Rows]:
 
 def _trial_row(trial: FrozenTrial) -> dict[str, Any]:
     start, complete = _in_utc(trial.datetime_start), _in_utc(trial.datetime_complete)
-    return {"number": trial.number, "state": trial.state, "datetime_start": start, "datetime_complete": complete}
+    times = {"datetime_start": start, "datetime_complete": complete}
+    return {"number": trial.number, "state": trial.state, **times}
 
 
 def _in_utc(local: datetime | None) -> datetime | None:

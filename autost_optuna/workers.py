@@ -51,6 +51,9 @@ def run_trial(
     try:
         study.tell(trial, objective(trial))
         candidate = Candidate.from_dict(trial.user_attrs["candidate"], number=trial.number)
+    except SpaceExhausted:  # others hold what was left when it was asked for
+        study.tell(trial, state=TrialState.FAIL)
+        raise
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
     except UpdateFinishedTrialError:

@@ -208,30 +208,28 @@ def test_a_run_survives_postgresql_ending_its_connections(database, create):
     search = create("s", database, population=6)
     admin = create_engine(database)
 
-    def end(done):
-        if done % 4 == 0:
-            with admin.connect() as connection:
-                ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-                connection.execute(text(f"{ending} AND datname = current_database()"))
-
+    ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     stop = threading.Event()
+    ended = []
 
     def end_often():
-        while not stop.wait(0.05):
-            end(0)
+        while not stop.wait(0.5):
+            with admin.connect() as connection:
+                found = connection.execute(text(f"{ending} AND datname = current_database()"))
+                ended.extend(found.scalars())
 
     often = threading.Thread(target=end_often)
     often.start()
     try:
-        run(search, trials=30)
+        while len(ended) < 6:
+            run(search, trials=5)
     finally:
         stop.set()
         often.join()
         admin.dispose()
     trials = studies.open_search("s", database).study.trials
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    assert len(complete) == 30
-    assert len({trial.number for trial in complete}) == 30
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
 def test_a_storage_that_stays_away_is_one_error_after_a_bounded_wait(server, create, monkeypatch):
@@ -386,6 +384,14 @@ def test_a_journal_write_is_on_the_disk_whole_or_not_at_all(tmp_path, monkeypatc
         journal.append_logs([{"op_code": 1}, {"op_code": 2}])
     assert (tmp_path / "a.journal").read_bytes() == b'{"op_code":0}\n'
     assert [path.name for path in tmp_path.iterdir()] == ["a.journal"]
+
+
+def test_a_trial_waits_for_the_disk_once(tmp_path, create, monkeypatch):
+    search = create("s", str(tmp_path / "a.journal"), population=100)
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(1), sync(descriptor)))
+    run(search, trials=5)
+    assert len(synced) == 5
 
 
 SECRET = "gehe1m/w@rd:{x}%"

@@ -207,8 +207,11 @@ def test_of_two_copies_at_once_one_is_told(place, kind, tmp_path, create):  # no
     assert len(studies.open_search("s", to).candidates()) == 30
 
 
-def test_a_copied_study_goes_on_as_the_old_one_would(place, create):  # noqa: F811
-    source, to = place("journal", "from"), place("sqlite", "to")
+@pytest.mark.parametrize(("of", "kind"), [("journal", "sqlite"), ("sqlite", "journal"), ("sqlite", "sqlite")])
+def test_a_copied_study_goes_on_as_the_old_one_would(place, create, of, kind):  # noqa: F811
+    source, to = place(of, "from"), place(kind, "to")
+    create("other", source).study.ask()  # so that identifiers differ
+    optuna.create_study(study_name="other", storage=open_storage(to, create=True)).ask()
     search = create("s", source, population=6)
     run(search, trials=10)
     copy_study(search.study, to)

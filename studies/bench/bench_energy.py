@@ -32,7 +32,7 @@ from autost_optuna.model.neuron import PLIF
 from autost_optuna.objective import evaluate
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.proxies.spikes import InitialRates, batch_statistics
-from autost_optuna.sampler import SeededNSGAIISampler
+from autost_optuna.sampler import DeclaredNSGAIISampler
 
 
 class Clock:
@@ -93,7 +93,8 @@ def main():
 
     objective = Objective(space, task, images=drawn, seed=options.seed, device=options.device)
     study = optuna.create_study(
-        sampler=SeededNSGAIISampler(population_size=50, seed=options.seed), directions=["maximize", "minimize"]
+        sampler=DeclaredNSGAIISampler(space.distributions(), active=space.active, seed=options.seed),
+        directions=["maximize", "minimize"],
     )
     found = []
     for _ in range(options.trials):

@@ -25,6 +25,7 @@ from autost_optuna.model.blocks import Block, Stem
 from autost_optuna.model.neuron import PLIF
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.flops import count_flops
+from autost_optuna.sampler import DeclaredNSGAIISampler
 from autost_optuna.space import Space
 from autost_optuna.storage import open_storage
 from autost_optuna.task import Task
@@ -66,7 +67,8 @@ class Straightforward:
 
 def search(objective, trials, seed, folder, queue=()):
     """Wall seconds of each trial, split into sampling, evaluation, and the rest, which is storage."""
-    sampler = optuna.samplers.NSGAIISampler(seed=seed)
+    space = objective.space
+    sampler = DeclaredNSGAIISampler(space.distributions(), active=space.active, seed=seed)
     storage = open_storage(str(folder / "bench.journal"), create=True)
     study = optuna.create_study(storage=storage, sampler=sampler, directions=["maximize", "minimize"])
     for parameters in queue:

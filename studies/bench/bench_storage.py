@@ -3,7 +3,7 @@
     python studies/bench/bench_storage.py [--trials 500 5000] [--slow 500] [--copied 20000] [--few 1000] [--postgresql URL]
 
 A trial of `small` is asked for, suggested, given its candidate and told, as a run does it; `ms_a_trial` is the mean, at each
-number of trials; above `--slow` only in memory and on the journal. `share` is the part of the journal in a trial of a search with
+number of trials; above `--slow` only in memory and on the journal. `share` is the journal's part in a trial of a search with
 evaluation: `--evaluation` is its mean in ms, of bench_search.py. `copy` is the time of `study copy` from a journal, and
 `ratio` that of Optuna's own `copy_study` over it, both on `--few` trials. The last line is one JSON object.
 """
@@ -18,14 +18,13 @@ import sys
 import tempfile
 import time
 import uuid
-from pathlib import Path
 
 import optuna
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from autost_optuna.objective import evaluate
-from autost_optuna.sampler import SeededNSGAIISampler
+from autost_optuna.sampler import DeclaredNSGAIISampler
 from autost_optuna.space import Space
 from autost_optuna.storage import open_storage
 from autost_optuna.task import Task
@@ -40,7 +39,7 @@ SERVER = (
 
 def search(storage, trials, candidate, name="s"):
     """Mean seconds of a trial without evaluation."""
-    sampler = SeededNSGAIISampler(population_size=50, seed=0)
+    sampler = DeclaredNSGAIISampler(SPACE.distributions(), active=SPACE.active, seed=0)
     study = optuna.create_study(study_name=name, storage=storage, sampler=sampler, directions=["maximize", "minimize"])
     start = time.perf_counter()
     for _ in range(trials):
