@@ -3,6 +3,8 @@
 Optuna's heartbeat is for relational databases alone and costs a write a trial, so here a run says once, in an attribute of
 the study, that it is there, whatever the storage, and takes that back when it ends. A run that is found dead leaves
 trials that no one will finish. They are retired by the next run that starts or ends with no other beside it.
+A program of one's own that runs trials of a study by `study.optimize` does so `with Presence(study)`, else a run may take its
+trials for abandoned.
 """
 
 import contextlib

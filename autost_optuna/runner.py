@@ -158,6 +158,7 @@ class _Tally:
         self.done = 0
         self.exhausted = False
         self._evidence: Evidence | None = None
+        self._read_at = 0
         self._read_course()
 
     def take(self, message: Message) -> None:
@@ -170,10 +171,12 @@ class _Tally:
             self._members = nondominated([*self._members, message.candidate])
         if self._until is not None:
             self._course.add(message.candidate)
-            self._since += 1
             self._evidence = self._course.evidence(self._until)
             # The study may have trials of other runs, and its order is that of numbers, not of ends: what it says decides.
-            if self._evidence.converged or self._since >= self._until.patience:
+            # Other runs let numbers grow faster than this one's trials, and the study is read the more often.
+            number = message.number or 0
+            if self._evidence.converged or number >= self._read_at + self._until.patience:
+                self._read_at = number
                 self._read_course()
         front_size, duration = len(self._members), time.monotonic() - self._start
         self._on_trial(Progress(done=self.done, trials=self._trials, front_size=front_size, duration_s=duration))
@@ -205,7 +208,6 @@ class _Tally:
         return Outcome(done=self.done, ending=ending, duration_s=duration, evidence=self._evidence)
 
     def _read_course(self) -> None:
-        self._since = 0
         if self._until is not None:
             self._course = self._search.course()
             self._evidence = self._course.evidence(self._until)

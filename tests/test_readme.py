@@ -65,6 +65,36 @@ def test_the_tree_lists_every_file_of_the_package_and_nothing_else():
     assert undescribed == set()
 
 
+def parsed(words):
+    """The context of a command line, parsed by the program and not run."""
+    from autost_optuna.cli import main
+
+    command, words = main, list(words)
+    assert words.pop(0) == "autost-optuna"
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    return command.make_context(command.name, words)
+
+
+def test_the_commands_of_slurm_and_kubernetes_parse_and_hold_no_password(monkeypatch):
+    import yaml
+
+    monkeypatch.setenv("OPTUNA_STORAGE", "postgresql+psycopg://me:secret@host/db")
+    script = fence("slurm")
+    (line,) = (line for line in script.splitlines() if line.startswith("srun "))
+    (job,) = re.findall(r"^```yaml kubernetes\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    (container,) = yaml.safe_load(job)["spec"]["template"]["spec"]["containers"]
+    for words in (shlex.split(line)[1:], container["command"]):
+        assert not [word for word in words if "://" in word]
+        options = parsed(words).params
+        assert (options["until_converged"], options["trials"]) == (True, 2000)
+        assert options["storage"] == "postgresql+psycopg://me:secret@host/db"
+    assert parsed(shlex.split(line)[1:]).params["workers"] == int(re.search(r"cpus-per-task=(\d+)", script).group(1))
+    assert container["env"][0]["name"] == "OPTUNA_STORAGE"
+    assert "valueFrom" in container["env"][0]
+    assert "OPTUNA_STORAGE" in script
+
+
 def test_links_and_figures_lead_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target

@@ -252,18 +252,20 @@ def test_the_trial_of_a_live_run_is_never_failed_by_another(search, storage):
         search.study.tell(trial, (1.0, 1.0))
 
 
+KILLED = """
+import os, sys
+from autost_optuna.presence import Presence
+from autost_optuna.study import open_search
+search = open_search("s", sys.argv[1], write=True)
+with Presence(search.study):
+    search.settings.space.suggest(search.study.ask())
+    os.kill(os.getpid(), 9)
+"""
+
+
 def test_the_trial_of_a_dead_run_is_failed_and_its_parameters_tried_once_more(search, storage):
-    code = (
-        "import os, sys\n"
-        "from autost_optuna.study import open_search\n"
-        "from autost_optuna.presence import Presence\n"
-        "search = open_search('s', sys.argv[1], write=True)\n"
-        "with Presence(search.study):\n"
-        "    search.settings.space.suggest(search.study.ask())\n"
-        "    os.kill(os.getpid(), 9)\n"
-    )
     for _ in range(2):
-        assert subprocess.run([sys.executable, "-c", code, storage]).returncode == -signal.SIGKILL
+        assert subprocess.run([sys.executable, "-c", KILLED, storage]).returncode == -signal.SIGKILL
     assert states(storage) == {"FAIL": 1, "RUNNING": 1}  # the second found the trial of the first, and tried it again
     notes = []
     assert run(studies.open_search("s", storage), trials=3, on_note=notes.append).done == 3
@@ -272,6 +274,21 @@ def test_the_trial_of_a_dead_run_is_failed_and_its_parameters_tried_once_more(se
     assert [trial.state.name for trial in trials] == ["FAIL"] * 2 + ["COMPLETE"] * 3
     assert [trial.user_attrs.get(RETRY) for trial in trials] == [None, 0, None, None, None]
     assert trials[0].params == trials[1].params
+
+
+def test_a_killed_run_equals_an_uninterrupted_one_up_to_the_trial_at_hand_which_comes_next(
+    search, storage, toy_space, toy_task
+):
+    whole = studies.create("whole", storage, space=toy_space, task=toy_task)
+    run(whole, trials=7)
+    run(search, trials=6)
+    assert subprocess.run([sys.executable, "-c", KILLED, storage]).returncode == -signal.SIGKILL
+    run(studies.open_search("s", storage), trials=2)
+    expected, trials = ([(t.params, t.values) for t in made.study.get_trials()] for made in (whole, search))
+    assert trials[:6] == expected[:6]
+    assert trials[6] == (expected[6][0], None)
+    assert trials[7] == expected[6]
+    assert trials[8] not in trials[:8]
 
 
 def test_who_is_alive():
