@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -46,6 +47,7 @@ def work(storage, path):
 
 @pytest.mark.parametrize(("kind", "kills", "lives_s"), [("journal", 50, 0.2), ("sqlite", 10, 0.8)])
 def test_whatever_is_killed_whenever_no_finished_trial_is_lost(tmp_path, toy_space, toy_task, kind, kills, lives_s):
+    toy_space = replace(toy_space, depth=(1, 2, 3, 4, 5))  # not to be exhausted
     storage = {"journal": str(tmp_path / "s.journal"), "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
     studies.create("s", storage, space=toy_space, task=toy_task, population=10)
     moments, path = random.Random(kind), tmp_path / "told"
