@@ -2,11 +2,12 @@
 
     python studies/bench/bench_workers.py [--trials 200] [--rounds 5] [--workers 2] [--seed 0]
 
-Each measurement is a fresh process and a fresh study of `small` on digits, on a journal. In a round each way is measured
-once; ratios are taken within a round, and the median over rounds is given with the least and the most. A measurement waits
-for a quiet machine, and is repeated where others used more than a tenth of a core beside it: `others` has what they used
-beside those that count, and `disturbed` the repeated ones. `steady` counts from the end of the first trial to that of the
-last, `whole` from the start of the run, with the start of the workers. The last line is one JSON object.
+Each measurement is a fresh process and a fresh study of `small` on digits, on a journal. In a round each way is
+measured once; ratios are taken within a round, and the median over rounds is given with the least and the most. A
+measurement waits for a quiet machine, and is repeated where others used more than a tenth of a core beside it: `others`
+has what they used beside those that count, and `disturbed` the repeated ones. `steady` counts from the end of the first
+trial to that of the last, `whole` from the start of the run, with the start of the workers. The last line is one JSON
+object.
 """
 
 import argparse
