@@ -151,6 +151,23 @@ def test_samplers_are_compared_as_they_were_measured():
     assert bench["distinct_of_four_workers"] >= 0.99
 
 
+def test_what_is_said_of_the_exact_front_is_what_was_measured():
+    results = json.loads((ROOT / "studies" / "exact" / "results.json").read_text())
+    study = (ROOT / "studies" / "exact" / "README.md").read_text()
+    for name, found in results["spaces"].items():
+        assert f"| {name} | {found['architectures']:,} | {found['classes']:,} | {found['members']} |" in study
+        assert f"| {found['hypervolume']:.4f} |" in study
+    small, searches = results["spaces"]["small"], results["searches_of_small"]
+    shares = [100 * row["share"] for row in searches]
+    assert f"reach {min(shares):.1f} to {max(shares):.1f} % of the exact hypervolume" in PROSE
+    assert f"at most {100 * small['spread']['high']:.1f} % from the measured one" in PROSE
+    calm = min(searches, key=lambda row: row["exact_s"])
+    assert f"it takes {calm['exact_s']:.0f} s, while 1,000 trials of the search take {calm['search_s']:.0f} s" in PROSE
+    for row in searches:
+        after = [f"{row['share_after'][count]:.3f}"[1:] for count in ("100", "300", "500", "1000")]
+        assert f"| {row['seed']} | {' | '.join(after)} | {row['trials_to_95']} trials |" in study
+
+
 def test_times_of_an_energy_quoted_are_the_measured_ones():
     bench = json.loads((ROOT / "studies" / "bench" / "energy.json").read_text())
     seconds = {name: f"{1e3 * value:.0f}" for name, value in bench["seconds"].items()}
