@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from autost_optuna.candidate import Candidate
 from autost_optuna.front import Box, Staircase
 
+FRUITLESS = 5  # times the patience
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopRule:
@@ -35,6 +37,11 @@ class Evidence:
     def converged(self) -> bool:
         """Whether the rule is met; never before `patience` trials, nor while no candidate dominates anything."""
         return self.trials > self.rule.patience and self.gain < self.rule.tolerance * self.hypervolume
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether so many trials gave no candidate in the box that more will not: all infeasible, or all silent."""
+        return self.trials > FRUITLESS * self.rule.patience and not self.hypervolume
 
 
 class Course:

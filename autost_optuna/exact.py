@@ -167,6 +167,8 @@ def exact_front(
     check_enumerable(space)
     constraints = objective.constraints
     chosen = [a for a in representatives(space) if not violation(constraints.of_counts(a, objective.task))]
+    if not chosen:
+        raise RuntimeError(f"no network keeps {constraints}; create the study with wider ones")
     further = [] if space.uniform else list(siblings(chosen, space, samples, seed))
     measured: list[Candidate] = []
     for architecture in [*chosen, *further]:
@@ -222,7 +224,8 @@ def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: i
 
 def _spread(chosen: Sequence[Candidate], further: Sequence[Candidate]) -> ClassSpread | None:
     energies = {class_of(candidate.architecture): candidate.energy_mj for candidate in chosen if not candidate.silent}
-    ratios = [c.energy_mj / energies[class_of(c.architecture)] - 1 for c in unique(further)]
+    pairs = [(c.energy_mj, energies.get(class_of(c.architecture))) for c in unique(further)]
+    ratios = [energy / base - 1 for energy, base in pairs if base is not None]
     if len(ratios) < 2:
         return None
     return ClassSpread(samples=len(ratios), mean=fmean(ratios), std=stdev(ratios), low=min(ratios), high=max(ratios))

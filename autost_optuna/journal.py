@@ -57,6 +57,9 @@ class JournalFile(JournalFileBackend):
 
 def check_journal(path: Path) -> None:
     """Any error unless the file is empty or starts as a journal: Optuna would append to a file of another kind."""
+    with path.open("rb") as file:
+        if file.read(6) == b"SQLite":
+            raise ValueError(f"it is an SQLite database: write sqlite:///{path}")
     with path.open(encoding="utf-8") as file:
         first = file.readline(1 << 20)
     if first.endswith("\n"):

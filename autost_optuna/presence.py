@@ -19,8 +19,9 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from autost_optuna.sampler import DeclaredNSGAIISampler
 from autost_optuna.settings import ATTRIBUTE
 from autost_optuna.units import counted
 
@@ -34,7 +35,8 @@ class Presence:
     """That a run is at work on a study, said while in context: its processes, and every minute that it is still there.
 
     A run on this machine is alive while one of its processes is; one on another machine until it was silent for an hour,
-    which no trial takes. To begin and to end, the trials of dead runs are retired where no other run is alive.
+    which no trial takes. To begin and to end, the trials of dead runs are retired where no other run is alive. A trial that
+    began while none said that it was there, as one of a user's own program does, is left alone for an hour.
     """
 
     def __init__(self, study: optuna.Study, on_note: Callable[[str], None] = lambda text: None) -> None:
@@ -42,6 +44,7 @@ class Presence:
         self._on_note = on_note
         self._key = _KEY + uuid.uuid4().hex
         self._processes = [os.getpid()]
+        self._began = time.time()
         self._seen = 0.0
 
     def __enter__(self) -> "Presence":
@@ -69,6 +72,7 @@ class Presence:
         record: dict[str, Any] = {
             "machine": _machine(),
             "processes": [[process, _started(process)] for process in self._processes],
+            "began": self._began,
             "seen": time.time(),
         }
         self._study._storage.set_study_system_attr(self._study._study_id, self._key, record)
@@ -78,8 +82,11 @@ class Presence:
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         runs = self._study._storage.get_study_system_attrs(self._study._study_id)
         others = [run for key, run in runs.items() if key.startswith(_KEY) and key != self._key and run]
-        if running and not any(alive(run) for run in others):
-            count = retire(self._study, running)
+        if any(alive(run) for run in others):
+            return
+        left = [trial for trial in running if abandoned(trial, others)]
+        if left:
+            count = retire(self._study, left)
             self._on_note(
                 f"note: {counted(count, 'unfinished trial')} that no process works on any more: set to failed"
             )
@@ -92,18 +99,34 @@ def alive(run: dict[str, Any]) -> bool:
     return time.time() - float(run["seen"]) < SILENT_S
 
 
-def retire(study: optuna.Study, trials: Iterable[FrozenTrial]) -> int:
-    """Set trials that nobody works on any more to FAIL, and queue their parameters again; returns how many.
+def abandoned(trial: FrozenTrial, dead: Iterable[dict[str, Any]]) -> bool:
+    """Whether a running trial is of one of the `dead` runs, or older than any trial gets."""
+    start = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+    return time.time() - start > SILENT_S or any(run["began"] <= start <= run["seen"] + 2 * BEAT_S for run in dead)
 
-    Queued once: a trial that kills its process, by its memory for one, would otherwise do so for ever.
+
+def retire(study: optuna.Study, trials: Iterable[FrozenTrial]) -> int:
+    """Set trials that nobody works on any more to FAIL, and queue their points again; returns how many.
+
+    Queued once: a trial that kills its process, by its memory for one, would otherwise do so for ever. Queued before it
+    fails, so that the sampler gives the point to no one else between.
     """
-    count = 0
+    sampler, count = study.sampler, 0
     for trial in trials:
-        with contextlib.suppress(UpdateFinishedTrialError):  # another run was faster
+        point = sampler.point_of(study, trial) if isinstance(sampler, DeclaredNSGAIISampler) else trial.params
+        queued = None
+        if point and RETRY not in trial.user_attrs:
+            retry = create_trial(
+                state=TrialState.WAITING, system_attrs={"fixed_params": point}, user_attrs={RETRY: trial.number}
+            )
+            queued = study._storage.create_new_trial(study._study_id, retry)
+        try:
             study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             count += 1
-            if trial.params and RETRY not in trial.user_attrs:
-                study.enqueue_trial(trial.params, user_attrs={RETRY: trial.number})
+        except UpdateFinishedTrialError:  # another run was faster
+            if queued is not None:
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    study._storage.set_trial_state_values(queued, TrialState.FAIL)
     return count
 
 

@@ -22,7 +22,7 @@ from autost_optuna.workers import Message, Pool, run_trial
 
 MOST_WORKERS = 256
 
-Ending = Literal["trials", "timeout", "stopped", "converged", "exhausted"]
+Ending = Literal["trials", "timeout", "stopped", "converged", "fruitless", "exhausted"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,10 +112,10 @@ def _lead(pool: Pool, search: Search, tally: "_Tally", presence: Presence, on_no
                 failure = failure or message.text
             elif message.kind == "died":
                 _bury(message, search, tally)
-                if pool.workers:
+                if pool.workers and tally.ending() is None:
                     going = "1 worker goes" if len(pool.workers) == 1 else f"{len(pool.workers)} workers go"
                     on_note(f"warning: a worker died ({message.text}); {going} on and will do its share")
-                elif tally.ending() is None:
+                elif not pool.workers and tally.ending() is None:
                     failure = failure or (
                         f"all workers died (the last: {message.text}) after {counted(tally.done, 'trial')}; run again to "
                         "resume, with fewer --workers if memory was short"
@@ -189,6 +189,8 @@ class _Tally:
         """Why the run ends here, None where it goes on."""
         if self._evidence is not None and self._evidence.converged:
             return "converged"
+        if self._evidence is not None and self._evidence.fruitless:
+            return "fruitless"
         if self.exhausted:
             return "exhausted"
         if self._trials is not None and self.done >= self._trials:

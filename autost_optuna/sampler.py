@@ -110,8 +110,9 @@ class DeclaredNSGAIISampler(BaseGASampler):
                 except SpaceExhausted:
                     _stop(study)
                     raise
+                repeat = not archive.is_alone(genome, trial.number)  # fixed by whoever enqueued it
                 study._storage.set_trial_system_attr(trial._trial_id, self._genome_key(), list(genome))
-                if len(fixed) == len(genome) or self._synced(study).is_alone(genome, trial.number):
+                if repeat or self._synced(study).is_alone(genome, trial.number):
                     return self._genes.values(genome)
 
     def sample_independent(
@@ -125,8 +126,16 @@ class DeclaredNSGAIISampler(BaseGASampler):
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """End `study.optimize` where this trial was the last one."""
-        if state != TrialState.FAIL and self._archive is not None and self._archive.exhausted():
+        with self._lock:
+            ended = state != TrialState.FAIL and self._archive is not None and self._archive.exhausted()
+        if ended:
             _stop(study)
+
+    def point_of(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        """The parameters that a trial of the study has, or will have once it has asked for all of them."""
+        with self._lock:
+            genome = self._synced(study).genome_of(trial)
+        return dict(trial.params) if genome is None else self._genes.expressed(genome)
 
     def exhausted(self, study: optuna.Study) -> bool:
         """Whether every feasible point has been evaluated, or is being so; False where that would take long to tell."""
@@ -196,10 +205,26 @@ class Genes:
         """The value of every parameter, dormant ones included."""
         return {n: c[g] for n, c, g in zip(self.names, self.choices, genome, strict=True)}
 
+    def expressed(self, genome: Genome) -> dict[str, Any]:
+        """The value of every parameter that is asked for."""
+        return {n: v for (n, v), on in zip(self.values(genome).items(), self.active(genome), strict=True) if on}
+
     def indices(self, params: Mapping[str, Any]) -> dict[int, int]:
         """The genes that `params` give, by place; what is not declared, or no choice, is left out."""
-        places = ((i, self._places[i].get(params[name])) for i, name in enumerate(self.names) if name in params)
+        places = ((i, self._place(i, params[name])) for i, name in enumerate(self.names) if name in params)
         return {i: place for i, place in places if place is not None}
+
+    def _place(self, gene: int, value: Any) -> int | None:
+        """The place of a value among the choices of a gene; a multiple of a step may be rounded another way, 0.1 + 0.2."""
+        place = self._places[gene].get(value)
+        if place is None and isinstance(value, float) and self.ordered[gene]:
+            choices = self.choices[gene]
+            near = bisect.bisect_left(choices, value)
+            places = [
+                i for i in (near - 1, near) if 0 <= i < len(choices) and math.isclose(choices[i], value, abs_tol=1e-12)
+            ]
+            place = places[0] if places else None
+        return place
 
     def active(self, genome: Genome) -> list[bool]:
         """Which genes are expressed."""
@@ -296,7 +321,7 @@ class Archive:
         for trial in (trials[number] for number in pending):
             finished = trial.state.is_finished()
             (self._open.discard if finished else self._open.add)(trial.number)
-            genome = None if trial.state == TrialState.FAIL else self._genome_of(trial)
+            genome = None if trial.state == TrialState.FAIL else self.genome_of(trial)
             self._hold(trial.number, genome)
             if finished and genome is not None:
                 self._join(trial, genome)
@@ -397,7 +422,7 @@ class Archive:
             self._next = next(self._points, None)
         return None
 
-    def _genome_of(self, trial: FrozenTrial) -> Genome | None:
+    def genome_of(self, trial: FrozenTrial) -> Genome | None:
         """The genome of a trial: expressed genes from its parameters, dormant ones as written down, else at random.
 
         None where the trial says too little yet, or lies outside the space.

@@ -21,6 +21,7 @@ _URL = re.compile(
     r"(?P<place>(?:\[[^\]/?#@]*\]|[^:/?#@\[\]]*)(?::\d*)?(?:/[^?#@]*)?)(?:\?(?P<query>[^#@]*))?"
 )
 _FILE = re.compile(r"sqlite(\+pysqlite)?:///.*", re.DOTALL)
+_NO_PATH = re.compile(r"^\w{2,}(\+\w+)?:/|^\w+\+\w+//|:[^/]*@")  # a URL without its "://", or user:password@host
 _SECRET = re.compile(r"(?i)((?:^|[&;])[^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*=)([^&;]*)")
 LOCKED_S = 20  # SQLite's file is locked for milliseconds, by a copy for seconds
 ANSWER_S = 60  # the longest that a gRPC server may take, which is for 100,000 trials
@@ -72,8 +73,12 @@ def open_storage(storage: str, *, create: bool = False, write: bool = False) -> 
 
 
 def file_of(storage: str) -> Path | None:
-    """The file behind a storage, None where there is none on this machine."""
+    """The file behind a storage, None where there is none on this machine. ValueError where it is a URL that went wrong."""
     if "://" not in storage:
+        if _NO_PATH.search(storage):  # it may hold a password, so it is not repeated
+            raise ValueError(
+                "the storage is neither a file nor a URL; write one as postgresql+psycopg://USER:PASSWORD@HOST/DB"
+            )
         return Path(storage)
     if not storage.startswith("sqlite"):
         return None

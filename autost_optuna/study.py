@@ -77,7 +77,13 @@ class Search:
         """The members of the front, by ascending energy. ValueError where no trial is complete."""
         members = nondominated(self.candidates())
         if not members:
-            name = self.study.study_name
+            name, trials = self.study.study_name, self.study.get_trials(deepcopy=False)
+            infeasible = sum("infeasible" in trial.user_attrs for trial in trials)
+            if infeasible:
+                raise ValueError(
+                    f"study {name} has no front: {infeasible:,} trials are outside its constraints "
+                    f"({self.settings.constraints}); create one with wider bounds, or run more trials"
+                )
             raise ValueError(f"study {name} has no complete trial yet; run autost-optuna study run {name} --trials 100")
         return members
 

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,6 +25,8 @@ from autost_optuna.settings import make_objective
 from autost_optuna.storage import hide
 from autost_optuna.study import Search, open_search
 from autost_optuna.units import one_line
+
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +102,7 @@ class Pool:
         context = multiprocessing.get_context("spawn")  # torch and gRPC do not survive a fork
         given = (search.study.study_name, search.storage, data_root, device, CACHE_BYTES // count)
         self.workers: list[Worker] = []
-        with _one_thread():
+        with _one_thread(), _undisturbed():
             for _ in range(count):
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_work, args=(theirs, *given), daemon=True)
@@ -149,8 +152,9 @@ def _work(
     pipe: "Connection[Message, bool]", name: str, storage: str, data_root: Path | None, device: str, cache_bytes: int
 ) -> None:
     """A worker's life. Ctrl-C and SIGTERM, which a whole group gets, are left to the process that hands out tickets."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     try:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         search = open_search(name, storage, write=True)
@@ -186,6 +190,17 @@ def _death(process: BaseProcess) -> str:
         return f"process {process.pid} was killed, perhaps for want of memory"
     how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
     return f"process {process.pid} ended {how}"
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals wait in each process that starts within, until it has said what it makes of them."""
+    resource_tracker.ensure_running()  # starting it within would let them through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

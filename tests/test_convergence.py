@@ -28,6 +28,12 @@ def test_convergence_by_hand():
     assert (evidence[7].trials, evidence[0].trials) == (7, 0)
 
 
+def test_a_search_without_candidates_is_given_up():
+    rule = StopRule(patience=3)
+    assert [course(*[None] * n).evidence(rule).fruitless for n in (0, 15, 16)] == [False, False, True]
+    assert not course(*[None] * 30, 0.5).evidence(rule).fruitless
+
+
 def test_the_first_trials_are_never_converged():
     rule = StopRule(patience=2, tolerance=0.5)
     assert [course(*[0.5] * n).evidence(rule).converged for n in (1, 2, 3)] == [False, False, True]

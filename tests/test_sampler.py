@@ -299,6 +299,37 @@ def test_a_partly_fixed_trial_takes_the_fixed_genes_and_a_queued_point_is_not_dr
     assert len(set(found)) == len(found) == 7
 
 
+def test_a_queued_trial_without_a_free_completion_repeats_one_instead_of_waiting_for_ever():
+    study = study_of({"x": IntDistribution(0, 3), "y": IntDistribution(0, 1)})
+    for y in (0, 1):
+        study.enqueue_trial({"x": 3, "y": y})
+    study.enqueue_trial({"x": 3})
+    study.enqueue_trial({"x": 3, "y": 0})
+    study.optimize(lambda trial: (trial.suggest_int("x", 0, 3), trial.suggest_int("y", 0, 1)), n_trials=4)
+    assert [trial.params["x"] for trial in study.trials] == [3] * 4
+
+
+def test_a_multiple_of_a_step_is_known_however_it_was_rounded():
+    space = {"x": FloatDistribution(0, 1, step=0.1)}
+    study = study_of(space)
+    study.enqueue_trial({"x": 0.3})  # 0.1 * 3 is 0.30000000000000004
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1, step=0.1), trial.number), n_trials=100)
+    assert len(study.trials) == 11
+    assert len({round(trial.params["x"], 6) for trial in study.trials}) == 11
+    genes = Genes({"x": choices_of("x", space["x"])})
+    assert genes.indices({"x": 0.3}) == {0: 3}
+    assert genes.indices({"x": 0.31}) == genes.indices({"x": 1.1}) == genes.indices({"x": -0.1}) == {}
+
+
+def test_the_point_of_a_running_trial_is_known_before_it_has_asked_for_all_of_it():
+    study = study_of(FLAT)
+    trial = study.ask()
+    trial.suggest_int("x", 0, 9)
+    point = study.sampler.point_of(study, study.trials[0])
+    rest = {"y": trial.suggest_int("y", 0, 9), "kind": trial.suggest_categorical("kind", ("b", "a", "c"))}
+    assert point == {"x": trial.params["x"], **rest}
+
+
 def test_what_can_be_seen_to_be_infeasible_is_not_drawn():
     def excess(values):
         return abs(values["x"] + values["y"] - 12) / 12

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import optuna
@@ -14,7 +15,7 @@ import pytest
 from autost_optuna import Space
 from autost_optuna import study as studies
 from autost_optuna.convergence import StopRule
-from autost_optuna.presence import RETRY, Presence, alive
+from autost_optuna.presence import RETRY, Presence, abandoned, alive
 from autost_optuna.runner import run
 from autost_optuna.settings import make_objective
 from autost_optuna.storage import open_storage
@@ -60,7 +61,7 @@ def wait_for(condition, seconds=90):
         time.sleep(0.02)
 
 
-def command(*arguments, folder, **environment):
+def command(*arguments, folder, start_new_session=False, **environment):
     return subprocess.Popen(
         [sys.executable, "-m", "autost_optuna", "study", "run", "s", *map(str, arguments)],
         cwd=folder,
@@ -68,6 +69,7 @@ def command(*arguments, folder, **environment):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},
+        start_new_session=start_new_session,
     )
 
 
@@ -153,8 +155,7 @@ def test_workers_end_their_trial_when_interrupted_or_left_alone(folder):
         os.kill(number, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Resume: autost-optuna study run s --trials " in err
-    assert "--workers 2" in err
+    assert "interrupted; the study is safe. Resume by the same command, with --trials " in err
     assert set(states(storage)) == {"COMPLETE"}
     before = completed(storage)
 
@@ -250,6 +251,30 @@ def test_the_trial_of_a_live_run_is_never_failed_by_another(search, storage):
         assert run(other, trials=2).done == 2  # starts and ends beside it
         assert states(storage) == {"RUNNING": 1, "COMPLETE": 2}
         search.study.tell(trial, (1.0, 1.0))
+
+
+def test_a_trial_of_a_program_that_says_nothing_of_itself_is_left_alone(search, storage):
+    trial = studies.open_search("s", storage).study.ask()
+    assert run(search, trials=2).done == 2
+    assert states(storage) == {"RUNNING": 1, "COMPLETE": 2}
+    frozen, now = search.study.trials[trial.number], time.time()
+    assert not abandoned(frozen, [])
+    assert abandoned(frozen, [{"began": now - 100, "seen": now - 30}])  # of a run that began before it, and died
+    assert not abandoned(frozen, [{"began": now - 4000, "seen": now - 3600}])
+    frozen.datetime_start -= timedelta(hours=1.1)
+    assert abandoned(frozen, [])
+
+
+@pytest.mark.parametrize("seconds", [2, 4, 6])
+def test_an_interrupt_while_workers_start_is_one_line_and_leaves_none(folder, seconds):
+    process = command("--trials", 5000, "--workers", 2, folder=folder, start_new_session=True)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C on a terminal, which the whole group gets
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in said, said
+    assert "died" not in said
+    assert not children(process.pid)
 
 
 KILLED = """

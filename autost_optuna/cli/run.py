@@ -67,10 +67,13 @@ def run(
     on = options.chosen_device(device)
     outcome = run_search(search, trials, until=rule, workers=workers, timeout=timeout, data_root=data_root, device=on)
     if outcome.ending == "stopped":
-        left = "" if trials is None else f" --trials {trials - outcome.done}"
-        more = (f" --workers {workers}" if workers > 1 else "") + (" --until-converged" if until_converged else "")
-        show.note(f"interrupted; the study is safe. Resume: autost-optuna study run {name}{left}{more}")
+        left = "" if trials is None else f", with --trials {trials - outcome.done}"
+        show.note(f"interrupted; the study is safe. Resume by the same command{left}")
         raise click.Abort
+    if outcome.ending == "fruitless":
+        raise RuntimeError(
+            "stopped: no trial gave a candidate; create a study with wider constraints, or on images that are not blank"
+        )
 
 
 def _stop_rule(trials: int | None, until_converged: bool, patience: int | None) -> "StopRule | None":
