@@ -662,7 +662,7 @@ def test_interrupting_a_run_leaves_a_study_that_resumes(cli, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Resume: autost-optuna study run demo --trials" in err
+    assert "Resume by the same command, with --trials" in err
     assert "Traceback" not in err
     done = answer(cli("study", "show", "demo", "-f", "json"))
     assert done["trials"] > 0

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from multiprocessing import forkserver
 
 import optuna
 import pytest
@@ -15,9 +16,17 @@ from optuna.trial import TrialState
 from autost_optuna import study as studies
 from autost_optuna.runner import run
 
-# Starts a process in milliseconds, from one that has imported what is slow to import and holds no thread.
+# Starts a process in milliseconds, from one that has imported what is slow to import.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["autost_optuna.runner", "autost_optuna.data.digits", "sklearn.datasets"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _single_threaded_server():
+    """A process that has started threads of torch's cannot be forked: the child would wait for them for ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        forkserver.ensure_running()
 
 
 def search_until_killed(storage, report):
@@ -73,6 +82,8 @@ def test_whatever_is_killed_whenever_no_finished_trial_is_lost(tmp_path, toy_spa
     after = Counter(trial.state for trial in trials)
     assert after[TrialState.COMPLETE] == before[TrialState.COMPLETE] + 5
     assert after[TrialState.RUNNING] == 0
+    points = [tuple(sorted(trial.params.items())) for trial in trials if trial.state == TrialState.COMPLETE]
+    assert len(set(points)) == len(points)
     assert after[TrialState.FAIL] <= kills + 3
     energies = {trial.number: trial.values[1] for trial in trials if trial.state == TrialState.COMPLETE}
     told = dict(line.split() for line in path.read_text().splitlines())
