@@ -170,7 +170,7 @@ def test_of_two_that_create_a_study_at_once_one_is_told(storage, tmp_path):
     assert lost.startswith("error: study 'raced' exists")
     assert lost.count("\n") == 1
     assert studies.existing_names(storage) == ["raced"]
-    assert run(studies.open_search("raced", storage, write=True), trials=2) == 2
+    assert run(studies.open_search("raced", storage, write=True), trials=2).done == 2
 
 
 def run_while(search, harm, trials=40):
@@ -300,7 +300,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_ends_a_run_and_costs_no_finished_trial(small_disk, create, kind):
     storage = str(small_disk / "s.journal") if kind == "journal" else f"sqlite:///{small_disk}/s.db"
     create("s", storage)
-    assert run(studies.open_search("s", storage, write=True), trials=5) == 5
+    assert run(studies.open_search("s", storage, write=True), trials=5).done == 5
     ballast = small_disk / "ballast"
     free = shutil.disk_usage(small_disk).free
     ballast.write_bytes(b"x" * (free - 24_000))
@@ -333,7 +333,7 @@ def test_a_write_that_fails_half_way_leaves_whole_lines(tmp_path, create):
     lines = (tmp_path / "s.journal").read_bytes().splitlines(keepends=True)
     assert lines[-1].endswith(b"\n")
     assert all(json.loads(line) for line in lines)
-    assert run(studies.open_search("s", storage, write=True), trials=3) == 3
+    assert run(studies.open_search("s", storage, write=True), trials=3).done == 3
 
 
 def test_a_journal_cut_at_any_byte_or_ending_in_zeros_loses_what_is_cut_and_goes_on(tmp_path, create):
@@ -391,7 +391,7 @@ def test_a_trial_waits_for_the_disk_once(tmp_path, create, monkeypatch):
     synced, sync = [], os.fsync
     monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(1), sync(descriptor)))
     run(search, trials=5)
-    assert len(synced) == 5
+    assert len(synced) == 5 + 2  # and once where the run says that it begins, and that it has ended
 
 
 SECRET = "gehe1m/w@rd:{x}%"

@@ -266,6 +266,7 @@ def test_sqlite_holds_a_study_too(tmp_path, toy_space, toy_task):
 
 def test_storages_that_cannot_be(tmp_path):
     (tmp_path / "no.journal").write_text("not a journal\n")
+    (tmp_path / "a.db").write_bytes(b"SQLite format 3\0 and so on")
     cases = {
         str(tmp_path): "is a directory",
         str(tmp_path / "missing" / "a.journal"): "is no directory",
@@ -273,6 +274,10 @@ def test_storages_that_cannot_be(tmp_path):
         "grpc://nowhere": "is not grpc://host:port",
         "/dev/null": "is not a regular file",
         "postgresql+nodriver://me:secret@127.0.0.1/db": "cannot open the storage",
+        "postgresql:/me:secret@127.0.0.1/db": "neither a file nor a URL",
+        "postgresql+psycopg//me:secret@127.0.0.1/db": "neither a file nor a URL",
+        "me:secret@127.0.0.1/db": "neither a file nor a URL",
+        str(tmp_path / "a.db"): "is an SQLite database: write sqlite:///",
     }
     for storage, said in cases.items():
         with pytest.raises(ValueError, match=said) as caught:

@@ -86,7 +86,16 @@ def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[C
     if not found:
         click.echo(f"study {search.study.study_name} has no baselines")
         return
-    columns = ["baseline", "params", "published", "GMACs", "published", "mJ", "published", "published accuracy"]
+    columns = [
+        "baseline",
+        "params",
+        "published params",
+        "GMACs",
+        "published GMACs",
+        "mJ",
+        "published mJ",
+        "published accuracy",
+    ]
     task = search.settings.task.name
     show.print_table(columns, [_cells(one, task) for one in found], left=["baseline", "published accuracy"])
     for one in found:
