@@ -151,6 +151,17 @@ def test_samplers_are_compared_as_they_were_measured():
     assert bench["distinct_of_four_workers"] >= 0.99
 
 
+def test_what_is_said_of_workers_is_what_was_measured():
+    bench = json.loads((ROOT / "studies" / "bench" / "workers.json").read_text())
+    for said in (
+        f"`studies/bench/bench_workers.py`, {bench['rounds']} rounds",
+        f"two workers ran {bench['over_default_threads']['median']:.2f} times as many trials a second",
+        f"and {bench['over_one_thread']['median']:.2f} times as many as one with a single thread",
+        f"of some seconds, {bench['whole_over_default_threads']['median']:.2f} times",
+    ):
+        assert said in PROSE, said
+
+
 def test_what_is_said_of_the_exact_front_is_what_was_measured():
     results = json.loads((ROOT / "studies" / "exact" / "results.json").read_text())
     study = (ROOT / "studies" / "exact" / "README.md").read_text()

@@ -167,7 +167,7 @@ def main():
     result = {
         "benchmark": "storage",
         "ms_a_trial": cost,
-        "ratio_to_memory": {kind: cost[kind][first] / cost["memory"][first] for kind in kinds},
+        "ratio_to_memory": {kind: cost[kind][first] / cost["memory"][first] for kind in kinds if first in cost[kind]},
         "share": storage_ms / (cost["journal"][first] + options.evaluation),
         "evaluation_ms": options.evaluation,
         "copy": copies(options.copied, options.few, candidate, options.postgresql),
