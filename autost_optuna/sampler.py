@@ -429,8 +429,8 @@ class Archive:
         """
         given = self._genes.indices({**trial.system_attrs.get("fixed_params", {}), **trial.params})
         written = self._genes.checked(trial.system_attrs.get(self._genome_key))
-        rng = generator(self._seed, trial.number)
-        genome = tuple(given.get(i, g) for i, g in enumerate(written or self._genes.at_random(rng)))
+        base = written or self._genes.at_random(generator(self._seed, trial.number))
+        genome = tuple(given.get(i, g) for i, g in enumerate(base))
         if written is not None and not trial.state.is_finished():
             return genome  # what it will be, though not all of its parameters are asked for yet
         expressed = self._genes.active(genome)
@@ -502,9 +502,8 @@ def nondomination_ranks(points: Sequence[Sequence[float]]) -> list[int]:
     order = sorted(range(len(points)), key=lambda index: tuple(points[index]))  # only points before it dominate a point
     ranks = [0] * len(points)
     if points and len(points[0]) == 2:
-        ends: list[
-            tuple[float, float]
-        ] = []  # of each rank the point of least y; it dominates whenever another of it does
+        # Of each rank the point of least y, which dominates whatever another one of the rank does.
+        ends: list[tuple[float, float]] = []
         for index in order:
             x, y = points[index]
             rank = bisect.bisect_left(ends, (y, x))
