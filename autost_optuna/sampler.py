@@ -4,32 +4,27 @@ as if it had not been. A plug-in for any Optuna study: `optuna.create_study(samp
 
 import bisect
 import contextlib
-import itertools
-import math
 import random
 import threading
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseGASampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-Genome = tuple[int, ...]  # an index into its choices for every gene of the declared space, dormant ones included
-DORMANT = -1
+from autost_optuna.genes import Genes, Genome, choices_of
+from autost_optuna.selection import Individual, select
 
 GENERATIONS_A_POPULATION = 5  # children are weighed against their parents a fifth of a population at a time
 CROSSOVER_SHARE = 0.9  # of the children, Deb et al. 2002
-DISTRIBUTION_INDEX = 20.0  # of polynomial mutation, Deb et al. 2002
 TRIES = 100  # children drawn before a point is taken at random, and as many again before the space is swept
 REPAIRS = 200  # moves towards the feasible region
 SWEEP = 10_000  # infeasible points looked at, at most, to find one that is left
 GLANCE = 8  # of them, after every trial
-MOST_CHOICES = 1_000_000
 
 _logger = optuna.logging.get_logger(__name__)
 
@@ -174,121 +169,6 @@ class DeclaredNSGAIISampler(BaseGASampler):
     @classmethod
     def _genome_key(cls) -> str:
         return f"{cls.__name__}:genome"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Individual:
-    """A finished trial as a parent: `values` are to be minimised, and none where it is infeasible."""
-
-    number: int
-    genome: Genome
-    values: tuple[float, ...]
-    violation: float
-
-
-class Genes:
-    """The declared space as genes: indices into the choices of each parameter."""
-
-    def __init__(
-        self,
-        choices: Mapping[str, Sequence[Any]],
-        active: Callable[[Mapping[str, Any]], Collection[str]] | None = None,
-        violation: Callable[[Mapping[str, Any]], float] | None = None,
-    ) -> None:
-        self.names = tuple(choices)
-        self.choices = tuple(tuple(values) for values in choices.values())
-        self.ordered = tuple(is_ordered(values) for values in self.choices)
-        self._places = [{value: place for place, value in enumerate(values)} for values in self.choices]
-        self._active, self._violation = active, violation
-
-    def values(self, genome: Genome) -> dict[str, Any]:
-        """The value of every parameter, dormant ones included."""
-        return {n: c[g] for n, c, g in zip(self.names, self.choices, genome, strict=True)}
-
-    def expressed(self, genome: Genome) -> dict[str, Any]:
-        """The value of every parameter that is asked for."""
-        return {n: v for (n, v), on in zip(self.values(genome).items(), self.active(genome), strict=True) if on}
-
-    def indices(self, params: Mapping[str, Any]) -> dict[int, int]:
-        """The genes that `params` give, by place; what is not declared, or no choice, is left out."""
-        places = ((i, self._place(i, params[name])) for i, name in enumerate(self.names) if name in params)
-        return {i: place for i, place in places if place is not None}
-
-    def _place(self, gene: int, value: Any) -> int | None:
-        """The place of a value among the choices of a gene; a multiple of a step may be rounded another way, 0.1 + 0.2."""
-        place = self._places[gene].get(value)
-        if place is None and isinstance(value, float) and self.ordered[gene]:
-            choices = self.choices[gene]
-            near = bisect.bisect_left(choices, value)
-            places = [
-                i for i in (near - 1, near) if 0 <= i < len(choices) and math.isclose(choices[i], value, abs_tol=1e-12)
-            ]
-            place = places[0] if places else None
-        return place
-
-    def active(self, genome: Genome) -> list[bool]:
-        """Which genes are expressed."""
-        if self._active is None:
-            return [True] * len(genome)
-        asked = self._active(self.values(genome))
-        return [name in asked for name in self.names]
-
-    def key(self, genome: Genome) -> Genome:
-        """What makes two genomes the same point: the expressed genes."""
-        if self._active is None:
-            return genome
-        return tuple(g if on else DORMANT for g, on in zip(genome, self.active(genome), strict=True))
-
-    def violation(self, genome: Genome) -> float:
-        """By how much the point is seen to be infeasible before it is evaluated, 0 where it is not."""
-        return 0.0 if self._violation is None else self._violation(self.values(genome))
-
-    def at_random(self, rng: random.Random) -> Genome:
-        """A random genome."""
-        return tuple(int(rng.random() * len(choices)) for choices in self.choices)
-
-    def checked(self, written: object) -> Genome | None:
-        """A genome that was written down, None where it is none of this space."""
-        if not isinstance(written, list) or len(written) != len(self.names):
-            return None
-        fits = all(0 <= gene < len(choices) for gene, choices in zip(written, self.choices, strict=True))
-        return tuple(written) if fits else None
-
-    def mutate(self, rng: random.Random, genome: Genome, rate: float) -> Genome:
-        """Each gene changed with probability `rate`; an ordered one to a place near by, another one to any other choice."""
-        return tuple(self.step(rng, place, gene) if rng.random() < rate else gene for place, gene in enumerate(genome))
-
-    def step(self, rng: random.Random, place: int, gene: int) -> int:
-        """Another choice of a gene, where it has one.
-
-        Polynomial mutation of Deb and Goyal 1996, of a place among ordered choices, rounded away from where it was.
-        """
-        last = len(self.choices[place]) - 1
-        if last == 0:
-            return gene
-        if not self.ordered[place]:
-            return (gene + 1 + int(rng.random() * last)) % (last + 1)
-        up = rng.random() < 0.5
-        width: float = 1 - rng.random() ** (1 / (1 + DISTRIBUTION_INDEX))
-        moved = gene + max(1, round(width * last)) * (1 if up else -1)
-        if 0 <= moved <= last:
-            return moved
-        return gene - 1 if gene == last else gene + 1 if gene == 0 else min(max(moved, 0), last)
-
-    def points(self) -> Iterator[Genome]:
-        """Every point of the space once, dormant genes at their first choice."""
-
-        def from_place(genome: list[int], place: int) -> Iterator[Genome]:
-            if place == len(genome):
-                yield tuple(genome)
-                return
-            whole = self._active is None or self.active(tuple(genome))[place]
-            for gene in range(len(self.choices[place]) if whole else 1):
-                genome[place] = gene
-                yield from from_place(genome, place + 1)
-            genome[place] = 0
-
-        yield from from_place([0] * len(self.names), 0)
 
 
 class Archive:
@@ -476,65 +356,6 @@ class Archive:
         self._generations.append(parents)
 
 
-def select(pool: Sequence[Individual], size: int) -> tuple[list[Individual], dict[int, tuple[int, float]]]:
-    """The `size` best of the pool by rank, then crowding, and their (rank, crowding) by trial number.
-
-    Infeasible ones rank behind all feasible ones, by violation (constrained domination, Deb et al. 2002).
-    """
-    feasible = [individual for individual in pool if individual.violation <= 0]
-    ranks = nondomination_ranks([individual.values for individual in feasible])
-    fronts: dict[int, list[Individual]] = {}
-    for individual, rank in zip(feasible, ranks, strict=True):
-        fronts.setdefault(rank, []).append(individual)
-    order: list[tuple[int, float, Individual]] = []
-    for rank in sorted(fronts):
-        crowding = crowding_distances([individual.values for individual in fronts[rank]])
-        order += [(rank, c, individual) for c, individual in zip(crowding, fronts[rank], strict=True)]
-    infeasible = sorted((i for i in pool if i.violation > 0), key=lambda i: (i.violation, i.number))
-    order += [(len(fronts) + place, 0.0, individual) for place, individual in enumerate(infeasible)]
-    order.sort(key=lambda line: (line[0], -line[1], line[2].number))
-    chosen = order[:size]
-    return [line[2] for line in chosen], {line[2].number: line[:2] for line in chosen}
-
-
-def nondomination_ranks(points: Sequence[Sequence[float]]) -> list[int]:
-    """The rank of each point, all axes to be minimised: 0 where no other dominates it, 1 where only such do, and so on."""
-    order = sorted(range(len(points)), key=lambda index: tuple(points[index]))  # only points before it dominate a point
-    ranks = [0] * len(points)
-    if points and len(points[0]) == 2:
-        # Of each rank the point of least y, which dominates whatever another one of the rank does.
-        ends: list[tuple[float, float]] = []
-        for index in order:
-            x, y = points[index]
-            rank = bisect.bisect_left(ends, (y, x))
-            ends[rank : rank + 1] = [(y, x)]
-            ranks[index] = rank
-        return ranks
-    for place, index in enumerate(order):
-        dominating = (ranks[other] for other in order[:place] if dominates(points[other], points[index]))
-        ranks[index] = 1 + max(dominating, default=-1)
-    return ranks
-
-
-def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether `one` is nowhere more than `other`, and somewhere less."""
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
-
-
-def crowding_distances(points: Sequence[Sequence[float]]) -> list[float]:
-    """The crowding distance of each point of a front (Deb et al. 2002): the ends are infinitely far from others."""
-    distances = [0.0] * len(points)
-    for axis in range(len(points[0]) if points else 0):
-        order = sorted(range(len(points)), key=lambda index: points[index][axis])
-        low, high = points[order[0]][axis], points[order[-1]][axis]
-        if not 0 < high - low < math.inf:
-            continue
-        distances[order[0]] = distances[order[-1]] = math.inf
-        for before, index, after in zip(order, order[1:], order[2:], strict=False):
-            distances[index] += (points[after][axis] - points[before][axis]) / (high - low)
-    return distances
-
-
 def _stop(study: optuna.Study) -> None:
     """End `study.optimize`; where trials are asked for one by one, whoever asks stops."""
     _logger.info("The space is exhausted: every point of it has been evaluated.")
@@ -545,26 +366,3 @@ def _stop(study: optuna.Study) -> None:
 def generator(seed: int, number: int) -> random.Random:
     """Random numbers that depend on the sampler's seed and the trial's number alone."""
     return random.Random((seed << 64) | number)
-
-
-def choices_of(name: str, distribution: BaseDistribution) -> tuple[Any, ...]:
-    """All values of a distribution, in its order. ValueError where it is continuous or has too many."""
-    if isinstance(distribution, CategoricalDistribution):
-        return tuple(distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        steps = range(distribution.low, distribution.high + 1, distribution.step)
-        if len(steps) <= MOST_CHOICES:
-            return tuple(steps)
-    elif isinstance(distribution, FloatDistribution) and distribution.step is not None:
-        count = round((distribution.high - distribution.low) / distribution.step) + 1
-        if count <= MOST_CHOICES:
-            return tuple(distribution.low + distribution.step * place for place in range(count))
-    raise ValueError(
-        f"parameter {name}: {distribution} has no list of at most {MOST_CHOICES:,} values; give it a step, or choices"
-    )
-
-
-def is_ordered(values: Sequence[Any]) -> bool:
-    """Whether choices are numbers in ascending order, so that near ones are alike."""
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    return numbers and all(after > before for before, after in itertools.pairwise(values))

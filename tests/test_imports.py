@@ -19,6 +19,8 @@ RANKS = [
     "proxies",
     "constraints",
     "objective",
+    "genes",
+    "selection",
     "sampler",
     "patience",
     "journal",
