@@ -48,6 +48,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
         own = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
         save_file(own, part, metadata={HEADER: json.dumps(info)})
         part.chmod(0o644)
+        with part.open("rb") as file:  # on the disk before it takes the place of the one before it
+            os.fsync(file.fileno())
         os.replace(part, path)
     except SafetensorError as error:  # where the disk is full or the folder cannot be written; the number is lost
         found = re.search(r"os error (\d+)", str(error))
@@ -123,5 +125,5 @@ def load_trained(
 
 
 def weights_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's tensors of a file that may hold the optimizer's, named optimizer.<...>, as well."""
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}
+    """The network's tensors of a file that may hold those of its training, named optimizer.<...> and ema.<...>, as well."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(("optimizer.", "ema."))}

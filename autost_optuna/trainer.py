@@ -1,11 +1,23 @@
-"""Recipe and train(): a network of the front, trained from its weights at initialisation, on a validation split."""
+"""train(): a network of the front, trained from its weights at initialisation by a recipe, judged, and its energy measured.
 
-import itertools
+Whatever a step draws comes from the recipe's seed and the step's place, so that a training that was cut off anywhere goes on
+with the same batches, augmented alike. Choices are made on a validation split; the test set is looked at once, at the end.
+"""
+
+import contextlib
+import copy
+import hashlib
+import logging
 import math
+import os
+import platform
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import torch
@@ -14,70 +26,75 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from autost_optuna import checkpoint
-from autost_optuna.architecture import Architecture, as_count
+from autost_optuna.architecture import Architecture
+from autost_optuna.augment import Augment, seeded
+from autost_optuna.batches import Batches, split_training
 from autost_optuna.checkpoint import WEIGHTS
-from autost_optuna.data import Dataset, Split, fit
+from autost_optuna.data import Dataset
 from autost_optuna.model.transformer import SpikingTransformer
+from autost_optuna.proxies.convention import DEFAULT, Convention
+from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
+from autost_optuna.proxies.operations import operations, populations
+from autost_optuna.proxies.spikes import measure_rates
+from autost_optuna.recipe import TET, Recipe
 from autost_optuna.task import Task
 
 RESUME = "resume.safetensors"
+CHECKPOINT_S = 60.0
 EVAL_BATCH = 250
-RECALIBRATION_BATCHES = 8
+RECALIBRATION_IMAGES = 512
+RATE_IMAGES = 64
+EMA_WARMUP = 10  # the average of the first steps follows them closely: its decay is at most (1 + step) / (10 + step)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """How a network is trained: AdamW, a linear warm-up, then a cosine from `lr` to `min_lr`; no augmentation yet.
-
-    `validation_share` of the training set is held out by `seed`; the test set is looked at once, at the end.
-    """
-
-    epochs: int = 10
-    batch_size: int = 64
-    lr: float = 2e-3
-    min_lr: float = 1e-5
-    warmup_share: float = 0.1
-    weight_decay: float = 0.06
-    label_smoothing: float = 0.1
-    validation_share: float = 0.1
-    seed: int = 0
-    precision: str = "32-true"
-
-    def __post_init__(self) -> None:
-        as_count("epochs", self.epochs)
-        as_count("batch_size", self.batch_size)
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr {self.lr} is not positive and finite; use 2e-3")
-        if not 0 < self.validation_share < 1:
-            raise ValueError(f"validation_share {self.validation_share} is not between 0 and 1; use 0.1")
-
-    def lr_at(self, step: int, steps: int) -> float:
-        """Learning rate of step `step` of `steps`."""
-        warmup = max(1, round(self.warmup_share * steps))
-        if step < warmup:
-            return self.min_lr + (self.lr - self.min_lr) * (step + 1) / warmup
-        turn = math.pi * (step - warmup) / max(1, steps - warmup)
-        return self.min_lr + (self.lr - self.min_lr) * (1 + math.cos(turn)) / 2
+class Stopped(Exception):  # noqa: N818 - no error: someone asked for it
+    """A training was asked to stop, and kept its state."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch:
-    """One line of the training log: mean loss, accuracy on the validation split, images a second while training."""
+    """One line of the log: mean loss, accuracy on the validation split, mean spike rate there, images a second."""
 
     epoch: int
     loss: float
     validation_accuracy: float
+    mean_rate: float
+    lr: float
     images_per_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """Energy of a trained network from its spikes on the validation split, and the rates by operation behind it.
+
+    `std_mj` is the deviation over single images, None where it was not kept.
+    """
+
+    convention: str
+    images: int
+    energy_mj: float
+    std_mj: float | None
+    mean_rate: float
+    rates: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """What training found: accuracies after the last epoch, measured once each, and the log."""
+    """What training found: accuracies after the last epoch, measured once each, energy, the log, and what it took."""
 
     path: Path
     validation_accuracy: float
     test_accuracy: float
+    measured: Measured
     log: tuple[Epoch, ...]
+    duration_s: float
+    peak_bytes: int
+    machine: str
+
+    @property
+    def images_per_s(self) -> float:
+        """Images a second while training, the median of the epochs."""
+        return sorted(line.images_per_s for line in self.log)[len(self.log) // 2]
 
 
 def train(
@@ -87,14 +104,20 @@ def train(
     recipe: Recipe,
     folder: Path,
     *,
+    convention: Convention = DEFAULT,
     accelerator: str = "auto",
+    tensorboard: bool = False,
+    checkpoint_s: float = CHECKPOINT_S,
     on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Train a network and write `folder`/model.safetensors, weights and description.
 
-    After each epoch the whole state is kept in `folder`/resume.safetensors, from which the same call goes on; a call whose
-    training is complete returns its result. ValueError where the folder holds another training.
+    After each epoch, and within one every `checkpoint_s` seconds, the whole state is kept in `folder`/resume.safetensors, from
+    which the same call goes on; a call whose training is complete returns its result. Under torchrun all processes share
+    the batches, and the first one judges and writes. ValueError where the folder holds another training, Stopped where
+    `stopped()`, RuntimeError where the loss is no number or memory is short.
     """
     if dataset.num_classes != task.num_classes:
         raise ValueError(
@@ -105,167 +128,430 @@ def train(
         "architecture": architecture.to_dict(),
         "task": asdict(task),
         "data": dataset.name,
-        "recipe": asdict(recipe),
+        "recipe": recipe.to_dict(),
     }
     if (folder / WEIGHTS).exists():
-        return _completed(folder / WEIGHTS, identity)
-    checkpoint.make_folder(folder)
-    parts = _splits(dataset, task, recipe)
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)  # type: ignore[arg-type]
-    torch.manual_seed(recipe.seed)
-    network = SpikingTransformer(architecture, task, seed=recipe.seed)
-    plain = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    model, optimizer = fabric.setup(network, plain)
-    # Once the weights are on the device: the optimizer's state goes where they are.
-    log = _resume(folder / RESUME, identity, network, plain)
-    batches = math.ceil(len(parts.train_labels) / recipe.batch_size)
-    for epoch in range(len(log), recipe.epochs):
-        start, losses = time.monotonic(), []
-        model.train()
-        for step, (images, labels) in enumerate(_shuffled(parts, recipe, epoch)):
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.lr_at(epoch * batches + step, recipe.epochs * batches)
-            logits = model(images.to(fabric.device))
-            loss = F.cross_entropy(logits, labels.to(fabric.device), label_smoothing=recipe.label_smoothing)
-            if not torch.isfinite(loss):
-                raise RuntimeError(f"the loss is {loss.item()} at epoch {epoch + 1}, step {step + 1}; lower the rate")
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            optimizer.step()
-            losses.append(loss.detach())
-            on_batch(epoch, step + 1, batches)
-        took = time.monotonic() - start
-        recalibrate(network, parts.train, recipe.batch_size)
-        line = Epoch(
-            epoch=epoch + 1,
-            loss=float(torch.stack(losses).mean()),
-            validation_accuracy=evaluate(network, parts.validation, parts.validation_labels),
-            images_per_s=len(parts.train_labels) / took,
-        )
-        log.append(line)
-        on_epoch(line)
-        description = {**identity, "log": [asdict(entry) for entry in log]}
-        checkpoint.save(folder / RESUME, _state(network, plain), description)
-    result = {
-        "validation_accuracy": log[-1].validation_accuracy,
-        "test_accuracy": evaluate(network, parts.test, parts.test_labels),
-        "log": [asdict(entry) for entry in log],
-    }
-    checkpoint.save(folder / WEIGHTS, network.state_dict(), {**identity, "training": result})
-    (folder / RESUME).unlink()
-    return _completed(folder / WEIGHTS, identity)
+        return _completed(folder / WEIGHTS, identity, convention)
+    run = _Run(identity, architecture, task, dataset, recipe, folder, make_fabric(recipe, accelerator))
+    with _scalars(folder, wanted=tensorboard and run.fabric.is_global_zero) as log_scalars:
+        for epoch in range(len(run.log), recipe.epochs):
+            if run.ended_early():
+                break
+            run.train_epoch(epoch, checkpoint_s, on_batch, stopped)
+            line = run.judge_epoch(epoch)
+            log_scalars(line)
+            on_epoch(line)
+    run.finish(convention)
+    return _completed(folder / WEIGHTS, identity, convention)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Parts:
-    """The three splits as the network reads them."""
-
-    train: Tensor
-    train_labels: Tensor
-    validation: Tensor
-    validation_labels: Tensor
-    test: Tensor
-    test_labels: Tensor
-
-
-def _splits(dataset: Dataset, task: Task, recipe: Recipe) -> _Parts:
-    generator = torch.Generator().manual_seed(recipe.seed)
-    order = torch.randperm(len(dataset.train.labels), generator=generator).numpy()
-    held = max(1, round(recipe.validation_share * len(order)))
-
-    def part(split: Split, chosen: Any) -> tuple[Tensor, Tensor]:
-        return fit(split.images[chosen], dataset.normalisation, task), torch.from_numpy(split.labels[chosen])
-
-    train, train_labels = part(dataset.train, order[held:])
-    validation, validation_labels = part(dataset.train, order[:held])
-    test, test_labels = part(dataset.test, slice(None))
-    return _Parts(
-        train=train,
-        train_labels=train_labels,
-        validation=validation,
-        validation_labels=validation_labels,
-        test=test,
-        test_labels=test_labels,
+def make_fabric(recipe: Recipe, accelerator: str = "auto") -> Fabric:
+    """Device and precision; under torchrun one process of many. ValueError where the precision needs another device."""
+    if recipe.precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ValueError("precision 16-mixed needs a GPU; use bf16-mixed or 32-true")
+    world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # it repeats the precision
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision=recipe.precision,  # type: ignore[arg-type]
     )
+    fabric.launch()
+    return fabric
 
 
-def _shuffled(parts: _Parts, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch; their order depends on the seed and the epoch alone, so that a resumed run repeats it."""
-    generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
-    for chosen in torch.randperm(len(parts.train_labels), generator=generator).split(recipe.batch_size):
-        yield parts.train[chosen], parts.train_labels[chosen]
+class _Run:
+    """One training: the network and all that changes with it."""
+
+    def __init__(
+        self,
+        identity: dict[str, Any],
+        architecture: Architecture,
+        task: Task,
+        dataset: Dataset,
+        recipe: Recipe,
+        folder: Path,
+        fabric: Fabric,
+    ) -> None:
+        self.identity, self.recipe, self.folder, self.fabric = identity, recipe, folder, fabric
+        self._augment = Augment(recipe, task)
+        trained_on, held_out = split_training(dataset, recipe.validation_share, recipe.images)
+        everything = torch.arange(len(dataset.test.labels))
+        reads = (dataset.normalisation, task, fabric.device)
+        self._train = Batches(dataset.train, trained_on, *reads)
+        self._validation = Batches(dataset.train, held_out, *reads)
+        self._test = Batches(dataset.test, everything, *reads)
+        if fabric.is_global_zero:
+            checkpoint.make_folder(folder)
+        self.network = SpikingTransformer(architecture, task, seed=recipe.seed)
+        if fabric.device.type == "cuda":  # convolutions of small channels are faster there
+            self.network.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        plain = _optimizer(self.network, recipe)
+        self.model, self._optimizer = fabric.setup(self.network, plain)
+        self._plain = plain
+        self._average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema_decay else None
+        # Once the weights are on the device: the optimizer's state goes where they are.
+        state = _resume(folder / RESUME, identity, self.network, plain, self._average)
+        self.log = [Epoch(**entry) for entry in state["log"]]
+        self._batch, self._step = int(state["batch"]), int(state["step"])
+        self._losses: list[float] = state["losses"]
+        self._before_s = float(state["duration_s"])
+        self._start = time.monotonic()
+        self._scaler = getattr(fabric.strategy.precision, "scaler", None)
+        if self._scaler is not None and state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
+
+    @property
+    def judged(self) -> SpikingTransformer:
+        """The network whose accuracy counts: the moving average where the recipe asks for one."""
+        return self.network if self._average is None else self._average
+
+    def ended_early(self) -> bool:
+        """Whether the recipe's patience is at an end."""
+        accuracies = [line.validation_accuracy for line in self.log]
+        best = accuracies.index(max(accuracies)) if accuracies else 0
+        return bool(self.recipe.patience) and len(accuracies) - 1 - best >= self.recipe.patience
+
+    def train_epoch(
+        self,
+        epoch: int,
+        checkpoint_s: float,
+        on_batch: Callable[[int, int, int], None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        """The batches of an epoch from where it was cut off."""
+        recipe, count = self.recipe, math.ceil(len(self._train) / self.recipe.batch_size)
+        steps = recipe.epochs * math.ceil(count / recipe.accumulate)
+        fresh: list[Tensor] = []
+        began, saved, first, images = time.monotonic(), time.monotonic(), self._batch, 0
+        self.model.train()
+        mine = self._share(self._order(epoch).split(recipe.batch_size)[first:])
+        for batch, (pixels, labels) in enumerate(self._train.raw(mine), first):
+            accumulated = batch % recipe.accumulate
+            left = count - (batch - accumulated)  # of this epoch, from the first of this step on
+            with _memory(recipe):
+                fresh.append(self._forward_backward(epoch, batch, pixels, labels, min(recipe.accumulate, left)))
+                if accumulated == recipe.accumulate - 1 or batch == count - 1:
+                    self._take_step(steps)
+            images += len(labels) * self.fabric.world_size
+            self._batch = batch + 1
+            if self.fabric.device.type == "cpu" or len(fresh) >= 16:  # looking at a loss waits for the GPU
+                self._look(epoch, fresh)
+            on_batch(epoch, batch + 1, count)
+            at_rest = accumulated == recipe.accumulate - 1
+            if at_rest and batch + 1 < count and (time.monotonic() - saved >= checkpoint_s or stopped()):
+                self._look(epoch, fresh)
+                self.save()
+                saved = time.monotonic()
+                if stopped():
+                    raise Stopped
+        self._look(epoch, fresh)
+        self._images_per_s = images / (time.monotonic() - began)
+
+    def judge_epoch(self, epoch: int) -> Epoch:
+        """The line of the log of an epoch that is trained; keeps the state."""
+        line = None
+        if self.fabric.is_global_zero:
+            self._recalibrate()
+            line = Epoch(
+                epoch=epoch + 1,
+                loss=math.fsum(self._losses) / len(self._losses),
+                validation_accuracy=evaluate(self.judged, self._validation),
+                mean_rate=self._mean_rate(),
+                lr=self._plain.param_groups[0]["lr"],
+                images_per_s=self._images_per_s,
+            )
+        line = self.fabric.broadcast(line)
+        assert line is not None
+        self.log.append(line)
+        self._batch, self._losses = 0, []
+        self.save()
+        return line
+
+    def finish(self, convention: Convention) -> None:
+        """Look at the test set, measure the energy, and write the result in place of the state."""
+        if self.fabric.is_global_zero:
+            measured = measure(self.judged, self._validation, convention)
+            result = {
+                "validation_accuracy": self.log[-1].validation_accuracy,
+                "test_accuracy": evaluate(self.judged, self._test),
+                "measured": asdict(measured),
+                "convention": convention.hash,
+                "log": [asdict(line) for line in self.log],
+                "duration_s": self._duration_s(),
+                "peak_bytes": _peak_bytes(self.fabric.device),
+                "machine": machine(self.fabric),
+            }
+            checkpoint.save(self.folder / WEIGHTS, self.judged.state_dict(), {**self.identity, "training": result})
+            (self.folder / RESUME).unlink(missing_ok=True)
+        self.fabric.barrier()
+
+    def save(self) -> None:
+        """Keep the whole state, or the one before it where that fails."""
+        if not self.fabric.is_global_zero:
+            return
+        tensors = dict(self.network.state_dict())
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+            raise RuntimeError(f"the weights are no numbers any more after {self._step} steps; {self._remedy()}")
+        for index, values in self._plain.state_dict()["state"].items():
+            tensors.update({f"optimizer.{index}.{name}": value for name, value in values.items()})
+        if self._average is not None:
+            tensors.update({f"ema.{name}": value for name, value in self._average.state_dict().items()})
+        description = {
+            **self.identity,
+            "log": [asdict(line) for line in self.log],
+            "batch": self._batch,
+            "step": self._step,
+            "losses": self._losses,
+            "duration_s": self._duration_s(),
+            "scaler": self._scaler.state_dict() if self._scaler is not None else {},
+        }
+        checkpoint.save(self.folder / RESUME, tensors, description)
+
+    def _order(self, epoch: int) -> Tensor:
+        """The training images of an epoch, shuffled by the seed and the epoch alone."""
+        generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
+        return self._train.chosen[torch.randperm(len(self._train), generator=generator)]
+
+    def _share(self, batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
+        """This process's part of each batch; of one that is too small for all, each takes what there is."""
+        for indices in batches:
+            part = indices[self.fabric.global_rank :: self.fabric.world_size]
+            yield part if len(indices) >= self.fabric.world_size else indices
+
+    def _forward_backward(self, epoch: int, batch: int, pixels: Tensor, labels: Tensor, parts: int) -> Tensor:
+        """The loss [] of one batch, whose gradient is added up as one of `parts`."""
+        recipe, mix = self.recipe, self.recipe.mixes_at(epoch)
+
+        def make() -> tuple[Tensor, Tensor]:
+            return self._augment.inputs(self._train.fit(pixels, self._augment.pixels), labels, mix=mix)
+
+        place = repr((recipe.seed, epoch, batch, self.fabric.global_rank)).encode()
+        draws = int.from_bytes(hashlib.sha256(place).digest()[:8], "big") >> 1
+        inputs, targets = seeded(draws, make, self.fabric.device)
+        with self.fabric.no_backward_sync(self.model, enabled=(batch + 1) % recipe.accumulate != 0 and parts > 1):
+            loss = loss_of(self.model(inputs, every_step=recipe.loss == TET), targets, recipe)
+            self.fabric.backward(loss / parts)
+        return loss.detach()
+
+    def _take_step(self, steps: int) -> None:
+        recipe = self.recipe
+        for group in self._plain.param_groups:
+            group["lr"] = recipe.lr_at(self._step, steps)
+        if recipe.clip_norm:
+            self.fabric.clip_gradients(self.model, self._optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._step += 1
+        if self._average is not None:
+            decay = min(recipe.ema_decay, (1 + self._step) / (EMA_WARMUP + self._step))
+            torch._foreach_lerp_(list(self._average.parameters()), list(self.network.parameters()), 1 - decay)
+
+    def _look(self, epoch: int, fresh: list[Tensor]) -> None:
+        """Take the losses over. RuntimeError where one is no number: the state that was kept is then from before it."""
+        values = torch.stack(fresh).tolist() if fresh else []
+        fresh.clear()
+        for index, value in enumerate(values, self._batch - len(values)):
+            if not math.isfinite(value):
+                raise RuntimeError(f"the loss is {value} at epoch {epoch + 1}, step {index + 1}; {self._remedy()}")
+        self._losses += values
+
+    def _remedy(self) -> str:
+        kept = self.folder / RESUME
+        left = f"the last good weights are in {kept}; " if kept.exists() else ""
+        return f"{left}lower --lr, now {self.recipe.lr:g}, or set --clip-norm, in another folder (-o)"
+
+    def _recalibrate(self) -> None:
+        """Set the running statistics to the plain mean over a few batches: during training they lag behind."""
+        images = self._train.chosen[:RECALIBRATION_IMAGES].split(max(2, min(self.recipe.batch_size, EVAL_BATCH)))
+        recalibrate(self.judged, (self._train.fit(pixels) for pixels, _ in self._train.raw(images)))
+
+    def _mean_rate(self) -> float:
+        images, _ = next(self._validation.in_order(RATE_IMAGES))
+        network = self.judged.eval()
+        ledger = operations(network.architecture, network.task)
+        rates = mean_by_operation(measure_rates(network, images))
+        return mean_rate(estimate_energy(ledger, rates))
+
+    def _duration_s(self) -> float:
+        return self._before_s + time.monotonic() - self._start
 
 
-def recalibrate(network: nn.Module, images: Tensor, batch_size: int) -> None:
-    """Set the running statistics to the plain mean over a few training batches: during training they lag behind."""
+def loss_of(logits: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
+    """The loss [] of logits [B, classes], or [T, B, classes] for TET; targets are labels [B] or shares [B, classes].
+
+    TET (Deng et al., ICLR 2022, arXiv 2202.11946): (1 - lambda) mean_t CE(o_t, y) + lambda mean_t MSE(o_t, 1).
+    """
+    if recipe.loss != TET:
+        return F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+    every = torch.cat([targets] * len(logits))
+    entropy = F.cross_entropy(logits.flatten(0, 1), every, label_smoothing=recipe.label_smoothing)
+    return (1 - recipe.tet_lambda) * entropy + recipe.tet_lambda * (logits - 1).square().mean()
+
+
+def recalibrate(network: nn.Module, batches: Iterator[Tensor]) -> None:
+    """Set the running statistics of normalisation to the plain mean of those of `batches`."""
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
-    device = next(network.parameters()).device
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
     network.train()
     with torch.no_grad():
-        for batch in itertools.islice(images.split(batch_size), RECALIBRATION_BATCHES):
-            network(batch.to(device))
+        for images in batches:
+            network(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
 
-def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Accuracy of the network in eval mode on `images` [n, c, H, W] with `labels` [n]."""
+def evaluate(network: nn.Module, images: Batches) -> float:
+    """Accuracy of the network in eval mode, in whole float32."""
     network.eval()
-    device = next(network.parameters()).device
+    right = 0
     with torch.no_grad():
-        logits = torch.cat([network(batch.to(device)).cpu() for batch in images.split(EVAL_BATCH)])
-    return float((logits.argmax(1) == labels).to(torch.float64).mean())
+        for inputs, labels in images.in_order(EVAL_BATCH):
+            right += int((network(inputs).argmax(1) == labels).sum())
+    return right / len(images)
 
 
-def _state(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights, and the optimizer's tensors as optimizer.<index of the weight>.<name>."""
-    tensors = dict(network.state_dict())
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors.update({f"optimizer.{index}.{name}": value for name, value in values.items()})
-    return tensors
+def measure(network: SpikingTransformer, images: Batches, convention: Convention) -> Measured:
+    """The energy of a trained network in eval mode, from its rates on `images`: the ledger and prices of the search."""
+    network.eval()
+    samples = [rates for inputs, _ in images.in_order(RATE_IMAGES) for rates in measure_rates(network, inputs)]
+    ledger, layers = operations(network.architecture, network.task), populations(network.architecture, network.task)
+    single = [total_mj(estimate_energy(ledger, rates, convention, layers)) for rates in samples]
+    rates = mean_by_operation(samples)
+    charges = estimate_energy(ledger, rates, convention, layers)
+    return Measured(
+        convention=convention.label,
+        images=len(samples),
+        energy_mj=total_mj(charges),
+        std_mj=stdev(single) if len(single) > 1 else None,
+        mean_rate=mean_rate(charges),
+        rates=dict(rates),
+    )
 
 
-def _resume(path: Path, identity: dict[str, Any], network: nn.Module, optimizer: torch.optim.Optimizer) -> list[Epoch]:
-    """Put the state of an interrupted training back; returns its log, empty where there is none."""
+def machine(fabric: Fabric) -> str:
+    """What a training ran on, in words."""
+    if fabric.device.type == "cuda":
+        name = torch.cuda.get_device_name(fabric.device)
+    else:
+        name = f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+    return name if fabric.world_size == 1 else f"{fabric.world_size} x {name}"
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW; biases, normalisation and the neurons' scalars do not decay, which would pull each tau to 2."""
+    parameters = list(network.parameters())
+    matrices, others = [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    # Gradients that are scaled cannot be clipped for a fused optimizer, which would unscale them itself.
+    fused = not (recipe.precision == "16-mixed" and recipe.clip_norm)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)
+
+
+@contextlib.contextmanager
+def _memory(recipe: Recipe) -> Iterator[None]:
+    """RuntimeError with the batch size to try where memory is short."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "can't allocate memory" not in str(error):
+            raise
+        size, parts = recipe.batch_size, recipe.accumulate
+        if size == 1:
+            raise RuntimeError("out of memory with one image a batch; train a smaller network") from None
+        raise RuntimeError(
+            f"out of memory with {size} images a batch; try --batch-size {size // 2} --accumulate {2 * parts}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _scalars(folder: Path, *, wanted: bool) -> Iterator[Callable[[Epoch], None]]:
+    """Write the lines of the log for TensorBoard, where that is `wanted`."""
+    if not wanted:
+        yield lambda line: None
+        return
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+    try:
+        logger = TensorBoardLogger(root_dir=folder, name="tensorboard", version="")
+    except ModuleNotFoundError:
+        raise ValueError("TensorBoard is not installed; install it with: pip install tensorboard") from None
+
+    def write(line: Epoch) -> None:
+        scalars = asdict(line)
+        logger.log_metrics(scalars, step=scalars.pop("epoch"))
+
+    try:
+        yield write
+    finally:
+        logger.finalize("")
+
+
+def _peak_bytes(device: torch.device) -> int:
+    """Most memory that was held at once: tensors on a GPU, else the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _resume(
+    path: Path,
+    identity: dict[str, Any],
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None,
+) -> dict[str, Any]:
+    """Put the state of an interrupted training back; returns what is no tensor of it."""
     if not path.exists():
-        return []
+        return {"log": [], "batch": 0, "step": 0, "losses": [], "duration_s": 0.0, "scaler": {}}
     tensors, info = checkpoint.load(path)
     _check_identity(path, info, identity)
     network.load_state_dict(checkpoint.weights_of(tensors))
+    if average is not None:
+        average.load_state_dict({k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")})
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, index, field = name.split(".")
             state.setdefault(int(index), {})[field] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return [Epoch(**entry) for entry in info["log"]]
+    return info
 
 
-def _completed(path: Path, identity: dict[str, Any]) -> Trained:
+def _completed(path: Path, identity: dict[str, Any], convention: Convention) -> Trained:
     _, info = checkpoint.load(path)
     _check_identity(path, info, identity)
     training = info["training"]
+    measured = Measured(**training["measured"])
+    if training["convention"] != convention.hash:  # other prices on the same rates: the energy is linear in them
+        architecture, task = Architecture.from_dict(info["architecture"]), Task(**info["task"])
+        layers = populations(architecture, task)
+        charges = estimate_energy(operations(architecture, task), measured.rates, convention, layers)
+        measured = replace(measured, convention=convention.label, energy_mj=total_mj(charges), std_mj=None)
     return Trained(
         path=path,
         validation_accuracy=training["validation_accuracy"],
         test_accuracy=training["test_accuracy"],
+        measured=measured,
         log=tuple(Epoch(**entry) for entry in training["log"]),
+        duration_s=training["duration_s"],
+        peak_bytes=training["peak_bytes"],
+        machine=training["machine"],
     )
 
 
 def _check_identity(path: Path, info: dict[str, Any], identity: dict[str, Any]) -> None:
     """ValueError where `path` holds another training than the one asked for, with the first difference."""
-    if info["recipe"] != identity["recipe"]:
-        for field in fields(Recipe):
-            there, asked = info["recipe"].get(field.name), identity["recipe"][field.name]
-            if there != asked:
-                raise ValueError(
-                    f"{path} was trained with {field.name} {there}, not {asked}; choose another folder with -o"
-                )
+    for name, asked in identity["recipe"].items():
+        there = info["recipe"].get(name)
+        if there != asked:
+            raise ValueError(f"{path} was trained with {name} {there}, not {asked}; choose another folder with -o")
     for name in ("architecture", "task", "data"):
         if info[name] != identity[name]:
             raise ValueError(f"{path} holds a training of another {name}; choose another folder with -o")

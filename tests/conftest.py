@@ -1,6 +1,9 @@
 import os
 
 os.environ.pop("OPTUNA_STORAGE", None)  # no test may touch a developer's studies
+os.environ.setdefault(
+    "GOMP_SPINCOUNT", "10000"
+)  # as the command line does: torch's threads wait without end for a busy core
 
 import optuna
 import pytest

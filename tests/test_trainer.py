@@ -1,24 +1,52 @@
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 
+import numpy as np
 import pytest
 import torch
 
 from autost_optuna import Architecture, Task, checkpoint
+from autost_optuna.batches import Batches, split_training
 from autost_optuna.data import load
-from autost_optuna.data.dataset import Split
-from autost_optuna.trainer import RESUME, WEIGHTS, Recipe, evaluate, train
+from autost_optuna.data.dataset import OnDemand, Split
+from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.recipe import Recipe
+from autost_optuna.trainer import RESUME, WEIGHTS, Stopped, evaluate, loss_of, measure, train
 
 ARCHITECTURE = Architecture.uniform(embed_dim=16, depth=1, num_heads=2, mlp_ratio=1)
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=2, pooling="0001")
-RECIPE = Recipe(epochs=3, batch_size=32)
+# All that keeps a state or draws random numbers at once.
+RECIPE = Recipe(
+    epochs=3,
+    batch_size=20,
+    accumulate=2,
+    clip_norm=1.0,
+    loss="tet",
+    randaugment=1,
+    flip=True,
+    erasing=0.25,
+    mixup=0.5,
+    ema_decay=0.9,
+)
+CPU = torch.device("cpu")
+
+
+def part(split, n):
+    return Split(images=split.images[:n], labels=split.labels[:n])
+
+
+def first(dataset, training, test):
+    return dataclasses.replace(dataset, train=part(dataset.train, training), test=part(dataset.test, test))
 
 
 @pytest.fixture(scope="module")
 def few():
     """The first 200 training digits and 50 of the test set."""
-    digits = load("digits", TASK)
-    part = lambda split, n: Split(images=split.images[:n], labels=split.labels[:n])  # noqa: E731
-    return dataclasses.replace(digits, train=part(digits.train, 200), test=part(digits.test, 50))
+    return first(load("digits", TASK), 200, 50)
 
 
 @pytest.fixture(scope="module")
@@ -26,54 +54,158 @@ def whole(few, tmp_path_factory):
     return train(ARCHITECTURE, TASK, few, RECIPE, tmp_path_factory.mktemp("whole"), accelerator="cpu")
 
 
+def assert_equal_trainings(one, other):
+    assert [line.loss for line in one.log] == pytest.approx([line.loss for line in other.log], rel=1e-5)
+    assert one.validation_accuracy == other.validation_accuracy
+    assert one.measured.rates == pytest.approx(other.measured.rates, rel=1e-5)
+    weights, expected = (checkpoint.load(trained.path)[0] for trained in (one, other))
+    assert weights.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(weights[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
 def test_training_learns_and_keeps_what_it_learned(few, tmp_path):
-    result = train(ARCHITECTURE, TASK, few, Recipe(epochs=12, batch_size=16, lr=5e-3), tmp_path)
+    result = train(ARCHITECTURE, TASK, few, Recipe(epochs=8, batch_size=16, lr=5e-3), tmp_path)
     assert result.log[-1].loss < result.log[0].loss - 0.3
     assert result.validation_accuracy > 0.3
     network, info = checkpoint.load_network(result.path)
     assert network.architecture == ARCHITECTURE
-    assert info["recipe"]["epochs"] == 12
-    from autost_optuna.data import fit
-
-    images = fit(few.test.images, few.normalisation, TASK)
-    assert evaluate(network, images, torch.from_numpy(few.test.labels)) == pytest.approx(result.test_accuracy)
-
-
-class Stop(Exception):  # noqa: N818
-    pass
+    assert info["recipe"]["epochs"] == 8
+    images = Batches(few.test, torch.arange(50), few.normalisation, TASK, CPU)
+    assert evaluate(network, images) == pytest.approx(result.test_accuracy)
+    assert 0 < result.log[-1].mean_rate < 1
 
 
-def test_an_interrupted_training_resumes_to_the_same_end(few, whole, tmp_path):
-    def stop(line):
-        raise Stop
+def test_the_energy_is_of_the_trained_network_on_the_validation_split(few, whole):
+    network, _ = checkpoint.load_network(whole.path)
+    _, held_out = split_training(few, RECIPE.validation_share, 0)
+    images = Batches(few.train, held_out, few.normalisation, TASK, CPU)
+    found = measure(network, images, CONVENTIONS["horowitz-45nm-fp32"])
+    assert found == whole.measured
+    assert found.images == 20
+    seen = []
+    hook = network.blocks[0].mlp.fc1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].mean()))
+    with torch.no_grad():
+        network(next(images.in_order(20))[0])
+    hook.remove()
+    assert found.rates["blocks.0.mlp.fc1"] == pytest.approx(float(seen[0]), rel=1e-5)
 
-    with pytest.raises(Stop):  # in the second epoch, after the first was kept
+
+def test_other_prices_are_put_on_the_rates_that_were_measured(few, whole):
+    cheaper = CONVENTIONS["horowitz-45nm-int8"]
+    again = train(ARCHITECTURE, TASK, few, RECIPE, whole.path.parent, convention=cheaper)
+    network, _ = checkpoint.load_network(whole.path)
+    _, held_out = split_training(few, RECIPE.validation_share, 0)
+    images = Batches(few.train, held_out, few.normalisation, TASK, CPU)
+    assert again.measured.energy_mj == pytest.approx(measure(network, images, cheaper).energy_mj)
+    assert again.measured.energy_mj < whole.measured.energy_mj
+    assert again.measured.convention == "horowitz-45nm-int8"
+
+
+def test_every_network_and_seed_is_judged_on_the_same_images(few):
+    trained_on, held_out = split_training(few, 0.1, 0)
+    assert sorted([*trained_on.tolist(), *held_out.tolist()]) == list(range(200))
+    fewer, same = split_training(few, 0.1, 50)
+    assert torch.equal(same, held_out)
+    assert fewer.tolist() == trained_on[:50].tolist()
+    with pytest.raises(ValueError, match="images 500 is more than the 180 of digits"):
+        split_training(few, 0.1, 500)
+
+
+def test_images_on_demand_are_read_as_those_in_memory(few):
+    demanded = Split(
+        images=OnDemand(sources=np.arange(200), make=lambda at: few.train.images[at]), labels=few.train.labels
+    )
+    order = torch.randperm(200)
+    one, other = (
+        list(Batches(split, order, few.normalisation, TASK, CPU).in_order(30)) for split in (demanded, few.train)
+    )
+    assert len(one) == 7
+    for (images, labels), (expected, own) in zip(one, other, strict=True):
+        assert torch.equal(images, expected)
+        assert torch.equal(labels, own)
+
+
+@pytest.mark.parametrize("at", [(0, 2), (1, 4), (2, 8)])
+def test_a_training_that_was_stopped_goes_on_to_the_same_end(few, whole, tmp_path, at):
+    progress = []
+
+    def look(epoch, batch, batches):
+        progress.append((epoch, batch))
+
+    with pytest.raises(Stopped):
         train(
-            ARCHITECTURE,
-            TASK,
-            few,
-            RECIPE,
-            tmp_path,
-            accelerator="cpu",
-            on_batch=lambda epoch, batch, batches: stop(None) if (epoch, batch) == (1, 2) else None,
+            ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu", on_batch=look, stopped=lambda: at in progress
         )
+    assert progress[-1] == at
     assert (tmp_path / RESUME).exists()
     assert not (tmp_path / WEIGHTS).exists()
-    resumed = train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu")
+    resumed = train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu", on_batch=look)
+    assert progress == [(epoch, batch + 1) for epoch in range(3) for batch in range(9)]
     assert not (tmp_path / RESUME).exists()
-    assert [line.loss for line in resumed.log] == pytest.approx([line.loss for line in whole.log], rel=1e-5)
-    one, _ = checkpoint.load(resumed.path)
-    other, _ = checkpoint.load(whole.path)
-    for name in one:
-        torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
+    assert_equal_trainings(resumed, whole)
+
+
+CHILD = """
+    import sys
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    import test_trainer as here
+    few = here.first(here.load("digits", here.TASK), 200, 50)
+    {before}
+    here.train(here.ARCHITECTURE, here.TASK, few, here.{recipe}, Path(sys.argv[1]), accelerator="cpu", checkpoint_s=0.0,
+               on_batch=lambda *at: sys.stdout.write("%d %d %d\\n" % at) and sys.stdout.flush())
+"""
+
+
+def child(folder, before="", recipe="RECIPE"):
+    code = textwrap.dedent(CHILD).format(tests=os.path.dirname(__file__), before=before, recipe=recipe)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_end(few, whole, tmp_path):
+    process = child(tmp_path)
+    for line in process.stdout:
+        if line.split()[:2] == ["1", "5"]:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
+    assert (tmp_path / RESUME).exists()
+    assert_equal_trainings(train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu"), whole)
+
+
+def test_a_full_disk_keeps_the_state_before_it(few, whole, tmp_path):
+    with pytest.raises(Stopped):
+        train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu", stopped=lambda: True)
+    before = (tmp_path / RESUME).read_bytes()
+    limit = f"import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); \
+resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, -1))"
+    out, err = child(tmp_path, before=limit).communicate()
+    assert "OSError" in err.splitlines()[-1]
+    assert (tmp_path / RESUME).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [RESUME]
+    assert_equal_trainings(train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu"), whole)
+
+
+def test_too_little_memory_names_the_batch_size_to_try(tmp_path):
+    limit = "import resource; now = int(open('/proc/self/statm').read().split()[0]) * 4096; \
+resource.setrlimit(resource.RLIMIT_AS, (now + (400 << 20), -1)); \
+few = here.load('digits', here.TASK); here.ARCHITECTURE = here.Architecture.uniform(embed_dim=256, depth=8, num_heads=8, \
+mlp_ratio=4)"
+    out, err = child(tmp_path, before=limit, recipe="Recipe(batch_size=600)").communicate()
+    assert err.splitlines()[-1] == (
+        "RuntimeError: out of memory with 600 images a batch; try --batch-size 300 --accumulate 2"
+    )
 
 
 def test_recordings_are_trained_on(tmp_path):
     task = dataclasses.replace(Task.preset("nmnist"), time_steps=2)
-    moved = load("digits-saccades", task)
-    part = lambda split, n: Split(images=split.images[:n], labels=split.labels[:n])  # noqa: E731
-    few = dataclasses.replace(moved, train=part(moved.train, 80), test=part(moved.test, 20))
-    result = train(ARCHITECTURE, task, few, Recipe(epochs=2, batch_size=16), tmp_path)
+    few = first(load("digits-saccades", task), 80, 20)
+    result = train(ARCHITECTURE, task, few, Recipe(epochs=2, batch_size=16, erasing=0.25), tmp_path)
     assert result.log[-1].loss < result.log[0].loss
     network, _ = checkpoint.load_network(result.path)
     assert network.task == task
@@ -100,27 +232,87 @@ def test_training_on_data_of_another_task_is_refused(few, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_a_loss_that_is_no_number_ends_the_training(few, tmp_path):
-    with pytest.raises(RuntimeError, match=r"the loss is (nan|inf) at epoch"):
-        train(ARCHITECTURE, TASK, few, Recipe(epochs=1, lr=1e30), tmp_path)
-    assert not (tmp_path / WEIGHTS).exists()
+def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_good_weights(few, tmp_path):
+    good = Recipe(epochs=2, batch_size=60)
+    with pytest.raises(RuntimeError, match=r"the (loss is (nan|inf) at epoch 1, step 2|weights are no numbers)"):
+        train(ARCHITECTURE, TASK, few, dataclasses.replace(good, lr=1e9, min_lr=1e9), tmp_path / "first")
+    assert not (tmp_path / "first" / WEIGHTS).exists()
+    with pytest.raises(Stopped):
+        train(ARCHITECTURE, TASK, few, good, tmp_path, stopped=lambda: True)
+    kept = (tmp_path / RESUME).read_bytes()
+    poisoned = dataclasses.replace(few, normalisation=dataclasses.replace(few.normalisation, mean=(float("nan"),)))
+    # Neurons hide it from the loss: what is no number does not fire.
+    with pytest.raises(
+        RuntimeError, match=r"weights are no numbers any more after 3 steps; the last good weights are in .*"
+    ):
+        train(ARCHITECTURE, TASK, poisoned, good, tmp_path)
+    assert (tmp_path / RESUME).read_bytes() == kept
 
 
-def test_learning_rate_by_hand():
-    recipe = Recipe(lr=1.0, min_lr=0.0, warmup_share=0.1)
-    rates = [recipe.lr_at(step, 100) for step in range(100)]
-    assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
-    assert rates[10] == pytest.approx(1.0)
-    assert rates[55] == pytest.approx(0.5)
-    assert rates[99] < 0.001
+def test_patience_ends_a_training_that_gets_no_better(few, tmp_path):
+    result = train(ARCHITECTURE, TASK, few, Recipe(epochs=9, lr=1e-8, min_lr=1e-8, patience=2), tmp_path)
+    accuracies = [line.validation_accuracy for line in result.log]
+    best = accuracies.index(max(accuracies))
+    assert len(accuracies) == best + 3 < 9
 
 
-@pytest.mark.parametrize(
-    "fields", [{"epochs": 0}, {"batch_size": -1}, {"validation_share": 1.0}, {"lr": float("nan")}, {"lr": 0.0}]
-)
-def test_impossible_recipes_are_refused(fields):
-    with pytest.raises(ValueError, match=next(iter(fields))):
-        Recipe(**fields)
+def test_two_batches_a_step_are_half_the_steps(few, tmp_path):
+    lines = [
+        train(ARCHITECTURE, TASK, few, Recipe(epochs=1, lr=1e-9, min_lr=0.0, **size), tmp_path / str(index)).log[0]
+        for index, size in enumerate(({"batch_size": 90}, {"batch_size": 45, "accumulate": 2}))
+    ]
+    assert lines[0].lr == lines[1].lr
+    assert lines[0].loss == pytest.approx(lines[1].loss, rel=0.02)
+
+
+def test_half_precision_needs_a_gpu(few, tmp_path):
+    with pytest.raises(ValueError, match="precision 16-mixed needs a GPU; use bf16-mixed or 32-true"):
+        train(ARCHITECTURE, TASK, few, Recipe(precision="16-mixed"), tmp_path, accelerator="cpu")
+    result = train(ARCHITECTURE, TASK, few, Recipe(precision="bf16-mixed", epochs=2), tmp_path, accelerator="cpu")
+    assert result.log[1].loss < result.log[0].loss
+
+
+def test_losses_by_hand():
+    logits = torch.tensor([[[2.0, 0.0]], [[0.0, 0.0]]])  # two steps, one image, two classes
+    labels = torch.tensor([0])
+    plain = Recipe(label_smoothing=0.0)
+    assert float(loss_of(logits.mean(0), labels, plain)) == pytest.approx(np.log(1 + np.exp(-1)))
+    tet = dataclasses.replace(plain, loss="tet", tet_lambda=0.25)
+    entropy = (np.log(1 + np.exp(-2)) + np.log(2)) / 2
+    assert float(loss_of(logits, labels, tet)) == pytest.approx(0.75 * entropy + 0.25 * 1.0)
+    shares = torch.tensor([[0.5, 0.5]])
+    assert float(loss_of(logits[1], shares, plain)) == pytest.approx(np.log(2))
+
+
+def test_scalars_for_tensorboard(few, tmp_path):
+    train(ARCHITECTURE, TASK, few, Recipe(epochs=2), tmp_path, tensorboard=True)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {"loss", "validation_accuracy", "mean_rate", "lr", "images_per_s"}
+    assert [event.step for event in events.Scalars("loss")] == [1, 2]
+
+
+def test_processes_under_torchrun_train_one_network(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(CHILD).format(
+            tests=os.path.dirname(__file__), before="", recipe="Recipe(epochs=2, clip_norm=1.0)"
+        )
+        + "\nimport torch.distributed\ntorch.distributed.destroy_process_group()\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(script), str(tmp_path / "out")], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    _, info = checkpoint.load(tmp_path / "out" / WEIGHTS)
+    assert info["training"]["machine"].startswith("2 x CPU")
+    log = info["training"]["log"]
+    assert log[1]["loss"] < log[0]["loss"]
+    assert done.stdout.count("0 3 3") == 2  # 180 images, 64 a batch, over both processes
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(whole, tmp_path):

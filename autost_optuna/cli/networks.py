@@ -14,9 +14,10 @@ from autost_optuna.cli.study import describe_candidate, quiet_optuna
 
 if TYPE_CHECKING:
     from autost_optuna.architecture import Architecture
+    from autost_optuna.recipe import Recipe
     from autost_optuna.study import Search
     from autost_optuna.task import Task
-    from autost_optuna.trainer import Recipe, Trained
+    from autost_optuna.trainer import Trained
 
 
 @click.command()
@@ -60,8 +61,8 @@ def train(
     """
     quiet_optuna()
     from autost_optuna.data import NAMES, load
+    from autost_optuna.recipe import Recipe
     from autost_optuna.study import open_search
-    from autost_optuna.trainer import Recipe
 
     search = open_search(study, storage)
     candidates = _chosen(search, trials, knee, front)
@@ -169,8 +170,8 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     from autost_optuna import quickstart as steps
     from autost_optuna.data import load
     from autost_optuna.front import knee
+    from autost_optuna.recipe import Recipe
     from autost_optuna.study import summarise
-    from autost_optuna.trainer import Recipe
 
     recipe = Recipe(epochs=epochs)
     search = steps.create(output)

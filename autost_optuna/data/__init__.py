@@ -1,6 +1,7 @@
 """Images and recordings for rates and for training: built in, or read from the public layouts of CIFAR-10 and N-MNIST."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -42,8 +43,15 @@ def load(name: str, task: Task, root: Path | None = None) -> Dataset:
     return cifar10.load(root) if name == "cifar10" else nmnist.load(root, task.time_steps)
 
 
-def fit(pixels: Pixels, normalisation: Normalisation, task: Task) -> "Tensor":
+def fit(
+    pixels: "Pixels | Tensor",
+    normalisation: Normalisation,
+    task: Task,
+    augment: "Callable[[Tensor], Tensor] | None" = None,
+) -> "Tensor":
     """Images [B, *task.input_shape] as the task's network reads them: normalised float32 of its channels and size.
+
+    `augment` changes them in their own size and channels, as values from 0 to 1, or as counts of events.
 
     Grey images are repeated over the channels, coloured ones averaged to one; sizes change by bilinear interpolation.
     Recordings are as they are, ValueError where they do not fit: counts of events cannot be resized.
@@ -53,9 +61,12 @@ def fit(pixels: Pixels, normalisation: Normalisation, task: Task) -> "Tensor":
 
     if task.events or pixels.ndim == 5:
         task.check_images(pixels.shape)
-    mean = torch.tensor(normalisation.mean).view(1, -1, 1, 1)
-    std = torch.tensor(normalisation.std).view(1, -1, 1, 1)
-    x = (torch.from_numpy(pixels).float() / normalisation.scale - mean) / std
+    x = torch.as_tensor(pixels).float() / normalisation.scale
+    if augment is not None:
+        x = augment(x)
+    mean = torch.tensor(normalisation.mean, device=x.device).view(1, -1, 1, 1)
+    std = torch.tensor(normalisation.std, device=x.device).view(1, -1, 1, 1)
+    x = (x - mean) / std
     if x.shape[-3] != task.channels:
         x = x.mean(1, keepdim=True).expand(-1, task.channels, -1, -1)
     if x.shape[-2:] != (task.image_size, task.image_size):

@@ -55,13 +55,16 @@ class SpikingTransformer(nn.Module):
         generator = _generator(seed, "head", dim, self.task.num_classes)
         nn.init.trunc_normal_(_fresh(self.head).weight, std=STD, generator=generator)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, *task.input_shape] to logits [B, classes]. ValueError where the shape is another."""
+    def forward(self, images: Tensor, *, every_step: bool = False) -> Tensor:
+        """[B, *task.input_shape] to logits [B, classes], or [T, B, classes] of `every_step`, whose mean they are.
+
+        ValueError where the shape is another.
+        """
         self.task.check_images(images.shape)
         try:
             x = self.stem(images)
             x = self.blocks(x)
-            return self.head(x.mean((0, 2)))  # type: ignore[no-any-return]
+            return self.head(x.mean(2 if every_step else (0, 2)))  # type: ignore[no-any-return]
         finally:
             reset(self)
 
