@@ -34,6 +34,7 @@ RANKS = [
     "baselines",
     "presence",
     "trained",
+    "calibration",
     "workers",
     "runner",
     "fork",
@@ -51,11 +52,12 @@ ORDER = {
     "data": ["dataset", "digits", "saccades", "cifar10", "nmnist", "__init__"],
     "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
     "proxies": ["__init__", "operations", "flops", "convention", "energy", "quantised", "proof", "spikes"],
-    "plots": ["__init__", "figure", "front", "audit"],
+    "plots": ["__init__", "figure", "front", "trained", "audit"],
     "cli": [
         "show",
         "options",
         "dashboard",
+        "trained",
         "study",
         "copy",
         "run",
@@ -121,5 +123,6 @@ def test_arithmetic_takes_no_torch():
         "proxies/quantised.py",
         "front.py",
         "candidate.py",
+        "calibration.py",
     ):
         assert not [m for m in imported(ROOT / module) if m.startswith("torch")]
