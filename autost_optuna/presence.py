@@ -36,12 +36,16 @@ class Presence:
 
     A run on this machine is alive while one of its processes is; one on another machine until it was silent for an hour,
     which no trial takes. To begin and to end, the trials of dead runs are retired where no other run is alive. A trial that
-    began while none said that it was there, as one of a user's own program does, is left alone for an hour.
+    began while none said that it was there, as one of a user's own program does, is left alone for an hour. One that
+    `retires` nothing only says that it is there, as a training does, whose trials name their owner.
     """
 
-    def __init__(self, study: optuna.Study, on_note: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self, study: optuna.Study, on_note: Callable[[str], None] = lambda text: None, *, retires: bool = True
+    ) -> None:
         self._study = study
         self._on_note = on_note
+        self._retires = retires
         self._key = _KEY + uuid.uuid4().hex
         self._processes = [os.getpid()]
         self._began = time.time()
@@ -67,6 +71,11 @@ class Presence:
         if time.monotonic() - self._seen >= BEAT_S:
             self._say()
 
+    def owner(self) -> dict[str, Any]:
+        """What a trial says of the process that is at work on it: this one, of this run."""
+        self.beat()  # said before the trial, so that whoever sees the trial finds the run
+        return {"run": self._key, "machine": _machine(), "processes": [[os.getpid(), _started(os.getpid())]]}
+
     def _say(self) -> None:
         self._seen = time.monotonic()
         record: dict[str, Any] = {
@@ -78,6 +87,8 @@ class Presence:
         self._study._storage.set_study_system_attr(self._study._study_id, self._key, record)
 
     def _retire(self) -> None:
+        if not self._retires:
+            return
         # In this order: whoever started one of these trials had said before that it was there, so the second look sees it.
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         runs = self._study._storage.get_study_system_attrs(self._study._study_id)
@@ -97,6 +108,17 @@ def alive(run: dict[str, Any]) -> bool:
     if run["machine"] == _machine():
         return any(_started(process) == started for process, started in run["processes"])
     return time.time() - float(run["seen"]) < SILENT_S
+
+
+def owner_alive(owner: dict[str, Any], runs: dict[str, Any]) -> bool:
+    """Whether the `owner` of a trial may still be at work, where `runs` are the attributes of its study.
+
+    Of a process on this machine this is seen at once; one on another machine is at work until its run ends or is silent.
+    """
+    if owner["machine"] == _machine():
+        return alive(owner)
+    run = runs.get(owner["run"])
+    return run is not None and alive(run)
 
 
 def abandoned(trial: FrozenTrial, dead: Iterable[dict[str, Any]]) -> bool:

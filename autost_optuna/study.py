@@ -3,7 +3,7 @@
 import contextlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from optuna.samplers import NSGAIISampler
 from optuna.trial import TrialState
 
 from autost_optuna.architecture import Architecture
+from autost_optuna.artifacts import artifacts_of, folder_of, remove
 from autost_optuna.candidate import Candidate
 from autost_optuna.constraints import Constraints
 from autost_optuna.convergence import Course
@@ -28,6 +29,8 @@ from autost_optuna.space import Space
 from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task
 
+TRAINED, TRAINED_ENDING = f"{ATTRIBUTE}:trained", ".trained"  # attribute and name of a search's second study
+TRAINED_METRICS = ("validation_accuracy", "energy_mj")
 CREATION_S = 2.0  # between the writes that make a study lie milliseconds
 EXACT = f"{ATTRIBUTE}:exact"
 METRICS = ("flops", "energy_mj")
@@ -167,6 +170,10 @@ def check_name(name: str) -> None:
     """ValueError where `name` cannot be a study's."""
     if not name.strip() or not name.isprintable():
         raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
+    if name.endswith(TRAINED_ENDING):
+        raise ValueError(
+            f"study name {name!r} ends as those of trained networks do; choose one without {TRAINED_ENDING}"
+        )
 
 
 def make_study(name: str, storage: str, settings: Settings) -> Search:
@@ -182,9 +189,7 @@ def make_study(name: str, storage: str, settings: Settings) -> Search:
     except DuplicatedStudyError:
         raise _exists(name, storage) from None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # experimental since 3.2, and what names the axes
-            study.set_metric_names(list(METRICS))
+        name_metrics(study, METRICS)
         study.set_user_attr(ATTRIBUTE, settings.to_dict())
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what is told
@@ -193,18 +198,35 @@ def make_study(name: str, storage: str, settings: Settings) -> Search:
     return Search(study=study, settings=settings, storage=storage)
 
 
+def name_metrics(study: optuna.Study, names: Sequence[str]) -> None:
+    """Name the objectives of a study, as optuna-dashboard shows them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # experimental since 3.2, and what names the axes
+        study.set_metric_names(list(names))
+
+
 def open_search(name: str, storage: str, *, write: bool = False) -> Search:
     """Open a study, to `write` or only to read it. ValueError where it does not exist or is not of this program."""
+    study = load_study(name, storage, write=write)
+    if TRAINED in study.user_attrs:
+        raise ValueError(
+            f"study {name!r} holds trained networks and is no search; autost-optuna study show "
+            f"{name.removesuffix(TRAINED_ENDING)} shows them"
+        )
+    settings = Settings.from_dict(_stored_settings(study, name, storage))
+    study.sampler = make_sampler(settings)
+    return Search(study=study, settings=settings, storage=storage)
+
+
+def load_study(name: str, storage: str, *, write: bool = False) -> optuna.Study:
+    """Optuna's study of that name, whoever made it. ValueError where there is none, with the names that there are."""
     backend = open_storage(storage, write=write)
     try:
-        study = optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
+        return optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
     except KeyError:
         names = sorted(optuna.get_all_study_names(backend))
         there = f"it has {', '.join(names[:8])}" if names else "it has none"
         raise ValueError(f"no study {name!r} in {shown(storage)} ({there}); create it or check --storage") from None
-    settings = Settings.from_dict(_stored_settings(study, name, storage))
-    study.sampler = make_sampler(settings)
-    return Search(study=study, settings=settings, storage=storage)
 
 
 def _stored_settings(study: optuna.Study, name: str, storage: str) -> dict[str, Any]:
@@ -281,6 +303,15 @@ def list_searches(storage: str) -> list[Listed]:
     rows = []
     for summary in optuna.get_all_study_summaries(open_storage(storage)):
         row = Listed(name=summary.study_name, trials=summary.n_trials)
+        trained = summary.user_attrs.get(TRAINED)
+        if trained is not None:
+            row = Listed(
+                name=summary.study_name,
+                trials=summary.n_trials,
+                space=f"trained networks of {trained['search']}",
+                task=trained["task"]["name"],
+                convention=trained["convention"],
+            )
         with contextlib.suppress(KeyError, ValueError):  # of another program, or of another version of this one
             settings = Settings.from_dict(summary.user_attrs[ATTRIBUTE])
             row = Listed(
@@ -296,20 +327,19 @@ def list_searches(storage: str) -> list[Listed]:
 
 
 def delete(name: str, storage: str) -> int:
-    """Delete a study and its trials, and return how many there were. ValueError where there is none of that name.
+    """Delete a study with its trials and artifacts, and return how many trials there were. ValueError where there is none.
 
     A study of another program is only deleted where it is empty, as one is whose creation was cut off. What a copy that
-    was cut off leaves has the names of our metrics.
+    was cut off leaves has the names of our metrics. The networks that were trained of a search stay, in a study of their own.
     """
-    backend = open_storage(storage, write=True)
-    if name not in optuna.get_all_study_names(backend):
-        open_search(name, storage)  # says what there is
-    study = optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
-    trials = len(study.get_trials(deepcopy=False))
-    if trials and ATTRIBUTE not in study.user_attrs and study.metric_names != list(METRICS):
+    study = load_study(name, storage, write=True)
+    trials, ours = study.get_trials(deepcopy=False), {ATTRIBUTE, TRAINED} & study.user_attrs.keys()
+    if trials and not ours and study.metric_names not in (list(METRICS), list(TRAINED_METRICS)):
         raise _foreign(name, storage)
-    optuna.delete_study(study_name=name, storage=backend)
-    return trials
+    artifacts = artifacts_of(study)
+    optuna.delete_study(study_name=name, storage=study._storage)
+    remove(artifacts, folder_of(storage))
+    return len(trials)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

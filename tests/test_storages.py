@@ -17,12 +17,15 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from test_trained import claim_of, training
 
 from autost_optuna import patience
 from autost_optuna import study as studies
 from autost_optuna.journal import JournalFile
+from autost_optuna.presence import Presence
 from autost_optuna.runner import run
 from autost_optuna.storage import open_storage, shown
+from autost_optuna.trained import Taken, open_trained, write_curve
 
 POSTGRES = os.environ.get("AUTOST_TEST_POSTGRES")
 NO_POSTGRES = "AUTOST_TEST_POSTGRES is not set; .ci/run starts a PostgreSQL and sets it"
@@ -117,6 +120,32 @@ def one_error(result, code):
     assert "unexpected" not in result.stderr
     assert "Traceback" not in result.stderr
     return lines[-1]
+
+
+def test_a_network_is_trained_once_on_every_storage(storage, create, tmp_path):
+    search = create("s", storage)
+    run(search, trials=1)
+    member, given = search.candidates()[0], training(search.candidates()[0].architecture)
+    write_curve(tmp_path / "curve.csv", [])
+    trainings = open_trained(search, create=True, artifacts=tmp_path / "curves")
+    elsewhere = open_trained(studies.open_search("s", storage, write=True), create=True)
+    with (
+        Presence(trainings.study, retires=False) as presence,
+        Presence(elsewhere.study, retires=False) as other,
+    ):
+        claim = claim_of(trainings, member, presence)
+        assert claim_of(elsewhere, member, other) == Taken(number=0, host=socket.gethostname(), process=os.getpid())
+        claim.fail("interrupted")
+        claim = claim_of(elsewhere, member, other)
+        assert claim.number == 1
+        trainings.give_up(claim.trial, "silent")
+        with pytest.raises(RuntimeError, match="taken for abandoned"):
+            claim.complete(given)
+        claim_of(trainings, member, presence).complete(given, [tmp_path / "curve.csv"])
+    made = claim_of(elsewhere, member, other)
+    assert made == open_trained(studies.open_search("s", storage)).find(given.key)
+    assert (made.number, made.rates) == (2, given.rates)
+    assert [row.name for row in studies.list_searches(storage)] == ["s", "s.trained"]
 
 
 def test_a_study_lives_on_every_storage(storage, create):

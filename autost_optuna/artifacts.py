@@ -1,0 +1,59 @@
+"""Artifacts: files that belong to a trial, such as a learning curve, in a folder beside the storage; optuna-dashboard shows
+them."""
+
+import contextlib
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.trial import FrozenTrial
+
+from autost_optuna.storage import file_of
+
+
+def folder_of(storage: str) -> Path | None:
+    """The folder of a storage's artifacts, beside its file; None where it has none on this machine."""
+    path = file_of(storage)
+    return None if path is None else path.with_name(f"{path.name}.artifacts")
+
+
+def upload(path: Path, study: optuna.Study, trial: FrozenTrial, folder: Path) -> None:
+    """Keep a copy of the file `path` with an unfinished trial. OSError, with the folder, where that cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        store = FileSystemArtifactStore(folder)
+        upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial, storage=study._storage)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(error.filename or folder)) from None
+
+
+def artifacts_of(study: optuna.Study) -> list[str]:
+    """The names under which the folder keeps the artifacts of all trials of a study."""
+    found = (
+        get_all_artifact_meta(study_or_trial=trial, storage=study._storage)
+        for trial in study.get_trials(deepcopy=False)
+    )
+    return [meta.artifact_id for metas in found for meta in metas]
+
+
+def copy(artifacts: Iterable[str], source: Path | None, to: Path | None) -> int:
+    """Copy artifacts from folder to folder, and return how many were not, as there is no such file or folder."""
+    missing = 0
+    for name in artifacts:
+        if source is None or to is None or not (source / name).is_file():
+            missing += 1
+        elif source != to:
+            to.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, to / name)
+    return missing
+
+
+def remove(artifacts: Iterable[str], folder: Path | None) -> None:
+    """Remove artifacts from their folder, and the folder where none is left."""
+    if folder is not None and folder.is_dir():
+        for name in artifacts:
+            (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # others are left in it
+            folder.rmdir()

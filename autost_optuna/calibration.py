@@ -1,0 +1,227 @@
+"""Calibration: what was predicted of trained networks beside what was measured of them. Arithmetic only.
+
+Energy was predicted from the rates at initialisation, and is measured from those of the trained network; accuracy was only
+ranked, by FLOPs. Networks of different recipes or data are not compared with each other.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from autost_optuna.architecture import Architecture
+from autost_optuna.proxies.convention import Convention
+from autost_optuna.proxies.energy import Charge, estimate_energy, mean_rate, total_mj
+from autost_optuna.proxies.operations import operations, populations
+from autost_optuna.task import Task
+from autost_optuna.trained import Training
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mean:
+    """The mean of a figure over seeds, and the sample's standard deviation, None of one seed."""
+
+    mean: float
+    deviation: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """The trainings of one architecture with one recipe on one data set, which differ in their seeds."""
+
+    runs: tuple[Training, ...]
+
+    @property
+    def architecture(self) -> Architecture:
+        """What was trained."""
+        return self.runs[0].architecture
+
+    @property
+    def predicted_mj(self) -> float:
+        """The energy at initialisation."""
+        return self.runs[0].predicted_mj
+
+    @property
+    def energy_mj(self) -> Mean:
+        """The measured energy."""
+        return mean_of([run.energy_mj for run in self.runs])
+
+    @property
+    def ratio(self) -> float:
+        """Measured over predicted energy."""
+        return self.energy_mj.mean / self.predicted_mj
+
+    @property
+    def validation_accuracy(self) -> Mean:
+        """The accuracy that every choice rests on."""
+        return mean_of([run.validation_accuracy for run in self.runs])
+
+    @property
+    def test_accuracy(self) -> Mean:
+        """The accuracy on the test set, which was looked at once a training."""
+        return mean_of([run.test_accuracy for run in self.runs])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranks:
+    """Rank correlations of two figures over networks."""
+
+    spearman: float
+    kendall: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moved:
+    """Input rates of the operations of one role, such as attention.q, at initialisation and trained.
+
+    A network's rate of a role is the mean over all its MACs; here are the means over networks. `ratio` is None where the
+    role was silent. `share` is the part of the change of all networks' energy that the role explains; shares add up to 1,
+    those of roles that went the other way are negative, and are None where the energy did not change.
+    """
+
+    role: str
+    initial_rate: float
+    trained_rate: float
+    ratio: float | None
+    share: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """How well networks trained alike were predicted, `networks` of them, of `members` architectures.
+
+    The ratios are measured over predicted energy of an architecture. `energy` ranks predicted against measured energy,
+    `accuracy` FLOPs against validation accuracy, None where fewer than three architectures, or equal figures, tell nothing.
+    Of `pairs` architectures `swapped` pairs are the other way round in measured energy. `layers` moved most comes first.
+    """
+
+    recipe_hash: str
+    recipe_name: str
+    data: str
+    convention: str
+    networks: int
+    members: int
+    ratio: float
+    least_ratio: float
+    largest_ratio: float
+    energy: Ranks | None
+    accuracy: Ranks | None
+    pairs: int
+    swapped: int
+    layers: tuple[Moved, ...]
+
+
+def group(trainings: Iterable[Training]) -> list[Group]:
+    """Trainings that differ in their seeds together, by ascending predicted energy."""
+    found: dict[tuple[str, str, str], list[Training]] = {}
+    for training in trainings:
+        found.setdefault((training.architecture.key, training.recipe_hash, training.data), []).append(training)
+    groups = [Group(runs=tuple(sorted(runs, key=lambda run: run.seed))) for runs in found.values()]
+    return sorted(groups, key=lambda one: one.predicted_mj)
+
+
+def measured_front(groups: Iterable[Group]) -> list[Group]:
+    """The groups that none beats in both mean validation accuracy and mean measured energy, by ascending energy."""
+    members: list[Group] = []
+    for one in sorted(groups, key=lambda g: (g.energy_mj.mean, -g.validation_accuracy.mean)):
+        if not members or one.validation_accuracy.mean > members[-1].validation_accuracy.mean:
+            members.append(one)
+    return members
+
+
+def calibrate(trainings: Iterable[Training], task: Task, convention: Convention) -> list[Calibration]:
+    """A calibration for each recipe and data set, that of most architectures first.
+
+    ValueError where the energies are of another convention.
+    """
+    by_recipe: dict[tuple[str, str], list[Group]] = {}
+    for one in group(trainings):
+        by_recipe.setdefault((one.runs[0].recipe_hash, one.runs[0].data), []).append(one)
+    found = [_calibrate(groups, task, convention) for groups in by_recipe.values()]
+    return sorted(found, key=lambda one: -one.members)
+
+
+def _calibrate(groups: Sequence[Group], task: Task, convention: Convention) -> Calibration:
+    runs = [run for one in groups for run in one.runs]
+    for run in runs:
+        if run.convention != convention.label:
+            raise ValueError(
+                f"trial {run.number} was measured under {run.convention}, not under {convention.label}; calibrate under that"
+            )
+    predicted, measured = [one.predicted_mj for one in groups], [one.energy_mj.mean for one in groups]
+    ratios = [one.ratio for one in groups]
+    return Calibration(
+        recipe_hash=runs[0].recipe_hash,
+        recipe_name=runs[0].recipe_name,
+        data=runs[0].data,
+        convention=convention.label,
+        networks=len(runs),
+        members=len(groups),
+        ratio=fmean(ratios),
+        least_ratio=min(ratios),
+        largest_ratio=max(ratios),
+        energy=rank(predicted, measured),
+        accuracy=rank([one.runs[0].flops for one in groups], [one.validation_accuracy.mean for one in groups]),
+        pairs=len(groups) * (len(groups) - 1) // 2,
+        swapped=swapped_pairs(predicted, measured),
+        layers=tuple(moved(runs, task, convention)),
+    )
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """Mean and sample deviation of at least one value."""
+    return Mean(mean=fmean(values), deviation=stdev(values) if len(values) > 1 else None)
+
+
+def rank(first: Sequence[float], second: Sequence[float]) -> Ranks | None:
+    """Spearman's rho and Kendall's tau-b, None below three points or where all are equal."""
+    if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
+        return None
+    from scipy.stats import kendalltau, spearmanr
+
+    return Ranks(spearman=float(spearmanr(first, second).statistic), kendall=float(kendalltau(first, second).statistic))
+
+
+def swapped_pairs(first: Sequence[float], second: Sequence[float]) -> int:
+    """How many pairs are in one order in `first` and in the other in `second`; a tie is no order."""
+    points = zip(first, second, strict=True)
+    return sum((a - c) * (b - d) < 0 for (a, b), (c, d) in itertools.combinations(points, 2))
+
+
+def moved(runs: Sequence[Training], task: Task, convention: Convention) -> list[Moved]:
+    """How the rates of each role moved in training, by the share of the energy's change that it explains, largest first."""
+    bills = [
+        tuple(_bill(run.architecture, rates, task, convention) for rates in (run.initial_rates, run.rates))
+        for run in runs
+    ]
+    whole = sum(total_mj(after) - total_mj(before) for before, after in bills)
+    rows = []
+    for role in dict.fromkeys(
+        role_of(charge.name) for before, _ in bills for charge in before if charge.rate is not None
+    ):
+        change, initial, trained = 0.0, [], []
+        for before, after in bills:
+            parts = [[charge for charge in bill if role_of(charge.name) == role] for bill in (before, after)]
+            change += total_mj(parts[1]) - total_mj(parts[0])
+            initial.append(mean_rate(parts[0]))
+            trained.append(mean_rate(parts[1]))
+        rows.append(
+            Moved(
+                role=role,
+                initial_rate=fmean(initial),
+                trained_rate=fmean(trained),
+                ratio=fmean(trained) / fmean(initial) if fmean(initial) else None,
+                share=change / whole if whole else None,
+            )
+        )
+    return sorted(rows, key=lambda row: -abs(row.share or 0.0))
+
+
+def role_of(operation: str) -> str:
+    """What an operation is, whichever block it is in: "blocks.3.mlp.fc1" is "mlp.fc1"."""
+    parts = operation.split(".")
+    return ".".join(parts[2:]) if parts[0] == "blocks" else operation
+
+
+def _bill(architecture: Architecture, rates: dict[str, float], task: Task, convention: Convention) -> list[Charge]:
+    return estimate_energy(operations(architecture, task), rates, convention, populations(architecture, task))

@@ -1,0 +1,438 @@
+"""The second study of a search: what it keeps of trained networks, and that each is trained once, whoever asks."""
+
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from dataclasses import replace
+from multiprocessing import forkserver
+
+import optuna
+import pytest
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
+from optuna.trial import TrialState, create_trial
+
+from autost_optuna import Architecture, Space, Task, trained
+from autost_optuna import study as studies
+from autost_optuna.presence import Presence, owner_alive
+from autost_optuna.proxies.operations import operations
+from autost_optuna.runner import run
+from autost_optuna.settings import installed_versions
+from autost_optuna.trained import (
+    CURVE,
+    Claim,
+    Key,
+    Taken,
+    Training,
+    copy_trained,
+    open_trained,
+    trainings_of,
+    write_curve,
+)
+from autost_optuna.transfer import copy_study
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["autost_optuna.trained", "sklearn.datasets"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _single_threaded_server():
+    """A process that has started threads of torch's cannot be forked: the child would wait for them for ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        forkserver.ensure_running()
+
+
+def training(architecture, **changes):
+    """A trained network with figures made up by hand."""
+    values = {
+        "number": 0,
+        "search_trial": 0,
+        "architecture": architecture,
+        "seed": 0,
+        "recipe": {"name": "short", "epochs": 3},
+        "recipe_hash": "0123456789ab",
+        "recipe_name": "short",
+        "data": "digits",
+        "validation_accuracy": 0.75,
+        "test_accuracy": 0.5,
+        "energy_mj": 0.25,
+        "energy_std_mj": 0.01,
+        "images": 144,
+        "convention": "horowitz-45nm-fp32",
+        "mean_rate": 0.2,
+        "rates": {"stem.conv2": 0.2},
+        "initial_rates": {"stem.conv2": 0.1},
+        "predicted_mj": 0.125,
+        "params": 1000,
+        "flops": 2000,
+        "epochs": 3,
+        "images_per_s": 100.0,
+        "duration_s": 60.0,
+        "path": "trained/0",
+        "machine": "CPU",
+        "versions": installed_versions(),
+    }
+    return Training(**{**values, **changes})
+
+
+def store(search, candidate, **changes):
+    """Put a network with figures made up by hand among the trained ones of a search."""
+    made = training(
+        candidate.architecture,
+        **{
+            "search_trial": candidate.number,
+            "predicted_mj": candidate.energy_mj,
+            "flops": candidate.flops,
+            "params": candidate.params,
+            **changes,
+        },
+    )
+    trainings = open_trained(search, create=True)
+    with Presence(trainings.study, retires=False) as presence:
+        claim = claim_of(trainings, candidate, presence, made)
+        claim.complete(made)
+    return replace(made, number=claim.number)
+
+
+def claim_of(trainings, candidate, presence, like=None):
+    key = like or training(candidate.architecture)
+    return trainings.claim(
+        candidate,
+        recipe_name=key.recipe_name,
+        recipe_hash=key.recipe_hash,
+        seed=key.seed,
+        data=key.data,
+        presence=presence,
+    )
+
+
+SPACE = Space(name="toy", embed_dim=(16, 32), depth=(1, 2), num_heads=(2, 4), mlp_ratio=(1, 2))
+TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=3, pooling="0101")
+on_files = pytest.mark.parametrize("storage", ["journal", "sqlite"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A folder with one search of four trials in a journal and in a database."""
+    folder = tmp_path_factory.mktemp("searched")
+    search = studies.create("demo", str(folder / "s.journal"), space=SPACE, task=TASK, population=4)
+    run(search, trials=4)
+    copy_study(search.study, f"sqlite:///{folder}/s.db")
+    return folder
+
+
+@pytest.fixture
+def storage(request, searched, tmp_path):
+    sqlite = getattr(request, "param", "journal") == "sqlite"
+    name = "s.db" if sqlite else "s.journal"
+    shutil.copy(searched / name, tmp_path / name)
+    return f"sqlite:///{tmp_path}/{name}" if sqlite else str(tmp_path / name)
+
+
+@pytest.fixture
+def search(storage):
+    return studies.open_search("demo", storage, write=True)
+
+
+@on_files
+def test_a_trained_network_is_kept_whole_and_readable(search, storage):
+    member = search.front()[-1]
+    made = store(search, member, validation_accuracy=0.875, test_accuracy=0.8125, energy_mj=0.5)
+    again = studies.open_search("demo", storage)
+    assert trainings_of(again) == [made]
+    assert open_trained(again).find(made.key) == made
+    assert open_trained(again).find(replace(made.key, seed=1)) is None
+    study = optuna.load_study(study_name="demo.trained", storage=again.study._storage)
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == ["validation_accuracy", "energy_mj"]
+    assert study.user_attrs[studies.TRAINED]["search"] == "demo"
+    trial, origin = study.trials[0], again.study.trials[member.number]
+    assert trial.values == [0.875, 0.5]
+    assert (trial.params, trial.distributions) == (origin.params, origin.distributions)
+    readable = {name: trial.user_attrs[name] for name in ("search_trial", "seed", "recipe", "test_accuracy")}
+    assert readable == {"search_trial": member.number, "seed": 0, "recipe": "short", "test_accuracy": 0.8125}
+    assert trial.user_attrs["predicted_mj"] == member.energy_mj
+
+
+def test_the_largest_network_fits_the_columns_of_every_database():
+    deep = Architecture.uniform(embed_dim=2048, depth=64, num_heads=8, mlp_ratio=4)
+    rates = {row.name: 1 / 3 for row in operations(deep, Task.preset("cifar10"))}
+    record = training(deep, rates=rates).to_dict()
+    assert len(json.dumps(record.pop("rates"))) < 65_535  # MySQL's TEXT
+    assert len(json.dumps(record)) < 65_535
+
+
+def test_json_there_and_back():
+    made = training(Architecture.uniform(embed_dim=16, depth=1, num_heads=2, mlp_ratio=1))
+    assert Training.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    with pytest.raises(ValueError, match="stored by another version of autost-optuna"):
+        Training.from_dict({**made.to_dict(), "colour": "red"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("test_accuracy", 75, "75 is not a share"),
+        ("energy_mj", 0.0, "0.0 is no energy"),
+        ("predicted_mj", float("nan"), "nan"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused(name, value, said):
+    with pytest.raises(ValueError, match=said):
+        training(Architecture.uniform(embed_dim=16, depth=1, num_heads=2, mlp_ratio=1), **{name: value})
+
+
+@on_files
+def test_what_is_done_is_handed_out_what_failed_is_free(search):
+    member = search.front()[0]
+    trainings = open_trained(search, create=True)
+    with Presence(trainings.study, retires=False) as presence:
+        first = claim_of(trainings, member, presence)
+        assert isinstance(first, Claim)
+        taken = claim_of(trainings, member, presence)
+        assert (taken.number, taken.process) == (first.number, os.getpid())
+        other_seed = claim_of(trainings, member, presence, training(member.architecture, seed=1))
+        assert isinstance(other_seed, Claim)
+        other_seed.fail("the loss is nan")
+        first.fail("interrupted")
+        second = claim_of(trainings, member, presence)
+        made = training(member.architecture, search_trial=member.number)
+        second.complete(made)
+        assert claim_of(trainings, member, presence) == replace(made, number=second.number)
+    trials = trainings.study.get_trials()
+    assert [t.state.name for t in trials] == ["FAIL", "FAIL", "COMPLETE"]
+    assert [t.user_attrs.get("reason") for t in trials] == ["interrupted", "the loss is nan", None]
+
+
+def test_a_claim_takes_no_other_networks_figures(search):
+    members = search.candidates()
+    trainings = open_trained(search, create=True)
+    with Presence(trainings.study, retires=False) as presence:
+        claim = claim_of(trainings, members[0], presence)
+        with pytest.raises(ValueError, match="store it under its own"):
+            claim.complete(training(members[0].architecture, seed=7))
+        with pytest.raises(ValueError, match="is of no trial"):
+            claim_of(trainings, replace(members[1], number=None), presence)
+
+
+def test_of_two_that_look_before_either_has_written_the_first_goes_on(search, monkeypatch):
+    """Both look, both find nothing, both write: as bad a race as there can be."""
+    member = search.front()[0]
+    trainings = open_trained(search, create=True)
+    with Presence(trainings.study, retires=False) as presence:
+        first = claim_of(trainings, member, presence)
+        look, calls = trained.Trainings._found, []
+
+        def blind_at_first(self, key, before=None):
+            calls.append(before)
+            return None if before is None else look(self, key, before)
+
+        monkeypatch.setattr(trained.Trainings, "_found", blind_at_first)
+        second = claim_of(trainings, member, presence)
+    assert calls == [None, first.number + 1]
+    assert isinstance(second, Taken)
+    assert second.number == first.number
+    assert trainings.study.trials[-1].state == TrialState.FAIL
+    assert trainings.study.trials[-1].user_attrs["reason"] == f"trial {first.number} of the same network came first"
+
+
+def compete(storage, folder, barrier):
+    """Claim each member at the same moment as others do, and say by a file which ones one was given."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    search = studies.open_search("demo", storage, write=True)
+    barrier.wait(60)
+    trainings = open_trained(search, create=True)
+    with Presence(trainings.study, retires=False) as presence:
+        for candidate in search.candidates():
+            barrier.wait(60)
+            for seed in range(2):
+                claim = claim_of(trainings, candidate, presence, training(candidate.architecture, seed=seed))
+                if isinstance(claim, Claim):
+                    (folder / f"{candidate.number}-{seed}-{os.getpid()}").touch()
+                    claim.complete(training(candidate.architecture, seed=seed, search_trial=candidate.number))
+
+
+@on_files
+def test_of_many_at_once_one_trains_each_network(search, storage, tmp_path):
+    folder, barrier = tmp_path / "told", FORKS.Barrier(3)
+    folder.mkdir()
+    processes = [FORKS.Process(target=compete, args=(storage, folder, barrier), daemon=True) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    wanted = sorted(f"{c.number}-{seed}" for c in search.candidates() for seed in range(2))
+    assert sorted(path.name.rpartition("-")[0] for path in folder.iterdir()) == wanted
+    found = trainings_of(studies.open_search("demo", storage))
+    assert sorted(f"{t.search_trial}-{t.seed}" for t in found) == wanted
+    study = open_trained(studies.open_search("demo", storage)).study
+    states = [trial.state for trial in study.get_trials()]
+    assert set(states) <= {TrialState.COMPLETE, TrialState.FAIL}
+    assert study.metric_names == ["validation_accuracy", "energy_mj"]
+
+
+def hold(storage, told):
+    """Claim the first member and train for ever."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    search = studies.open_search("demo", storage, write=True)
+    trainings = open_trained(search, create=True)
+    with Presence(trainings.study, retires=False) as presence:
+        claim = claim_of(trainings, search.candidates()[0], presence)
+        told.write_text(str(claim.number))
+        time.sleep(600)
+
+
+@on_files
+def test_the_network_of_a_killed_process_is_free_at_once(search, storage, tmp_path):
+    told = tmp_path / "told"
+    holder = FORKS.Process(target=hold, args=(storage, told), daemon=True)
+    holder.start()
+    deadline = time.monotonic() + 60
+    while not (told.exists() and told.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    trainings, member = open_trained(search, create=True), search.candidates()[0]
+    with Presence(trainings.study, retires=False) as presence:
+        taken = claim_of(trainings, member, presence)
+        assert isinstance(taken, Taken)
+        assert (taken.number, taken.process) == (int(told.read_text()), holder.pid)
+        holder.kill()
+        holder.join()
+        claim = claim_of(trainings, member, presence)
+        assert isinstance(claim, Claim)
+        claim.complete(training(member.architecture))
+    states = [(t.number, t.state, t.user_attrs.get("reason")) for t in trainings.study.get_trials()]
+    assert states == [
+        (0, TrialState.FAIL, "its process ended before it was done"),
+        (1, TrialState.COMPLETE, None),
+    ]  # and none waits: a search would have queued the dead one's point
+
+
+def test_a_process_elsewhere_is_alive_until_its_run_ends_or_is_silent():
+    owner = {"run": "a", "machine": "elsewhere boot pid", "processes": [[1, 1]]}
+    said = {"machine": "elsewhere boot pid", "processes": [[1, 1]], "began": 0.0, "seen": time.time()}
+    assert owner_alive(owner, {"a": said})
+    assert not owner_alive(owner, {"a": {**said, "seen": time.time() - 3601}})
+    assert not owner_alive(owner, {"a": None})
+    assert not owner_alive(owner, {"b": said})
+
+
+def test_who_was_taken_for_dead_hears_of_it(search):
+    member = search.candidates()[0]
+    trainings = open_trained(search, create=True)
+    with Presence(trainings.study, retires=False) as presence:
+        claim = claim_of(trainings, member, presence)
+        trainings.give_up(claim.trial, "silent for an hour")
+        with pytest.raises(RuntimeError, match=r"taken for abandoned.* trained/0: repeat"):
+            claim.complete(training(member.architecture))
+        claim.fail("too late")
+    assert trainings.study.trials[0].user_attrs["reason"] == "silent for an hour"
+
+
+def test_learning_curves_are_artifacts(search, storage, tmp_path):
+    rows = [dict(zip(CURVE, (epoch, 2.0 / epoch, 0.25 * epoch, 0.1, 99.5), strict=True)) for epoch in (1, 2)]
+    write_curve(tmp_path / "curve.csv", rows)
+    member = search.candidates()[0]
+    trainings = open_trained(search, create=True)
+    with Presence(trainings.study, retires=False) as presence:
+        claim_of(trainings, member, presence).complete(training(member.architecture), [tmp_path / "curve.csv"])
+    (meta,) = get_all_artifact_meta(study_or_trial=trainings.study.trials[0], storage=trainings.study._storage)
+    assert (meta.filename, meta.mimetype) == ("curve.csv", "text/csv")
+    folder = tmp_path / "s.journal.artifacts"
+    with FileSystemArtifactStore(folder).open_reader(meta.artifact_id) as file:
+        read = list(csv.DictReader(file.read().decode().splitlines()))
+    assert [{name: float(value) for name, value in row.items()} for row in read] == rows
+    assert studies.delete("demo.trained", storage) == 1
+    assert not folder.exists()
+
+
+def test_curves_go_to_a_folder_that_is_named_where_the_storage_is_no_file(search, tmp_path):
+    member = search.candidates()[0]
+    elsewhere = replace(search, storage="postgresql://somewhere/db")
+    write_curve(tmp_path / "curve.csv", [])
+    nowhere = open_trained(elsewhere, create=True)
+    with Presence(nowhere.study, retires=False) as presence:
+        claim = claim_of(nowhere, member, presence)
+        with pytest.raises(ValueError, match="no folder for artifacts is given"):
+            claim.complete(training(member.architecture), [tmp_path / "curve.csv"])
+        claim.fail("no folder")
+        (tmp_path / "file").write_text("")
+        unwritable = open_trained(elsewhere, artifacts=tmp_path / "file")
+        with pytest.raises(OSError, match="file"):
+            claim_of(unwritable, member, presence).complete(training(member.architecture), [tmp_path / "curve.csv"])
+        named = open_trained(elsewhere, artifacts=tmp_path / "curves")
+        unwritable.give_up(unwritable.study.trials[-1], "no folder")
+        claim_of(named, member, presence).complete(training(member.architecture), [tmp_path / "curve.csv"])
+    assert len(list((tmp_path / "curves").iterdir())) == 1
+
+
+@on_files
+def test_the_trained_study_is_listed_copied_and_outlives_its_search(search, storage, tmp_path):
+    made = store(search, search.front()[0])
+    rows = {row.name: row for row in studies.list_searches(storage)}
+    assert rows["demo.trained"].space == "trained networks of demo"
+    assert (rows["demo.trained"].task, rows["demo.trained"].trials) == ("digits", 1)
+    to = f"sqlite:///{tmp_path}/to.db"
+    copy_study(search.study, to)
+    study = studies.load_study("demo.trained", storage)
+    assert copy_trained(study, storage, to)[0].trials == 1
+    there = studies.open_search("demo", to)
+    assert trainings_of(there) == [made]
+    assert there.front() == search.front()
+    copy_trained(study, storage, to, name="other.trained")
+    assert {row.space for row in studies.list_searches(to)} == {
+        "toy", "trained networks of demo", "trained networks of other"
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"trained networks cannot be called 'other'; .*NAME\.trained"):
+        copy_trained(study, storage, to, name="other")
+    assert studies.delete("demo", storage) == 4
+    assert studies.existing_names(storage) == ["demo.trained"]
+    assert studies.delete("demo.trained", storage) == 1
+    assert studies.existing_names(storage) == []
+
+
+def test_a_trained_study_is_no_search_and_a_search_is_not_called_so(search, storage):
+    with pytest.raises(ValueError, match="no trained networks yet; autost-optuna train demo"):
+        open_trained(search)
+    assert trainings_of(search) == []
+    store(search, search.front()[0])
+    with pytest.raises(ValueError, match="is no search; autost-optuna study show demo shows them"):
+        studies.open_search("demo.trained", storage)
+    with pytest.raises(ValueError, match=r"choose one without \.trained"):
+        studies.create("mine.trained", storage, space=SPACE, task=TASK)
+
+
+def test_networks_of_another_search_of_the_same_name_are_not_mixed_in(search, storage):
+    store(search, search.front()[0])
+    studies.delete("demo", storage)
+    other = studies.create("demo", storage, space=replace(SPACE, embed_dim=(16,)), task=TASK)
+    for create in (True, False):
+        with pytest.raises(ValueError, match=r"another space than demo has now; .*study delete demo\.trained"):
+            open_trained(other, create=create)
+    with pytest.raises(ValueError, match="another space"):
+        trainings_of(other)
+
+
+def test_a_foreign_study_of_that_name_is_left_alone(search, storage):
+    foreign = optuna.create_study(study_name="demo.trained", storage=search.study._storage, sampler=None)
+    foreign.add_trial(create_trial(value=1.0))
+    with pytest.raises(ValueError, match="was not made by autost-optuna"):
+        open_trained(search, create=True)
+    with pytest.raises(ValueError, match="was not made by autost-optuna"):
+        studies.delete("demo.trained", storage)
+
+
+def test_what_a_killed_creator_left_is_completed(search):
+    trained._make("demo.trained", search)  # and killed before its next write
+    assert open_trained(search, create=True).study.metric_names == ["validation_accuracy", "energy_mj"]
+
+
+def test_keys_tell_apart_what_is_trained_apart():
+    made = training(Architecture.uniform(embed_dim=16, depth=1, num_heads=2, mlp_ratio=1))
+    assert made.key == Key(architecture="C16-d1-h2-r1", data="digits", recipe_hash="0123456789ab", seed=0)
+    assert replace(made, test_accuracy=0.25, recipe_name="mine").key == made.key
+    for change in ({"seed": 1}, {"data": "cifar10"}, {"recipe_hash": "f"}):
+        assert replace(made, **change).key != made.key
