@@ -6,6 +6,7 @@ with the same batches, augmented alike. Choices are made on a validation split; 
 
 import contextlib
 import copy
+import fcntl
 import hashlib
 import logging
 import math
@@ -15,7 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -35,11 +36,12 @@ from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.operations import operations, populations
-from autost_optuna.proxies.spikes import measure_rates
+from autost_optuna.proxies.spikes import batch_statistics, measure_rates
 from autost_optuna.recipe import TET, Recipe
 from autost_optuna.task import Task
 
 RESUME = "resume.safetensors"
+RECIPE = "recipe.toml"
 CHECKPOINT_S = 60.0
 EVAL_BATCH = 250
 RECALIBRATION_IMAGES = 512
@@ -67,15 +69,17 @@ class Epoch:
 class Measured:
     """Energy of a trained network from its spikes on the validation split, and the rates by operation behind it.
 
-    `std_mj` is the deviation over single images, None where it was not kept.
+    `std_mj` is the deviation over single images. `initial_rates` are those of the same network before training, on the
+    first of these images under batch statistics, as the search measures them.
     """
 
     convention: str
     images: int
     energy_mj: float
-    std_mj: float | None
+    std_mj: float
     mean_rate: float
     rates: dict[str, float]
+    initial_rates: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,8 +136,13 @@ def train(
     }
     if (folder / WEIGHTS).exists():
         return _completed(folder / WEIGHTS, identity, convention)
-    run = _Run(identity, architecture, task, dataset, recipe, folder, make_fabric(recipe, accelerator))
-    with _scalars(folder, wanted=tensorboard and run.fabric.is_global_zero) as log_scalars:
+    fabric = make_fabric(recipe, accelerator)
+    first = fabric.is_global_zero
+    with (
+        _alone(folder) if first else contextlib.nullcontext(),
+        _scalars(folder, wanted=tensorboard and first) as log_scalars,
+    ):
+        run = _Run(identity, architecture, task, dataset, recipe, folder, fabric)
         for epoch in range(len(run.log), recipe.epochs):
             if run.ended_early():
                 break
@@ -141,7 +150,7 @@ def train(
             line = run.judge_epoch(epoch)
             log_scalars(line)
             on_epoch(line)
-    run.finish(convention)
+        run.finish(convention)
     return _completed(folder / WEIGHTS, identity, convention)
 
 
@@ -183,8 +192,6 @@ class _Run:
         self._train = Batches(dataset.train, trained_on, *reads)
         self._validation = Batches(dataset.train, held_out, *reads)
         self._test = Batches(dataset.test, everything, *reads)
-        if fabric.is_global_zero:
-            checkpoint.make_folder(folder)
         self.network = SpikingTransformer(architecture, task, seed=recipe.seed)
         if fabric.device.type == "cuda":  # convolutions of small channels are faster there
             self.network.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -273,17 +280,17 @@ class _Run:
     def finish(self, convention: Convention) -> None:
         """Look at the test set, measure the energy, and write the result in place of the state."""
         if self.fabric.is_global_zero:
-            measured = measure(self.judged, self._validation, convention)
+            measured = measure(self.judged, self._validation, convention, seed=self.recipe.seed)
             result = {
                 "validation_accuracy": self.log[-1].validation_accuracy,
                 "test_accuracy": evaluate(self.judged, self._test),
                 "measured": asdict(measured),
-                "convention": convention.hash,
                 "log": [asdict(line) for line in self.log],
                 "duration_s": self._duration_s(),
                 "peak_bytes": _peak_bytes(self.fabric.device),
                 "machine": machine(self.fabric),
             }
+            (self.folder / RECIPE).write_text(self.recipe.to_toml(), encoding="utf-8")
             checkpoint.save(self.folder / WEIGHTS, self.judged.state_dict(), {**self.identity, "training": result})
             (self.folder / RESUME).unlink(missing_ok=True)
         self.fabric.barrier()
@@ -416,21 +423,26 @@ def evaluate(network: nn.Module, images: Batches) -> float:
     return right / len(images)
 
 
-def measure(network: SpikingTransformer, images: Batches, convention: Convention) -> Measured:
-    """The energy of a trained network in eval mode, from its rates on `images`: the ledger and prices of the search."""
+def measure(network: SpikingTransformer, images: Batches, convention: Convention, *, seed: int) -> Measured:
+    """The energy of a network trained from `seed` in eval mode, from its rates on `images`, under the search's accounting."""
     network.eval()
     samples = [rates for inputs, _ in images.in_order(RATE_IMAGES) for rates in measure_rates(network, inputs)]
     ledger, layers = operations(network.architecture, network.task), populations(network.architecture, network.task)
     single = [total_mj(estimate_energy(ledger, rates, convention, layers)) for rates in samples]
     rates = mean_by_operation(samples)
     charges = estimate_energy(ledger, rates, convention, layers)
+    untrained = SpikingTransformer(network.architecture, network.task, seed=seed)
+    inputs, _ = next(images.in_order(RATE_IMAGES))
+    with batch_statistics(untrained.to(inputs.device)):
+        initial = mean_by_operation(measure_rates(untrained, inputs))
     return Measured(
         convention=convention.label,
         images=len(samples),
         energy_mj=total_mj(charges),
-        std_mj=stdev(single) if len(single) > 1 else None,
+        std_mj=stdev(single) if len(single) > 1 else 0.0,
         mean_rate=mean_rate(charges),
         rates=dict(rates),
+        initial_rates=dict(initial),
     )
 
 
@@ -467,6 +479,20 @@ def _memory(recipe: Recipe) -> Iterator[None]:
         raise RuntimeError(
             f"out of memory with {size} images a batch; try --batch-size {size // 2} --accumulate {2 * parts}"
         ) from None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """`folder`, made if need be, for this process alone. ValueError where another one trains in it."""
+    checkpoint.make_folder(folder)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ValueError(f"another process trains in {folder}; wait for it, or choose another folder with -o") from None
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -529,11 +555,10 @@ def _completed(path: Path, identity: dict[str, Any], convention: Convention) -> 
     _check_identity(path, info, identity)
     training = info["training"]
     measured = Measured(**training["measured"])
-    if training["convention"] != convention.hash:  # other prices on the same rates: the energy is linear in them
-        architecture, task = Architecture.from_dict(info["architecture"]), Task(**info["task"])
-        layers = populations(architecture, task)
-        charges = estimate_energy(operations(architecture, task), measured.rates, convention, layers)
-        measured = replace(measured, convention=convention.label, energy_mj=total_mj(charges), std_mj=None)
+    if measured.convention != convention.label:
+        raise ValueError(
+            f"{path} has its energy under {measured.convention}, not {convention.label}; choose another folder with -o"
+        )
     return Trained(
         path=path,
         validation_accuracy=training["validation_accuracy"],

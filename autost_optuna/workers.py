@@ -83,7 +83,7 @@ class Worker:
             message = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            return Message(kind="died", number=self.trial, text=_death(self.process))
+            return Message(kind="died", number=self.trial, text=death(self.process))
         if message.kind == "started":
             self.trial = message.number
         else:
@@ -102,7 +102,7 @@ class Pool:
         context = multiprocessing.get_context("spawn")  # torch and gRPC do not survive a fork
         given = (search.study.study_name, search.storage, data_root, device, CACHE_BYTES // count)
         self.workers: list[Worker] = []
-        with _one_thread(), _undisturbed():
+        with environment(OMP_NUM_THREADS="1"), undisturbed():
             for _ in range(count):
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_work, args=(theirs, *given), daemon=True)
@@ -183,7 +183,7 @@ def _first_line(error: Exception, storage: str) -> str:
     return hide(text, storage) if "://" in storage else text.partition("\n")[0]
 
 
-def _death(process: BaseProcess) -> str:
+def death(process: BaseProcess) -> str:
     """How a process ended, in words."""
     code = process.exitcode or 0
     if code == -signal.SIGKILL:
@@ -193,7 +193,7 @@ def _death(process: BaseProcess) -> str:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Signals wait in each process that starts within, until it has said what it makes of them."""
     resource_tracker.ensure_running()  # starting it within would let them through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
@@ -204,14 +204,15 @@ def _undisturbed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread for each process that starts within; torch reads it when it loads."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
+def environment(**values: str) -> Iterator[None]:
+    """Variables for each process that starts within; torch reads them when it loads."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -15,9 +15,10 @@ from autost_optuna.cli.copy import copy
 from autost_optuna.cli.dashboard import dashboard
 from autost_optuna.cli.exact import exact
 from autost_optuna.cli.front import front, plot
-from autost_optuna.cli.networks import export, quickstart, train
+from autost_optuna.cli.networks import export, quickstart
 from autost_optuna.cli.run import run
 from autost_optuna.cli.study import study
+from autost_optuna.cli.train import train
 from autost_optuna.units import one_line
 
 

@@ -35,12 +35,12 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
     from autost_optuna.study import find_exact, open_search
 
     search = open_search(name, storage, write=True)
-    with show.interruptible() as stopped, show.progress("measuring", 1, "architectures") as update:
+    with show.interruptible() as stopped, show.bars("architectures") as update:
 
         def on_done(done: int, total: int) -> None:
             if stopped():
                 raise click.Abort
-            update(done, "", total)
+            update("measuring", done, total, "")
 
         front = find_exact(search, data_root=data_root, device=options.chosen_device(device), on_done=on_done)
     if form == "json":

@@ -44,6 +44,9 @@ data = click.option(
 data_root = click.option(
     "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder that holds the data set."
 )
+download = click.option(
+    "--download", is_flag=True, help="Fetch CIFAR-10 or CIFAR-100 into --data-root first, by torchvision."
+)
 energy = click.option(
     "--energy",
     metavar="NAME|FILE.toml",

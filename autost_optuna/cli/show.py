@@ -63,16 +63,16 @@ def print_table(
 
 
 @contextmanager
-def progress(label: str, total: int | None, unit: str) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr with rate and time left, without a total only the rate; nothing where it is no terminal.
+def bars(unit: str) -> Iterator[Callable[..., None]]:
+    """Progress bars on stderr with rate and time left, without a total only the rate; nothing where it is no terminal.
 
-    Yields update(done, note, total).
+    Yields update(label, done, total, note, units a step): a bar for each label, which goes when it is done.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    bar = Progress(
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
@@ -82,14 +82,24 @@ def progress(label: str, total: int | None, unit: str) -> Iterator[Callable[...,
         console=console,
         disable=not console.is_terminal,
     )
-    with bar:
-        task = bar.add_task(label, total=total, rate="", note="")
+    known: dict[str, TaskID] = {}
+    with progress:
 
-        def update(done: int, text: str, total: int | None = total) -> None:
-            speed = bar.tasks[task].speed
-            bar.update(task, completed=done, total=total, note=text, rate=f"{speed:.1f} {unit}/s" if speed else "")
+        def update(label: str, done: int, total: int | None, text: str, scale: float = 1) -> None:
+            if label not in known:
+                known[label] = progress.add_task(label, total=total, rate="", note="")
+            task = next(task for task in progress.tasks if task.id == known[label])
+            rate = f"{task.speed * scale:.{0 if scale > 1 else 1}f} {unit}/s" if task.speed else ""
+            progress.update(known[label], completed=done, total=total, note=text, rate=rate)
 
         yield update
+
+
+@contextmanager
+def progress(label: str, total: int | None, unit: str) -> Iterator[Callable[[int, str], None]]:
+    """One progress bar; yields update(done, note)."""
+    with bars(unit) as update:
+        yield lambda done, text: update(label, done, total, text)
 
 
 @contextmanager

@@ -1,0 +1,233 @@
+"""autost-optuna train: members of a study trained, each once, whoever asks."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autost_optuna import units
+from autost_optuna.cli import options, show
+from autost_optuna.cli.front import picked
+from autost_optuna.cli.study import quiet_optuna
+
+if TYPE_CHECKING:
+    from autost_optuna.recipe import Recipe
+    from autost_optuna.study import Search
+    from autost_optuna.trained import Training
+    from autost_optuna.training import Means, Message, Order
+
+REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "precision", "seed")
+
+
+@click.command()
+@click.argument("study")
+@click.option("--trial", "trials", type=int, multiple=True, metavar="N", help="A trial of the study; may be repeated.")
+@click.option("--knee", is_flag=True, help="The knee of the front.")
+@click.option("--front", type=int, metavar="K", help="The K members that study front --pick K names.")
+@click.option("--seeds", default=1, show_default=True, metavar="K", help="Train each K times, with K seeds.")
+@options.data
+@options.data_root
+@options.download
+@click.option(
+    "--recipe",
+    default="short",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="How to train: short, cifar (the family's 300 epochs), or your own file. The options below replace its values.",
+)
+@click.option("--epochs", type=int)
+@click.option("--batch-size", type=int, help="Images a forward pass, over all processes of torchrun.")
+@click.option("--accumulate", type=int, metavar="N", help="Batches a step of the optimizer.")
+@click.option("--lr", type=float, help="Highest learning rate.")
+@click.option(
+    "--images", type=int, metavar="N", help="Train on N images of the training set, the same for all; 0: on all."
+)
+@click.option("--precision", metavar="NAME", help="32-true, bf16-mixed or, on a GPU, 16-mixed.")
+@click.option("--seed", type=int, help="The first seed; by default the study's.")
+@click.option(
+    "--workers", default=1, show_default=True, metavar="K", help="Train in K processes, a GPU each if there are some."
+)
+@click.option("--accelerator", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--tensorboard", is_flag=True, help="Write scalars for TensorBoard beside the weights.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("trained"),
+    show_default=True,
+    metavar="DIR",
+    help="A network goes to DIR/STUDY-TRIAL, other seeds' to DIR/STUDY-TRIAL-seedN.",
+)
+@options.storage
+def train(
+    study: str,
+    trials: tuple[int, ...],
+    knee: bool,
+    front: int | None,
+    seeds: int,
+    data: str | None,
+    data_root: Path | None,
+    download: bool,
+    recipe: str,
+    epochs: int | None,
+    batch_size: int | None,
+    accumulate: int | None,
+    lr: float | None,
+    images: int | None,
+    precision: str | None,
+    seed: int | None,
+    workers: int,
+    accelerator: str,
+    tensorboard: bool,
+    output: Path,
+    storage: str,
+) -> None:
+    """Train networks of STUDY; again to resume after an interruption. A network is trained once, whoever asks.
+
+    What comes of it goes to the study STUDY.trained: accuracy on a validation split and energy measured on it. See
+    study show STUDY and study front STUDY --trained. Under torchrun all processes train one network together.
+
+    \b
+    Examples:
+      autost-optuna train demo --knee --epochs 5
+      autost-optuna train demo --front 5 --seeds 3 --workers 2
+      torchrun --nproc-per-node 2 -m autost_optuna train demo --knee --recipe cifar --precision bf16-mixed
+    """
+    quiet_optuna()
+    from autost_optuna.study import open_search
+    from autost_optuna.training import orders
+
+    search = open_search(study, storage, write=True)
+    candidates = chosen(search, trials, knee, front)
+    values = (epochs, batch_size, accumulate, lr, images, precision, search.settings.seed if seed is None else seed)
+    made = _recipe(recipe, dict(zip(REPLACED, values, strict=True)))
+    todo = orders(search, candidates, made, seeds, output)
+    means = _means(search, data, data_root, download, accelerator, tensorboard)
+    trained = train_under_bars(search, todo, means, workers)
+    if _first():
+        _print_trained(trained)
+
+
+def train_under_bars(search: "Search", todo: "Sequence[Order]", means: "Means", workers: int = 1) -> "list[Training]":
+    """Carry out orders under progress bars, with a line for each that ends. Abort where it was stopped."""
+    from autost_optuna.trainer import Stopped
+    from autost_optuna.training import train_members
+
+    first = _first()
+    many = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    try:
+        with show.interruptible() as stopped, show.bars("images") as update:
+            teller = _Teller(todo, update)
+            # Processes of torchrun stop where they are, all at once, and go on from the last state.
+            return train_members(
+                search,
+                todo,
+                means,
+                workers=workers,
+                tell=teller if first else lambda message: None,
+                stopped=(lambda: False) if many else stopped,
+            )
+    except Stopped:
+        show.note("the state is kept; repeat the command to go on")
+        raise click.Abort from None
+
+
+def chosen(
+    search: "Search", trials: tuple[int, ...], knee: bool, front: int | None, most: int | None = None
+) -> list[Any]:
+    """The candidates that --trial, --knee and --front name."""
+    from autost_optuna.front import knee as knee_of
+
+    found = [search.candidate(number) for number in trials]
+    if knee:
+        found.append(knee_of(search.front()))
+    if front is not None:
+        found += picked(search, search.front(), front)
+    if not found or (most is not None and len(found) > most):
+        choice = "--trial N or --knee" if most else "--trial N, --knee or --front K"
+        raise click.UsageError(f"Give {choice}" + (", not both." if found else "."))
+    return list({candidate.number: candidate for candidate in found}.values())
+
+
+class _Teller:
+    """What is said of orders: a bar each while it trains, a line when it ends, and one an epoch where there are no bars."""
+
+    def __init__(self, todo: "Sequence[Order]", update: Any) -> None:
+        self._todo, self._update = todo, update
+        self._notes: dict[int, str] = {}
+
+    def __call__(self, message: "Message") -> None:
+        order = self._todo[message.index]
+        name = f"trial {order.candidate.number}" + (f" seed {order.recipe.seed}" if self._seeds(order) else "")
+        if message.kind == "batch":
+            each = message.total // order.recipe.epochs
+            note = f"epoch {(message.done - 1) // each + 1}/{order.recipe.epochs} {self._notes.get(message.index, '')}"
+            self._update(name, message.done, message.total, note, order.recipe.batch_size)
+        elif message.line is not None:
+            line = message.line
+            self._notes[message.index] = f"validation {line.validation_accuracy:.1%}, rate {line.mean_rate:.3f}"
+            if not show.is_terminal():
+                show.note(
+                    f"{name}, epoch {line.epoch}/{order.recipe.epochs}: loss {line.loss:.3f}, validation "
+                    f"{line.validation_accuracy:.2%}, spike rate {line.mean_rate:.3f}, {line.images_per_s:.0f} images/s"
+                )
+        elif message.kind == "trained" and message.before:
+            show.note(f"{name}: trained before")
+        elif message.kind == "trained" and message.training is not None:
+            show.note(f"{name}: trained in {units.duration(message.training.duration_s)}, {message.training.path}")
+        elif message.text:
+            show.note(f"{'error: ' if message.kind == 'failed' else ''}{name}: {message.text}")
+
+    def _seeds(self, order: "Order") -> bool:
+        """Whether the trial of an order has several seeds."""
+        return sum(other.candidate.number == order.candidate.number for other in self._todo) > 1
+
+
+def _recipe(source: str, values: dict[str, Any]) -> "Recipe":
+    """The recipe of a name or file, with the values of options that are given in place of its own."""
+    from autost_optuna.recipe import Recipe
+
+    return replace(Recipe.load(source), **{name: value for name, value in values.items() if value is not None})
+
+
+def _means(
+    search: "Search", data: str | None, data_root: Path | None, download: bool, accelerator: str, tensorboard: bool
+) -> "Means":
+    """The data that the study's networks are trained on: the task's own, in the study's folder unless another is given."""
+    from autost_optuna.training import Means
+
+    settings = search.settings
+    if data_root is None and settings.data_root:
+        data_root = Path(settings.data_root)
+    return Means(
+        data=data or settings.task.name,
+        data_root=data_root,
+        accelerator=accelerator,
+        tensorboard=tensorboard,
+    )
+
+
+def _print_trained(trained: "Sequence[Training]") -> None:
+    rows = [
+        [
+            str(one.search_trial),
+            str(one.seed),
+            one.recipe_name,
+            f"{one.validation_accuracy:.2%}",
+            f"{one.test_accuracy:.2%}",
+            units.significant(one.predicted_mj, 4),
+            units.significant(one.energy_mj, 4),
+            f"{one.energy_mj / one.predicted_mj:.2f}",
+        ]
+        for one in trained
+    ]
+    columns = ["trial", "seed", "recipe", "validation", "test", "predicted mJ", "measured mJ", "ratio"]
+    show.print_table(columns, rows, left=["recipe"])
+
+
+def _first() -> bool:
+    """Whether this process is the only one, or the first of torchrun's."""
+    return int(os.environ.get("RANK", 0)) == 0

@@ -1,0 +1,358 @@
+"""Train members of a search: each once, whoever asks, one after the other here or by several processes."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Literal
+
+import optuna
+import torch
+
+from autost_optuna.artifacts import folder_of
+from autost_optuna.candidate import Candidate
+from autost_optuna.data import Dataset, load
+from autost_optuna.presence import Presence
+from autost_optuna.recipe import Recipe
+from autost_optuna.settings import installed_versions
+from autost_optuna.study import Search, open_search
+from autost_optuna.trained import CURVE, Claim, Taken, Training, Trainings, open_trained, write_curve
+from autost_optuna.trainer import Epoch, Stopped, Trained, make_fabric, train
+from autost_optuna.units import counted, one_line
+from autost_optuna.workers import STOPS, death, environment, undisturbed
+
+CURVE_FILE = "curve.csv"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """A network to train: a member of the search, by a recipe with its seed, in a folder."""
+
+    candidate: Candidate
+    recipe: Recipe
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Means:
+    """What all orders share: the data set and where it lies, the device ("auto", "cpu", "cuda"), logs for TensorBoard."""
+
+    data: str
+    data_root: Path | None = None
+    accelerator: str = "auto"
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """What becomes of the order at `index`.
+
+    "batch": `done` of `total` batches of all epochs; "epoch": a line of its log; "trained", perhaps `before`, and what came
+    of it; "taken": another process is at it; "failed", and why; "stopped". A worker is "ready" before it has an order.
+    """
+
+    kind: Literal["ready", "batch", "epoch", "trained", "taken", "failed", "stopped"]
+    index: int = -1
+    done: int = 0
+    total: int = 0
+    line: Epoch | None = None
+    training: Training | None = None
+    before: bool = False
+    text: str = ""
+
+
+Tell = Callable[[Message], None]
+
+
+def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seeds: int, output: Path) -> list[Order]:
+    """Every candidate with every seed from the recipe's on; a folder for each: `output`/STUDY-TRIAL, others -seedN beside."""
+    made = []
+    for candidate in candidates:
+        for seed in range(recipe.seed, recipe.seed + seeds):
+            suffix = "" if seed == search.settings.seed else f"-seed{seed}"
+            folder = output / f"{folder_name(search.study.study_name)}-{candidate.number}{suffix}"
+            made.append(Order(candidate=candidate, recipe=replace(recipe, seed=seed), folder=folder))
+    return made
+
+
+def folder_name(name: str) -> str:
+    """A study's name as part of a folder's name."""
+    return "".join(c if c.isalnum() or c in "_.-" else "_" for c in name)
+
+
+def train_members(
+    search: Search,
+    todo: Sequence[Order],
+    means: Means,
+    *,
+    workers: int = 1,
+    tell: Tell = lambda message: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[Training]:
+    """Train the networks of all orders that nobody has trained or trains, and return those that are trained.
+
+    An order whose loss is no number, or whose memory is short, fails alone; the others are still trained. With `workers`
+    above 1 in as many processes, a GPU each where there are some. Stopped where `stopped()`; RuntimeError at the end where
+    an order failed.
+    """
+    if workers < 1:
+        raise ValueError(f"workers {workers} is not positive; use 1, or one a GPU")
+    if workers > 1 and _world() > 1:
+        raise ValueError(f"workers {workers} and torchrun are two ways to use several processes; leave one out")
+    trainings = open_trained(search, create=True, artifacts=_artifacts(search, todo))
+    if workers == 1:
+        dataset = load(means.data, search.settings.task, means.data_root)
+        with _present(trainings) as presence:
+            ends = [
+                _carry_out(trainings, order, index, dataset, means, presence, tell, stopped)
+                for index, order in enumerate(todo)
+            ]
+    else:
+        with _Crew(search, todo, means, min(workers, len(todo))) as crew:
+            ends = crew.lead(tell, stopped)
+    if any(end.kind == "stopped" for end in ends):
+        raise Stopped
+    failures = sum(end.kind == "failed" for end in ends)
+    if failures:
+        raise RuntimeError(f"{failures} of {counted(len(todo), 'training')} failed; the reasons stand above")
+    return [end.training for end in ends if end.training is not None]
+
+
+def _carry_out(
+    trainings: Trainings,
+    order: Order,
+    index: int,
+    dataset: Dataset,
+    means: Means,
+    presence: Presence | None,
+    tell: Tell,
+    stopped: Callable[[], bool],
+) -> Message:
+    """Train one network, unless someone has or does; what became of it, told as well."""
+    claim = _claim(trainings, order, dataset, means, presence)
+    if isinstance(claim, Message):
+        end = replace(claim, index=index)
+        tell(end)
+        return end
+
+    def on_batch(epoch: int, batch: int, batches: int) -> None:
+        if presence is not None:
+            presence.beat()
+        done, total = epoch * batches + batch, order.recipe.epochs * batches
+        tell(Message(kind="batch", index=index, done=done, total=total))
+
+    try:
+        trained = train(
+            order.candidate.architecture,
+            trainings.search.settings.task,
+            dataset,
+            order.recipe,
+            order.folder,
+            convention=trainings.search.settings.convention,
+            accelerator=means.accelerator,
+            tensorboard=means.tensorboard,
+            on_batch=on_batch,
+            on_epoch=lambda line: tell(Message(kind="epoch", index=index, line=line)),
+            stopped=stopped,
+        )
+        training = None if claim is None else _store(claim, order, dataset, trained)
+        end = Message(kind="trained", index=index, training=training)
+    except Stopped:
+        end = Message(kind="stopped", index=index, text="stopped; its state is kept")
+    except RuntimeError as error:
+        end = Message(kind="failed", index=index, text=one_line(str(error)))
+    except BaseException as error:
+        if claim is not None:
+            with contextlib.suppress(Exception):  # what went wrong first is what is told
+                claim.fail(one_line(f"{type(error).__name__}: {error}"))
+        raise
+    if claim is not None and end.kind != "trained":
+        claim.fail(end.text)
+    tell(end)
+    return end
+
+
+def _claim(
+    trainings: Trainings, order: Order, dataset: Dataset, means: Means, presence: Presence | None
+) -> Claim | Message | None:
+    """The claim to train, or why there is nothing to do; None in the other processes of torchrun, which only help."""
+    found: Claim | Training | Taken | None = None
+    if presence is not None:
+        found = trainings.claim(
+            order.candidate,
+            recipe_name=order.recipe.label,
+            recipe_hash=order.recipe.hash,
+            seed=order.recipe.seed,
+            data=dataset.name,
+            presence=presence,
+        )
+    ours = isinstance(found, Claim)
+    if _world() > 1:
+        ours = make_fabric(order.recipe, means.accelerator).broadcast(ours)
+    if isinstance(found, Training):
+        return Message(kind="trained", training=found, before=True)
+    if isinstance(found, Taken):
+        return Message(kind="taken", text=f"process {found.process} on {found.host} is training it")
+    return found if ours else Message(kind="taken")
+
+
+def _store(claim: Claim, order: Order, dataset: Dataset, trained: Trained) -> Training:
+    """Put what came of a training into the study, with its learning curve."""
+    candidate, recipe, measured = order.candidate, order.recipe, trained.measured
+    assert candidate.number is not None
+    training = Training(
+        number=claim.number,
+        search_trial=candidate.number,
+        architecture=candidate.architecture,
+        seed=recipe.seed,
+        recipe=recipe.to_dict(),
+        recipe_hash=recipe.hash,
+        recipe_name=recipe.label,
+        data=dataset.name,
+        validation_accuracy=trained.validation_accuracy,
+        test_accuracy=trained.test_accuracy,
+        energy_mj=measured.energy_mj,
+        energy_std_mj=measured.std_mj,
+        images=measured.images,
+        convention=measured.convention,
+        mean_rate=measured.mean_rate,
+        rates=measured.rates,
+        initial_rates=measured.initial_rates,
+        predicted_mj=candidate.energy_mj,
+        params=candidate.params,
+        flops=candidate.flops,
+        epochs=len(trained.log),
+        images_per_s=trained.images_per_s,
+        duration_s=trained.duration_s,
+        path=str(order.folder.resolve()),
+        machine=trained.machine,
+        versions=installed_versions(),
+    )
+    curve = order.folder / CURVE_FILE
+    write_curve(curve, [{name: asdict(line)[name] for name in CURVE} for line in trained.log])
+    claim.complete(training, [curve])
+    return training
+
+
+@contextlib.contextmanager
+def _present(trainings: Trainings) -> Iterator[Presence | None]:
+    """This process said to be at work; of those of torchrun only the first says so."""
+    if int(os.environ.get("RANK", 0)):
+        yield None
+    else:
+        with Presence(trainings.study, retires=False) as presence:
+            yield presence
+
+
+def _world() -> int:
+    """How many processes torchrun has started for one training, 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+class _Crew:
+    """Processes that each carry out one order after the other; in context, at whose end none is left."""
+
+    def __init__(self, search: Search, todo: Sequence[Order], means: Means, count: int) -> None:
+        context = multiprocessing.get_context("spawn")  # torch does not survive a fork
+        self._todo = todo
+        self._processes = {}
+        for number in range(count):
+            with environment(**_share(number, count, means.accelerator)), undisturbed():
+                ours, theirs = context.Pipe()
+                given = (theirs, search.study.study_name, search.storage, tuple(todo), means)
+                process = context.Process(target=_work, args=given, daemon=True)
+                process.start()
+            theirs.close()  # the worker has the other copy: when it dies, the pipe ends
+            self._processes[ours] = process
+
+    def __enter__(self) -> "_Crew":
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        for pipe, process in self._processes.items():
+            process.kill()
+            process.join()
+            pipe.close()
+
+    def lead(self, tell: Tell, stopped: Callable[[], bool]) -> list[Message]:
+        """Hand out the orders, and return what became of each."""
+        left = deque(range(len(self._todo)))
+        at = dict.fromkeys(self._processes, -1)  # the order that a worker is at, -1 of one that starts
+        ends: dict[int, Message] = {}
+        asked, last = False, ""
+        while at and len(ends) < len(self._todo):
+            if stopped() and not asked:
+                asked = True
+                ends.update({index: Message(kind="stopped", index=index) for index in left})
+                left.clear()
+                for process in self._processes.values():
+                    process.terminate()  # which it takes as a wish: it keeps its state first
+            for pipe in wait(list(at), timeout=0.5):
+                assert isinstance(pipe, Connection)
+                try:
+                    message: Message = pipe.recv()
+                except (EOFError, OSError):
+                    self._processes[pipe].join()
+                    last = death(self._processes[pipe])
+                    message = Message(kind="failed", index=at.pop(pipe), text=last)
+                if message.kind in ("batch", "epoch"):
+                    tell(message)
+                    continue
+                if message.index >= 0:
+                    ends[message.index] = message
+                    tell(message)
+                if pipe in at and left:
+                    at[pipe] = left.popleft()
+                    pipe.send(at[pipe])
+                elif pipe in at:
+                    del at[pipe]
+        for index in left:
+            ends[index] = Message(kind="failed", index=index, text=f"no worker is left to train it; the last: {last}")
+            tell(ends[index])
+        return [ends[index] for index in sorted(ends)]
+
+
+def _work(pipe: "Connection[Message, int]", name: str, storage: str, todo: Sequence[Order], means: Means) -> None:
+    """A worker's life. It takes Ctrl-C, which a whole group gets, and SIGTERM as the wish to keep its state and end."""
+    wishes: list[int] = []
+    for number in STOPS:
+        signal.signal(number, lambda number, frame: wishes.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    index = -1
+    try:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        search = open_search(name, storage, write=True)
+        trainings = open_trained(search, create=True, artifacts=_artifacts(search, todo))
+        dataset = load(means.data, search.settings.task, means.data_root)
+        with _present(trainings) as presence:
+            pipe.send(Message(kind="ready"))
+            while not wishes:
+                index = pipe.recv()
+                _carry_out(trainings, todo[index], index, dataset, means, presence, pipe.send, lambda: bool(wishes))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the command has gone
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError | OSError | RuntimeError) else f"{type(error).__name__}: "
+        with contextlib.suppress(OSError):
+            pipe.send(Message(kind="failed", index=index, text=one_line(f"{kind}{error}")))
+
+
+def _artifacts(search: Search, todo: Sequence[Order]) -> Path:
+    """Where learning curves go: beside the storage's file, else beside the trained networks."""
+    return folder_of(search.storage) or todo[0].folder.parent / "artifacts"
+
+
+def _share(number: int, count: int, accelerator: str) -> dict[str, str]:
+    """What worker `number` of `count` has of the machine: its part of the processors, and one of the GPUs."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = {"OMP_NUM_THREADS": str(max(1, processors // count))}
+    gpus = torch.cuda.device_count() if accelerator != "cpu" else 0
+    if gpus:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+        share["CUDA_VISIBLE_DEVICES"] = seen[number % len(seen)]
+    return share
