@@ -123,11 +123,7 @@ def train(
     the batches, and the first one judges and writes. ValueError where the folder holds another training, Stopped where
     `stopped()`, RuntimeError where the loss is no number or memory is short.
     """
-    if dataset.num_classes != task.num_classes:
-        raise ValueError(
-            f"data {dataset.name} has {dataset.num_classes} classes, task {task.name} {task.num_classes}; "
-            "train on the task's own data"
-        )
+    check(task, dataset, recipe, accelerator)
     identity = {
         "architecture": architecture.to_dict(),
         "task": asdict(task),
@@ -154,10 +150,24 @@ def train(
     return _completed(folder / WEIGHTS, identity, convention)
 
 
-def make_fabric(recipe: Recipe, accelerator: str = "auto") -> Fabric:
-    """Device and precision; under torchrun one process of many. ValueError where the precision needs another device."""
-    if recipe.precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
+def check(task: Task, dataset: Dataset, recipe: Recipe, accelerator: str = "auto") -> None:
+    """ValueError where networks of `task` cannot be trained so: other classes, too few images, no such device."""
+    if dataset.num_classes != task.num_classes:
+        raise ValueError(
+            f"data {dataset.name} has {dataset.num_classes} classes, task {task.name} {task.num_classes}; "
+            "train on the task's own data"
+        )
+    split_training(dataset, recipe.validation_share, recipe.images)
+    Augment(recipe, task)
+    gpu = torch.cuda.is_available()
+    if accelerator == "cuda" and not gpu:
+        raise ValueError("accelerator cuda: torch finds no GPU here; use cpu or auto")
+    if recipe.precision == "16-mixed" and (accelerator == "cpu" or not gpu):
         raise ValueError("precision 16-mixed needs a GPU; use bf16-mixed or 32-true")
+
+
+def make_fabric(recipe: Recipe, accelerator: str = "auto") -> Fabric:
+    """Device and precision; under torchrun one process of many."""
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # it repeats the precision
     fabric = Fabric(

@@ -14,6 +14,7 @@ from typing import Literal
 import optuna
 import torch
 
+from autost_optuna.architecture import as_count
 from autost_optuna.artifacts import folder_of
 from autost_optuna.candidate import Candidate
 from autost_optuna.data import Dataset, load
@@ -22,7 +23,7 @@ from autost_optuna.recipe import Recipe
 from autost_optuna.settings import installed_versions
 from autost_optuna.study import Search, open_search
 from autost_optuna.trained import CURVE, Claim, Taken, Training, Trainings, open_trained, write_curve
-from autost_optuna.trainer import Epoch, Stopped, Trained, make_fabric, train
+from autost_optuna.trainer import Epoch, Stopped, Trained, check, make_fabric, train
 from autost_optuna.units import counted, one_line
 from autost_optuna.workers import STOPS, death, environment, undisturbed
 
@@ -73,7 +74,7 @@ def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seed
     """Every candidate with every seed from the recipe's on; a folder for each: `output`/STUDY-TRIAL, others -seedN beside."""
     made = []
     for candidate in candidates:
-        for seed in range(recipe.seed, recipe.seed + seeds):
+        for seed in range(recipe.seed, recipe.seed + as_count("seeds", seeds)):
             suffix = "" if seed == search.settings.seed else f"-seed{seed}"
             folder = output / f"{folder_name(search.study.study_name)}-{candidate.number}{suffix}"
             made.append(Order(candidate=candidate, recipe=replace(recipe, seed=seed), folder=folder))
@@ -104,9 +105,11 @@ def train_members(
         raise ValueError(f"workers {workers} is not positive; use 1, or one a GPU")
     if workers > 1 and _world() > 1:
         raise ValueError(f"workers {workers} and torchrun are two ways to use several processes; leave one out")
+    dataset = load(means.data, search.settings.task, means.data_root)
+    for recipe in {order.recipe for order in todo}:
+        check(search.settings.task, dataset, recipe, means.accelerator)
     trainings = open_trained(search, create=True, artifacts=_artifacts(search, todo))
     if workers == 1:
-        dataset = load(means.data, search.settings.task, means.data_root)
         with _present(trainings) as presence:
             ends = [
                 _carry_out(trainings, order, index, dataset, means, presence, tell, stopped)

@@ -219,7 +219,7 @@ def test_wrong_input_is_told_before_anything_is_trained(cli, tmp_path):
         (("--knee", "--precision", "16-mixed"), "precision 16-mixed needs a GPU"),
         (("--knee", "--workers", "0"), "workers 0 is not positive"),
         (("--knee", "--seeds", "0"), "seeds 0 is not a whole number"),
-        (("--knee", "--images", "5000"), "images 5,000 is more than the 1,293"),
+        (("--knee", "--images", "5000"), "images 5,000 is more than the 1,294"),
         (("--knee", "--data", "nmnist"), "nmnist"),
         ((), "Give --trial N, --knee or --front K"),
     ):
@@ -228,6 +228,7 @@ def test_wrong_input_is_told_before_anything_is_trained(cli, tmp_path):
         assert said in result.stderr
         assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "trained").exists()
+    assert "trained" not in cli("study", "list").stdout
     assert json.loads(cli("study", "show", "demo", "-f", "json").stdout)["trials"] == 2
 
 
