@@ -19,6 +19,19 @@ def folder_of(storage: str) -> Path | None:
     return None if path is None else path.with_name(f"{path.name}.artifacts")
 
 
+def store_of(storage: str, folder: Path | None = None) -> FileSystemArtifactStore | None:
+    """The store that optuna-dashboard reads, of `folder` or the storage's own. ValueError where `folder` does not exist."""
+    if folder is not None and not folder.is_dir():
+        raise ValueError(
+            f"no folder {folder} to read artifacts from; leave out --artifacts, or give the one of the training"
+        )
+    place = folder or folder_of(storage)
+    if place is None:
+        return None
+    place.mkdir(exist_ok=True)  # the dashboard writes there too, where a person adds a file to a trial
+    return FileSystemArtifactStore(place)
+
+
 def upload(path: Path, study: optuna.Study, trial: FrozenTrial, folder: Path) -> None:
     """Keep a copy of the file `path` with an unfinished trial. OSError, with the folder, where that cannot be written."""
     try:

@@ -117,7 +117,7 @@ def group(trainings: Iterable[Training]) -> list[Group]:
     for training in trainings:
         found.setdefault((training.architecture.key, training.recipe_hash, training.data), []).append(training)
     groups = [Group(runs=tuple(sorted(runs, key=lambda run: run.seed))) for runs in found.values()]
-    return sorted(groups, key=lambda one: one.predicted_mj)
+    return sorted(groups, key=lambda one: (one.predicted_mj, one.runs[0].search_trial))
 
 
 def measured_front(groups: Iterable[Group]) -> list[Group]:

@@ -11,7 +11,7 @@ from autost_optuna.data import rate_images
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.settings import ATTRIBUTE, installed_versions, make_objective
-from autost_optuna.study import Search, make_study, measure_box
+from autost_optuna.study import Search, check_name, make_study, measure_box
 
 ORIGIN = f"{ATTRIBUTE}:forked_from"
 CHECKED = 5
@@ -44,6 +44,7 @@ def fork(
     Where some members of the old front, measured again, give the figures that they had, all results are taken over;
     otherwise the members of the old front are queued, to be the first trials of the next run. The old study is left alone.
     """
+    check_name(name)
     old = search.settings
     root = data_root or (Path(old.data_root) if old.data_root else None)
     drawn = rate_images(old.task, data=old.data, root=root, count=old.images, seeds=old.seeds, seed=old.seed)

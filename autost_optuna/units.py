@@ -82,6 +82,12 @@ def images(number: int, of_seeds: int) -> str:
     return counted(number, "image") + (" a seed" if of_seeds > 1 else "")
 
 
+def share(value: float, deviation: float | None = None) -> str:
+    """A share in per cent, with its deviation where there is one: "97.2 %", "97.2 ± 0.3 %"."""
+    spread = "" if deviation is None else f" ± {100 * deviation:.1f}"
+    return f"{100 * value:.1f}{spread} %"
+
+
 def one_line(text: str) -> str:
     """`text` on one line without control characters, so that no name can break a message or a terminal."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()

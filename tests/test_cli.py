@@ -14,10 +14,13 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 from test_data import write_cifar10
+from test_trained import store
 
 from autost_optuna import Architecture, load
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
-from autost_optuna.units import counted, duration, energy, one_line
+from autost_optuna.proxies.operations import REAL, operations
+from autost_optuna.study import open_search
+from autost_optuna.units import counted, duration, energy, one_line, share
 
 ROOT = Path(__file__).parent.parent
 SPACE = "embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
@@ -549,6 +552,20 @@ MISTAKES = {
     "quickstart elsewhere": (["quickstart", "-o", "there"], "holds no quickstart"),
     "unknown command": (["study", "dance"], "No such command 'dance'"),
     "unknown option": (["study", "list", "--loud"], "--loud"),
+    "trained front of none": (
+        ["study", "front", "demo", "--trained"],
+        "no trained networks yet; autost-optuna train demo",
+    ),
+    "trained plot of none": (["study", "plot", "demo", "--trained", "-o", "a.html"], "no trained networks yet"),
+    "trained picks": (["study", "front", "demo", "--trained", "--pick", "3"], "leave out --pick"),
+    "trained quantised": (
+        ["study", "plot", "demo", "--trained", "--quantised", "-o", "a.html"],
+        "leave out --quantised",
+    ),
+    "search called trained": (["study", "create", "a.trained", "--space", "tiny"], "choose one without .trained"),
+    "fork called trained": (["study", "fork", "demo", "a.trained"], "choose one without .trained"),
+    "copy called trained": (["study", "copy", "demo", "--to", "b.journal", "--as", "a.trained"], "without .trained"),
+    "dashboard without artifacts": (["dashboard", "--artifacts", "none"], "no folder none to read artifacts from"),
     "dashboard of nothing": (["dashboard", "--storage", "none.journal"], "no storage at none.journal"),
 }
 
@@ -587,6 +604,111 @@ def test_a_study_name_cannot_break_the_page_or_the_terminal(cli, tmp_path):
 def python(*arguments, **options):
     environment = {**os.environ, **options.pop("env", {})}
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, **options)
+
+
+@pytest.fixture
+def measured(demo, tmp_path):
+    """The same folder with trained networks: each member of the front with two seeds, the cheapest with another recipe too.
+
+    Measured energies are 1.5 and 2.5 times the predicted, accuracies .5 and .75: means 2 times, 62.5 % and a deviation.
+    """
+    search = open_search("demo", str(tmp_path / "autost.journal"), write=True)
+    members = search.front()
+    for member in members:
+        driven = [o.name for o in operations(member.architecture, search.settings.task) if o.driven_by != REAL]
+        low, high = dict.fromkeys(driven, 0.1), dict.fromkeys(driven, 0.1) | {"stem.conv2": 0.2}
+        for seed, times in enumerate((1.5, 2.5)):
+            store(
+                search,
+                member,
+                seed=seed,
+                energy_mj=times * member.energy_mj,
+                validation_accuracy=0.5 + 0.25 * seed,
+                initial_rates=low,
+                rates=high,
+            )
+    store(search, members[0], recipe_hash="f" * 12, recipe_name="long", energy_mj=3.0, initial_rates=low, rates=high)
+    return demo
+
+
+def test_trained_networks_stand_beside_what_was_predicted(measured):
+    front = answer(measured("study", "front", "demo", "-f", "json"))
+    rows = answer(measured("study", "front", "demo", "--trained", "-f", "json"))
+    assert len(rows) == len(front) + 1
+    assert [row["number"] for row in rows[1:]] == [row["number"] for row in front]
+    pairs = [row for row in rows if row["recipe"] == "short"]
+    for row, member in zip(pairs, front, strict=True):
+        assert {key: row[key] for key in ("architecture", "flops", "params")} == {
+            key: member[key] for key in ("architecture", "flops", "params")
+        }
+        assert row["predicted_mj"] == member["energy_mj"]
+        assert (row["measured_mj"], row["ratio"]) == pytest.approx((2 * member["energy_mj"], 2.0))
+        assert (row["seeds"], row["validation_accuracy"], row["test_accuracy"]) == (2, 0.625, 0.5)
+        assert row["validation_deviation"] == pytest.approx(0.25 / 2**0.5)
+    (single,) = [row for row in rows if row["recipe"] == "long"]
+    assert (single["seeds"], single["measured_deviation_mj"], single["measured_mj"]) == (1, None, 3.0)
+    assert [row["nondominated"] for row in rows] == [row is pairs[0] or row is single for row in rows]
+    lines = list(csv.DictReader(io.StringIO(measured("study", "front", "demo", "--trained", "-f", "csv").stdout)))
+    assert [float(line["measured_mj"]) for line in lines] == [row["measured_mj"] for row in rows]
+    assert lines[0]["num_heads"] == "/".join(map(str, rows[0]["architecture"]["num_heads"]))
+    table = measured("study", "front", "demo", "--trained")
+    assert "62.5 ± 17.7 %" in table.stdout
+    assert "long on digits" in table.stdout
+    assert "non-dominated as measured" in table.stderr
+
+
+def test_show_calibrates_the_prediction(measured):
+    shown = answer(measured("study", "show", "demo", "-f", "json"))
+    found, size = shown["trained"], shown["front_size"]
+    assert (found["networks"], found["members"], found["recipes"]) == (2 * size + 1, size, ["short", "long"])
+    short = next(one for one in found["calibration"] if one["recipe_name"] == "short")
+    assert (short["ratio"], short["least_ratio"], short["swapped"]) == (pytest.approx(2.0), pytest.approx(2.0), 0)
+    assert (short["layers"][0]["role"], short["layers"][0]["ratio"]) == ("stem.conv2", pytest.approx(2.0))
+    assert len(found["trainings"]) == found["networks"]
+    printed = measured("study", "show", "demo").stdout
+    assert f"trained      {2 * size} networks of {counted(size, 'member')}, recipe short on digits" in printed
+    assert "best 62.5 ± 17.7 % validation, 50.0 ± 0.0 % test" in printed
+    assert "measured 2.00 times the predicted" in printed
+    assert "stem.conv2 0.100 to 0.200 (100%)" in printed
+
+
+def test_both_fronts_are_drawn(measured, tmp_path):
+    assert measured("study", "plot", "demo", "--trained", "-o", "a.html").stdout == "wrote a.html\n"
+    assert "Pareto front as measured" in (tmp_path / "a.html").read_text()
+
+
+def test_trained_networks_are_a_study_for_list_copy_and_delete_alone(measured, tmp_path):
+    rows = {row["name"]: row for row in answer(measured("study", "list", "-f", "json"))}
+    assert rows["demo.trained"]["space"] == "trained networks of demo"
+    shown = answer(measured("study", "show", "demo", "-f", "json"))
+    for name in ("demo.trained", "demo"):
+        assert measured("study", "copy", name, "--to", "sqlite:///b.db").stdout.startswith("copied ")
+    assert answer(measured("study", "show", "demo", "-f", "json", "--storage", "sqlite:///b.db")) == shown
+    for command in (
+        ["show"],
+        ["front"],
+        ["run", "--trials", "1"],
+        ["exact"],
+        ["plot", "-o", "a.html"],
+        ["fork", "new"],
+    ):
+        result = measured("study", command[0], "demo.trained", *command[1:])
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "error: study 'demo.trained' holds trained networks and is no search; autost-optuna study show demo shows them\n"
+        )
+    wrong = measured("study", "copy", "demo.trained", "--to", "c.journal", "--as", "new")
+    assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1)
+    gone = measured("study", "delete", "demo")
+    assert gone.stdout == f"deleted study demo with {TRIALS} trials\n"
+    assert "kept what was trained of it; autost-optuna study delete demo.trained" in gone.stderr
+    assert [row["name"] for row in answer(measured("study", "list", "-f", "json"))] == ["demo.trained"]
+    assert measured("study", "create", "demo", "--space", "tiny", "--task", "digits").exit_code == 0
+    other = measured("study", "show", "demo")  # the next search of that name is told, and not mixed up
+    assert other.exit_code == 0
+    assert "warning: study demo.trained holds networks of a search with another space" in other.stderr
+    assert measured("study", "delete", "demo.trained").exit_code == 0
+    assert [row["name"] for row in answer(measured("study", "list", "-f", "json"))] == ["demo"]
 
 
 HELPS = [
@@ -734,6 +856,7 @@ def test_a_narrow_terminal_cuts_no_number(capsys, monkeypatch):
 def test_numbers_for_people():
     assert [energy(value) for value in (2.0652, 0.468, 0.00789, 5e-7)] == ["2.07 mJ", "0.468 mJ", "7.89 µJ", "0.500 nJ"]
     assert [duration(value) for value in (0.42, 73, 725, 7380)] == ["0.42 s", "73 s", "12 min 5 s", "2 h 3 min"]
+    assert (share(0.9716), share(0.5, 0.0125)) == ("97.2 %", "50.0 ± 1.2 %")
     assert (counted(1, "trial"), counted(1200, "trial")) == ("1 trial", "1,200 trials")
     assert one_line("a\nb\x1b[31m c ") == "a b [31m c"
 

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 from test_front import candidate, listed
+from test_trained import training
 
 from autost_optuna import Architecture, Task
 from autost_optuna.baselines import NETWORKS, Baseline
@@ -11,6 +12,7 @@ from autost_optuna.objective import describe
 from autost_optuna.plots.audit import audit_view, draw_audit
 from autost_optuna.plots.figure import BLUE, GREEN, ORANGE, PURPLE, write_figure
 from autost_optuna.plots.front import Mark, draw_front, front_view, label_corners
+from autost_optuna.plots.trained import draw_trained, trained_view
 from autost_optuna.proxies.convention import CONVENTIONS
 
 SEARCH = [(10, 1.0), (30, 2.0), (20, 3.0), (90, 40.0), (100, 100.0)]
@@ -151,6 +153,67 @@ def test_the_audit_is_drawn_whole_by_stage(convention):
     assert drawn == pytest.approx(description.candidate.energy_mj, rel=1e-12)
     assert convention in figure.layout.title.subtitle.text
     assert "mJ" in figure.layout.yaxis.title.text
+
+
+def trained(index, predicted_mj, energy_mj, accuracy, **changes):
+    return training(
+        candidate(10, 1.0, index).architecture,
+        predicted_mj=predicted_mj,
+        energy_mj=energy_mj,
+        validation_accuracy=accuracy,
+        flops=int(10e9),
+        **changes,
+    )
+
+
+TRAINED = [
+    trained(0, 1.0, 2.0, 0.5),
+    trained(0, 1.0, 4.0, 0.7, seed=1),
+    trained(1, 2.0, 2.5, 0.4),
+    trained(3, 40.0, 50.0, 0.8, recipe_name="long", recipe_hash="f"),
+    trained(8, 3.0, 60.0, 0.2, recipe_name="long", recipe_hash="f"),
+]
+
+
+def test_a_trained_view_has_both_fronts():
+    view = trained_view("demo", listed(SEARCH), TRAINED)
+    assert [c.number for c in view.members] == [0, 1, 3, 4]
+    assert [c.number for c in view.dominated] == [2]
+    assert [p.label for p in view.points] == ["0", "1", "?", "3"]  # one was of a search that is no more
+    assert [p.label for p in view.measured] == ["1", "0", "3"]
+    assert view.points[0].energy_mj.mean == 3.0
+    assert view.points[0].accuracy.deviation == pytest.approx(0.2 / 2**0.5)
+    assert "measured 3.00 mJ (3.00 times)" in "".join(view.points[0].lines)
+    assert view.title == "demo: 5 trained networks of 4 architectures, predicted and measured"
+    assert "held-out images of digits" in view.subtitle
+    with pytest.raises(ValueError, match="no trained networks yet"):
+        trained_view("demo", listed(SEARCH), [])
+
+
+def test_a_line_leads_from_each_prediction_to_its_measurement():
+    figure = draw_trained(trained_view("demo", listed(SEARCH), TRAINED))
+    found = {(trace.name, trace.yaxis): trace for trace in figure.data}
+    ties = found["from prediction to measurement", "y"]
+    assert list(ties.x) == [1.0, 3.0, None, 2.0, 2.5, None, 3.0, 60.0, None, 40.0, 50.0, None]
+    assert list(ties.y) == [10.0, 10.0, None] * 4
+    assert list(found["predicted (number of its trial)", "y"].text) == ["0", "1", "?", "3"]
+    assert list(found["measured: short on digits", "y"].x) == [3.0, 2.5]
+    below, other = (found[f"measured: {recipe} on digits", "y2"] for recipe in ("short", "long"))
+    assert (list(below.x), list(below.y)) == ([3.0, 2.5], pytest.approx([60.0, 40.0]))
+    assert list(below.error_y.array) == pytest.approx([20 / 2**0.5, 0])
+    assert below.error_y.visible
+    assert not other.error_y.visible
+    assert below.marker.symbol != other.marker.symbol
+    front = found["Pareto front as measured", "y2"]
+    assert (list(front.x), list(front.y)) == ([2.5, 3.0, 50.0], pytest.approx([40.0, 60.0, 80.0]))
+    assert front.line.shape == "hv"
+    assert figure.layout.xaxis.matches == "x2"
+    assert figure.layout.xaxis.type == figure.layout.xaxis2.type == "log"
+    assert "mJ" in figure.layout.xaxis2.title.text
+    assert "validation accuracy" in figure.layout.yaxis2.title.text
+    low, high = min(figure.layout.xaxis.tickvals), max(figure.layout.xaxis.tickvals)
+    assert low <= 1.0
+    assert high >= 60.0 / 2
 
 
 def test_a_name_stays_text():

@@ -5,7 +5,12 @@ import json
 import multiprocessing
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import time
+import urllib.error
+import urllib.request
 from dataclasses import replace
 from multiprocessing import forkserver
 
@@ -78,7 +83,7 @@ def training(architecture, **changes):
     return Training(**{**values, **changes})
 
 
-def store(search, candidate, **changes):
+def store(search, candidate, artifacts=(), **changes):
     """Put a network with figures made up by hand among the trained ones of a search."""
     made = training(
         candidate.architecture,
@@ -93,7 +98,7 @@ def store(search, candidate, **changes):
     trainings = open_trained(search, create=True)
     with Presence(trainings.study, retires=False) as presence:
         claim = claim_of(trainings, candidate, presence, made)
-        claim.complete(made)
+        claim.complete(made, artifacts)
     return replace(made, number=claim.number)
 
 
@@ -347,6 +352,46 @@ def test_learning_curves_are_artifacts(search, storage, tmp_path):
     assert [{name: float(value) for name, value in row.items()} for row in read] == rows
     assert studies.delete("demo.trained", storage) == 1
     assert not folder.exists()
+
+
+def test_the_dashboard_shows_curves(search, storage, tmp_path):
+    """Asked as its page asks: the program itself, over its API."""
+    write_curve(tmp_path / "curve.csv", [dict(zip(CURVE, (1, 2.0, 0.25, 0.1, 99.5), strict=True))])
+    store(search, search.candidates()[0], artifacts=[tmp_path / "curve.csv"])
+    trial = open_trained(search).study.trials[0]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "autost_optuna", "dashboard", "--port", str(port), "--storage", storage]
+    served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert served.stdout.readline()
+        study_id = open_trained(search).study._study_id
+        page = json.loads(asked(port, f"api/studies/{study_id}?after=0"))
+        (shown,) = page["trials"][0]["artifacts"]
+        assert shown["filename"] == "curve.csv"
+        assert page["artifacts"] == []
+        params = {param["name"]: param["param_external_value"] for param in page["trials"][0]["params"]}
+        assert params == {name: str(value) for name, value in trial.params.items()}
+        sent = asked(port, f"artifacts/{study_id}/{trial._trial_id}/{shown['artifact_id']}")
+        assert sent.decode().splitlines() == [",".join(CURVE), "1,2.0,0.25,0.1,99.5"]
+    finally:
+        served.kill()
+        served.wait()
+        served.stdout.close()
+
+
+def asked(port, path):
+    """What the dashboard answers, once it does."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=30) as reply:
+                return reply.read()
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def test_curves_go_to_a_folder_that_is_named_where_the_storage_is_no_file(search, tmp_path):

@@ -15,6 +15,8 @@ from autost_optuna.cli.study import quiet_optuna
 def copy(name: str, to: str, new: str | None, storage: str) -> None:
     """Copy the study NAME with all its trials into another storage, all of it or nothing; trials that run become failed.
 
+    The networks that were trained of it are a study of their own, NAME.trained.
+
     Into SQLite and PostgreSQL 20,000 trials take seconds; into a journal file or over gRPC they are copied one by one.
 
     \b
@@ -23,14 +25,21 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
     """
     quiet_optuna()
     from autost_optuna.storage import shown
-    from autost_optuna.study import check_name, open_search
+    from autost_optuna.study import TRAINED, check_name, load_study, open_search
+    from autost_optuna.trained import copy_trained
     from autost_optuna.transfer import copy_study
 
     def on_slow(trials: int) -> None:
         show.note(f"copying {units.counted(trials, 'trial')} one by one, which takes minutes for many thousands")
 
-    check_name(new or name)
-    made = copy_study(open_search(name, storage).study, to, name=new, on_slow=on_slow)
+    study, behind = load_study(name, storage), 0
+    if TRAINED in study.user_attrs:
+        made, behind = copy_trained(study, storage, to, name=new)
+    else:
+        check_name(new or name)
+        made = copy_study(open_search(name, storage).study, to, name=new, on_slow=on_slow)
     click.echo(f"copied {units.counted(made.trials, 'trial')} of {name} to study {new or name} in {shown(to)}")
     if made.cut_off:
         show.note(f"{units.counted(made.cut_off, 'trial')} still running: failed in the copy")
+    if behind:
+        show.note(f"{units.counted(behind, 'learning curve')} not copied: that takes two storages that are files here")

@@ -1,5 +1,7 @@
 """autost-optuna dashboard: optuna-dashboard on the storage."""
 
+from pathlib import Path
+
 import click
 
 from autost_optuna.cli import options
@@ -7,9 +9,15 @@ from autost_optuna.cli import options
 
 @click.command()
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Port on 127.0.0.1.")
+@click.option(
+    "--artifacts",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of learning curves. By default the one beside the storage's file.",
+)
 @options.storage
-def dashboard(port: int, storage: str) -> None:
-    """Open optuna-dashboard on the storage, at http://127.0.0.1:PORT/.
+def dashboard(port: int, artifacts: Path | None, storage: str) -> None:
+    """Open optuna-dashboard on the storage, at http://127.0.0.1:PORT/, with the learning curves of trained networks.
 
     \b
     Example:
@@ -17,9 +25,10 @@ def dashboard(port: int, storage: str) -> None:
     """
     import socket
 
+    from autost_optuna.artifacts import store_of
     from autost_optuna.storage import open_storage
 
-    backend = open_storage(storage)
+    backend, curves = open_storage(storage), store_of(storage, artifacts)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -29,4 +38,4 @@ def dashboard(port: int, storage: str) -> None:
     from optuna_dashboard import run_server
 
     click.echo(f"optuna-dashboard at http://127.0.0.1:{port}/ (Ctrl-C ends it)")
-    run_server(backend, host="127.0.0.1", port=port)
+    run_server(backend, host="127.0.0.1", port=port, artifact_store=curves)

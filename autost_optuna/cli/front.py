@@ -10,8 +10,11 @@ from autost_optuna import units
 from autost_optuna.candidate import Candidate
 from autost_optuna.cli import options, show
 from autost_optuna.cli.study import quiet_optuna, rates_line
+from autost_optuna.cli.trained import check_alone, print_rows, trained_figure, trained_option
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from autost_optuna.study import Search
 
 picks = click.option(
@@ -35,14 +38,18 @@ FEW_SEEDS = 5  # a bootstrap over K seeds is too narrow by root (K - 1) / K: 0.7
     is_flag=True,
     help="Add how the energy varies, and the probability that the member is truly non-dominated.",
 )
+@trained_option
 @options.output_format
 @options.storage
-def front(name: str, pick: str | None, max_energy: float | None, spread: bool, form: str, storage: str) -> None:
+def front(
+    name: str, pick: str | None, max_energy: float | None, spread: bool, trained: bool, form: str, storage: str
+) -> None:
     """Print the Pareto front of the study NAME, by ascending energy.
 
     \b
     Example:
       autost-optuna study front demo --pick 5 --max-energy 1.5
+      autost-optuna study front demo --trained
     """
     quiet_optuna()
     from autost_optuna.baselines import baselines_of, in_words
@@ -50,6 +57,10 @@ def front(name: str, pick: str | None, max_energy: float | None, spread: bool, f
     from autost_optuna.study import open_search
 
     search = open_search(name, storage)
+    if trained:
+        check_alone(pick=pick, max_energy=max_energy, spread=spread)
+        print_rows(search, form)
+        return
     whole = search.front()
     chosen, members = knee(whole), selected(search, pick, max_energy)
     certainty = nondomination(search.candidates()) if spread else {}
@@ -76,33 +87,49 @@ def front(name: str, pick: str | None, max_energy: float | None, spread: bool, f
 @click.option("--quantised", is_flag=True, help="Add each member's network without spikes, in 8-bit integers.")
 @picks
 @budget
+@trained_option
 @options.storage
-def plot(name: str, output: Path, quantised: bool, pick: str | None, max_energy: float | None, storage: str) -> None:
+def plot(
+    name: str, output: Path, quantised: bool, pick: str | None, max_energy: float | None, trained: bool, storage: str
+) -> None:
     """Draw the Pareto plot of the study NAME, with its baselines, and its exact front where that was measured.
+
+    With --trained two fronts, one as predicted and one as measured, with a line from each prediction to its measurement.
 
     \b
     Example:
       autost-optuna study plot demo --pick 5 -o front.html
+      autost-optuna study plot demo --trained -o trained.html
     """
     quiet_optuna()
-    from autost_optuna.baselines import baselines_of
     from autost_optuna.plots.figure import write_figure
-    from autost_optuna.plots.front import draw_front, front_view
     from autost_optuna.study import open_search
 
     search = open_search(name, storage)
+    if trained:
+        check_alone(quantised=quantised, pick=pick, max_energy=max_energy)
+        figure = trained_figure(search)
+    else:
+        marked = [] if pick is None and max_energy is None else selected(search, pick, max_energy)
+        figure = _front_figure(search, quantised, marked)
+    write_figure(figure, output)
+    click.echo(f"wrote {output}")
+
+
+def _front_figure(search: "Search", quantised: bool, marked: list[Candidate]) -> "Figure":
+    from autost_optuna.baselines import baselines_of
+    from autost_optuna.plots.front import draw_front, front_view
+
     search.front()
-    marked = [] if pick is None and max_energy is None else selected(search, pick, max_energy)
     view = front_view(
-        name,
+        search.study.study_name,
         search.candidates(),
         quantised=quantised,
         exact=search.exact(),
         baselines=baselines_of(search),
         picks=marked,
     )
-    write_figure(draw_front(view), output)
-    click.echo(f"wrote {output}")
+    return draw_front(view)
 
 
 def selected(search: "Search", pick: str | None, max_energy: float | None) -> list[Candidate]:

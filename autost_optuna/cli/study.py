@@ -10,6 +10,7 @@ from autost_optuna import units
 from autost_optuna.architecture import check_keys, read_toml
 from autost_optuna.candidate import Candidate
 from autost_optuna.cli import options, show
+from autost_optuna.cli.trained import print_summary, readable, summary_of
 
 if TYPE_CHECKING:
     from autost_optuna.study import Reached, Search
@@ -165,11 +166,13 @@ def show_study(name: str, form: str, storage: str) -> None:
     search = open_search(name, storage)
     summary, near = summarise(search), reached(search)
     baselines, members = baselines_of(search), nondominated(search.candidates())
+    trainings = readable(search)
     if form == "json":
         counts = {name: getattr(summary, name) for name in ("space_size", "infeasible", "silent", "failed")}
         shares = {"unique_share": summary.health.unique_share}
         numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
         beside = {"exact": near and asdict(near), "baselines": [to_row(one, members) for one in baselines]}
+        beside["trained"] = summary_of(search, trainings)
         show.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
         return
     health = summary.health
@@ -186,6 +189,7 @@ def show_study(name: str, form: str, storage: str) -> None:
     click.echo(f"Spearman     {number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
     for one in baselines:
         click.echo(f"baseline     {one.name}: {in_words(one, members)}")
+    print_summary(search, trainings)
     if health.warning:
         show.note(f"warning: {health.warning}")
 
@@ -229,7 +233,7 @@ def fork(name: str, new: str, data_root: Path | None, energy: str | None, device
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @options.storage
 def delete(name: str, yes: bool, storage: str) -> None:
-    """Delete the study NAME and all its trials.
+    """Delete the study NAME and all its trials; networks that were trained of it are kept, in the study NAME.trained.
 
     \b
     Example:
@@ -238,12 +242,16 @@ def delete(name: str, yes: bool, storage: str) -> None:
     quiet_optuna()
     import sys
 
+    from autost_optuna.study import TRAINED_ENDING, existing_names
     from autost_optuna.study import delete as delete_study
 
     if sys.stdin is not None and sys.stdin.isatty() and not yes:
         click.confirm(f"delete study {name} and all its trials?", abort=True)
     trials = delete_study(name, storage)
     click.echo(f"deleted study {name} with {units.counted(trials, 'trial')}")
+    kept = name + TRAINED_ENDING
+    if kept in existing_names(storage):
+        show.note(f"kept what was trained of it; autost-optuna study delete {kept} deletes that too")
 
 
 def describe_candidate(candidate: Candidate) -> str:

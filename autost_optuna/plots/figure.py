@@ -67,7 +67,9 @@ def write_figure(figure: "Figure", path: Path) -> None:
 def _write_image(figure: "Figure", path: Path) -> None:
     logging.getLogger("choreographer").setLevel(logging.CRITICAL)  # it logs a traceback of what it then ignores
     try:
-        figure.write_image(path, width=1000, height=620, scale=1 if path.suffix == ".svg" else 2)
+        figure.write_image(
+            path, width=1000, height=figure.layout.height or 620, scale=1 if path.suffix == ".svg" else 2
+        )
     except Exception as error:  # kaleido raises many kinds where it or its browser is missing
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(

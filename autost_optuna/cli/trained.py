@@ -1,0 +1,183 @@
+"""Trained networks in `study show`, `study front --trained` and `study plot --trained`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autost_optuna import units
+from autost_optuna.cli import show
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from autost_optuna.calibration import Calibration, Group
+    from autost_optuna.study import Search
+    from autost_optuna.trained import Training
+
+MOST_LAYERS = 4
+trained_option = click.option("--trained", is_flag=True, help="Trained networks only, predicted beside measured.")
+
+
+def check_alone(**others: object) -> None:
+    """ValueError where --trained is given beside an option that is of the search alone."""
+    for name, value in others.items():
+        if value:
+            raise ValueError(f"--trained takes all trained networks; leave out --{name.replace('_', '-')}")
+
+
+def readable(search: "Search") -> "list[Training]":
+    """The trained networks of a search; those of another search of its name are named in a warning."""
+    from autost_optuna.trained import trainings_of
+
+    try:
+        return trainings_of(search)
+    except ValueError as error:
+        show.note(f"warning: {error}")
+        return []
+
+
+def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] | None:
+    """All there is on trained networks, for JSON; None where there are none."""
+    from autost_optuna.calibration import calibrate
+
+    if not trainings:
+        return None
+    settings = search.settings
+    return {
+        "networks": len(trainings),
+        "members": len({training.architecture for training in trainings}),
+        "recipes": list(dict.fromkeys(training.recipe_name for training in trainings)),
+        "calibration": [asdict(one) for one in calibrate(trainings, settings.task, settings.convention)],
+        "rows": rows(search, trainings),
+        "trainings": [training.to_dict() for training in trainings],
+    }
+
+
+def print_summary(search: "Search", trainings: "list[Training]") -> None:
+    """The same in a few lines."""
+    from autost_optuna.calibration import calibrate, group
+
+    settings = search.settings
+    for found in calibrate(trainings, settings.task, settings.convention):
+        alike = [t for t in trainings if (t.recipe_hash, t.data) == (found.recipe_hash, found.data)]
+        best = max(group(alike), key=lambda one: one.validation_accuracy.mean)
+        members, networks = units.counted(found.members, "member"), units.counted(found.networks, "network")
+        click.echo(f"trained      {networks} of {members}, recipe {found.recipe_name} on {found.data}")
+        click.echo(f"  accuracy   {_best_line(search, best)}{_ranks('by FLOPs', found.accuracy)}")
+        click.echo(f"  energy     {_energy_line(found)}")
+        click.echo(f"  layers     {_layers_line(found)}")
+
+
+def rows(search: "Search", trainings: "list[Training]") -> list[dict[str, Any]]:
+    """A row for each trained architecture and recipe, by ascending predicted energy; deviations are over seeds."""
+    from autost_optuna.calibration import group, measured_front
+
+    groups, numbers = group(trainings), _numbers(search)
+    front = measured_front(groups)
+    found = []
+    for one in groups:
+        first, validation, test, energy = one.runs[0], one.validation_accuracy, one.test_accuracy, one.energy_mj
+        found.append(
+            {
+                "number": numbers.get(one.architecture.key),
+                "architecture": one.architecture.to_dict(),
+                "flops": first.flops,
+                "params": first.params,
+                "predicted_mj": one.predicted_mj,
+                "measured_mj": energy.mean,
+                "measured_deviation_mj": energy.deviation,
+                "ratio": one.ratio,
+                "validation_accuracy": validation.mean,
+                "validation_deviation": validation.deviation,
+                "test_accuracy": test.mean,
+                "test_deviation": test.deviation,
+                "seeds": len(one.runs),
+                "recipe": first.recipe_name,
+                "data": first.data,
+                "nondominated": one in front,
+            }
+        )
+    return found
+
+
+def print_rows(search: "Search", form: str) -> None:
+    """The rows of the trained networks as table, JSON or CSV. ValueError where there are none."""
+    from autost_optuna.trained import open_trained
+
+    found = rows(search, open_trained(search).all())
+    if form == "json":
+        show.print_json(found)
+    elif form == "csv":
+        flat = [{"number": row["number"], **row["architecture"], **row} for row in found]
+        click.echo(show.csv_text([{k: v for k, v in row.items() if k != "architecture"} for row in flat]), nl=False)
+    else:
+        _print_table(found)
+        show.note(
+            "* non-dominated as measured, in validation accuracy and energy. Energies an image, "
+            f"{search.settings.convention.label}: at initialisation, and of trained weights on held-out images"
+        )
+
+
+def trained_figure(search: "Search") -> "Figure":
+    """The plot of the trained networks of a search. ValueError where there are none."""
+    from autost_optuna.plots.trained import draw_trained, trained_view
+    from autost_optuna.trained import open_trained
+
+    return draw_trained(trained_view(search.study.study_name, search.candidates(), open_trained(search).all()))
+
+
+def _print_table(found: list[dict[str, Any]]) -> None:
+    cells = [
+        [
+            f"{'*' if row['nondominated'] else ' '}{'-' if row['number'] is None else row['number']}",
+            str(row["architecture"]["embed_dim"]),
+            str(row["architecture"]["depth"]),
+            f"{row['flops'] / 1e9:.3f}",
+            units.significant(row["predicted_mj"], 4),
+            units.significant(row["measured_mj"], 4),
+            f"{row['ratio']:.2f}",
+            units.share(row["validation_accuracy"], row["validation_deviation"]),
+            units.share(row["test_accuracy"], row["test_deviation"]),
+            str(row["seeds"]),
+            f"{row['recipe']} on {row['data']}",
+        ]
+        for row in found
+    ]
+    columns = ["trial", "C", "depth", "GFLOPs", "predicted mJ", "measured mJ", "ratio"]
+    show.print_table([*columns, "validation", "test", "seeds", "recipe"], cells, left=["recipe"])
+
+
+def _numbers(search: "Search") -> dict[str, int | None]:
+    """The trial of each architecture in the search as it is now."""
+    from autost_optuna.front import unique
+
+    return {c.architecture.key: c.number for c in unique(search.candidates())}
+
+
+def _best_line(search: "Search", best: "Group") -> str:
+    number = _numbers(search).get(best.architecture.key)
+    validation, test = best.validation_accuracy, best.test_accuracy
+    return (
+        f"best {units.share(validation.mean, validation.deviation)} validation, "
+        f"{units.share(test.mean, test.deviation)} test: trial {'-' if number is None else number}, "
+        f"{units.counted(len(best.runs), 'seed')}"
+    )
+
+
+def _energy_line(found: "Calibration") -> str:
+    spread = "" if found.members < 2 else f" ({found.least_ratio:.2f} to {found.largest_ratio:.2f})"
+    order = f"; {found.swapped} of {units.counted(found.pairs, 'pair')} in another order" if found.pairs else ""
+    return f"measured {found.ratio:.2f} times the predicted{spread}{order}{_ranks('ranks', found.energy)}"
+
+
+def _ranks(what: str, ranks: Any) -> str:
+    return "" if ranks is None else f"; {what}: Spearman {ranks.spearman:.2f}, Kendall {ranks.kendall:.2f}"
+
+
+def _layers_line(found: "Calibration") -> str:
+    parts = []
+    for row in found.layers[:MOST_LAYERS]:
+        share = "" if row.share is None else f" ({row.share:.0%})"
+        parts.append(f"{row.role} {row.initial_rate:.3f} to {row.trained_rate:.3f}{share}")
+    return f"rates (share of the change): {', '.join(parts)}"

@@ -1,0 +1,227 @@
+"""The plot of trained networks, predicted and measured: what is drawn (`trained_view`), and how (`draw_trained`)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autost_optuna import units
+from autost_optuna.calibration import Group, Mean, group, measured_front
+from autost_optuna.candidate import Candidate
+from autost_optuna.front import nondominated, unique
+from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, dress, escape, ticks
+from autost_optuna.trained import Training
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from plotly.graph_objects import Figure
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")  # one a recipe
+HEIGHT = 860  # pixels, of both panels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """A trained architecture: its trial of the search, recipe and data, figures, and the lines that a pointer sees."""
+
+    label: str
+    recipe: str
+    flops: int
+    predicted_mj: float
+    energy_mj: Mean
+    accuracy: Mean
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainedView:
+    """What the plot shows: the search and its front, the trained networks, and those of them that none beats when measured."""
+
+    title: str
+    subtitle: str
+    dominated: tuple[Candidate, ...]
+    members: tuple[Candidate, ...]
+    points: tuple[Point, ...]
+    measured: tuple[Point, ...]
+
+
+def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence[Training]) -> TrainedView:
+    """The plot of a search called `name` and its trained networks. ValueError where there are none."""
+    if not trainings:
+        raise ValueError(f"study {name} has no trained networks yet; autost-optuna train {name} --knee makes one")
+    distinct, groups = unique(candidates), group(trainings)
+    members = nondominated(distinct)
+    on_front = {member.architecture.key for member in members}
+    numbers = {c.architecture.key: c.number for c in distinct}
+    points = {id(one): _point(one, numbers.get(one.architecture.key)) for one in groups}
+    architectures = len({training.architecture for training in trainings})
+    data = ", ".join(dict.fromkeys(training.data for training in trainings))
+    return TrainedView(
+        title=f"{name}: {units.counted(len(trainings), 'trained network')} of "
+        f"{units.counted(architectures, 'architecture')}, predicted and measured",
+        subtitle=f"energy an image: {trainings[0].convention}; measured with trained weights on held-out images of {data}",
+        dominated=tuple(c for c in distinct if c.architecture.key not in on_front),
+        members=tuple(members),
+        points=tuple(points.values()),
+        measured=tuple(points[id(one)] for one in measured_front(groups)),
+    )
+
+
+def draw_trained(view: TrainedView) -> "Figure":
+    """The view as a plotly figure of two panels with one axis of energy.
+
+    Above, FLOPs over the energy at initialisation, and a line from each trained member to its measured energy. Below,
+    validation accuracy over measured energy. Better is up and left in both.
+    """
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09)
+    figure.add_traces([_dominated(view), _front(view), _ties(view), _predicted(view)], rows=1, cols=1)
+    figure.add_trace(_measured_line(view), row=2, col=1)
+    recipes = list(dict.fromkeys(point.recipe for point in view.points))
+    for recipe in recipes:
+        points = [point for point in view.points if point.recipe == recipe]
+        symbol = SYMBOLS[recipes.index(recipe) % len(SYMBOLS)]
+        above, below = _measured(points, view.measured, symbol)
+        figure.add_trace(above, row=1, col=1)
+        figure.add_trace(below, row=2, col=1)
+    dress(figure, view.title, view.subtitle)
+    searched = [*view.dominated, *view.members]
+    energies = [c.energy_mj for c in searched]
+    energies += [energy for p in view.points for energy in (p.predicted_mj, p.energy_mj.mean)]
+    figure.update_xaxes(type="log", showticklabels=True, **ticks(energies))
+    figure.update_xaxes(title="energy (mJ an image, less is better)", row=2, col=1)
+    flops = [*(c.flops / 1e9 for c in searched), *(p.flops / 1e9 for p in view.points)]
+    figure.update_yaxes(type="log", title="GFLOPs an image (more is better)", row=1, col=1, **ticks(flops))
+    figure.update_yaxes(title="validation accuracy (%)", row=2, col=1)
+    figure.update_layout(height=HEIGHT, legend={"y": -0.08}, margin={"t": 125})
+    for axis, text in (("y", "<b>Predicted</b> at initialisation"), ("y2", "<b>Measured</b> after training")):
+        at: dict[str, Any] = {"xref": "paper", "x": 0, "yref": f"{axis} domain", "y": 1}
+        figure.add_annotation(text=text, showarrow=False, xanchor="left", yanchor="bottom", font={"size": 15}, **at)
+    return figure
+
+
+def _dominated(view: TrainedView) -> "go.Scatter":
+    return _searched("dominated", view.dominated, mode="markers", marker={"color": GREY, "size": 5, "opacity": 0.55})
+
+
+def _front(view: TrainedView) -> "go.Scatter":
+    line = {"color": BLUE, "width": 2, "shape": "hv"}
+    return _searched("Pareto front of the search", view.members, mode="lines+markers", line=line, marker={"size": 5})
+
+
+def _searched(name: str, candidates: Sequence[Candidate], **style: Any) -> "go.Scatter":
+    """Candidates of the search, in the upper panel."""
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        name=name,
+        x=[c.energy_mj for c in candidates],
+        y=[c.flops / 1e9 for c in candidates],
+        customdata=[f"<b>trial {c.number}</b><br>{escape(c.architecture.to_text())}" for c in candidates],
+        hovertemplate="%{customdata}<br>%{x:.4g} mJ, %{y:.4g} GFLOPs<extra></extra>",
+        **style,
+    )
+
+
+def _ties(view: TrainedView) -> "go.Scatter":
+    """A line from each prediction to its measurement; FLOPs are counts, which no training changes."""
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        name="from prediction to measurement",
+        x=[x for p in view.points for x in (p.predicted_mj, p.energy_mj.mean, None)],
+        y=[y for p in view.points for y in (p.flops / 1e9, p.flops / 1e9, None)],
+        mode="lines",
+        line={"color": ORANGE, "width": 1.6, "dash": "3px,3px"},  # seen over the steps of the front
+        hoverinfo="skip",
+    )
+
+
+def _predicted(view: TrainedView) -> "go.Scatter":
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        name="predicted (number of its trial)",
+        x=[p.predicted_mj for p in view.points],
+        y=[p.flops / 1e9 for p in view.points],
+        mode="markers+text",
+        text=[p.label for p in view.points],
+        textposition="top left",
+        textfont={"size": 12, "color": INK},
+        marker={"color": "white", "size": 10, "symbol": "circle", "line": {"color": BLUE, "width": 2}},
+        customdata=["<br>".join(p.lines) for p in view.points],
+        hovertemplate="%{customdata}<extra></extra>",
+        cliponaxis=False,
+    )
+
+
+def _measured_line(view: TrainedView) -> "go.Scatter":
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        name="Pareto front as measured",
+        x=[p.energy_mj.mean for p in view.measured],
+        y=[100 * p.accuracy.mean for p in view.measured],
+        mode="lines",
+        line={"color": ORANGE, "width": 2, "shape": "hv"},
+        hoverinfo="skip",
+    )
+
+
+def _measured(points: Sequence[Point], front: Sequence[Point], symbol: str) -> "tuple[go.Scatter, go.Scatter]":
+    """The measured points of one recipe: their energies in the upper panel, with accuracy in the lower.
+
+    Numbers stand where the front leaves room: over its members, below all others.
+    """
+    import plotly.graph_objects as go
+
+    recipe = points[0].recipe
+    same: dict[str, Any] = {
+        "name": f"measured: {escape(recipe)}",
+        "legendgroup": recipe,
+        "x": [p.energy_mj.mean for p in points],
+        "marker": {"color": ORANGE, "size": 9, "symbol": symbol},
+        "customdata": ["<br>".join(p.lines) for p in points],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "cliponaxis": False,
+    }
+    above = go.Scatter(y=[p.flops / 1e9 for p in points], mode="markers", showlegend=False, **same)
+    below = go.Scatter(
+        y=[100 * p.accuracy.mean for p in points],
+        mode="markers+text",
+        text=[p.label for p in points],
+        textposition=["top left" if p in front else "bottom right" for p in points],
+        textfont={"size": 12, "color": INK},
+        error_x=_error([p.energy_mj for p in points], 1),
+        error_y=_error([p.accuracy for p in points], 100),
+        **same,
+    )
+    return above, below
+
+
+def _error(means: Sequence[Mean], scale: float) -> Mapping[str, Any]:
+    """Bars of one standard deviation over seeds, none of a single seed."""
+    bars = [scale * (mean.deviation or 0.0) for mean in means]
+    return {"type": "data", "array": bars, "visible": any(bars), "thickness": 1, "width": 3, "color": ORANGE}
+
+
+def _point(one: Group, number: int | None) -> Point:
+    first, validation, test = one.runs[0], one.validation_accuracy, one.test_accuracy
+    label = "?" if number is None else str(number)
+    return Point(
+        label=label,
+        recipe=f"{first.recipe_name} on {first.data}",
+        flops=first.flops,
+        predicted_mj=one.predicted_mj,
+        energy_mj=one.energy_mj,
+        accuracy=one.validation_accuracy,
+        lines=(
+            f"<b>trial {label}</b>, {units.counted(len(one.runs), 'seed')}",
+            escape(one.architecture.to_text()),
+            f"predicted {units.energy(one.predicted_mj)}, measured {units.energy(one.energy_mj.mean)} "
+            f"({one.ratio:.2f} times)",
+            f"validation {units.share(validation.mean, validation.deviation)}, "
+            f"test {units.share(test.mean, test.deviation)}",
+            f"{units.count(first.flops, 'FLOPs')}, {units.parameters(first.params)}",
+        ),
+    )
