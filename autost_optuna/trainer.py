@@ -196,6 +196,7 @@ class _Run:
     ) -> None:
         self.identity, self.recipe, self.folder, self.fabric = identity, recipe, folder, fabric
         self._augment = Augment(recipe, task)
+        self._glance = min(EVAL_BATCH, 2 * recipe.batch_size)  # without gradients an image takes less memory
         trained_on, held_out = split_training(dataset, recipe.validation_share, recipe.images)
         everything = torch.arange(len(dataset.test.labels))
         reads = (dataset.normalisation, task, fabric.device)
@@ -271,15 +272,16 @@ class _Run:
         """The line of the log of an epoch that is trained; keeps the state."""
         line = None
         if self.fabric.is_global_zero:
-            self._recalibrate()
-            line = Epoch(
-                epoch=epoch + 1,
-                loss=math.fsum(self._losses) / len(self._losses),
-                validation_accuracy=evaluate(self.judged, self._validation),
-                mean_rate=self._mean_rate(),
-                lr=self._plain.param_groups[0]["lr"],
-                images_per_s=self._images_per_s,
-            )
+            with _memory(self.recipe):
+                self._recalibrate()
+                line = Epoch(
+                    epoch=epoch + 1,
+                    loss=math.fsum(self._losses) / len(self._losses),
+                    validation_accuracy=evaluate(self.judged, self._validation, self._glance),
+                    mean_rate=self._mean_rate(),
+                    lr=self._plain.param_groups[0]["lr"],
+                    images_per_s=self._images_per_s,
+                )
         line = self.fabric.broadcast(line)
         assert line is not None
         self.log.append(line)
@@ -293,7 +295,7 @@ class _Run:
             measured = measure(self.judged, self._validation, convention, seed=self.recipe.seed)
             result = {
                 "validation_accuracy": self.log[-1].validation_accuracy,
-                "test_accuracy": evaluate(self.judged, self._test),
+                "test_accuracy": evaluate(self.judged, self._test, self._glance),
                 "measured": asdict(measured),
                 "log": [asdict(line) for line in self.log],
                 "duration_s": self._duration_s(),
@@ -382,7 +384,7 @@ class _Run:
 
     def _recalibrate(self) -> None:
         """Set the running statistics to the plain mean over a few batches: during training they lag behind."""
-        images = self._train.chosen[:RECALIBRATION_IMAGES].split(max(2, min(self.recipe.batch_size, EVAL_BATCH)))
+        images = self._train.chosen[:RECALIBRATION_IMAGES].split(max(2, self._glance // 2))
         recalibrate(self.judged, (self._train.fit(pixels) for pixels, _ in self._train.raw(images)))
 
     def _mean_rate(self) -> float:
@@ -423,12 +425,12 @@ def recalibrate(network: nn.Module, batches: Iterator[Tensor]) -> None:
         norm.momentum = momentum
 
 
-def evaluate(network: nn.Module, images: Batches) -> float:
+def evaluate(network: nn.Module, images: Batches, batch_size: int = EVAL_BATCH) -> float:
     """Accuracy of the network in eval mode, in whole float32."""
     network.eval()
     right = 0
     with torch.no_grad():
-        for inputs, labels in images.in_order(EVAL_BATCH):
+        for inputs, labels in images.in_order(batch_size):
             right += int((network(inputs).argmax(1) == labels).sum())
     return right / len(images)
 
