@@ -484,9 +484,21 @@ MISTAKES = {
         ["describe", "C=64,depth=1,heads=8,ratio=4", "--task", "digits", "--seed", "-5"],
         "seed -5 is out of range",
     ),
-    "task without data": (
+    "missing data of cifar100": (
         ["study", "create", "new", "--task", "cifar100", "--data-root", "."],
-        "has no data reader yet",
+        "no CIFAR-100 batch at",
+    ),
+    "missing folder of images": (
+        ["study", "create", "new", "--task", "imagenet", "--data-root", "nowhere"],
+        "no folder nowhere/train; put your images into DIR/train/<class>",
+    ),
+    "missing recordings of cifar10dvs": (
+        ["study", "create", "new", "--task", "cifar10dvs", "--data-root", "nowhere"],
+        "no CIFAR10-DVS recordings in nowhere; download",
+    ),
+    "missing recordings of gestures": (
+        ["study", "create", "new", "--task", "dvs128gesture", "--data-root", "nowhere"],
+        "no DVS128 Gesture recordings in nowhere; download",
     ),
     "events of images": (
         ["study", "create", "new", "--task", "nmnist", "--data", "cifar10", "--data-root", "."],

@@ -7,8 +7,8 @@ import torch
 
 from autost_optuna import Task, data
 from autost_optuna.data import fit, load, nmnist, rate_images, saccades
-from autost_optuna.data.cifar10 import FOLDER
 
+FOLDER = "cifar-10-batches-py"
 NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
 CIFAR10, DIGITS, NMNIST = (Task.preset(name) for name in ("cifar10", "digits", "nmnist"))
 
@@ -89,7 +89,7 @@ def test_nmnist_as_its_layout_has_it(tmp_path):
 def test_only_the_recordings_that_are_drawn_are_read(tmp_path, monkeypatch):
     write_nmnist(tmp_path, each=5)
     read, seen = nmnist.read, []
-    monkeypatch.setattr(nmnist, "read", lambda path, steps: (seen.append(path), read(path, steps))[1])
+    monkeypatch.setattr(nmnist, "read", lambda path, *how: (seen.append(path), read(path, *how))[1])
     drawn = rate_images(NMNIST, data="nmnist", root=tmp_path, count=3)
     assert len(set(seen)) == 3
     assert {path.parent.parent.name for path in seen} == {"Train"}
@@ -216,7 +216,7 @@ class Evil:
         (lambda path: path.unlink(), "no CIFAR-10 batch at .*test_batch; download"),
         (lambda path: path.write_bytes(path.read_bytes()[:500]), "truncated"),
         (lambda path: path.write_bytes(b""), "truncated"),
-        (lambda path: path.write_bytes(pickle.dumps([1, 2])), "truncated or not a CIFAR-10 batch"),
+        (lambda path: path.write_bytes(pickle.dumps([1, 2])), "truncated or no CIFAR-10 batch"),
         (lambda path: path.write_bytes(pickle.dumps({"data": 1, "labels": [1]})), "another form"),
         (
             lambda path: path.write_bytes(pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [11]})),
