@@ -13,7 +13,8 @@ PACKET_BYTES = 28
 POLARITY = 1  # the type of a packet of changes; others hold frames, motion, special events
 POLARITY_BYTES = 8
 EXTERNAL = 1 << 15  # of a DVS128's address: a signal on a pin, no pixel
-HEADER_2, HEADER_3, HEADER_3_END = b"#!AER-DAT2.0", b"#!AER-DAT3.1", b"#!END-HEADER"
+VERSION = b"#!AER-DAT"
+HEADER_2, HEADER_3, HEADER_3_END = VERSION + b"2.0", VERSION + b"3.1", b"#!END-HEADER"
 
 
 def addresses(content: bytes) -> tuple[Any, Any]:
@@ -23,7 +24,7 @@ def addresses(content: bytes) -> tuple[Any, Any]:
     """
     import numpy as np
 
-    if content[: len(HEADER_2)] != HEADER_2:
+    if not content.startswith(b"#") or (content.startswith(VERSION) and not content.startswith(HEADER_2)):
         raise ValueError(f"it does not begin with {HEADER_2.decode()}")
     at = 0
     while content[at : at + 1] == b"#":  # a DVS128's addresses begin with a zero
@@ -38,7 +39,7 @@ def events(content: bytes) -> Events:
     """The valid changes in an AEDAT 3.1 file, whose packets are little-endian. ValueError with the reason alone."""
     import numpy as np
 
-    if content[: len(HEADER_3)] != HEADER_3:
+    if not content.startswith(HEADER_3):
         raise ValueError(f"it does not begin with {HEADER_3.decode()}")
     at, ended = 0, False
     while not ended:
@@ -58,7 +59,7 @@ def events(content: bytes) -> Events:
             raise ValueError(
                 f"a packet is cut at byte {len(content)}, {size * capacity - len(content) + at} bytes early"
             )
-        if kind == POLARITY:
+        if kind == POLARITY and number:
             if size != POLARITY_BYTES:
                 raise ValueError(f"an event of {size} bytes is no change of brightness")
             pairs = np.frombuffer(content, "<u4", 2 * number, at).reshape(-1, 2).astype(np.int64)
