@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,11 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
     assert "2 seeds with their weights and images drawn anew, alike for all; so few make it too sure" in table.stderr
     assert cli("study", "plot", "demo", "--quantised", "-o", "q.html").exit_code == 0
     assert "without spikes" in (tmp_path / "q.html").read_text()
+
+
+def test_a_warning_is_one_line(cli):
+    cli("--help")
+    assert warnings.formatwarning("no room\nfor frames", UserWarning, "cache.py", 3) == "warning: no room for frames\n"
 
 
 def test_one_image_says_nothing_of_its_error(cli, tmp_path):

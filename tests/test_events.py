@@ -405,6 +405,8 @@ def test_rates_are_measured_on_the_recordings_that_are_drawn_and_keep_nothing(tm
     assert not list(tmp_path.rglob("frames"))
     with pytest.raises(ValueError, match="frames by 'size' are unknown; use count or time"):
         load("dvs128gesture", GESTURE, tmp_path, frames="size")
+    with pytest.raises(ValueError, match="task digits reads images, and frames by time are of recordings"):
+        load("digits", Task.preset("digits"), frames="time")
 
 
 # Frames that are kept.

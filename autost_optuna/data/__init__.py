@@ -67,6 +67,8 @@ def load(
         raise ValueError(f"no data {name!r}; choose one of {', '.join(NAMES)}")
     if frames not in CUTS:
         raise ValueError(f"frames by {frames!r} are unknown; use {' or '.join(CUTS)}")
+    if frames != "count" and not task.events:
+        raise ValueError(f"task {task.name} reads images, and frames by {frames} are of recordings; leave it out")
     readable = RECORDINGS if task.events else IMAGES
     if name not in readable:
         read, held = ("recordings", "images") if task.events else ("images", "recordings")

@@ -129,11 +129,11 @@ def _write(
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock at `path`, which ends with the process that holds it; a file system without locks is trusted."""
-    import fcntl
-
+    """Hold the lock at `path`, which ends with the process that holds it; where there are no locks, two write the same."""
     with path.open("w") as file:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autost_optuna.data.dataset import Dataset, Normalisation, Split, damaged
+from autost_optuna.data.dataset import Dataset, Normalisation, Split, damaged, reason_of
 
 PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
@@ -114,7 +114,7 @@ def fetch(release: Release, root: Path) -> None:
     try:
         from torchvision import datasets
     except (ImportError, RuntimeError, OSError) as error:
-        raise ValueError(f"torchvision cannot be imported here ({_one_line(error)}); {by_hand}") from None
+        raise ValueError(f"torchvision cannot be imported here ({reason_of(error)}); {by_hand}") from None
     try:
         root.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{release.folder}.", dir=root))
@@ -126,7 +126,7 @@ def fetch(release: Release, root: Path) -> None:
         if not (root / release.folder).exists():  # by now another process may have been faster
             os.rename(part / release.folder, root / release.folder)
     except Exception as error:  # of the network, the archive, the disk
-        raise RuntimeError(f"the download of {release.title} failed ({_one_line(error)}); {by_hand}") from None
+        raise RuntimeError(f"the download of {release.title} failed ({reason_of(error)}); {by_hand}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -160,13 +160,9 @@ def _batch(release: Release, path: Path) -> tuple[Any, Any]:
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
         pixels, labels = batch["data"], np.asarray(batch[release.labels], dtype=np.int64)
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise spoilt(str(error) or type(error).__name__) from None
+        raise spoilt(reason_of(error)) from None
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072):
         raise spoilt("its arrays have another form")
     if not len(labels) or labels.min() < 0 or labels.max() >= release.num_classes:
         raise spoilt(f"its labels are not classes 0 to {release.num_classes - 1}")
     return pixels, labels
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

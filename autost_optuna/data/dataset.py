@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autost_optuna.units import one_line
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -76,6 +78,11 @@ def content(path: Path) -> bytes:
         raise ValueError(f"cannot read {path} ({error.strerror}); check --data-root") from None
 
 
+def reason_of(error: Exception) -> str:
+    """What a library's error says, in one short line."""
+    return one_line(str(error))[:160] or type(error).__name__
+
+
 def damaged(path: Path, kind: str, reason: str, source: str) -> ValueError:
     """The error for a file that is not what its data set's layout says."""
-    return ValueError(f"{path} is truncated or no {kind} ({' '.join(reason.split())}); download {source} again")
+    return ValueError(f"{path} is truncated or no {kind} ({one_line(reason)}); download {source} again")

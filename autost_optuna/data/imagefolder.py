@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from autost_optuna.data.dataset import Dataset, Normalisation, Pixels, Split, on_demand
+from autost_optuna.data.dataset import Dataset, Normalisation, Pixels, Split, on_demand, reason_of
 
 NORMALISATION = Normalisation(scale=255.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # ImageNet's
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -47,8 +47,7 @@ def read(path: Path, size: int) -> Pixels:
             image.draft("RGB", (2 * size, 2 * size))  # of a large JPEG, decodes no more than twice what is needed
             square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
     except Exception as error:  # a damaged file can raise nearly anything
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise ValueError(f"{path} is truncated or no image ({reason}); put it right or take it out") from None
+        raise ValueError(f"{path} is truncated or no image ({reason_of(error)}); put it right or take it out") from None
     pixels: Pixels = np.asarray(square).transpose(2, 0, 1)
     return pixels
 
