@@ -252,6 +252,9 @@ def test_cifar10dvs_as_its_layout_has_it(tmp_path):
     assert (frames.dtype, frames.shape) == (np.uint8, (2, 10, 2, 128, 128))
     assert frames[1].sum((1, 2, 3)).tolist() == [6] * 10
     assert np.array_equal(frames[1], gather(cifar10dvs.read(found.test.images.sources[0]), 10, "count", 128))
+    flickering = found.test.images.sources[1]
+    flickering.write_bytes(aedat_2([(3, 5, 0, time) for time in range(2569)]))
+    assert found.test.images[1:2][0, :, 1, 124, 122].tolist() == [255] * 10  # 256 events in each frame, 265 in the last
     by_time_frames = load("cifar10dvs", CIFAR10DVS, root, frames="time", cache=False).test.images[:1][0]
     assert by_time_frames.sum() == 60
     assert not np.array_equal(by_time_frames, frames[1])
@@ -455,6 +458,10 @@ def test_a_changed_recording_or_another_form_makes_other_frames(tmp_path):
     path.write_bytes(event(8, 9, 1) * 40)
     os.utime(path, ns=(stamp, stamp + 1))
     assert load("nmnist", NMNIST, tmp_path).train.images[9:10].sum((1, 2))[0, 9, 8] == 40
+    stamp = path.stat().st_mtime_ns
+    path.write_bytes(event(8, 9, 1) * 41)
+    os.utime(path, ns=(stamp, stamp))
+    assert load("nmnist", NMNIST, tmp_path).train.images[9:10].sum((1, 2))[0, 9, 8] == 41
     path.unlink()
     assert len(load("nmnist", NMNIST, tmp_path).train.labels) == 19
     load("nmnist", NMNIST, tmp_path, frames="time")
