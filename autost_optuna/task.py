@@ -35,7 +35,7 @@ class Task:
 
     @classmethod
     def preset(cls, name: str) -> "Task":
-        """The task called `name`: cifar10, cifar100, digits, imagenet or nmnist."""
+        """The task called `name`: cifar10, cifar100, digits, imagenet, nmnist, cifar10dvs or dvs128gesture."""
         if name not in PRESETS:
             raise ValueError(f"no task {name!r}; choose one of {', '.join(PRESETS)}")
         return PRESETS[name]
@@ -90,5 +90,24 @@ PRESETS = {
         Task(name="imagenet", image_size=224, channels=3, num_classes=1000, pooling="1111"),
         # N-MNIST: a channel for brightness that falls and one for brightness that rises.
         Task(name="nmnist", image_size=34, channels=2, num_classes=10, time_steps=10, events=True),
+        # Both of a DVS128 camera, in as many frames as published spiking transformers take of them.
+        Task(
+            name="cifar10dvs",
+            image_size=128,
+            channels=2,
+            num_classes=10,
+            time_steps=10,
+            pooling="1111",
+            events=True,
+        ),
+        Task(
+            name="dvs128gesture",
+            image_size=128,
+            channels=2,
+            num_classes=11,
+            time_steps=16,
+            pooling="1111",
+            events=True,
+        ),
     )
 }

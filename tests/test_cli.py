@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,11 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
     assert "2 seeds with their weights and images drawn anew, alike for all; so few make it too sure" in table.stderr
     assert cli("study", "plot", "demo", "--quantised", "-o", "q.html").exit_code == 0
     assert "without spikes" in (tmp_path / "q.html").read_text()
+
+
+def test_a_warning_is_one_line(cli):
+    cli("--help")
+    assert warnings.formatwarning("no room\nfor frames", UserWarning, "cache.py", 3) == "warning: no room for frames\n"
 
 
 def test_one_image_says_nothing_of_its_error(cli, tmp_path):
@@ -487,9 +493,21 @@ MISTAKES = {
         ["describe", "C=64,depth=1,heads=8,ratio=4", "--task", "digits", "--seed", "-5"],
         "seed -5 is out of range",
     ),
-    "task without data": (
+    "missing data of cifar100": (
         ["study", "create", "new", "--task", "cifar100", "--data-root", "."],
-        "has no data reader yet",
+        "no CIFAR-100 batch at",
+    ),
+    "missing folder of images": (
+        ["study", "create", "new", "--task", "imagenet", "--data-root", "nowhere"],
+        "no folder nowhere/train; put your images into DIR/train/<class>",
+    ),
+    "missing recordings of cifar10dvs": (
+        ["study", "create", "new", "--task", "cifar10dvs", "--data-root", "nowhere"],
+        "no CIFAR10-DVS recordings in nowhere; download",
+    ),
+    "missing recordings of gestures": (
+        ["study", "create", "new", "--task", "dvs128gesture", "--data-root", "nowhere"],
+        "no DVS128 Gesture recordings in nowhere; download",
     ),
     "events of images": (
         ["study", "create", "new", "--task", "nmnist", "--data", "cifar10", "--data-root", "."],

@@ -1,16 +1,24 @@
 import dataclasses
+import hashlib
 import pickle
+import sys
+import types
+import urllib.error
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from autost_optuna import Task, data
-from autost_optuna.data import fit, load, nmnist, rate_images, saccades
-from autost_optuna.data.cifar10 import FOLDER
+from autost_optuna.data import fit, imagefolder, load, nmnist, own_data, rate_images, saccades
 
+FOLDER = "cifar-10-batches-py"
 NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
-CIFAR10, DIGITS, NMNIST = (Task.preset(name) for name in ("cifar10", "digits", "nmnist"))
+CIFAR10, CIFAR100, DIGITS, IMAGENET, NMNIST = (
+    Task.preset(name) for name in ("cifar10", "cifar100", "digits", "imagenet", "nmnist")
+)
 
 
 def event(x, y, polarity, time=0):
@@ -89,7 +97,7 @@ def test_nmnist_as_its_layout_has_it(tmp_path):
 def test_only_the_recordings_that_are_drawn_are_read(tmp_path, monkeypatch):
     write_nmnist(tmp_path, each=5)
     read, seen = nmnist.read, []
-    monkeypatch.setattr(nmnist, "read", lambda path, steps: (seen.append(path), read(path, steps))[1])
+    monkeypatch.setattr(nmnist, "read", lambda path, *how: (seen.append(path), read(path, *how))[1])
     drawn = rate_images(NMNIST, data="nmnist", root=tmp_path, count=3)
     assert len(set(seen)) == 3
     assert {path.parent.parent.name for path in seen} == {"Train"}
@@ -143,6 +151,31 @@ def test_simulated_events_are_whole_counts_that_move_with_the_digit():
     assert blank.sum() == 0
     rises_and_falls = frames.astype(int).sum(1)  # the camera ends where it began
     assert np.array_equal(rises_and_falls[:, 1], rises_and_falls[:, 0])
+
+
+def test_simulated_events_are_the_same_on_every_machine():
+    found = hashlib.sha256(saccades.record(4, load("digits", DIGITS).test.images).tobytes()).hexdigest()
+    assert found == "5f9e407c6081fd3b41abb1ef026604a71e2dd4f32b7e8650739da073379126cd"
+
+
+@pytest.mark.parametrize("name", ["cifar10dvs", "dvs128gesture"])
+def test_simulated_events_before_a_larger_camera(name):
+    task = Task.preset(name)
+    frames = load("digits-saccades", task).train.images[:8]
+    assert frames.shape == (8, *task.input_shape)
+    assert (frames.sum((2, 3, 4)) > 0).all()
+    rises_and_falls = frames.astype(int).sum(1)
+    assert np.array_equal(rises_and_falls[:, 1], rises_and_falls[:, 0])
+    small = load("digits-saccades", dataclasses.replace(NMNIST, time_steps=task.time_steps)).train.images[:8]
+    ratio = frames.sum((1, 2, 3, 4)) / small.sum((1, 2, 3, 4))
+    assert (
+        (ratio > 0.7 * (11 / 3) ** 2) & (ratio < 1.4 * (11 / 3) ** 2)
+    ).all()  # a pixel's events stay, its area grows
+    digit = np.zeros((1, 1, 8, 8), np.uint8)
+    digit[0, 0, 3, 3] = 16
+    seen = saccades.view(digit, 0, 0, 128)[0]  # 11 pixels wide: its centre 5.5 pixels left of and above the camera's
+    assert np.argwhere(seen == 16 * 22**2).tolist() == [[58, 58]]
+    assert seen[58, 46:50].tolist() == [0, 0, 16 * 22 * 2, 16 * 22 * 4]
 
 
 def test_a_digit_before_the_camera_by_hand():
@@ -216,7 +249,7 @@ class Evil:
         (lambda path: path.unlink(), "no CIFAR-10 batch at .*test_batch; download"),
         (lambda path: path.write_bytes(path.read_bytes()[:500]), "truncated"),
         (lambda path: path.write_bytes(b""), "truncated"),
-        (lambda path: path.write_bytes(pickle.dumps([1, 2])), "truncated or not a CIFAR-10 batch"),
+        (lambda path: path.write_bytes(pickle.dumps([1, 2])), "truncated or no CIFAR-10 batch"),
         (lambda path: path.write_bytes(pickle.dumps({"data": 1, "labels": [1]})), "another form"),
         (
             lambda path: path.write_bytes(pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [11]})),
@@ -235,6 +268,232 @@ def test_missing_damaged_and_malicious_files_are_refused(tmp_path, monkeypatch, 
     assert not (tmp_path / "stolen").exists()
 
 
+def write_cifar100(root, count=6):
+    """CIFAR-100's layout with `count` random images a split, and twenty times as many of its own fields as are read."""
+    generator = np.random.default_rng(1)
+    folder = root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for name in ("train", "test"):
+        images = generator.integers(0, 256, (count, 3072), dtype=np.uint8)
+        fine = [int(c) for c in generator.integers(0, 100, count - 1)] + [99]
+        content = {
+            "data": images,
+            "fine_labels": fine,
+            "coarse_labels": [c // 5 for c in fine],
+            "filenames": ["x"] * count,
+        }
+        (folder / name).write_bytes(pickle.dumps({**content, "batch_label": name}, protocol=2))
+    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": ["apple"]}, protocol=2))
+    return images, fine
+
+
+def test_cifar100_as_its_layout_has_it(tmp_path):
+    pixels, labels = write_cifar100(tmp_path)
+    for root in (tmp_path, tmp_path / "cifar-100-python"):
+        found = load("cifar100", CIFAR100, root)
+        assert (found.name, found.num_classes) == ("cifar100", 100)
+        assert found.train.images.shape == found.test.images.shape == (6, 3, 32, 32)
+        assert np.array_equal(found.test.images.reshape(6, -1), pixels)
+        assert found.test.labels.tolist() == labels
+    seen = fit(found.test.images[:1], found.normalisation, CIFAR100)
+    assert seen[0, 2, 0, 0].item() == pytest.approx((pixels[0, 2048] / 255 - 0.4409) / 0.2762, rel=1e-5)
+    path = tmp_path / "cifar-100-python" / "test"
+    for content, said in (
+        ({"data": np.zeros((1, 3072), np.uint8), "fine_labels": [100]}, "its labels are not classes 0 to 99"),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": [1]}, "no CIFAR-100 batch .'fine_labels'"),
+        ({"data": Evil(), "fine_labels": [1]}, "asks for .*open"),
+    ):
+        path.write_bytes(pickle.dumps(content))
+        with pytest.raises(ValueError, match=said):
+            load("cifar100", CIFAR100, tmp_path)
+    path.unlink()
+    with pytest.raises(
+        ValueError, match=r"no CIFAR-100 batch at .*test; download cifar-100-python.tar.gz from https://www.cs"
+    ):
+        load("cifar100", CIFAR100, tmp_path)
+
+
+# Downloads.
+
+
+def stand_in(monkeypatch, download):
+    """torchvision without its network: `download(folder)` is what its CIFAR10 does."""
+    datasets = types.ModuleType("torchvision.datasets")
+    datasets.CIFAR10 = lambda root, download: (print("Files already downloaded"), fetch(root))
+    package = types.ModuleType("torchvision")
+    package.datasets = datasets
+    monkeypatch.setitem(sys.modules, "torchvision", package)
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", datasets)
+    fetch = download
+
+
+def test_a_download_is_there_whole_and_once(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def download(root):
+        asked.append(root)
+        write_cifar10(Path(root))
+        (Path(root) / "cifar-10-python.tar.gz").write_bytes(b"the archive")
+
+    stand_in(monkeypatch, download)
+    root = tmp_path / "new" / "data"
+    for _ in range(2):
+        assert load("cifar10", CIFAR10, root, download=True).train.images.shape == (30, 3, 32, 32)
+    assert load("cifar10", CIFAR10, root / FOLDER, download=True).train.images.shape == (30, 3, 32, 32)
+    assert len(asked) == 1
+    assert [path.name for path in root.iterdir()] == [FOLDER]
+    printed = capsys.readouterr()
+    assert printed.out == ""  # which is for results
+    assert "already downloaded" in printed.err
+
+
+def interrupted(root):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (urllib.error.URLError("no route\nto host"), "the download of CIFAR-10 failed .*no route to host"),
+        (RuntimeError("File not found or corrupted."), "failed .File not found or corrupted"),
+        (OSError(28, "No space left on device"), "failed .*No space left on device"),
+    ],
+)
+def test_a_failed_download_leaves_nothing(tmp_path, monkeypatch, error, said):
+    def download(root):
+        (Path(root) / FOLDER).mkdir()
+        (Path(root) / FOLDER / "data_batch_1").write_bytes(b"half")
+        raise error
+
+    stand_in(monkeypatch, download)
+    with pytest.raises(RuntimeError, match=said) as caught:
+        load("cifar10", CIFAR10, tmp_path, download=True)
+    assert "by hand" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+    stand_in(monkeypatch, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load("cifar10", CIFAR10, tmp_path, download=True)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a file").touch()
+    with pytest.raises(ValueError, match=r"cannot write to .*a file/data"):
+        load("cifar10", CIFAR10, tmp_path / "a file" / "data", download=True)
+
+
+def test_where_torchvision_cannot_be_imported_the_steps_are_said(tmp_path):
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError, OSError):
+        pass
+    else:
+        pytest.skip("torchvision can be imported here")
+    for name, task, archive in (("cifar10", CIFAR10, "cifar-10"), ("cifar100", CIFAR100, "cifar-100")):
+        with pytest.raises(
+            ValueError, match=f"torchvision cannot be imported here .*download {archive}-python"
+        ) as caught:
+            load(name, task, tmp_path, download=True)
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_downloaded_says_where_it_lies(tmp_path):
+    with pytest.raises(ValueError, match=r"download Train.zip and Test.zip from https://.* by hand"):
+        load("nmnist", NMNIST, tmp_path, download=True)
+    with pytest.raises(ValueError, match="put your images into DIR/train"):
+        load("imagefolder", IMAGENET, tmp_path, download=True)
+
+
+# Folders of images.
+
+
+def write_images(root, names=("cat", "dog"), size=(12, 8), test="test"):
+    """Two images a class and split: one in the class's own grey, one random."""
+    generator = np.random.default_rng(0)
+    for split in ("train", test):
+        for number, name in enumerate(names):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", size, (10 + number, 20, 30)).save(folder / "a.png")
+            pixels = generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "b.JPG", quality=95)
+            (folder / "notes.txt").write_text("no image")
+            (folder / "._a.png").write_bytes(b"of another system")
+
+
+@pytest.mark.parametrize("test", ["test", "val"])
+def test_a_folder_of_images(tmp_path, test):
+    write_images(tmp_path, names=("dog", "cat", "ant"), test=test)
+    for task in (CIFAR10, IMAGENET, dataclasses.replace(CIFAR10, name="own", image_size=8)):
+        found = load("imagefolder", task, tmp_path)
+        assert found.num_classes == 3
+        assert found.train.labels.tolist() == found.test.labels.tolist() == [0, 0, 1, 1, 2, 2]
+        size = task.image_size
+        assert found.train.images[:].shape == (6, 3, size, size)
+        chosen = found.test.images[np.array([4, 2])]
+        assert (chosen.dtype, chosen.shape) == (np.uint8, (2, 3, size, size))
+        assert {tuple(pixel) for pixel in chosen[0].reshape(3, -1).T.tolist()} == {(10, 20, 30)}  # dog, written first
+        assert {tuple(pixel) for pixel in chosen[1].reshape(3, -1).T.tolist()} == {(11, 20, 30)}
+        assert chosen.flags.writeable
+    assert rate_images(IMAGENET, data="imagefolder", root=tmp_path, count=2).images.shape == (2, 3, 224, 224)
+    grey = rate_images(DIGITS, data="imagefolder", root=tmp_path, count=2)
+    assert grey.images.shape == (2, 1, 8, 8)
+    assert (own_data(IMAGENET), own_data(CIFAR100), own_data(task)) == ("imagefolder", "cifar100", "imagefolder")
+
+
+def test_an_image_is_scaled_and_cut_to_its_middle(tmp_path):
+    path = tmp_path / "a.png"
+    pixels = np.arange(2 * 6 * 3, dtype=np.uint8).reshape(2, 6, 3)
+    Image.fromarray(pixels).save(path)
+    assert np.array_equal(imagefolder.read(path, 2), pixels[:, 2:4].transpose(2, 0, 1))  # wide: columns 2 and 3 of 6
+    Image.fromarray(pixels.transpose(1, 0, 2).copy()).save(path)
+    assert np.array_equal(imagefolder.read(path, 2), pixels[:, 2:4].transpose(2, 1, 0))  # high: rows 2 and 3
+    Image.fromarray(np.kron(pixels, np.ones((4, 4, 1), np.uint8))).save(path)
+    assert imagefolder.read(path, 1)[:, 0, 0] == pytest.approx(pixels[:, 2:4].mean((0, 1)), abs=1.5)
+    assert imagefolder.read(path, 16).shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA"])
+def test_images_of_every_mode_become_three_channels(tmp_path, mode):
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    Image.new("RGB", (9, 9), (255, 255, 255)).convert(mode).save(path)
+    assert imagefolder.read(path, 4).tolist() == np.full((3, 4, 4), 255).tolist()
+
+
+def test_a_large_jpeg_is_read_at_the_size_that_is_needed(tmp_path):
+    path = tmp_path / "a.jpg"
+    waves = np.sin(np.linspace(0, 200, 900))[:, None] * np.cos(np.linspace(0, 200, 900)) * 100 + 128
+    image = Image.fromarray(waves.astype(np.uint8)).convert("RGB")
+    image.save(path, quality=95)
+    exact = np.asarray(image.resize((200, 200), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert abs(imagefolder.read(path, 200).astype(int) - exact).max() <= 12
+
+
+def test_folders_of_images_that_are_damaged(tmp_path):
+    with pytest.raises(ValueError, match=r"no folder .*train; put your images into DIR/train/<class>"):
+        load("imagefolder", IMAGENET, tmp_path)
+    write_images(tmp_path)
+    whole = (tmp_path / "train" / "dog" / "b.JPG").read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"GIF89a", whole.replace(b"\xff\xda", b"\xff\xff")):
+        path = tmp_path / "train" / "cat" / "b.JPG"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is truncated or no image") as caught:
+            load("imagefolder", CIFAR10, tmp_path).train.images[np.array([0, 1])]
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    (tmp_path / "test" / "cow").mkdir()
+    with pytest.raises(ValueError, match=r"class cow is in one of .*train and .*test alone"):
+        load("imagefolder", CIFAR10, tmp_path)
+    (tmp_path / "train" / "cow").mkdir()
+    assert load("imagefolder", CIFAR10, tmp_path).num_classes == 3
+    for path in tmp_path.glob("test/*/*.*"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"no images in the folders of .*test"):
+        load("imagefolder", CIFAR10, tmp_path)
+
+
+# Data that is built in.
+
+
 def test_unknown_data_and_missing_root():
     with pytest.raises(ValueError, match="choose one of digits, cifar10"):
         load("mnist", CIFAR10)
@@ -242,6 +501,10 @@ def test_unknown_data_and_missing_root():
         load("cifar10", CIFAR10)
     with pytest.raises(ValueError, match="needs --data-root, the folder that holds nmnist"):
         load("nmnist", NMNIST)
+    with pytest.raises(ValueError, match="data imagefolder needs --data-root, the folder that holds train and test"):
+        load("imagefolder", IMAGENET)
+    with pytest.raises(ValueError, match="data cifar100 needs --data-root, the folder that holds cifar-100-python"):
+        load("cifar100", CIFAR100)
 
 
 def test_digits_are_the_1797_of_scikit_learn():

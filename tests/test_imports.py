@@ -53,7 +53,20 @@ RANKS = [
 ]
 
 ORDER = {
-    "data": ["dataset", "digits", "saccades", "cifar10", "nmnist", "__init__"],
+    "data": [
+        "dataset",
+        "digits",
+        "saccades",
+        "cifar",
+        "imagefolder",
+        "events",
+        "aedat",
+        "nmnist",
+        "cifar10dvs",
+        "dvs128gesture",
+        "cache",
+        "__init__",
+    ],
     "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
     "proxies": ["__init__", "operations", "flops", "convention", "energy", "quantised", "proof", "spikes"],
     "plots": ["__init__", "figure", "front", "trained", "audit"],

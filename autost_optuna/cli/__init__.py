@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class Program(click.Group):
         # torch's threads wait busily for each other; where another process needs the cores, for a long time (measured: 20
         # times slower beside one other busy process, 4 times with this bound, and no slower alone). Read when torch loads.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {one_line(str(message))}\n"
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.exit(code if isinstance(code, int) else 0)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @click.option(
     "--task",
     metavar="NAME",
-    help="cifar10, cifar100, digits, imagenet or nmnist. By default the study's, else cifar10.",
+    help="cifar10, cifar100, digits, imagenet; of recordings nmnist, cifar10dvs, dvs128gesture. By default the study's, "
+    "else cifar10.",
 )
 @options.data
 @options.data_root

@@ -38,11 +38,16 @@ storage = click.option(
 data = click.option(
     "--data",
     metavar="NAME",
-    help="Images: digits (built in) or cifar10; of an events task digits-saccades (built in) or nmnist. "
-    "By default the built-in ones; with --data-root, the task's own.",
+    help="Images: digits (built in), cifar10, cifar100 or imagefolder (DIR/train/<class>/*.png and DIR/test); recordings: "
+    "digits-saccades (built in), nmnist, cifar10dvs or dvs128gesture. By default the built-in ones; with --data-root, the "
+    "task's own.",
 )
 data_root = click.option(
-    "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder that holds the data set."
+    "--data-root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder that holds the data set, such as DIR/cifar-10-batches-py or DIR/nmnist/extract; what is missing is said "
+    "with its layout and where it comes from.",
 )
 download = click.option(
     "--download", is_flag=True, help="Fetch CIFAR-10 or CIFAR-100 into --data-root first, by torchvision."
@@ -95,11 +100,7 @@ def chosen_device(name: str) -> str:
 
 def chosen_data(data: str | None, root: Path | None, task: "Task") -> str:
     """The data set that the options name: --data, else the task's own where a folder is given, else the built-in one."""
-    from autost_optuna.data import NAMES
+    from autost_optuna.data import own_data
 
-    if data is None and root is not None and task.name not in NAMES:
-        raise ValueError(
-            f"task {task.name} has no data reader yet; say what {root} holds with --data, such as --data cifar10"
-        )
     built_in = "digits-saccades" if task.events else "digits"
-    return data or (task.name if root else built_in)
+    return data or (own_data(task) if root else built_in)

@@ -43,7 +43,12 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
     "--space", default="small", show_default=True, help="tiny, small, base, FILE.toml, or AutoST's FILE.yaml."
 )
 @click.option("--uniform", is_flag=True, help="One MLP ratio and one head count for all blocks of a network.")
-@click.option("--task", default="cifar10", show_default=True, help="cifar10, cifar100, digits, imagenet or nmnist.")
+@click.option(
+    "--task",
+    default="cifar10",
+    show_default=True,
+    help="cifar10, cifar100, digits, imagenet; of recordings nmnist, cifar10dvs, dvs128gesture.",
+)
 @options.data
 @options.data_root
 @click.option("--images", default=4, show_default=True, help="Images that rates are measured on.")

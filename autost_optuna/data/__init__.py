@@ -1,4 +1,4 @@
-"""Images and recordings for rates and for training: built in, or read from the public layouts of CIFAR-10 and N-MNIST."""
+"""Images and recordings for rates and for training: built in, or read from the public layouts of known data sets."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,28 +7,68 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from autost_optuna.architecture import as_count
-from autost_optuna.data import cifar10, digits, nmnist, saccades
-from autost_optuna.data.dataset import COUNTS, Dataset, Normalisation, Pixels, Split
+from autost_optuna.data import cache as frame_cache
+from autost_optuna.data import cifar, cifar10dvs, digits, dvs128gesture, imagefolder, nmnist, saccades
+from autost_optuna.data.dataset import COUNTS, Dataset, Normalisation, OnDemand, Pixels, Split
+from autost_optuna.data.events import CUTS, Cut, Recorded
 from autost_optuna.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["NAMES", "NORMALISATIONS", "Dataset", "Normalisation", "RateImages", "Split", "fit", "load", "rate_images"]
+__all__ = [
+    "NAMES",
+    "NORMALISATIONS",
+    "Cut",
+    "Dataset",
+    "Normalisation",
+    "OnDemand",
+    "RateImages",
+    "Split",
+    "fit",
+    "load",
+    "own_data",
+    "rate_images",
+]
 
-IMAGES = {"digits": digits.NORMALISATION, "cifar10": cifar10.NORMALISATION}
-RECORDINGS = {"digits-saccades": COUNTS, "nmnist": COUNTS}
+IMAGES = {
+    "digits": digits.NORMALISATION,
+    **{name: release.normalisation for name, release in cifar.RELEASES.items()},
+    "imagefolder": imagefolder.NORMALISATION,
+}
+RECORDINGS = dict.fromkeys(("digits-saccades", "nmnist", "cifar10dvs", "dvs128gesture"), COUNTS)
 NORMALISATIONS = {**IMAGES, **RECORDINGS}
 NAMES = tuple(NORMALISATIONS)
 
 
-def load(name: str, task: Task, root: Path | None = None) -> Dataset:
-    """The data set called `name`, recordings in frames of the task's time steps; CIFAR-10 and N-MNIST lie under `root`.
+def own_data(task: Task) -> str:
+    """The data set that holds a task's own classes: the one of its name, or else a folder of images."""
+    return task.name if task.name in NAMES else "imagefolder"
 
+
+def load(
+    name: str,
+    task: Task,
+    root: Path | None = None,
+    *,
+    download: bool = False,
+    frames: Cut = "count",
+    cache: bool = True,
+    on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
+) -> Dataset:
+    """The data set called `name`, as the task reads it; what is not built in lies under `root`.
+
+    Recordings are cut into the task's T frames by count or by time (simulated ones have frames of equal time). With `cache`
+    all of them are read once and kept in files; `on_frames` hears of the split, and how many of how many recordings are done.
+    With `download` CIFAR-10 and CIFAR-100 are fetched where they are missing; the others have no address for programs.
     ValueError says what is missing and where it comes from, or that the task reads recordings and these are images.
     """
     if name not in NAMES:
         raise ValueError(f"no data {name!r}; choose one of {', '.join(NAMES)}")
+    if frames not in CUTS:
+        raise ValueError(f"frames by {frames!r} are unknown; use {' or '.join(CUTS)}")
+    if frames != "count" and not task.events:
+        raise ValueError(f"task {task.name} reads images, and frames by {frames} are of recordings; leave it out")
     readable = RECORDINGS if task.events else IMAGES
     if name not in readable:
         read, held = ("recordings", "images") if task.events else ("images", "recordings")
@@ -36,11 +76,36 @@ def load(name: str, task: Task, root: Path | None = None) -> Dataset:
     if name == "digits":
         return digits.load()
     if name == "digits-saccades":
-        return saccades.load(task.time_steps)
+        return saccades.load(task.time_steps, task.image_size)
     if root is None:
-        folder = cifar10.FOLDER if name == "cifar10" else nmnist.FOLDER
-        raise ValueError(f"data {name} needs --data-root, the folder that holds {folder}")
-    return cifar10.load(root) if name == "cifar10" else nmnist.load(root, task.time_steps)
+        raise ValueError(f"data {name} needs --data-root, the folder that holds {_held(name)}")
+    if name in cifar.RELEASES:
+        return cifar.load(cifar.RELEASES[name], root, download=download)
+    if name == "imagefolder":
+        return imagefolder.load(root, task.image_size)
+    recorded, side = _recorded(name, root, task.time_steps, frames)
+    task.check_images((1, task.time_steps, 2, side, side))
+    return frame_cache.keep(recorded, task.time_steps, frames, side, on_frames) if cache else recorded.dataset
+
+
+def _held(name: str) -> str:
+    """What the folder of a data set holds, in words."""
+    folders = {
+        "imagefolder": "train and test",
+        "nmnist": nmnist.FOLDER,
+        "cifar10dvs": cifar10dvs.FOLDER,
+        "dvs128gesture": dvs128gesture.FOLDER,
+    }
+    return cifar.RELEASES[name].folder if name in cifar.RELEASES else folders[name]
+
+
+def _recorded(name: str, root: Path, time_steps: int, frames: Cut) -> tuple[Recorded, int]:
+    """Recordings in files, and the side of the camera that made them."""
+    if name == "nmnist":
+        return nmnist.load(root, time_steps, frames), nmnist.SIDE
+    if name == "cifar10dvs":
+        return cifar10dvs.load(root, time_steps, frames), cifar10dvs.SIDE
+    return dvs128gesture.load(root, time_steps, frames), dvs128gesture.SIDE
 
 
 def fit(
@@ -93,8 +158,9 @@ def rate_images(
     seeds: int = 1,
     seed: int = 0,
     split: Literal["train", "test"] = "train",
+    frames: Cut = "count",
 ) -> RateImages:
-    """`count` images for each of `seeds` seeds, of the data set's `split`, drawn without repeats by `seed`.
+    """`count` images for each of `seeds` seeds, of the data set's `split`, drawn without repeats by `seed`; no others are read.
 
     ValueError where the data set has not so many, or is not what the task's network reads.
     """
@@ -103,7 +169,7 @@ def rate_images(
     as_count("seeds", seeds)
     if not 0 <= seed <= seed + seeds - 1 < 2**32:
         raise ValueError(f"seed {seed + seeds - 1 if seed >= 0 else seed} is out of range; use 0 to 4294967295")
-    dataset = load(data, task, root)
+    dataset = load(data, task, root, frames=frames, cache=False)
     part = dataset.train if split == "train" else dataset.test
     if not 1 <= count <= len(part.labels) // seeds:
         each = "" if seeds == 1 else f" for each of {seeds} seeds"

@@ -1,8 +1,11 @@
 """Dataset: images and labels, split into training and test, with the constants that normalise them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from autost_optuna.units import one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +36,17 @@ class Split:
     labels: Labels
 
 
+def on_demand(found: Sequence[tuple[Any, int]], make: Callable[[Any], Pixels]) -> Split:
+    """A split of sources and their classes, each image of which `make` makes when it is asked for."""
+    import numpy as np
+
+    sources = np.empty(len(found), object)
+    sources[:] = [source for source, _ in found]
+    return Split(
+        images=OnDemand(sources=sources, make=make), labels=np.array([label for _, label in found], dtype=np.int64)
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Normalisation:
     """A stored pixel becomes the network's input as (pixel / scale - mean) / std, channel by channel."""
@@ -54,3 +68,21 @@ class Dataset:
     test: Split
     num_classes: int
     normalisation: Normalisation
+
+
+def content(path: Path) -> bytes:
+    """All bytes of a data set's file. ValueError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read {path} ({error.strerror}); check --data-root") from None
+
+
+def reason_of(error: Exception) -> str:
+    """What a library's error says, in one short line."""
+    return one_line(str(error))[:160] or type(error).__name__
+
+
+def damaged(path: Path, kind: str, reason: str, source: str) -> ValueError:
+    """The error for a file that is not what its data set's layout says."""
+    return ValueError(f"{path} is truncated or no {kind} ({one_line(reason)}); download {source} again")

@@ -1,0 +1,168 @@
+"""CIFAR-10 and CIFAR-100 from their public Python layouts, read without torchvision and without trusting the pickles."""
+
+import contextlib
+import io
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autost_optuna.data.dataset import Dataset, Normalisation, Split, damaged, reason_of
+
+PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Release:
+    """A published form of 60,000 images of 32x32 pixels: its files, and where they keep which labels.
+
+    `title` is also the name of torchvision's class, but for the hyphen.
+    """
+
+    title: str
+    folder: str
+    archive: str
+    train: tuple[str, ...]
+    test: str
+    labels: str
+    num_classes: int
+    normalisation: Normalisation
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        return self.title.replace("-", "").lower()
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in words."""
+        return f"{self.archive} from {PAGE}"
+
+
+CIFAR10 = Release(
+    title="CIFAR-10",
+    folder="cifar-10-batches-py",
+    archive="cifar-10-python.tar.gz",
+    train=tuple(f"data_batch_{i}" for i in range(1, 6)),
+    test="test_batch",
+    labels="labels",
+    num_classes=10,
+    normalisation=Normalisation(scale=255.0, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)),
+)
+CIFAR100 = Release(
+    title="CIFAR-100",
+    folder="cifar-100-python",
+    archive="cifar-100-python.tar.gz",
+    train=("train",),
+    test="test",
+    labels="fine_labels",  # of 100 classes; there are 20 coarse ones beside them
+    num_classes=100,
+    normalisation=Normalisation(scale=255.0, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762)),
+)
+RELEASES = {release.name: release for release in (CIFAR10, CIFAR100)}
+
+# All that a pickled numpy array of bytes and a list of labels need; a pickle may otherwise call any function.
+_ALLOWED = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("_codecs", "encode"),
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Refuses every global but those that rebuild numpy arrays."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch of images needs")
+        return super().find_class(module, name)
+
+
+def load(release: Release, root: Path, *, download: bool = False) -> Dataset:
+    """The 50,000 training and 10,000 test images under `root`, or under its folder of the release's own name.
+
+    `download` fetches them into that folder where there is none yet.
+    """
+    if download and not (root / release.folder).exists() and not (root / release.test).exists():
+        fetch(release, root)
+    folder = root / release.folder if (root / release.folder).is_dir() else root
+    return Dataset(
+        name=release.name,
+        train=_split(release, folder, release.train),
+        test=_split(release, folder, (release.test,)),
+        num_classes=release.num_classes,
+        normalisation=release.normalisation,
+    )
+
+
+def fetch(release: Release, root: Path) -> None:
+    """Download a release into `root`, whole or not at all, by torchvision, which checks the archive's md5.
+
+    ValueError where torchvision cannot be imported, as beside a torch of another build; RuntimeError where the download fails.
+    """
+    by_hand = (
+        f"download {release.source} by hand and unpack it, so that {root / release.folder / release.test} is there"
+    )
+    try:
+        from torchvision import datasets
+    except (ImportError, RuntimeError, OSError) as error:
+        raise ValueError(f"torchvision cannot be imported here ({reason_of(error)}); {by_hand}") from None
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{release.folder}.", dir=root))
+    except OSError as error:
+        raise ValueError(f"cannot write to {root} ({error.strerror}); choose another --data-root") from None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            getattr(datasets, release.title.replace("-", ""))(str(part), download=True)
+        if not (root / release.folder).exists():  # by now another process may have been faster
+            os.rename(part / release.folder, root / release.folder)
+    except Exception as error:  # of the network, the archive, the disk
+        raise RuntimeError(f"the download of {release.title} failed ({reason_of(error)}); {by_hand}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _split(release: Release, folder: Path, names: tuple[str, ...]) -> Split:
+    import numpy as np
+
+    batches = [_batch(release, folder / name) for name in names]
+    return Split(
+        images=np.concatenate([images for images, _ in batches]).reshape(-1, 3, 32, 32),
+        labels=np.concatenate([labels for _, labels in batches]),
+    )
+
+
+def _batch(release: Release, path: Path) -> tuple[Any, Any]:
+    """Pixels [n, 3072] and labels [n] of one batch file."""
+    import numpy as np
+
+    def spoilt(reason: str) -> ValueError:
+        return damaged(path, f"{release.title} batch", reason, release.source)
+
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise ValueError(
+            f"no {release.title} batch at {path}; download {release.source} and give the folder that holds "
+            f"{release.folder} as --data-root"
+        ) from None
+    try:
+        # latin1: the original pickles come from Python 2, whose strings hold the arrays' bytes.
+        batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        pixels, labels = batch["data"], np.asarray(batch[release.labels], dtype=np.int64)
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise spoilt(reason_of(error)) from None
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072):
+        raise spoilt("its arrays have another form")
+    if not len(labels) or labels.min() < 0 or labels.max() >= release.num_classes:
+        raise spoilt(f"its labels are not classes 0 to {release.num_classes - 1}")
+    return pixels, labels

@@ -1,0 +1,124 @@
+"""DVS128 Gesture (Amir et al. 2017): eleven gestures of 29 people before a DVS128 camera, several in each recording.
+
+`DvsGesture/*.aedat`, AEDAT 3.1; beside each a `*_labels.csv` that says from when to when which gesture was made, by which
+recordings are cut into samples; `trials_to_train.txt` and `trials_to_test.txt` list the recordings of each split. A count
+over 255 in a frame is kept as 255.
+"""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autost_optuna.data import aedat
+from autost_optuna.data.dataset import COUNTS, Dataset, Pixels, content, damaged, on_demand
+from autost_optuna.data.events import Cut, Events, Recorded, gather, saturated
+
+FOLDER = "DvsGesture"
+SIDE = 128
+NUM_CLASSES = 11
+LABELS_HEADER = "class,startTime_usec,endTime_usec"
+SOURCE = "DvsGesture.tar.gz from https://research.ibm.com/interactive/dvsgesture/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """A gesture, 0 to 10, made in a recording from `start` to before `end`, in microseconds of its clock."""
+
+    path: Path
+    gesture: int
+    start: int
+    end: int
+
+
+def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
+    """The gestures in `root`/DvsGesture, in `root`/extract/DvsGesture, or where `root` is one; each read when asked for."""
+    folder = _folder(root)
+    train, train_files = _listed(folder / "trials_to_train.txt")
+    test, test_files = _listed(folder / "trials_to_test.txt")
+    make = functools.partial(_read_all, time_steps, cut)
+    dataset = Dataset(
+        name="dvs128gesture",
+        train=on_demand([(sample, sample.gesture) for sample in train], make),
+        test=on_demand([(sample, sample.gesture) for sample in test], make),
+        num_classes=NUM_CLASSES,
+        normalisation=COUNTS,
+    )
+    return Recorded(dataset=dataset, folder=folder, train_files=train_files, test_files=test_files)
+
+
+def read(path: Path) -> Events:
+    """A whole recording's events. ValueError where the file is no whole recording."""
+    stored = content(path)
+    try:
+        return aedat.events(stored)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+
+
+def read_labels(path: Path, recording: Path) -> list[Sample]:
+    """The samples that a label file cuts from `recording`. ValueError names the line that is wrong."""
+    lines = content(path).decode("utf-8", "replace").splitlines()
+    if not lines or lines[0].strip() != LABELS_HEADER:
+        raise damaged(path, "label file", f"its first line is not {LABELS_HEADER}", SOURCE)
+    samples = []
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        try:
+            gesture, start, end = (int(part) for part in line.split(","))
+        except ValueError:
+            raise damaged(path, "label file", f"line {number} is not three whole numbers", SOURCE) from None
+        if not 1 <= gesture <= NUM_CLASSES or not 0 <= start < end:
+            raise damaged(path, "label file", f"line {number}, {line.strip()}, is no gesture's", SOURCE)
+        samples.append(Sample(path=recording, gesture=gesture - 1, start=start, end=end))
+    return samples
+
+
+def _folder(root: Path) -> Path:
+    """The folder that holds the recordings and the lists."""
+    for folder in (root / FOLDER, root / "extract" / FOLDER, root):
+        if (folder / "trials_to_train.txt").is_file():
+            return folder
+    raise ValueError(
+        f"no DVS128 Gesture recordings in {root}; download {SOURCE} by hand, unpack it into DIR "
+        f"(as {FOLDER}/trials_to_train.txt), and give DIR as --data-root"
+    )
+
+
+def _listed(path: Path) -> tuple[list[Sample], list[Path]]:
+    """The samples of a split, in the order of its list, and all files that they come from."""
+    samples, files = [], [path]
+    for name in content(path).decode("utf-8", "replace").split():
+        recording = path.parent / Path(name).name
+        labels = recording.with_name(f"{recording.stem}_labels.csv")
+        for needed in (recording, labels):
+            if not needed.is_file():
+                raise ValueError(f"{path} lists {name}, but there is no {needed}; download {SOURCE} again")
+        files += [recording, labels]
+        samples += read_labels(labels, recording)
+    if not samples:
+        raise damaged(path, "list of recordings", "no gesture is in it", SOURCE)
+    return samples, files
+
+
+def _read_all(time_steps: int, cut: Cut, samples: Any) -> Pixels:
+    import numpy as np
+
+    frames = np.empty((len(samples), time_steps, 2, SIDE, SIDE), np.uint8)
+    recordings: dict[Path, list[int]] = {}  # one is read once, however many of its gestures are asked for
+    for index, sample in enumerate(samples):
+        recordings.setdefault(sample.path, []).append(index)
+    for path, chosen in recordings.items():
+        events = read(path)
+        for index in chosen:
+            start, end = samples[index].start, samples[index].end
+            try:
+                frames[index] = saturated(gather(events.between(start, end), time_steps, cut, SIDE))
+            except ValueError as error:
+                raise _damaged(path, f"from {start} to {end} us: {error}") from None
+    return frames
+
+
+def _damaged(path: Path, reason: str) -> ValueError:
+    return damaged(path, "DVS128 Gesture recording", reason, SOURCE)
