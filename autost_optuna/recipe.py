@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autost_optuna.architecture import as_count, check_keys, read_toml
+from autost_optuna.data.events import CUTS, Cut
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 MEAN, TET = LOSSES = ("mean", "tet")
@@ -28,8 +29,8 @@ class Recipe:
 
     `ema_decay` above 0 takes a moving average of the weights as the result. `patience` above 0 ends the training when so
     many epochs brought no better accuracy on the validation split. That split is `validation_share` of the training set, the
-    same for every network and seed; of the rest `images` are trained on, 0 for all. `precision` is 32-true, bf16-mixed or
-    16-mixed.
+    same for every network and seed; of the rest `images` are trained on, 0 for all. Recordings are cut into `frames` of
+    equal "count" of events or of equal "time". `precision` is 32-true, bf16-mixed or 16-mixed.
     """
 
     name: str = "short"
@@ -54,6 +55,7 @@ class Recipe:
     patience: int = 0
     validation_share: float = 0.1
     images: int = 0
+    frames: Cut = "count"
     precision: str = "32-true"
     seed: int = 0
 
@@ -78,7 +80,7 @@ class Recipe:
             raise ValueError(f"min_lr {self.min_lr:g} is above lr {self.lr:g}; lower it, such as to {self.lr / 100:g}")
         if not isinstance(self.flip, bool):
             raise ValueError(f"flip {self.flip!r} is neither true nor false")
-        for name, known in (("loss", LOSSES), ("precision", PRECISIONS)):
+        for name, known in (("loss", LOSSES), ("frames", CUTS), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown; use {', '.join(known)}")
 

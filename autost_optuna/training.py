@@ -41,10 +41,11 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Means:
-    """What all orders share: the data set and where it lies, the device ("auto", "cpu", "cuda"), logs for TensorBoard."""
+    """What all orders share: the data set, where it lies or is put, the device (auto, cpu or cuda), logs for TensorBoard."""
 
     data: str
     data_root: Path | None = None
+    download: bool = False
     accelerator: str = "auto"
     tensorboard: bool = False
 
@@ -93,21 +94,25 @@ def train_members(
     *,
     workers: int = 1,
     tell: Tell = lambda message: None,
+    on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[Training]:
     """Train the networks of all orders that nobody has trained or trains, and return those that are trained.
 
     An order whose loss is no number, or whose memory is short, fails alone; the others are still trained. With `workers`
-    above 1 in as many processes, a GPU each where there are some. Stopped where `stopped()`; RuntimeError at the end where
-    an order failed.
+    above 1 in as many processes, a GPU each where there are some. `on_frames` hears of recordings that are cut into frames.
+    Stopped where `stopped()`; RuntimeError at the end where an order failed.
     """
     if workers < 1:
         raise ValueError(f"workers {workers} is not positive; use 1, or one a GPU")
     if workers > 1 and _world() > 1:
         raise ValueError(f"workers {workers} and torchrun are two ways to use several processes; leave one out")
-    dataset = load(means.data, search.settings.task, means.data_root)
+    task, frames = search.settings.task, todo[0].recipe.frames
+    with _one_first(todo[0].recipe, means.accelerator):
+        download = means.download and not rank()
+        dataset = load(means.data, task, means.data_root, download=download, frames=frames, on_frames=on_frames)
     for recipe in {order.recipe for order in todo}:
-        check(search.settings.task, dataset, recipe, means.accelerator)
+        check(task, dataset, recipe, means.accelerator)
     trainings = open_trained(search, create=True, artifacts=_artifacts(search, todo))
     if workers == 1:
         with _present(trainings) as presence:
@@ -245,11 +250,27 @@ def _store(claim: Claim, order: Order, dataset: Dataset, trained: Trained) -> Tr
 @contextlib.contextmanager
 def _present(trainings: Trainings) -> Iterator[Presence | None]:
     """This process said to be at work; of those of torchrun only the first says so."""
-    if int(os.environ.get("RANK", 0)):
+    if rank():
         yield None
     else:
         with Presence(trainings.study, retires=False) as presence:
             yield presence
+
+
+@contextlib.contextmanager
+def _one_first(recipe: Recipe, accelerator: str) -> Iterator[None]:
+    """The first of torchrun's processes goes through alone, then the others."""
+    fabric = make_fabric(recipe, accelerator) if _world() > 1 else None
+    if fabric is not None and rank():
+        fabric.barrier()
+    yield
+    if fabric is not None and not rank():
+        fabric.barrier()
+
+
+def rank() -> int:
+    """Which of torchrun's processes this is, 0 without it: the first one judges, writes and speaks."""
+    return int(os.environ.get("RANK", 0))
 
 
 def _world() -> int:
@@ -331,7 +352,7 @@ def _work(pipe: "Connection[Message, int]", name: str, storage: str, todo: Seque
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         search = open_search(name, storage, write=True)
         trainings = open_trained(search, create=True, artifacts=_artifacts(search, todo))
-        dataset = load(means.data, search.settings.task, means.data_root)
+        dataset = load(means.data, search.settings.task, means.data_root, frames=todo[0].recipe.frames)
         with _present(trainings) as presence:
             pipe.send(Message(kind="ready"))
             while not wishes:

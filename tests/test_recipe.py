@@ -30,7 +30,7 @@ def test_the_hash_is_of_what_decides_a_training():
     changed = {field.name: 1 for field in fields(Recipe) if field.default == 0} | {"flip": True, "loss": "tet"}
     changed |= {"epochs": 3, "batch_size": 3, "accumulate": 3, "lr": 1.0, "min_lr": 0.0, "precision": "bf16-mixed"}
     changed |= {"warmup_share": 0.5, "weight_decay": 0.5, "label_smoothing": 0.5, "tet_lambda": 0.5, "mixup_share": 0.5}
-    changed |= {"randaugment_magnitude": 5.0, "validation_share": 0.5, "ema_decay": 0.5}
+    changed |= {"frames": "time", "randaugment_magnitude": 5.0, "validation_share": 0.5, "ema_decay": 0.5}
     del changed["seed"]
     assert set(changed) == {field.name for field in fields(Recipe)} - {"name", "seed"}
     hashes = {replace(Recipe(), **{name: value}).hash for name, value in changed.items()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autost_optuna.trained import Training
     from autost_optuna.training import Means, Message, Order
 
-REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "precision", "seed")
+REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "precision", "seed")
 
 
 @click.command()
@@ -44,6 +44,9 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "precision", "
 @click.option("--lr", type=float, help="Highest learning rate.")
 @click.option(
     "--images", type=int, metavar="N", help="Train on N images of the training set, the same for all; 0: on all."
+)
+@click.option(
+    "--frames", type=click.Choice(["count", "time"]), help="How recordings are cut: frames of equal count or time."
 )
 @click.option("--precision", metavar="NAME", help="32-true, bf16-mixed or, on a GPU, 16-mixed.")
 @click.option("--seed", type=int, help="The first seed; by default the study's.")
@@ -77,6 +80,7 @@ def train(
     accumulate: int | None,
     lr: float | None,
     images: int | None,
+    frames: str | None,
     precision: str | None,
     seed: int | None,
     workers: int,
@@ -98,25 +102,25 @@ def train(
     """
     quiet_optuna()
     from autost_optuna.study import open_search
-    from autost_optuna.training import orders
+    from autost_optuna.training import orders, rank
 
     search = open_search(study, storage, write=True)
     candidates = chosen(search, trials, knee, front)
-    values = (epochs, batch_size, accumulate, lr, images, precision, search.settings.seed if seed is None else seed)
+    first_seed = search.settings.seed if seed is None else seed
+    values = (epochs, batch_size, accumulate, lr, images, frames, precision, first_seed)
     made = _recipe(recipe, dict(zip(REPLACED, values, strict=True)))
     todo = orders(search, candidates, made, seeds, output)
     means = _means(search, data, data_root, download, accelerator, tensorboard)
     trained = train_under_bars(search, todo, means, workers)
-    if _first():
+    if not rank():
         _print_trained(trained)
 
 
 def train_under_bars(search: "Search", todo: "Sequence[Order]", means: "Means", workers: int = 1) -> "list[Training]":
     """Carry out orders under progress bars, with a line for each that ends. Abort where it was stopped."""
     from autost_optuna.trainer import Stopped
-    from autost_optuna.training import train_members
+    from autost_optuna.training import rank, train_members
 
-    first = _first()
     many = int(os.environ.get("WORLD_SIZE", 1)) > 1
     try:
         with show.interruptible() as stopped, show.bars("images") as update:
@@ -127,7 +131,8 @@ def train_under_bars(search: "Search", todo: "Sequence[Order]", means: "Means", 
                 todo,
                 means,
                 workers=workers,
-                tell=teller if first else lambda message: None,
+                tell=(lambda message: None) if rank() else teller,
+                on_frames=lambda split, done, total: update(f"{split} recordings", done, total, ""),
                 stopped=(lambda: False) if many else stopped,
             )
     except Stopped:
@@ -197,14 +202,16 @@ def _means(
     search: "Search", data: str | None, data_root: Path | None, download: bool, accelerator: str, tensorboard: bool
 ) -> "Means":
     """The data that the study's networks are trained on: the task's own, in the study's folder unless another is given."""
+    from autost_optuna.data import own_data
     from autost_optuna.training import Means
 
     settings = search.settings
     if data_root is None and settings.data_root:
         data_root = Path(settings.data_root)
     return Means(
-        data=data or settings.task.name,
+        data=data or own_data(settings.task),
         data_root=data_root,
+        download=download,
         accelerator=accelerator,
         tensorboard=tensorboard,
     )
@@ -226,8 +233,3 @@ def _print_trained(trained: "Sequence[Training]") -> None:
     ]
     columns = ["trial", "seed", "recipe", "validation", "test", "predicted mJ", "measured mJ", "ratio"]
     show.print_table(columns, rows, left=["recipe"])
-
-
-def _first() -> bool:
-    """Whether this process is the only one, or the first of torchrun's."""
-    return int(os.environ.get("RANK", 0)) == 0
