@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import optuna
-from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.trial import FrozenTrial
 
 from autost_optuna.storage import file_of
@@ -44,11 +45,8 @@ def upload(path: Path, study: optuna.Study, trial: FrozenTrial, folder: Path) ->
 
 def artifacts_of(study: optuna.Study) -> list[str]:
     """The names under which the folder keeps the artifacts of all trials of a study."""
-    found = (
-        get_all_artifact_meta(study_or_trial=trial, storage=study._storage)
-        for trial in study.get_trials(deepcopy=False)
-    )
-    return [meta.artifact_id for metas in found for meta in metas]
+    attributes = (name for trial in study.get_trials(deepcopy=False) for name in trial.system_attrs)
+    return [name.removeprefix(ARTIFACTS_ATTR_PREFIX) for name in attributes if name.startswith(ARTIFACTS_ATTR_PREFIX)]
 
 
 def copy(artifacts: Iterable[str], source: Path | None, to: Path | None) -> int:

@@ -336,9 +336,12 @@ def delete(name: str, storage: str) -> int:
     trials, ours = study.get_trials(deepcopy=False), {ATTRIBUTE, TRAINED} & study.user_attrs.keys()
     if trials and not ours and study.metric_names not in (list(METRICS), list(TRAINED_METRICS)):
         raise _foreign(name, storage)
-    artifacts = artifacts_of(study)
+    artifacts = set(artifacts_of(study))
     optuna.delete_study(study_name=name, storage=study._storage)
-    remove(artifacts, folder_of(storage))
+    if artifacts:
+        for other in optuna.get_all_study_names(study._storage):  # a copy in this storage shares its files
+            artifacts -= set(artifacts_of(load_study(other, storage)))
+        remove(artifacts, folder_of(storage))
     return len(trials)
 
 

@@ -304,8 +304,9 @@ def test_the_network_of_a_killed_process_is_free_at_once(search, storage, tmp_pa
         taken = claim_of(trainings, member, presence)
         assert isinstance(taken, Taken)
         assert (taken.number, taken.process) == (int(told.read_text()), holder.pid)
-        holder.kill()
-        holder.join()
+    holder.kill()
+    holder.join()
+    with Presence(trainings.study, retires=False) as presence:
         claim = claim_of(trainings, member, presence)
         assert isinstance(claim, Claim)
         claim.complete(training(member.architecture))
@@ -392,6 +393,22 @@ def asked(port, path):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def test_curves_are_copied_between_files_and_kept_while_a_copy_needs_them(search, storage, tmp_path):
+    write_curve(tmp_path / "curve.csv", [])
+    store(search, search.candidates()[0], artifacts=[tmp_path / "curve.csv"])
+    study, curves = open_trained(search).study, tmp_path / "s.journal.artifacts"
+    (name,) = os.listdir(curves)
+    to = f"sqlite:///{tmp_path}/to.db"
+    assert copy_trained(study, storage, to)[1] == 0
+    assert (tmp_path / "to.db.artifacts" / name).read_text() == ",".join(CURVE) + "\n"
+    assert copy_trained(study, storage, storage, name="other.trained")[1] == 0
+    studies.delete("demo.trained", storage)
+    assert os.listdir(curves) == [name]
+    studies.delete("other.trained", storage)
+    assert not curves.exists()
+    assert copy_trained(studies.load_study("demo.trained", to), "grpc://nowhere:1", str(tmp_path / "a.journal"))[1] == 1
 
 
 def test_curves_go_to_a_folder_that_is_named_where_the_storage_is_no_file(search, tmp_path):
