@@ -491,6 +491,13 @@ def test_folders_of_images_that_are_damaged(tmp_path):
         load("imagefolder", CIFAR10, tmp_path)
 
 
+def test_a_search_on_imagenet_takes_the_folder_that_is_given(cli, tmp_path):
+    write_images(tmp_path / "images", size=(40, 40))
+    (tmp_path / "toy.toml").write_text("embed_dim = [16]\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1, 2]\n")
+    create = ["study", "create", "own", "--space", "toy.toml", "--task", "imagenet", "--data-root", "images"]
+    assert "rates on 4 images of imagefolder" in cli(*create).stdout
+
+
 # Data that is built in.
 
 

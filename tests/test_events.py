@@ -98,6 +98,12 @@ def spikingjelly(module, *names):
     return [space[name] for name in names]
 
 
+def test_the_tasks_of_a_dvs128():
+    assert (CIFAR10DVS.input_shape, CIFAR10DVS.num_classes) == ((10, 2, 128, 128), 10)
+    assert (GESTURE.input_shape, GESTURE.num_classes) == ((16, 2, 128, 128), 11)
+    assert CIFAR10DVS.sizes == GESTURE.sizes == (128, 64, 32, 16, 8)
+
+
 # Frames.
 
 
@@ -410,6 +416,14 @@ def test_rates_are_measured_on_the_recordings_that_are_drawn_and_keep_nothing(tm
         load("dvs128gesture", GESTURE, tmp_path, frames="size")
     with pytest.raises(ValueError, match="task digits reads images, and frames by time are of recordings"):
         load("digits", Task.preset("digits"), frames="time")
+
+
+def test_a_search_on_an_events_task_needs_no_download_and_takes_what_is_there(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text("embed_dim = [16]\ndepth = [1, 2]\nnum_heads = [2]\nmlp_ratio = [1]\n")
+    create = ["study", "create", "--space", "toy.toml", "--task", "cifar10dvs"]
+    assert "rates on 4 images of digits-saccades" in cli(*create, "simulated").stdout
+    write_cifar10dvs(tmp_path / "data" / "cifar10dvs", count=3000)
+    assert "rates on 4 images of cifar10dvs" in cli(*create, "real", "--data-root", "data").stdout
 
 
 # Frames that are kept.

@@ -38,7 +38,7 @@ class Program(click.Group):
         # torch's threads wait busily for each other; where another process needs the cores, for a long time (measured: 20
         # times slower beside one other busy process, 4 times with this bound, and no slower alone). Read when torch loads.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-        warnings.formatwarning = lambda message, *_, **__: f"warning: {one_line(str(message))}\n"
+        warnings.formatwarning = _warning
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.exit(code if isinstance(code, int) else 0)
@@ -67,6 +67,13 @@ class Program(click.Group):
             _fail(str(error), 1)
         except Exception as error:
             _fail(f"unexpected {type(error).__name__}: {error}; please report it with the command that you typed", 1)
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning as a person reads it: one line, without the place in the program."""
+    return f"warning: {one_line(str(message))}\n"
 
 
 def _fail(message: str, code: int) -> None:

@@ -6,14 +6,12 @@ microseconds as the next, from the first event to the last, and the last one the
 the field's (SpikingJelly's `integrate_events_by_fixed_frames_number`, with which the tests compare them).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from autost_optuna.data.dataset import Dataset, Pixels
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 Cut = Literal["count", "time"]
 CUTS: tuple[Cut, ...] = get_args(Cut)
@@ -39,9 +37,9 @@ class Recorded:
     """A data set whose recordings are read when they are asked for, the folder that holds them, and each split's files."""
 
     dataset: Dataset
-    folder: "Path"
-    train_files: "Sequence[Path]"
-    test_files: "Sequence[Path]"
+    folder: Path
+    train_files: Sequence[Path]
+    test_files: Sequence[Path]
 
 
 def gather(events: Events, time_steps: int, cut: Cut, side: int) -> Any:

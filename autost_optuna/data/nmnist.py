@@ -50,8 +50,7 @@ def read(path: Path, time_steps: int, cut: Cut = "count") -> Pixels:
         raise _damaged(path, f"{len(stored)} bytes are not events of {EVENT_BYTES}")
     raw = np.frombuffer(stored, np.uint8).reshape(-1, EVENT_BYTES)
     seen = raw[:, 1] != CLOCK_MARK
-    # Frames are cut by count: whoever cuts by time pays for the times.
-    time = _times(raw, ~seen)[seen] if cut == "time" else None
+    time = _times(raw, ~seen)[seen] if cut == "time" else None  # by count nobody asks for them
     raw = raw[seen]
     try:
         counts = gather(Events(x=raw[:, 0], y=raw[:, 1], polarity=raw[:, 2] >> 7, time=time), time_steps, cut, SIDE)
