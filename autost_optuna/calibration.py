@@ -75,15 +75,15 @@ class Moved:
     """Input rates of the operations of one role, such as attention.q, at initialisation and trained.
 
     A network's rate of a role is the mean over all its MACs; here are the means over networks. `ratio` is None where the
-    role was silent. `share` is the part of the change of all networks' energy that the role explains; shares add up to 1,
-    those of roles that went the other way are negative, and are None where the energy did not change.
+    role was silent. `change` is that of the role's energy as a part of all networks' energy at initialisation: the changes of
+    all roles add up to that of the energy.
     """
 
     role: str
     initial_rate: float
     trained_rate: float
     ratio: float | None
-    share: float | None
+    change: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,12 +189,12 @@ def swapped_pairs(first: Sequence[float], second: Sequence[float]) -> int:
 
 
 def moved(runs: Sequence[Training], task: Task, convention: Convention) -> list[Moved]:
-    """How the rates of each role moved in training, by the share of the energy's change that it explains, largest first."""
+    """How the rates of each role moved in training, and what that changed of the whole energy, largest first."""
     bills = [
         tuple(_bill(run.architecture, rates, task, convention) for rates in (run.initial_rates, run.rates))
         for run in runs
     ]
-    whole = sum(total_mj(after) - total_mj(before) for before, after in bills)
+    whole = sum(total_mj(before) for before, _ in bills)
     rows = []
     for role in dict.fromkeys(
         role_of(charge.name) for before, _ in bills for charge in before if charge.rate is not None
@@ -211,10 +211,10 @@ def moved(runs: Sequence[Training], task: Task, convention: Convention) -> list[
                 initial_rate=fmean(initial),
                 trained_rate=fmean(trained),
                 ratio=fmean(trained) / fmean(initial) if fmean(initial) else None,
-                share=change / whole if whole else None,
+                change=change / whole,
             )
         )
-    return sorted(rows, key=lambda row: -abs(row.share or 0.0))
+    return sorted(rows, key=lambda row: -abs(row.change))
 
 
 def role_of(operation: str) -> str:

@@ -113,34 +113,38 @@ def test_the_layer_that_moved_explains_the_change():
     architecture = network(16, depth=2)
     one = run(16, 1.0, 2.0, depth=2, rates=rates(architecture, mlp_fc1=0.3))
     first, *others = moved([one], TASK, DEFAULT)
-    assert (first.role, first.share) == ("mlp.fc1", pytest.approx(1.0))
+    assert first.role == "mlp.fc1"
+    assert first.change > 0
     assert (first.initial_rate, first.trained_rate, first.ratio) == pytest.approx((0.1, 0.3, 3.0))
     assert {row.role for row in others} == ROLES - {"mlp.fc1"}
-    assert all((row.ratio, row.share) == (1.0, 0.0) for row in others)
+    assert all((row.ratio, row.change) == (1.0, 0.0) for row in others)
 
 
-def test_shares_by_hand():
+def test_changes_by_hand():
     # q, k and v have N C^2 MACs each, fc1 has N C 2C: at the same change of the rate it takes twice a q's.
     architecture = network(16)
     one = run(16, 1.0, 2.0, rates=rates(architecture, attention_q=0.2, attention_k=0.05, mlp_fc1=0.2))
-    found = {row.role: row.share for row in moved([one], TASK, DEFAULT)}
-    assert found["mlp.fc1"] == pytest.approx(2 / 2.5)
-    assert found["attention.q"] == pytest.approx(1 / 2.5)
-    assert found["attention.k"] == pytest.approx(-0.5 / 2.5)
+    found = {row.role: row.change for row in moved([one], TASK, DEFAULT)}
+    # 0.1 more of N = 4 x 4 tokens, C = 16, at 2 steps and 0.9 pJ
+    by_hand = 0.1 * TASK.num_tokens * 16 * 16 * TASK.time_steps * 0.9e-9
+    initial_mj = total_mj(estimate_energy(operations(architecture, TASK), one.initial_rates))
+    assert found["attention.q"] == pytest.approx(by_hand / initial_mj)
+    assert found["mlp.fc1"] == pytest.approx(2 * by_hand / initial_mj)
+    assert found["attention.k"] == pytest.approx(-0.5 * by_hand / initial_mj)
     assert found["stem.conv2"] == 0
 
 
-def test_a_role_that_was_silent_has_no_ratio_and_no_change_has_no_shares():
+def test_a_role_that_was_silent_has_no_ratio():
     architecture = network(16)
     still = moved([run(16, 1.0, 1.0)], TASK, DEFAULT)
-    assert {row.share for row in still} == {None}
+    assert {row.change for row in still} == {0.0}
     silent = rates(architecture, attention_proj=0.0)
     (first, *_) = moved([run(16, 1.0, 1.0, initial_rates=silent)], TASK, DEFAULT)
     assert (first.role, first.initial_rate, first.ratio) == ("attention.proj", 0.0, None)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS.values(), ids=lambda c: c.name)
-def test_shares_add_up_to_the_change_of_the_bill(convention):
+def test_changes_add_up_to_that_of_the_bill(convention):
     drawn = random.Random(convention.name)
     runs = []
     for width, depth in ((8, 1), (16, 3), (32, 2)):
@@ -154,18 +158,18 @@ def test_shares_add_up_to_the_change_of_the_bill(convention):
             estimate_energy(operations(architecture, TASK), of, convention, populations(architecture, TASK))
         )
 
-    whole = math.fsum(bill(r.architecture, r.rates) - bill(r.architecture, r.initial_rates) for r in runs)
+    before, after = (math.fsum(bill(r.architecture, getattr(r, of)) for r in runs) for of in ("initial_rates", "rates"))
     rows = moved(runs, TASK, convention)
     assert {row.role for row in rows} == ROLES
-    assert math.fsum(row.share for row in rows) == pytest.approx(1)
-    assert [abs(row.share) for row in rows] == sorted((abs(row.share) for row in rows), reverse=True)
+    assert math.fsum(row.change for row in rows) == pytest.approx(after / before - 1)
+    assert [abs(row.change) for row in rows] == sorted((abs(row.change) for row in rows), reverse=True)
     for row in rows[:3]:  # the change of the bill where this role alone moves
         alone = math.fsum(
             bill(r.architecture, {k: (r.rates if role_of(k) == row.role else r.initial_rates)[k] for k in r.rates})
             - bill(r.architecture, r.initial_rates)
             for r in runs
         )
-        assert row.share == pytest.approx(alone / whole)
+        assert row.change == pytest.approx(alone / before)
 
 
 @settings(max_examples=50, deadline=None)

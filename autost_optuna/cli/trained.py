@@ -178,6 +178,5 @@ def _ranks(what: str, ranks: Any) -> str:
 def _layers_line(found: "Calibration") -> str:
     parts = []
     for row in found.layers[:MOST_LAYERS]:
-        share = "" if row.share is None else f" ({row.share:.0%})"
-        parts.append(f"{row.role} {row.initial_rate:.3f} to {row.trained_rate:.3f}{share}")
-    return f"rates (share of the change): {', '.join(parts)}"
+        parts.append(f"{row.role} {row.initial_rate:.3f} to {row.trained_rate:.3f} ({row.change:+.1%})")
+    return f"rates (change of the whole energy): {', '.join(parts)}"
