@@ -16,6 +16,7 @@ RANKS = [
     "front",
     "data",
     "model",
+    "pages",
     "proxies",
     "constraints",
     "objective",

@@ -6,8 +6,6 @@ its fresh running statistics is silent. Rates of first blocks are kept and reuse
 and sizes alone, so the reused ones equal those of a fresh run, bit for bit.
 """
 
-import ctypes
-import functools
 import os
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,6 +20,7 @@ from autost_optuna.architecture import Architecture, as_count
 from autost_optuna.model.blocks import MLP, Attention, Product, Stem
 from autost_optuna.model.linear import SpikeLinear
 from autost_optuna.model.transformer import SpikingTransformer, init_attention, init_mlp, init_stem
+from autost_optuna.pages import keep_pages
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.proxies.proof import driving_input, watching
 from autost_optuna.task import Task
@@ -107,7 +106,7 @@ class InitialRates:
         task.check_images(images.shape)
         if len(images) % as_count("seeds", seeds):
             raise ValueError(f"{len(images)} images cannot be parted among {seeds} seeds; give a multiple")
-        _keep_pages()
+        keep_pages()
         self.task = task
         self.batches = dict(zip(range(seed, seed + seeds), images.to(device).chunk(seeds), strict=True))
         self.seed = seed
@@ -185,21 +184,6 @@ class InitialRates:
             elif isinstance(module, SpikeLinear):
                 held += module.pack()
         return held + ENTRY_BYTES
-
-
-@functools.cache
-def _keep_pages() -> None:
-    """Let glibc keep up to 256 MiB of freed memory instead of giving each tensor back to the system and asking again.
-
-    Fetching pages anew took half the time of an evaluation. Where the C library is another one, nothing happens.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return
-    mmap_threshold, trim_threshold = -3, -1  # parameters of mallopt, from malloc.h
-    mallopt(mmap_threshold, 1 << 25)
-    mallopt(trim_threshold, 1 << 28)
 
 
 class _Cache:

@@ -1,0 +1,186 @@
+import copy
+
+import pytest
+import torch
+from spikingjelly.activation_based import surrogate
+from spikingjelly.activation_based.neuron import ParametricLIFNode
+
+from autost_optuna.model import neuron as module
+from autost_optuna.model.neuron import ALPHA, PLIF, reset
+
+
+def run(forward, node, currents, upstream, w):
+    """Spikes, and gradients of currents and w."""
+    node.w.data.fill_(w)
+    leaf = currents.detach().requires_grad_()
+    spikes = forward(node, leaf)
+    grads = torch.autograd.grad(spikes, (leaf, node.w), upstream)
+    reset(node)
+    return spikes.detach(), *grads
+
+
+def both(currents, upstream, *, threshold=1.0, w=0.0):
+    """By this project's function and by SpikingJelly's."""
+    node = PLIF(v_threshold=threshold).to(torch.float64 if currents.dtype == torch.float64 else torch.float32)
+    ours = run(PLIF.multi_step_forward, node, currents, upstream, w)
+    return ours, run(ParametricLIFNode.multi_step_forward, node, currents, upstream, w)
+
+
+def drawn(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def test_gradients_by_hand():
+    # d = 1/2, x = 1.6, 2.0: h = 0.8, v = 0.8, h = 1.4. With y = sigmoid(4 (h - 1)) the slope is 4 y (1 - y).
+    slope = [4 * y * (1 - y) for y in (1 / (1 + 2.718281828459045**0.8), 1 / (1 + 2.718281828459045**-1.6))]
+    second = slope[1] * 3.0
+    first = slope[0] * 1.0 + second / 2
+    x = torch.tensor([[1.6], [2.0]], requires_grad=True)
+    node = PLIF()
+    spikes = node(x)
+    spikes.backward(torch.tensor([[1.0], [3.0]]))
+    assert spikes.flatten().tolist() == [0.0, 1.0]
+    assert x.grad.flatten().tolist() == pytest.approx([first / 2, second / 2])
+    # dh/dd = x - v: 1.6 and then 2.0 - 0.8; dd/dw = 1/4.
+    assert node.w.grad.item() == pytest.approx((1.6 * first + 1.2 * second) / 4)
+
+
+def test_a_spike_stops_the_gradient_through_the_potential():
+    x = torch.tensor([[3.0], [1.0]], requires_grad=True)  # the first step fires
+    PLIF()(x)[1].sum().backward()
+    assert x.grad[0] == 0
+    assert x.grad[1] > 0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize("threshold", [1.0, 0.5])
+@pytest.mark.parametrize("w", [0.0, 0.9, -1.1])
+def test_spikes_are_spikingjellys_bit_for_bit_and_gradients_within_rounding(steps, threshold, w):
+    currents, upstream = 3 * drawn(steps, 3, 5, 700), drawn(steps, 3, 5, 700, seed=1)
+    ours, theirs = both(currents, upstream, threshold=threshold, w=w)
+    assert 0.02 < ours[0].mean() < 0.6
+    assert torch.equal(ours[0], theirs[0])
+    torch.testing.assert_close(ours[1], theirs[1], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ours[2], theirs[2], rtol=1e-4, atol=1e-2)  # a sum of up to 42,000 terms
+
+
+@pytest.mark.parametrize("w", [0.0, 0.9, -1.1])
+def test_gradients_in_float64_are_spikingjellys_to_twelve_digits(w):
+    currents, upstream = 1.5 * drawn(4, 2000, dtype=torch.float64), drawn(4, 2000, dtype=torch.float64, seed=1)
+    ours, theirs = both(currents, upstream, w=w)
+    assert torch.equal(ours[0], theirs[0])
+    torch.testing.assert_close(ours[1], theirs[1], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(ours[2], theirs[2], rtol=1e-12, atol=1e-12)
+
+
+def test_pieces_of_neurons_make_no_difference(monkeypatch):
+    currents, upstream = 1.5 * drawn(4, 1001), drawn(4, 1001, seed=1)
+    whole = both(currents, upstream)[0]
+    monkeypatch.setattr(module, "CHUNK", 64)
+    pieces = both(currents, upstream)[0]
+    assert torch.equal(whole[0], pieces[0])
+    assert torch.equal(whole[1], pieces[1])
+    torch.testing.assert_close(whole[2], pieces[2])
+
+
+def layouts():
+    """The same values [4, 6, 5, 3, 2] in several orders of memory."""
+    x = 1.5 * drawn(4, 6, 5, 3, 2)
+    last = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(x.shape)
+    inner = x.transpose(0, 1).contiguous().transpose(0, 1)
+    sparse = torch.zeros(4, 6, 5, 3, 4)[..., ::2].copy_(x)
+    return {"plain": x, "channels last": last, "time inside": inner, "with gaps": sparse}
+
+
+@pytest.mark.parametrize("name", ["channels last", "time inside", "with gaps"])
+def test_the_order_of_memory_makes_no_difference(name):
+    plain, other = layouts()["plain"], layouts()[name]
+    assert torch.equal(plain, other)
+    assert plain.stride() != other.stride()
+    upstream = drawn(*plain.shape, seed=1)
+    expected = both(plain, upstream)[0]
+    for gradient in (
+        upstream,
+        upstream.transpose(1, 4).contiguous().transpose(1, 4),
+        torch.ones(1).expand(plain.shape),
+    ):
+        found = both(other, gradient)[0]
+        assert torch.equal(found[0], expected[0])
+        torch.testing.assert_close(found[1], both(plain, gradient)[0][1], rtol=0, atol=0)
+
+
+def test_spikes_of_channels_last_currents_are_channels_last():
+    spikes = PLIF()(layouts()["channels last"])
+    assert spikes.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    assert spikes.requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(dtype):
+    currents, upstream = (1.5 * drawn(4, 3000)).to(dtype), drawn(4, 3000, seed=1).to(dtype)
+    ours, _ = both(currents, upstream)
+    assert ours[0].dtype == ours[1].dtype == dtype
+    assert ours[2].dtype == torch.float32
+    whole, theirs = both(currents.float(), upstream.float())
+    assert torch.equal(ours[0].float(), theirs[0])
+    assert torch.equal(ours[1], whole[1].to(dtype))
+    torch.testing.assert_close(ours[2], whole[2])
+
+
+def test_autocast_gives_the_neuron_what_the_layer_before_it_gives():
+    layer, node = torch.nn.Linear(40, 50), PLIF()
+    with torch.autocast("cpu", torch.bfloat16):
+        spikes = node(layer(3 * drawn(4, 7, 40)))
+    assert spikes.dtype == torch.bfloat16
+    spikes.float().sum().backward()
+    assert layer.weight.grad.dtype == node.w.grad.dtype == torch.float32
+    assert layer.weight.grad.abs().sum() > 0
+
+
+def test_nothing_is_left_behind():
+    node = PLIF()
+    x = drawn(4, 30).requires_grad_()
+    first = node(x)
+    copy.deepcopy(node)  # spikingjelly refuses this for neurons that hold state
+    assert node.v == 0.0
+    assert torch.equal(node(x), first)
+    reset(node)
+    assert torch.equal(node(x), first)
+
+
+def test_a_neuron_that_is_not_at_rest_goes_on_from_its_state():
+    x = 1.2 * torch.ones(2, 1)  # h = 0.6, 0.9, 1.05
+    node, other = PLIF(), PLIF()
+    node.v = torch.tensor([0.9])
+    ParametricLIFNode.multi_step_forward(other, 1.8 * torch.ones(1, 1))  # leaves v = 0.9
+    leaf = x.clone().requires_grad_()
+    spikes = node(leaf)
+    assert spikes.flatten().tolist() == [1.0, 0.0]
+    assert torch.equal(spikes, other(x))
+    spikes.sum().backward()
+    assert leaf.grad.abs().sum() > 0
+    assert isinstance(node.v, torch.Tensor)
+
+
+def test_single_steps_are_spikingjellys():
+    node = PLIF()
+    node.step_mode = "s"
+    assert [node(torch.full((1,), value)).item() for value in (1.6, 1.6, 1.8, 1.2)] == [0.0, 1.0, 0.0, 1.0]
+
+
+def test_the_surrogate_is_the_one_that_the_neuron_declares():
+    assert PLIF().surrogate_function.alpha == ALPHA
+    x = torch.linspace(-1.0, 3.0, 9).view(1, 9).requires_grad_()
+    PLIF()(x).sum().backward()
+    h = (x / 2).detach().requires_grad_()
+    surrogate.Sigmoid(alpha=ALPHA)(h - 1.0).sum().backward()
+    torch.testing.assert_close(x.grad, h.grad / 2)
+
+
+def test_weights_that_are_not_trained_get_no_gradient():
+    node = PLIF()
+    node.w.requires_grad_(False)
+    x = drawn(2, 5).requires_grad_()
+    node(x).sum().backward()
+    assert node.w.grad is None
+    assert x.grad.abs().sum() > 0
