@@ -33,6 +33,7 @@ from autost_optuna.batches import Batches, split_training
 from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import Dataset
 from autost_optuna.model.transformer import SpikingTransformer
+from autost_optuna.pages import keeping_all_pages
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.operations import operations, populations
@@ -142,7 +143,8 @@ def train(
         for epoch in range(len(run.log), recipe.epochs):
             if run.ended_early():
                 break
-            run.train_epoch(epoch, checkpoint_s, on_batch, stopped)
+            with keeping_all_pages():
+                run.train_epoch(epoch, checkpoint_s, on_batch, stopped)
             line = run.judge_epoch(epoch)
             log_scalars(line)
             on_epoch(line)
