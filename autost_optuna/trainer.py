@@ -249,18 +249,19 @@ class _Run:
         self.model.train()
         mine = self._share(self._order(epoch).split(recipe.batch_size)[first:])
         for batch, (pixels, labels) in enumerate(self._train.raw(mine), first):
-            accumulated = batch % recipe.accumulate
-            left = count - (batch - accumulated)  # of this epoch, from the first of this step on
+            first_of_step = batch - batch % recipe.accumulate
+            parts = min(recipe.accumulate, count - first_of_step)
+            at_rest = batch == first_of_step + parts - 1
             with _memory(recipe):
-                fresh.append(self._forward_backward(epoch, batch, pixels, labels, min(recipe.accumulate, left)))
-                if accumulated == recipe.accumulate - 1 or batch == count - 1:
+                with self.fabric.no_backward_sync(self.model, enabled=not at_rest):
+                    fresh.append(self._forward_backward(epoch, batch, pixels, labels, parts))
+                if at_rest:
                     self._take_step(steps)
             images += len(labels) * self.fabric.world_size
             self._batch = batch + 1
             if self.fabric.device.type == "cpu" or len(fresh) >= 16:  # looking at a loss waits for the GPU
                 self._look(epoch, fresh)
             on_batch(epoch, batch + 1, count)
-            at_rest = accumulated == recipe.accumulate - 1
             if at_rest and batch + 1 < count and (time.monotonic() - saved >= checkpoint_s or stopped()):
                 self._look(epoch, fresh)
                 self.save()
@@ -352,9 +353,8 @@ class _Run:
         place = repr((recipe.seed, epoch, batch, self.fabric.global_rank)).encode()
         draws = int.from_bytes(hashlib.sha256(place).digest()[:8], "big") >> 1
         inputs, targets = seeded(draws, make, self.fabric.device)
-        with self.fabric.no_backward_sync(self.model, enabled=(batch + 1) % recipe.accumulate != 0 and parts > 1):
-            loss = loss_of(self.model(inputs, every_step=recipe.loss == TET), targets, recipe)
-            self.fabric.backward(loss / parts)
+        loss = loss_of(self.model(inputs, every_step=recipe.loss == TET), targets, recipe)
+        self.fabric.backward(loss / parts)
         return loss.detach()
 
     def _take_step(self, steps: int) -> None:
