@@ -105,7 +105,7 @@ class _Fire(torch.autograd.Function):
         return out.as_strided(x.shape, strides)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         """Gradients [T, ...] of the spikes to those of x, in units of ALPHA until they are written, and of w."""
         u, w = ctx.saved_tensors
