@@ -16,8 +16,9 @@ from torch.autograd.function import once_differentiable
 ALPHA = 4.0  # steepness of the surrogate derivative
 
 # Neurons that take all their steps before the next ones do, so that what a step leaves is in the cache for the next. Of
-# 2^13 to 2^20 this was the fastest: smaller pieces cost more calls, and each call on two cores waits for both.
-CHUNK = 1 << 18
+# 2^13 to 2^24 this was the fastest: each call on smaller pieces has two cores wait for each other, for long where others use
+# them, and larger ones leave the cache.
+CHUNK = 1 << 20
 
 
 class PLIF(ParametricLIFNode):  # type: ignore[misc]
