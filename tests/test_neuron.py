@@ -184,3 +184,17 @@ def test_weights_that_are_not_trained_get_no_gradient():
     node(x).sum().backward()
     assert node.w.grad is None
     assert x.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("threshold", [1.0, 0.5])
+def test_torch_compile_traces_it_without_a_break(threshold):
+    # Traced and differentiated as for compilation, run without a C++ compiler.
+    node = PLIF(v_threshold=threshold)
+    compiled = torch.compile(node, backend="aot_eager", fullgraph=True, dynamic=False)
+    currents, upstream = 1.5 * drawn(4, 3, 50), drawn(4, 3, 50, seed=1)
+    found = run(lambda node, x: compiled(x), node, currents, upstream, 0.7)
+    expected = run(PLIF.multi_step_forward, node, currents, upstream, 0.7)
+    assert torch.equal(found[0], expected[0])
+    torch.testing.assert_close(found[1:], expected[1:], rtol=1e-4, atol=1e-5)
+    compiled(currents)
+    assert node.v == 0.0  # SpikingJelly's own would have left a state
