@@ -25,8 +25,9 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
     """[T, ...] currents to [T, ...] spikes of 0 and 1.
 
     From rest the same trajectory, bit for bit SpikingJelly's spikes, is computed several times faster: without gradients
-    without the tensors that a backward pass would need, and with gradients on the CPU by `_Fire`, or, under
-    torch.compile, by plain operations that it can fuse. No state is left behind then. All else is SpikingJelly's, which has kernels of its own for GPUs.
+    without the tensors that a backward pass would need, and with gradients on the CPU by `_Fire`, or, under torch.compile,
+    by plain operations that it can fuse. No state is left behind then. All else is SpikingJelly's, which has kernels of its
+    own for GPUs.
     """
 
     def __init__(self, v_threshold: float = 1.0) -> None:

@@ -205,7 +205,8 @@ def train_plain(architecture, task, dataset, options):
 
 def train_ours(architecture, task, dataset, options):
     """Images a second of the last epoch of this project's training."""
-    from autost_optuna.trainer import Recipe, train
+    from autost_optuna.recipe import Recipe
+    from autost_optuna.trainer import train
 
     recipe = Recipe(
         epochs=EPOCHS,
