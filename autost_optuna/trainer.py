@@ -136,6 +136,7 @@ def train(
     fabric = make_fabric(recipe, accelerator)
     first = fabric.is_global_zero
     with (
+        keeping_all_pages(),
         _alone(folder) if first else contextlib.nullcontext(),
         _scalars(folder, wanted=tensorboard and first) as log_scalars,
     ):
@@ -143,8 +144,7 @@ def train(
         for epoch in range(len(run.log), recipe.epochs):
             if run.ended_early():
                 break
-            with keeping_all_pages():
-                run.train_epoch(epoch, checkpoint_s, on_batch, stopped)
+            run.train_epoch(epoch, checkpoint_s, on_batch, stopped)
             line = run.judge_epoch(epoch)
             log_scalars(line)
             on_epoch(line)
