@@ -33,7 +33,7 @@ def held():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 
 
-before = faults()
+faults()
 with keeping_all_pages():
     step()
     within = faults()
@@ -44,15 +44,14 @@ with keeping_all_pages():
     thread.join()
     assert sums == [16 << 20]
 after = held()
-print(before, within, kept - after, faults())
+print(within, kept - after)
 """
 
 
 @pytest.mark.skipif(_glibc() is None, reason="the C library is not glibc")
 def test_freed_memory_is_kept_within_the_context_and_given_back_after_it():
     run = subprocess.run([sys.executable, "-c", STEPS], check=True, capture_output=True, text=True)
-    before, within, given_back, after = map(int, run.stdout.split())
+    within, given_back = map(int, run.stdout.split())
     step = (64 << 20) // resource.getpagesize()
     assert within < step / 10
     assert given_back > 48 << 20
-    assert (before > step / 2) == (after > step / 2)  # neither where the system gives out large pages

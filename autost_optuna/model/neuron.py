@@ -25,9 +25,8 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
     """[T, ...] currents to [T, ...] spikes of 0 and 1.
 
     From rest the same trajectory, bit for bit SpikingJelly's spikes, is computed several times faster: without gradients
-    without the tensors that a backward pass would need, and with gradients on the CPU by `_Fire`, or, under torch.compile,
-    by plain operations that it can fuse. No state is left behind then. All else is SpikingJelly's, which has kernels of its
-    own for GPUs.
+    without the tensors that a backward pass would need, and with gradients on the CPU by `_Fire`, or, under torch.compile, by
+    plain operations that it can fuse. No state is left behind then. All else is SpikingJelly's, which has kernels for GPUs.
     """
 
     def __init__(self, v_threshold: float = 1.0) -> None:
@@ -57,10 +56,11 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
 
     def _traced(self, x: Tensor) -> Tensor:
         """The same from rest, step by step, for torch.compile to make one loop of."""
-        decay, v, out = self.w.sigmoid(), torch.zeros_like(x[0]), []
+        decay, out = self.w.sigmoid(), []
+        v = torch.zeros_like(x[0], dtype=torch.promote_types(x.dtype, torch.float32))
         for now in x:
             h = v + (now - v) * decay
-            out.append(self.surrogate_function(h - self.v_threshold))
+            out.append(self.surrogate_function(h - self.v_threshold).to(x.dtype))
             v = torch.where(h.detach() >= self.v_threshold, 0.0, h)
         return torch.stack(out)
 
