@@ -22,7 +22,7 @@ class Augment:
         if recipe.randaugment and task.events:
             raise ValueError(
                 f"randaugment {recipe.randaugment} changes brightness and colour, and task {task.name} reads counts of "
-                "events; set it to 0"
+                "events; set it to 0 in the recipe"
             )
         self._alpha = recipe.mixup
         self._classes = task.num_classes

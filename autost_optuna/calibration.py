@@ -113,20 +113,38 @@ class Calibration:
 
 def group(trainings: Iterable[Training]) -> list[Group]:
     """Trainings that differ in their seeds together, by ascending predicted energy."""
-    found: dict[tuple[str, str, str], list[Training]] = {}
+    found: dict[tuple[str, ...], list[Training]] = {}
     for training in trainings:
-        found.setdefault((training.architecture.key, training.recipe_hash, training.data), []).append(training)
+        found.setdefault((training.architecture.key, *_alike(training)), []).append(training)
     groups = [Group(runs=tuple(sorted(runs, key=lambda run: run.seed))) for runs in found.values()]
     return sorted(groups, key=lambda one: (one.predicted_mj, one.runs[0].search_trial))
 
 
 def measured_front(groups: Iterable[Group]) -> list[Group]:
-    """The groups that none beats in both mean validation accuracy and mean measured energy, by ascending energy."""
+    """The groups that none trained alike beats in both mean validation accuracy and mean measured energy.
+
+    Recipe after recipe, by ascending energy.
+    """
     members: list[Group] = []
-    for one in sorted(groups, key=lambda g: (g.energy_mj.mean, -g.validation_accuracy.mean)):
-        if not members or one.validation_accuracy.mean > members[-1].validation_accuracy.mean:
-            members.append(one)
+    for alike in trained_alike(groups):
+        best = -1.0
+        for one in sorted(alike, key=lambda g: (g.energy_mj.mean, -g.validation_accuracy.mean)):
+            if one.validation_accuracy.mean > best:
+                best = one.validation_accuracy.mean
+                members.append(one)
     return members
+
+
+def trained_alike(groups: Iterable[Group]) -> list[list[Group]]:
+    """The groups of each recipe and data set together: only these are compared."""
+    found: dict[tuple[str, ...], list[Group]] = {}
+    for one in groups:
+        found.setdefault(_alike(one.runs[0]), []).append(one)
+    return list(found.values())
+
+
+def _alike(training: Training) -> tuple[str, str, str]:
+    return training.recipe_hash, training.data, training.data_fingerprint
 
 
 def calibrate(trainings: Iterable[Training], task: Task, convention: Convention) -> list[Calibration]:
@@ -134,10 +152,7 @@ def calibrate(trainings: Iterable[Training], task: Task, convention: Convention)
 
     ValueError where the energies are of another convention.
     """
-    by_recipe: dict[tuple[str, str], list[Group]] = {}
-    for one in group(trainings):
-        by_recipe.setdefault((one.runs[0].recipe_hash, one.runs[0].data), []).append(one)
-    found = [_calibrate(groups, task, convention) for groups in by_recipe.values()]
+    found = [_calibrate(groups, task, convention) for groups in trained_alike(group(trainings))]
     return sorted(found, key=lambda one: -one.members)
 
 

@@ -72,9 +72,9 @@ class Recipe:
         for name, low, high, example in _RANGES:
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-                raise ValueError(f"{name} {value!r} is out of range; use {low:g} to {high:g}, such as {example}")
+                raise ValueError(f"{name} {value!r} is out of range; use {low:.10g} to {high:.10g}, such as {example}")
         for name in ("randaugment", "patience", "images", "seed"):
-            if not isinstance(getattr(self, name), int):
+            if not isinstance(getattr(self, name), int) or isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} {getattr(self, name)!r} is not a whole number; use one, such as 1")
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr {self.min_lr:g} is above lr {self.lr:g}; lower it, such as to {self.lr / 100:g}")
@@ -102,7 +102,7 @@ class Recipe:
 
     def to_toml(self) -> str:
         """A file that `load` reads."""
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in self.to_dict().items())
+        return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in self.to_dict().items())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Recipe":

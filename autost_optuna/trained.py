@@ -35,13 +35,14 @@ CURVE = ("epoch", "loss", "validation_accuracy", "mean_rate", "images_per_s")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Key:
-    """What makes two trainings of a search one: architecture, data, recipe without its name and seed, and seed.
+    """What makes two trainings of a search one: architecture, data and their fingerprint, recipe without name, and seed.
 
     The task is that of the search.
     """
 
     architecture: str
     data: str
+    data_fingerprint: str
     recipe_hash: str
     seed: int
 
@@ -65,6 +66,7 @@ class Training:
     recipe_hash: str
     recipe_name: str
     data: str
+    data_fingerprint: str
     validation_accuracy: float
     test_accuracy: float
     energy_mj: float
@@ -95,7 +97,13 @@ class Training:
     @property
     def key(self) -> Key:
         """What tells it from the other trainings of its search."""
-        return Key(architecture=self.architecture.key, data=self.data, recipe_hash=self.recipe_hash, seed=self.seed)
+        return Key(
+            architecture=self.architecture.key,
+            data=self.data,
+            data_fingerprint=self.data_fingerprint,
+            recipe_hash=self.recipe_hash,
+            seed=self.seed,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -202,13 +210,20 @@ class Trainings:
         recipe_hash: str,
         seed: int,
         data: str,
+        data_fingerprint: str,
         presence: Presence,
     ) -> Claim | Training | Taken:
         """Claim a member of the search to train it, while `presence` on this study is in context.
 
         A Claim is this process's; a Training is done, by whomever; Taken is being trained by a process that is alive.
         """
-        key = Key(architecture=candidate.architecture.key, data=data, recipe_hash=recipe_hash, seed=seed)
+        key = Key(
+            architecture=candidate.architecture.key,
+            data=data,
+            data_fingerprint=data_fingerprint,
+            recipe_hash=recipe_hash,
+            seed=seed,
+        )
         found = self._found(key)
         if found is not None:
             return found

@@ -12,8 +12,7 @@ import logging
 import math
 import os
 import platform
-import resource
-import sys
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -93,7 +92,6 @@ class Trained:
     measured: Measured
     log: tuple[Epoch, ...]
     duration_s: float
-    peak_bytes: int
     machine: str
 
     @property
@@ -125,12 +123,7 @@ def train(
     `stopped()`, RuntimeError where the loss is no number or memory is short.
     """
     check(task, dataset, recipe, accelerator)
-    identity = {
-        "architecture": architecture.to_dict(),
-        "task": asdict(task),
-        "data": dataset.name,
-        "recipe": recipe.to_dict(),
-    }
+    identity = identity_of(architecture, task, dataset, recipe)
     if (folder / WEIGHTS).exists():
         return _completed(folder / WEIGHTS, identity, convention)
     fabric = make_fabric(recipe, accelerator)
@@ -148,8 +141,29 @@ def train(
             line = run.judge_epoch(epoch)
             log_scalars(line)
             on_epoch(line)
+            if stopped() and epoch + 1 < recipe.epochs and not run.ended_early():
+                raise Stopped
         run.finish(convention)
     return _completed(folder / WEIGHTS, identity, convention)
+
+
+def identity_of(architecture: Architecture, task: Task, dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
+    """What makes two trainings one; kept with the weights."""
+    return {
+        "architecture": architecture.to_dict(),
+        "task": asdict(task),
+        "data": dataset.name,
+        "data_fingerprint": dataset.fingerprint(),
+        "recipe": recipe.to_dict(),
+    }
+
+
+def check_folder(folder: Path, identity: dict[str, Any]) -> None:
+    """ValueError where `folder` holds another training, or a damaged one."""
+    for path in (folder / WEIGHTS, folder / RESUME):
+        if path.exists():
+            _load(path, identity)
+            return
 
 
 def check(task: Task, dataset: Dataset, recipe: Recipe, accelerator: str = "auto") -> None:
@@ -252,7 +266,7 @@ class _Run:
             first_of_step = batch - batch % recipe.accumulate
             parts = min(recipe.accumulate, count - first_of_step)
             at_rest = batch == first_of_step + parts - 1
-            with _memory(recipe):
+            with _memory(recipe, self.folder):
                 with self.fabric.no_backward_sync(self.model, enabled=not at_rest):
                     fresh.append(self._forward_backward(epoch, batch, pixels, labels, parts))
                 if at_rest:
@@ -275,7 +289,7 @@ class _Run:
         """The line of the log of an epoch that is trained; keeps the state."""
         line = None
         if self.fabric.is_global_zero:
-            with _memory(self.recipe):
+            with _memory(self.recipe, self.folder):
                 self._recalibrate()
                 line = Epoch(
                     epoch=epoch + 1,
@@ -295,14 +309,15 @@ class _Run:
     def finish(self, convention: Convention) -> None:
         """Look at the test set, measure the energy, and write the result in place of the state."""
         if self.fabric.is_global_zero:
-            measured = measure(self.judged, self._validation, convention, seed=self.recipe.seed)
+            with _memory(self.recipe, self.folder):
+                measured = measure(self.judged, self._validation, convention, seed=self.recipe.seed)
+                test_accuracy = evaluate(self.judged, self._test, self._glance)
             result = {
                 "validation_accuracy": self.log[-1].validation_accuracy,
-                "test_accuracy": evaluate(self.judged, self._test, self._glance),
+                "test_accuracy": test_accuracy,
                 "measured": asdict(measured),
                 "log": [asdict(line) for line in self.log],
                 "duration_s": self._duration_s(),
-                "peak_bytes": _peak_bytes(self.fabric.device),
                 "machine": machine(self.fabric),
             }
             (self.folder / RECIPE).write_text(self.recipe.to_toml(), encoding="utf-8")
@@ -382,7 +397,7 @@ class _Run:
     def _remedy(self) -> str:
         kept = self.folder / RESUME
         left = f"the last good weights are in {kept}; " if kept.exists() else ""
-        return f"{left}lower --lr, now {self.recipe.lr:g}, or set --clip-norm, in another folder (-o)"
+        return f"{left}lower --lr, now {self.recipe.lr:g}, or set clip_norm in a recipe, in another folder (-o)"
 
     def _recalibrate(self) -> None:
         """Set the running statistics to the plain mean over a few batches: during training they lag behind."""
@@ -480,18 +495,20 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 
 @contextlib.contextmanager
-def _memory(recipe: Recipe) -> Iterator[None]:
+def _memory(recipe: Recipe, folder: Path) -> Iterator[None]:
     """RuntimeError with the batch size to try where memory is short."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "can't allocate memory" not in str(error):
+        short = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not short and not re.search("can't allocate memory|ALLOC_FAILED", str(error)):
             raise
         size, parts = recipe.batch_size, recipe.accumulate
         if size == 1:
             raise RuntimeError("out of memory with one image a batch; train a smaller network") from None
+        elsewhere = ", in another folder (-o)" if (folder / RESUME).exists() else ""
         raise RuntimeError(
-            f"out of memory with {size} images a batch; try --batch-size {size // 2} --accumulate {2 * parts}"
+            f"out of memory with {size} images a batch; try --batch-size {size // 2} --accumulate {2 * parts}{elsewhere}"
         ) from None
 
 
@@ -501,10 +518,12 @@ def _alone(folder: Path) -> Iterator[None]:
     checkpoint.make_folder(folder)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            place = f"another process trains in {folder}"
+            raise ValueError(f"{place}; wait for it, or choose another folder with -o") from None
         yield
-    except BlockingIOError:
-        raise ValueError(f"another process trains in {folder}; wait for it, or choose another folder with -o") from None
     finally:
         os.close(handle)
 
@@ -532,14 +551,6 @@ def _scalars(folder: Path, *, wanted: bool) -> Iterator[Callable[[Epoch], None]]
         logger.finalize("")
 
 
-def _peak_bytes(device: torch.device) -> int:
-    """Most memory that was held at once: tensors on a GPU, else the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 def _resume(
     path: Path,
     identity: dict[str, Any],
@@ -550,8 +561,7 @@ def _resume(
     """Put the state of an interrupted training back; returns what is no tensor of it."""
     if not path.exists():
         return {"log": [], "batch": 0, "step": 0, "losses": [], "duration_s": 0.0, "scaler": {}}
-    tensors, info = checkpoint.load(path)
-    _check_identity(path, info, identity)
+    tensors, info = _load(path, identity)
     network.load_state_dict(checkpoint.weights_of(tensors))
     if average is not None:
         average.load_state_dict({k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")})
@@ -565,10 +575,15 @@ def _resume(
 
 
 def _completed(path: Path, identity: dict[str, Any], convention: Convention) -> Trained:
-    _, info = checkpoint.load(path)
-    _check_identity(path, info, identity)
-    training = info["training"]
-    measured = Measured(**training["measured"])
+    _, info = _load(path, identity)
+    try:
+        training = info["training"]
+        measured = Measured(**training["measured"])
+        log = tuple(Epoch(**entry) for entry in training["log"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is of another version of autost-optuna ({error}); choose another folder with -o"
+        ) from None
     if measured.convention != convention.label:
         raise ValueError(
             f"{path} has its energy under {measured.convention}, not {convention.label}; choose another folder with -o"
@@ -578,19 +593,31 @@ def _completed(path: Path, identity: dict[str, Any], convention: Convention) -> 
         validation_accuracy=training["validation_accuracy"],
         test_accuracy=training["test_accuracy"],
         measured=measured,
-        log=tuple(Epoch(**entry) for entry in training["log"]),
+        log=log,
         duration_s=training["duration_s"],
-        peak_bytes=training["peak_bytes"],
         machine=training["machine"],
     )
 
 
-def _check_identity(path: Path, info: dict[str, Any], identity: dict[str, Any]) -> None:
-    """ValueError where `path` holds another training than the one asked for, with the first difference."""
+def _load(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and description of a training. ValueError where it is another one, with the first difference, or damaged."""
+    try:
+        tensors, info = checkpoint.load(path)
+    except ValueError as error:
+        reason = str(error).partition("; ")[0]
+        raise ValueError(f"{reason}; delete it to train from the start, or choose another folder with -o") from None
+    if not identity.keys() <= info.keys():
+        raise ValueError(f"{path} holds no training; choose another folder with -o")
     for name, asked in identity["recipe"].items():
         there = info["recipe"].get(name)
         if there != asked:
             raise ValueError(f"{path} was trained with {name} {there}, not {asked}; choose another folder with -o")
-    for name in ("architecture", "task", "data"):
+    for name, what in (
+        ("architecture", "another architecture"),
+        ("task", "another task"),
+        ("data", "another data set"),
+        ("data_fingerprint", f"other images of {identity['data']}"),
+    ):
         if info[name] != identity[name]:
-            raise ValueError(f"{path} holds a training of another {name}; choose another folder with -o")
+            raise ValueError(f"{path} holds a training of {what}; choose another folder with -o")
+    return tensors, info

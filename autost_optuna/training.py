@@ -22,8 +22,8 @@ from autost_optuna.presence import Presence
 from autost_optuna.recipe import Recipe
 from autost_optuna.settings import installed_versions
 from autost_optuna.study import Search, open_search
-from autost_optuna.trained import CURVE, Claim, Taken, Training, Trainings, open_trained, write_curve
-from autost_optuna.trainer import Epoch, Stopped, Trained, check, make_fabric, train
+from autost_optuna.trained import CURVE, Claim, Key, Taken, Training, Trainings, open_trained, trainings_of, write_curve
+from autost_optuna.trainer import Epoch, Stopped, Trained, check, check_folder, identity_of, make_fabric, train
 from autost_optuna.units import counted, one_line
 from autost_optuna.workers import STOPS, death, environment, undisturbed
 
@@ -74,8 +74,11 @@ Tell = Callable[[Message], None]
 def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seeds: int, output: Path) -> list[Order]:
     """Every candidate with every seed from the recipe's on; a folder for each: `output`/STUDY-TRIAL, others -seedN beside."""
     made = []
+    last = recipe.seed + as_count("seeds", seeds) - 1
+    if last >= 2**32:
+        raise ValueError(f"seeds {seeds} from seed {recipe.seed} on pass 4294967295; lower --seed")
     for candidate in candidates:
-        for seed in range(recipe.seed, recipe.seed + as_count("seeds", seeds)):
+        for seed in range(recipe.seed, last + 1):
             suffix = "" if seed == search.settings.seed else f"-seed{seed}"
             folder = output / f"{folder_name(search.study.study_name)}-{candidate.number}{suffix}"
             made.append(Order(candidate=candidate, recipe=replace(recipe, seed=seed), folder=folder))
@@ -113,17 +116,20 @@ def train_members(
         dataset = load(means.data, task, means.data_root, download=download, frames=frames, on_frames=on_frames)
     for recipe in {order.recipe for order in todo}:
         check(task, dataset, recipe, means.accelerator)
+    for order in _new(search, todo, dataset):
+        check_folder(order.folder, identity_of(order.candidate.architecture, task, dataset, order.recipe))
     trainings = open_trained(search, create=True, artifacts=_artifacts(search, todo))
     if workers == 1:
+        ends = []
         with _present(trainings) as presence:
-            ends = [
-                _carry_out(trainings, order, index, dataset, means, presence, tell, stopped)
-                for index, order in enumerate(todo)
-            ]
+            for index, order in enumerate(todo):
+                ends.append(_carry_out(trainings, order, index, dataset, means, presence, tell, stopped))
+                if ends[-1].kind == "stopped" or stopped():
+                    break
     else:
         with _Crew(search, todo, means, min(workers, len(todo))) as crew:
             ends = crew.lead(tell, stopped)
-    if any(end.kind == "stopped" for end in ends):
+    if len(ends) < len(todo) or any(end.kind == "stopped" for end in ends):
         raise Stopped
     failures = sum(end.kind == "failed" for end in ends)
     if failures:
@@ -174,6 +180,8 @@ def _carry_out(
         end = Message(kind="stopped", index=index, text="stopped; its state is kept")
     except RuntimeError as error:
         end = Message(kind="failed", index=index, text=one_line(str(error)))
+        if _world() > 1:  # the other processes wait for this one: all end
+            raise
     except BaseException as error:
         if claim is not None:
             with contextlib.suppress(Exception):  # what went wrong first is what is told
@@ -183,6 +191,23 @@ def _carry_out(
         claim.fail(end.text)
     tell(end)
     return end
+
+
+def _new(search: Search, todo: Sequence[Order], dataset: Dataset) -> list[Order]:
+    """The orders of which the study has no network yet."""
+    known = {training.key for training in trainings_of(search)}
+    data = {"data": dataset.name, "data_fingerprint": dataset.fingerprint()}
+    return [
+        order
+        for order in todo
+        if Key(
+            architecture=order.candidate.architecture.key,
+            recipe_hash=order.recipe.hash,
+            seed=order.recipe.seed,
+            **data,
+        )
+        not in known
+    ]
 
 
 def _claim(
@@ -197,6 +222,7 @@ def _claim(
             recipe_hash=order.recipe.hash,
             seed=order.recipe.seed,
             data=dataset.name,
+            data_fingerprint=dataset.fingerprint(),
             presence=presence,
         )
     ours = isinstance(found, Claim)
@@ -222,6 +248,7 @@ def _store(claim: Claim, order: Order, dataset: Dataset, trained: Trained) -> Tr
         recipe_hash=recipe.hash,
         recipe_name=recipe.label,
         data=dataset.name,
+        data_fingerprint=dataset.fingerprint(),
         validation_accuracy=trained.validation_accuracy,
         test_accuracy=trained.test_accuracy,
         energy_mj=measured.energy_mj,
@@ -330,9 +357,15 @@ class _Crew:
                 if message.index >= 0:
                     ends[message.index] = message
                     tell(message)
+                elif message.kind == "failed":  # before it had an order: it takes none
+                    at.pop(pipe, None)
+                    last = message.text
                 if pipe in at and left:
                     at[pipe] = left.popleft()
-                    pipe.send(at[pipe])
+                    try:
+                        pipe.send(at[pipe])
+                    except OSError:  # it has ended since
+                        left.appendleft(at.pop(pipe))
                 elif pipe in at:
                     del at[pipe]
         for index in left:
@@ -357,7 +390,11 @@ def _work(pipe: "Connection[Message, int]", name: str, storage: str, todo: Seque
             pipe.send(Message(kind="ready"))
             while not wishes:
                 index = pipe.recv()
-                _carry_out(trainings, todo[index], index, dataset, means, presence, pipe.send, lambda: bool(wishes))
+                try:
+                    _carry_out(trainings, todo[index], index, dataset, means, presence, pipe.send, lambda: bool(wishes))
+                except ValueError as error:  # of this order alone
+                    pipe.send(Message(kind="failed", index=index, text=one_line(str(error))))
+                index = -1
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the command has gone
     except Exception as error:

@@ -10,9 +10,10 @@ from autost_optuna.data import fit
 from autost_optuna.data import load as load_data
 from autost_optuna.export import export
 from autost_optuna.front import knee
+from autost_optuna.recipe import Recipe
 from autost_optuna.runner import run
 from autost_optuna.study import create
-from autost_optuna.trainer import Recipe, train
+from autost_optuna.trainer import train
 
 task = Task.preset("digits")
 space = Space.load(str(Path(__file__).with_name("narrow.toml")))

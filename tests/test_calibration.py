@@ -77,6 +77,10 @@ def test_the_measured_front_by_hand():
     points = {8: (1.0, 0.5), 16: (2.0, 0.4), 24: (2.0, 0.6), 32: (3.0, 0.6), 40: (4.0, 0.9)}
     front = measured_front(group(run(width, 1.0, *point) for width, point in points.items()))
     assert [one.architecture.embed_dim for one in front] == [8, 24, 40]
+    # Of another recipe, better in both: not compared.
+    other = run(48, 1.0, 0.5, 0.95, recipe_hash="other")
+    front = measured_front(group([*(run(width, 1.0, *point) for width, point in points.items()), other]))
+    assert [one.architecture.embed_dim for one in front] == [8, 24, 40, 48]
 
 
 def test_calibration_by_hand():

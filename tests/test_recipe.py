@@ -6,7 +6,7 @@ from autost_optuna.recipe import RECIPES, Recipe
 
 
 def test_a_recipe_is_a_file_both_ways(tmp_path):
-    mine = Recipe(name="mine", epochs=7, lr=3e-3, flip=True, loss="tet", mixup=0.2)
+    mine = Recipe(name="meins 😀", epochs=7, lr=3e-3, flip=True, loss="tet", mixup=0.2)
     path = tmp_path / "mine.toml"
     path.write_text(mine.to_toml())
     assert Recipe.load(str(path)) == mine

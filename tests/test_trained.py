@@ -61,6 +61,7 @@ def training(architecture, **changes):
         "recipe_hash": "0123456789ab",
         "recipe_name": "short",
         "data": "digits",
+        "data_fingerprint": "ab",
         "validation_accuracy": 0.75,
         "test_accuracy": 0.5,
         "energy_mj": 0.25,
@@ -110,6 +111,7 @@ def claim_of(trainings, candidate, presence, like=None):
         recipe_hash=key.recipe_hash,
         seed=key.seed,
         data=key.data,
+        data_fingerprint=key.data_fingerprint,
         presence=presence,
     )
 
@@ -494,7 +496,9 @@ def test_what_a_killed_creator_left_is_completed(search):
 
 def test_keys_tell_apart_what_is_trained_apart():
     made = training(Architecture.uniform(embed_dim=16, depth=1, num_heads=2, mlp_ratio=1))
-    assert made.key == Key(architecture="C16-d1-h2-r1", data="digits", recipe_hash="0123456789ab", seed=0)
+    assert made.key == Key(
+        architecture="C16-d1-h2-r1", data="digits", data_fingerprint="ab", recipe_hash="0123456789ab", seed=0
+    )
     assert replace(made, test_accuracy=0.25, recipe_name="mine").key == made.key
-    for change in ({"seed": 1}, {"data": "cifar10"}, {"recipe_hash": "f"}):
+    for change in ({"seed": 1}, {"data": "cifar10"}, {"data_fingerprint": "cd"}, {"recipe_hash": "f"}):
         assert replace(made, **change).key != made.key

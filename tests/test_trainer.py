@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -131,7 +132,7 @@ def test_images_on_demand_are_read_as_those_in_memory(few):
         assert torch.equal(labels, own)
 
 
-@pytest.mark.parametrize("at", [(0, 2), (1, 4), (2, 8)])
+@pytest.mark.parametrize("at", [(0, 2), (1, 9), (2, 8)])
 def test_a_training_that_was_stopped_goes_on_to_the_same_end(few, whole, tmp_path, at):
     progress = []
 
@@ -142,7 +143,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_end(few, whole, tmp_pat
         train(
             ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu", on_batch=look, stopped=lambda: at in progress
         )
-    assert progress[-1] == at
+    assert progress[-1] == at  # at the end of an epoch too
     assert (tmp_path / RESUME).exists()
     assert not (tmp_path / WEIGHTS).exists()
     resumed = train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu", on_batch=look)
@@ -157,6 +158,12 @@ CHILD = """
     sys.path.insert(0, {tests!r})
     import test_trainer as here
     few = here.first(here.load("digits", here.TASK), 200, 50)
+    from autost_optuna.trainer import _Run
+    judge = _Run.judge_epoch
+    def tell(run, epoch):
+        print("weights", repr(float(sum(p.double().sum() for p in run.network.parameters()))), flush=True)
+        return judge(run, epoch)
+    _Run.judge_epoch = tell
     {before}
     here.train(here.ARCHITECTURE, here.TASK, few, here.{recipe}, Path(sys.argv[1]), accelerator="cpu", checkpoint_s=0.0,
                on_batch=lambda *at: sys.stdout.write("%d %d %d\\n" % at) and sys.stdout.flush())
@@ -231,6 +238,27 @@ def test_a_folder_of_another_training_is_refused(few, whole):
         train(other, TASK, few, RECIPE, folder)
 
 
+def test_files_that_are_no_training_of_ours_are_told(few, whole, tmp_path):
+    network, _ = checkpoint.load_network(whole.path)
+    for name in (WEIGHTS, RESUME):
+        folder = tmp_path / name
+        folder.mkdir()
+        checkpoint.save(folder / name, network.state_dict(), checkpoint.describe_network(network))
+        with pytest.raises(ValueError, match=r"holds no training; choose another folder with -o"):
+            train(ARCHITECTURE, TASK, few, RECIPE, folder)
+        (folder / name).write_bytes(b"cut")
+        with pytest.raises(ValueError, match=r"truncated .*; delete it to train from the start, or choose another"):
+            train(ARCHITECTURE, TASK, few, RECIPE, folder)
+
+
+def test_other_images_of_the_same_name_are_another_training(few, whole):
+    images = few.train.images.copy()
+    images[0] = 0
+    other = dataclasses.replace(few, train=dataclasses.replace(few.train, images=images))
+    with pytest.raises(ValueError, match="holds a training of other images of digits"):
+        train(ARCHITECTURE, TASK, other, RECIPE, whole.path.parent)
+
+
 def test_training_on_data_of_another_task_is_refused(few, tmp_path):
     with pytest.raises(ValueError, match="data digits has 10 classes, task digits 7"):
         train(ARCHITECTURE, dataclasses.replace(TASK, num_classes=7), few, RECIPE, tmp_path / "x")
@@ -303,7 +331,9 @@ def test_processes_under_torchrun_train_one_network(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent(CHILD).format(
-            tests=os.path.dirname(__file__), before="", recipe="Recipe(epochs=2, clip_norm=1.0)"
+            tests=os.path.dirname(__file__),
+            before="",
+            recipe="Recipe(epochs=2, batch_size=40, accumulate=3, clip_norm=1.0)",
         )
         + "\nimport torch.distributed\ntorch.distributed.destroy_process_group()\n"
     )
@@ -317,7 +347,11 @@ def test_processes_under_torchrun_train_one_network(tmp_path):
     assert info["training"]["machine"].startswith("2 x CPU")
     log = info["training"]["log"]
     assert log[1]["loss"] < log[0]["loss"]
-    assert done.stdout.count("0 3 3") == 2  # 180 images, 64 a batch, over both processes
+    assert done.stdout.count("0 5 5") == 2  # 180 images, 40 a batch, over both processes
+    # Both have the same weights, though the last step of an epoch has fewer batches than the others.
+    weights = re.findall(r"weights (\S+)", done.stdout)
+    assert len(weights) == 4
+    assert len(set(weights)) == 2
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(whole, tmp_path):

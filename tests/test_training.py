@@ -105,6 +105,34 @@ def test_a_training_that_fails_leaves_the_others_alone(search, tmp_path):
     assert complete.state == TrialState.COMPLETE
 
 
+def test_a_wrong_folder_is_told_before_anything_is_trained(search, tmp_path):
+    todo = orders(search, members(search, 3), RECIPE, 1, tmp_path / "out")
+    train_members(search, todo[1:2], MEANS)
+    swapped = [dataclasses.replace(todo[0], folder=todo[1].folder), todo[2]]
+    for workers in (1, 2):
+        with pytest.raises(ValueError, match="holds a training of another architecture"):
+            train_members(search, swapped, MEANS, workers=workers)
+    assert len(_trials(search)) == 1
+
+
+def test_what_is_left_is_not_begun_by_a_command_that_is_to_stop(search, tmp_path):
+    todo = orders(search, members(search, 3), RECIPE, 1, tmp_path / "out")
+    with pytest.raises(Stopped):
+        train_members(search, todo, MEANS, stopped=lambda: True)
+    assert len(_trials(search)) == 1
+
+
+def test_a_recipe_file_keeps_its_seed(cli, search, tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(dataclasses.replace(RECIPE, seed=7).to_toml())
+    given = ("train", "demo", "--storage", search.storage, "--knee", "--recipe", recipe, "-o", tmp_path / "out")
+    assert cli(*given).exit_code == 0
+    recipe.write_text('name = "tiny"\nepochs = 1\nimages = 100\n')
+    assert cli(*given).exit_code == 0
+    assert cli(*given, "--seed", 3).exit_code == 0
+    assert [one.seed for one in open_trained(search).all()] == [7, 0, 3]
+
+
 def test_a_stopped_training_is_claimed_again(search, tmp_path):
     (order,) = orders(search, members(search, 1), RECIPE, 1, tmp_path / "out")
     with pytest.raises(Stopped):

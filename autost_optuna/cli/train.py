@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
+from autost_optuna.architecture import read_toml
 from autost_optuna.cli import options, show
 from autost_optuna.cli.front import picked
 from autost_optuna.cli.study import quiet_optuna
@@ -49,7 +50,7 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
     "--frames", type=click.Choice(["count", "time"]), help="How recordings are cut: frames of equal count or time."
 )
 @click.option("--precision", metavar="NAME", help="32-true, bf16-mixed or, on a GPU, 16-mixed.")
-@click.option("--seed", type=int, help="The first seed; by default the study's.")
+@click.option("--seed", type=int, help="The first seed; by default the recipe file's, or else the study's.")
 @click.option(
     "--workers", default=1, show_default=True, metavar="K", help="Train in K processes, a GPU each if there are some."
 )
@@ -106,9 +107,8 @@ def train(
 
     search = open_search(study, storage, write=True)
     candidates = chosen(search, trials, knee, front)
-    first_seed = search.settings.seed if seed is None else seed
-    values = (epochs, batch_size, accumulate, lr, images, frames, precision, first_seed)
-    made = _recipe(recipe, dict(zip(REPLACED, values, strict=True)))
+    values = (epochs, batch_size, accumulate, lr, images, frames, precision, seed)
+    made = _recipe(recipe, search.settings.seed, dict(zip(REPLACED, values, strict=True)))
     todo = orders(search, candidates, made, seeds, output)
     means = _means(search, data, data_root, download, accelerator, tensorboard)
     trained = train_under_bars(search, todo, means, workers)
@@ -180,22 +180,34 @@ class _Teller:
                     f"{line.validation_accuracy:.2%}, spike rate {line.mean_rate:.3f}, {line.images_per_s:.0f} images/s"
                 )
         elif message.kind == "trained" and message.before:
-            show.note(f"{name}: trained before")
+            show.note(f"{name}: trained before, {self._path(message)}")
         elif message.kind == "trained" and message.training is not None:
             show.note(f"{name}: trained in {units.duration(message.training.duration_s)}, {message.training.path}")
         elif message.text:
             show.note(f"{'error: ' if message.kind == 'failed' else ''}{name}: {message.text}")
+
+    def _path(self, message: "Message") -> str:
+        """Where the weights of a training are, or were."""
+        path = message.training.path if message.training is not None else ""
+        there = (Path(path) / "model.safetensors").exists()
+        return path if there else f"but its weights are not at {path} any more; another --seed trains it anew"
 
     def _seeds(self, order: "Order") -> bool:
         """Whether the trial of an order has several seeds."""
         return sum(other.candidate.number == order.candidate.number for other in self._todo) > 1
 
 
-def _recipe(source: str, values: dict[str, Any]) -> "Recipe":
-    """The recipe of a name or file, with the values of options that are given in place of its own."""
+def _recipe(source: str, seed: int, values: dict[str, Any]) -> "Recipe":
+    """The recipe of a name or file, with the values of options that are given in place of its own.
+
+    Its seed is the study's where neither an option nor the file names one.
+    """
     from autost_optuna.recipe import Recipe
 
-    return replace(Recipe.load(source), **{name: value for name, value in values.items() if value is not None})
+    made = Recipe.load(source)
+    if not (source.endswith(".toml") and "seed" in read_toml(Path(source), source)):
+        made = replace(made, seed=seed)
+    return replace(made, **{name: value for name, value in values.items() if value is not None})
 
 
 def _means(

@@ -76,6 +76,8 @@ def load(
     if name == "digits":
         return digits.load()
     if name == "digits-saccades":
+        if frames != "count":
+            raise ValueError("data digits-saccades is simulated, in frames of equal time already; leave frames out")
         return saccades.load(task.time_steps, task.image_size)
     if root is None:
         raise ValueError(f"data {name} needs --data-root, the folder that holds {_held(name)}")

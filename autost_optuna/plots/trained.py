@@ -158,10 +158,12 @@ def _predicted(view: TrainedView) -> "go.Scatter":
 def _measured_line(view: TrainedView) -> "go.Scatter":
     import plotly.graph_objects as go
 
+    recipes = dict.fromkeys(p.recipe for p in view.measured)
+    lines = [[p for p in view.measured if p.recipe == recipe] for recipe in recipes]
     return go.Scatter(
         name="Pareto front as measured",
-        x=[p.energy_mj.mean for p in view.measured],
-        y=[100 * p.accuracy.mean for p in view.measured],
+        x=[x for line in lines for x in (*(p.energy_mj.mean for p in line), None)],
+        y=[y for line in lines for y in (*(100 * p.accuracy.mean for p in line), None)],
         mode="lines",
         line={"color": ORANGE, "width": 2, "shape": "hv"},
         hoverinfo="skip",

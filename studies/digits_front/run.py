@@ -43,10 +43,7 @@ def choose(search):
     """The knee, and the five members of the front that dominate most together and are not the knee."""
     members = search.front()
     chosen = knee(members)
-    picked = pick(members, search.settings.box, PICKS)
-    if chosen in picked:
-        picked = pick(members, search.settings.box, PICKS + 1)
-    return [*(one for one in picked if one != chosen), chosen]
+    return [*pick([one for one in members if one != chosen], search.settings.box, PICKS), chosen]
 
 
 def main():
