@@ -110,6 +110,7 @@ def train(
     convention: Convention = DEFAULT,
     accelerator: str = "auto",
     tensorboard: bool = False,
+    fuse: bool = False,
     checkpoint_s: float = CHECKPOINT_S,
     on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
@@ -118,8 +119,9 @@ def train(
     """Train a network and write `folder`/model.safetensors, weights and description.
 
     After each epoch, and within one every `checkpoint_s` seconds, the whole state is kept in `folder`/resume.safetensors, from
-    which the same call goes on; a call whose training is complete returns its result. Under torchrun all processes share
-    the batches, and the first one judges and writes. ValueError where the folder holds another training, Stopped where
+    which the same call goes on; a call whose training is complete returns its result. With `fuse` torch.compile fuses the
+    operations of stem and blocks, which needs a compiler and pays in long trainings on a GPU. Under torchrun all processes
+    share the batches, and the first one judges and writes. ValueError where the folder holds another training, Stopped where
     `stopped()`, RuntimeError where the loss is no number or memory is short.
     """
     check(task, dataset, recipe, accelerator)
@@ -134,6 +136,8 @@ def train(
         _scalars(folder, wanted=tensorboard and first) as log_scalars,
     ):
         run = _Run(identity, architecture, task, dataset, recipe, folder, fabric)
+        if fuse:
+            run.fuse()
         for epoch in range(len(run.log), recipe.epochs):
             if run.ended_early():
                 break
@@ -237,6 +241,11 @@ class _Run:
         if self._scaler is not None and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
 
+    def fuse(self) -> None:
+        """Have torch.compile fuse the operations of each part in training; judging goes on without."""
+        for part in (self.network.stem, *self.network.blocks):
+            part.compile(dynamic=False)
+
     @property
     def judged(self) -> SpikingTransformer:
         """The network whose accuracy counts: the moving average where the recipe asks for one."""
@@ -289,7 +298,7 @@ class _Run:
         """The line of the log of an epoch that is trained; keeps the state."""
         line = None
         if self.fabric.is_global_zero:
-            with _memory(self.recipe, self.folder):
+            with _memory(self.recipe, self.folder), torch.compiler.set_stance("force_eager"):
                 self._recalibrate()
                 line = Epoch(
                     epoch=epoch + 1,
@@ -309,7 +318,7 @@ class _Run:
     def finish(self, convention: Convention) -> None:
         """Look at the test set, measure the energy, and write the result in place of the state."""
         if self.fabric.is_global_zero:
-            with _memory(self.recipe, self.folder):
+            with _memory(self.recipe, self.folder), torch.compiler.set_stance("force_eager"):
                 measured = measure(self.judged, self._validation, convention, seed=self.recipe.seed)
                 test_accuracy = evaluate(self.judged, self._test, self._glance)
             result = {

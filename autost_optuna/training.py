@@ -41,13 +41,15 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Means:
-    """What all orders share: the data set, where it lies or is put, the device (auto, cpu or cuda), logs for TensorBoard."""
+    """What all orders share: the data set, where it lies or is put, the device (auto, cpu or cuda), logs for TensorBoard, and
+    whether torch.compile fuses operations."""
 
     data: str
     data_root: Path | None = None
     download: bool = False
     accelerator: str = "auto"
     tensorboard: bool = False
+    fuse: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,6 +172,7 @@ def _carry_out(
             convention=trainings.search.settings.convention,
             accelerator=means.accelerator,
             tensorboard=means.tensorboard,
+            fuse=means.fuse,
             on_batch=on_batch,
             on_epoch=lambda line: tell(Message(kind="epoch", index=index, line=line)),
             stopped=stopped,

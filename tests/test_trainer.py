@@ -1,6 +1,7 @@
 import dataclasses
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -303,6 +304,20 @@ def test_half_precision_needs_a_gpu(few, tmp_path):
         train(ARCHITECTURE, TASK, few, Recipe(precision="16-mixed"), tmp_path, accelerator="cpu")
     result = train(ARCHITECTURE, TASK, few, Recipe(precision="bf16-mixed", epochs=2), tmp_path, accelerator="cpu")
     assert result.log[1].loss < result.log[0].loss
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("default")  # torch hides warnings of its own, which pytest brings out as errors
+def test_fused_training_is_the_same_training(few, tmp_path):
+    recipe = Recipe(epochs=1, batch_size=60)
+    plain, fused = (
+        train(ARCHITECTURE, TASK, few, recipe, tmp_path / str(fuse), accelerator="cpu", fuse=fuse)
+        for fuse in (False, True)
+    )
+    assert fused.log[0].loss == pytest.approx(plain.log[0].loss, rel=1e-3)
+    assert fused.measured.rates == pytest.approx(plain.measured.rates, rel=0.05, abs=1e-3)
+    weights, expected = (checkpoint.load(trained.path)[0] for trained in (fused, plain))
+    assert weights.keys() == expected.keys()
 
 
 def test_losses_by_hand():

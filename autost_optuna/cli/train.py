@@ -55,6 +55,7 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
     "--workers", default=1, show_default=True, metavar="K", help="Train in K processes, a GPU each if there are some."
 )
 @click.option("--accelerator", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--compile", "fuse", is_flag=True, help="Fuse operations by torch.compile, for long trainings on a GPU.")
 @click.option("--tensorboard", is_flag=True, help="Write scalars for TensorBoard beside the weights.")
 @click.option(
     "-o",
@@ -86,6 +87,7 @@ def train(
     seed: int | None,
     workers: int,
     accelerator: str,
+    fuse: bool,
     tensorboard: bool,
     output: Path,
     storage: str,
@@ -110,7 +112,13 @@ def train(
     values = (epochs, batch_size, accumulate, lr, images, frames, precision, seed)
     made = _recipe(recipe, search.settings.seed, dict(zip(REPLACED, values, strict=True)))
     todo = orders(search, candidates, made, seeds, output)
-    means = _means(search, data, data_root, download, accelerator, tensorboard)
+    means = replace(
+        _means(search, data, data_root),
+        download=download,
+        accelerator=accelerator,
+        fuse=fuse,
+        tensorboard=tensorboard,
+    )
     trained = train_under_bars(search, todo, means, workers)
     if not rank():
         _print_trained(trained)
@@ -210,9 +218,7 @@ def _recipe(source: str, seed: int, values: dict[str, Any]) -> "Recipe":
     return replace(made, **{name: value for name, value in values.items() if value is not None})
 
 
-def _means(
-    search: "Search", data: str | None, data_root: Path | None, download: bool, accelerator: str, tensorboard: bool
-) -> "Means":
+def _means(search: "Search", data: str | None, data_root: Path | None) -> "Means":
     """The data that the study's networks are trained on: the task's own, in the study's folder unless another is given."""
     from autost_optuna.data import own_data
     from autost_optuna.training import Means
@@ -220,13 +226,7 @@ def _means(
     settings = search.settings
     if data_root is None and settings.data_root:
         data_root = Path(settings.data_root)
-    return Means(
-        data=data or own_data(settings.task),
-        data_root=data_root,
-        download=download,
-        accelerator=accelerator,
-        tensorboard=tensorboard,
-    )
+    return Means(data=data or own_data(settings.task), data_root=data_root)
 
 
 def _print_trained(trained: "Sequence[Training]") -> None:

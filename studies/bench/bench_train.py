@@ -1,7 +1,7 @@
 """Time training by `train` against a plain SpikingJelly loop of the same network.
 
     python studies/bench/bench_train.py [--task cifar10] [--embed-dim 192] [--depth 4] [--batch-size 64] [--images 640]
-                                        [--precision 32-true] [--device cpu] [--rounds 3] [--seed 0] [-o FILE]
+                                        [--precision 32-true] [--device cpu] [--compile] [--rounds 3] [--seed 0] [-o FILE]
 
 Both start from the same weights and see the same images (random pixels, in memory), in float32 unless --precision gives ours
 another; the loop is built here of SpikingJelly's layers and neurons, eager, with torch's AdamW, and before anything is timed
@@ -216,7 +216,9 @@ def train_ours(architecture, task, dataset, options):
         seed=options.seed,
     )
     with tempfile.TemporaryDirectory() as folder:
-        trained = train(architecture, task, dataset, recipe, Path(folder), accelerator=options.device)
+        trained = train(
+            architecture, task, dataset, recipe, Path(folder), accelerator=options.device, fuse=options.compile
+        )
     return trained.log[-1].images_per_s
 
 
@@ -250,6 +252,7 @@ def main():
     parser.add_argument("--images", type=int, default=640)
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path)
@@ -278,6 +281,7 @@ def main():
         "batch_size": options.batch_size,
         "images": options.images,
         "precision": {"plain": "32-true", "ours": options.precision},
+        "compile": options.compile,
         "rounds": options.rounds,
         "images_per_s": {name: median(found[name]["images_per_s"] for found in rounds) for name in CONTENDERS},
         "ratio": median(found["ours"]["images_per_s"] / found["plain"]["images_per_s"] for found in rounds),
