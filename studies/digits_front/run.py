@@ -1,4 +1,4 @@
-"""Search, train the knee and five picks of the front by three seeds, and write what was predicted beside what was measured.
+"""Search, train the knee and five picks of the front by two seeds, and write what was predicted beside what was measured.
 
     python studies/digits_front/run.py
 
@@ -32,7 +32,7 @@ from autost_optuna.trained import open_trained
 from autost_optuna.training import Means, orders, train_members
 
 HERE = Path(__file__).parent
-NAME, TRIALS, PICKS, SEEDS = "digits_front", 1000, 5, 3
+NAME, TRIALS, PICKS, SEEDS = "digits_front", 500, 5, 2
 
 
 def git(*arguments):
@@ -72,7 +72,9 @@ def main():
         if message.line is not None or message.kind in ("trained", "failed"):
             print(message.kind, message.index, message.line or message.text, flush=True)
 
-    train_members(search, orders(search, chosen, recipe, SEEDS, HERE / "trained"), Means(data="digits"), tell=tell)
+    train_members(
+        search, orders(search, chosen, recipe, SEEDS, HERE / "trained"), Means(data="digits"), workers=2, tell=tell
+    )
     trained = open_trained(search).all()
     found = [{"knee": row["number"] == chosen[-1].number, **row} for row in rows(search, trained)]
     flat = [{"number": row["number"], **row["architecture"], **row} for row in found]
