@@ -30,7 +30,7 @@ from autost_optuna.training import Means, orders, train_members
 
 HERE = Path(__file__).parent
 NAME, TRIALS, WIDTH, DEPTH = "cifar10_tiny", 300, 192, 2
-# Test accuracy in % after so many epochs, as the authors' logs print it, of full recipes of 300 epochs at T = 4.
+# Published accuracies in % after so many epochs, of the family's full recipes of 300 epochs at T = 4.
 PUBLISHED = {
     "QKFormer-4-384": {1: 32, 5: 52, 10: 69, 20: 82},
     "Max-Former": {1: 35, 5: 67, 10: 74, 20: 85},
