@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import stdev
 from typing import Any
 
 import torch
@@ -31,21 +30,17 @@ from autost_optuna.augment import Augment, seeded
 from autost_optuna.batches import Batches, split_training
 from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import Dataset
+from autost_optuna.evaluation import EVAL_BATCH, Measured, evaluate, first_mean_rate, measure, recalibrate
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.pages import keeping_all_pages
 from autost_optuna.proxies.convention import DEFAULT, Convention
-from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
-from autost_optuna.proxies.operations import operations, populations
-from autost_optuna.proxies.spikes import batch_statistics, measure_rates
 from autost_optuna.recipe import TET, Recipe
 from autost_optuna.task import Task
 
 RESUME = "resume.safetensors"
 RECIPE = "recipe.toml"
 CHECKPOINT_S = 60.0
-EVAL_BATCH = 250
 RECALIBRATION_IMAGES = 512
-RATE_IMAGES = 64
 EMA_WARMUP = 10  # the average of the first steps follows them closely: its decay is at most (1 + step) / (10 + step)
 
 
@@ -63,23 +58,6 @@ class Epoch:
     mean_rate: float
     lr: float
     images_per_s: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """Energy of a trained network from its spikes on the validation split, and the rates by operation behind it.
-
-    `std_mj` is the deviation over single images. `initial_rates` are those of the same network before training, on the
-    first of these images under batch statistics, as the search measures them.
-    """
-
-    convention: str
-    images: int
-    energy_mj: float
-    std_mj: float
-    mean_rate: float
-    rates: dict[str, float]
-    initial_rates: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -304,7 +282,7 @@ class _Run:
                     epoch=epoch + 1,
                     loss=math.fsum(self._losses) / len(self._losses),
                     validation_accuracy=evaluate(self.judged, self._validation, self._glance),
-                    mean_rate=self._mean_rate(),
+                    mean_rate=first_mean_rate(self.judged, self._validation),
                     lr=self._plain.param_groups[0]["lr"],
                     images_per_s=self._images_per_s,
                 )
@@ -413,13 +391,6 @@ class _Run:
         images = self._train.chosen[:RECALIBRATION_IMAGES].split(max(2, self._glance // 2))
         recalibrate(self.judged, (self._train.fit(pixels) for pixels, _ in self._train.raw(images)))
 
-    def _mean_rate(self) -> float:
-        images, _ = next(self._validation.in_order(RATE_IMAGES))
-        network = self.judged.eval()
-        ledger = operations(network.architecture, network.task)
-        rates = mean_by_operation(measure_rates(network, images))
-        return mean_rate(estimate_energy(ledger, rates))
-
     def _duration_s(self) -> float:
         return self._before_s + time.monotonic() - self._start
 
@@ -434,54 +405,6 @@ def loss_of(logits: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
     every = torch.cat([targets] * len(logits))
     entropy = F.cross_entropy(logits.flatten(0, 1), every, label_smoothing=recipe.label_smoothing)
     return (1 - recipe.tet_lambda) * entropy + recipe.tet_lambda * (logits - 1).square().mean()
-
-
-def recalibrate(network: nn.Module, batches: Iterator[Tensor]) -> None:
-    """Set the running statistics of normalisation to the plain mean of those of `batches`."""
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    network.train()
-    with torch.no_grad():
-        for images in batches:
-            network(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-
-
-def evaluate(network: nn.Module, images: Batches, batch_size: int = EVAL_BATCH) -> float:
-    """Accuracy of the network in eval mode, in whole float32."""
-    network.eval()
-    right = 0
-    with torch.no_grad():
-        for inputs, labels in images.in_order(batch_size):
-            right += int((network(inputs).argmax(1) == labels).sum())
-    return right / len(images)
-
-
-def measure(network: SpikingTransformer, images: Batches, convention: Convention, *, seed: int) -> Measured:
-    """The energy of a network trained from `seed` in eval mode, from its rates on `images`, under the search's accounting."""
-    network.eval()
-    samples = [rates for inputs, _ in images.in_order(RATE_IMAGES) for rates in measure_rates(network, inputs)]
-    ledger, layers = operations(network.architecture, network.task), populations(network.architecture, network.task)
-    single = [total_mj(estimate_energy(ledger, rates, convention, layers)) for rates in samples]
-    rates = mean_by_operation(samples)
-    charges = estimate_energy(ledger, rates, convention, layers)
-    untrained = SpikingTransformer(network.architecture, network.task, seed=seed)
-    inputs, _ = next(images.in_order(RATE_IMAGES))
-    with batch_statistics(untrained.to(inputs.device)):
-        initial = mean_by_operation(measure_rates(untrained, inputs))
-    return Measured(
-        convention=convention.label,
-        images=len(samples),
-        energy_mj=total_mj(charges),
-        std_mj=stdev(single) if len(single) > 1 else 0.0,
-        mean_rate=mean_rate(charges),
-        rates=dict(rates),
-        initial_rates=dict(initial),
-    )
 
 
 def machine(fabric: Fabric) -> str:

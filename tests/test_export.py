@@ -11,8 +11,9 @@ from autost_optuna import study as studies
 from autost_optuna.data import load as load_data
 from autost_optuna.export import export
 from autost_optuna.proxies.convention import DEFAULT
+from autost_optuna.recipe import Recipe
 from autost_optuna.runner import run
-from autost_optuna.trainer import Recipe, train
+from autost_optuna.trainer import train
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ RANKS = [
     "recipe",
     "augment",
     "batches",
+    "evaluation",
     "trainer",
     "training",
     "export",

@@ -15,9 +15,10 @@ from autost_optuna import Architecture, Task, checkpoint
 from autost_optuna.batches import Batches, split_training
 from autost_optuna.data import load
 from autost_optuna.data.dataset import OnDemand, Split
+from autost_optuna.evaluation import evaluate, measure
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.recipe import Recipe
-from autost_optuna.trainer import RESUME, WEIGHTS, Stopped, evaluate, loss_of, measure, train
+from autost_optuna.trainer import RESUME, WEIGHTS, Stopped, loss_of, train
 
 ARCHITECTURE = Architecture.uniform(embed_dim=16, depth=1, num_heads=2, mlp_ratio=1)
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=2, pooling="0001")
