@@ -1,4 +1,4 @@
-"""Batches: images of a data set as a network reads them, by their indices, read ahead of the network in a thread."""
+"""Batches: images of a data set as a network reads them, by their indices; those in files are read ahead in a thread."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +41,10 @@ class Batches:
 
     def raw(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixels and labels of each batch of indices, on the device."""
+        if isinstance(self._images, Tensor):  # in memory already: a thread would only take a core from the network
+            for indices in batches:
+                yield self._read(indices)
+            return
         waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
         with ThreadPoolExecutor(1) as reader:
             for indices in batches:

@@ -202,8 +202,6 @@ class _Run:
         self._validation = Batches(dataset.train, held_out, *reads)
         self._test = Batches(dataset.test, everything, *reads)
         self.network = SpikingTransformer(architecture, task, seed=recipe.seed)
-        if fabric.device.type == "cuda":  # convolutions of small channels are faster there
-            self.network.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         plain = _optimizer(self.network, recipe)
         self.model, self._optimizer = fabric.setup(self.network, plain)
         self._plain = plain
@@ -248,6 +246,7 @@ class _Run:
         fresh: list[Tensor] = []
         began, saved, first, images = time.monotonic(), time.monotonic(), self._batch, 0
         self.model.train()
+        self._order_channels(torch.channels_last)  # convolutions and pooling are faster so
         mine = self._share(self._order(epoch).split(recipe.batch_size)[first:])
         for batch, (pixels, labels) in enumerate(self._train.raw(mine), first):
             first_of_step = batch - batch % recipe.accumulate
@@ -270,6 +269,7 @@ class _Run:
                 if stopped():
                     raise Stopped
         self._look(epoch, fresh)
+        self._order_channels(torch.contiguous_format)  # judged as it is loaded: the other order rounds otherwise
         self._images_per_s = images / (time.monotonic() - began)
 
     def judge_epoch(self, epoch: int) -> Epoch:
@@ -358,6 +358,9 @@ class _Run:
         loss = loss_of(self.model(inputs, every_step=recipe.loss == TET), targets, recipe)
         self.fabric.backward(loss / parts)
         return loss.detach()
+
+    def _order_channels(self, order: torch.memory_format) -> None:
+        self.network.stem.to(memory_format=order)  # type: ignore[call-overload]
 
     def _take_step(self, steps: int) -> None:
         recipe = self.recipe
