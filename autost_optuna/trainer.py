@@ -361,6 +361,10 @@ class _Run:
 
     def _order_channels(self, order: torch.memory_format) -> None:
         self.network.stem.to(memory_format=order)  # type: ignore[call-overload]
+        for parameter in self.network.stem.parameters():
+            state = self._plain.state[parameter]
+            # The fused optimizer reads weight and state side by side in memory, and wrongly where their orders differ.
+            state.update({field: value.to(memory_format=order) for field, value in state.items() if value.dim() == 4})
 
     def _take_step(self, steps: int) -> None:
         recipe = self.recipe
