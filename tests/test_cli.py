@@ -687,7 +687,7 @@ def test_show_calibrates_the_prediction(measured):
     assert f"trained      {2 * size} networks of {counted(size, 'member')}, recipe short on digits" in printed
     assert "best 62.5 ± 17.7 % validation, 50.0 ± 0.0 % test" in printed
     assert "measured 2.00 times the predicted" in printed
-    assert "stem.conv2 0.100 to 0.200 (100%)" in printed
+    assert "stem.conv2 0.100 to 0.200 (+0.2%)" in printed
 
 
 def test_both_fronts_are_drawn(measured, tmp_path):
