@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ from autost_optuna.batches import Batches, split_training
 from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import Dataset
 from autost_optuna.evaluation import EVAL_BATCH, Measured, evaluate, first_mean_rate, measure, recalibrate
+from autost_optuna.model.neuron import PLIF
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.pages import keeping_all_pages
 from autost_optuna.proxies.convention import DEFAULT, Convention
@@ -97,10 +99,10 @@ def train(
     """Train a network and write `folder`/model.safetensors, weights and description.
 
     After each epoch, and within one every `checkpoint_s` seconds, the whole state is kept in `folder`/resume.safetensors, from
-    which the same call goes on; a call whose training is complete returns its result. With `fuse` torch.compile fuses the
-    operations of stem and blocks, which needs a compiler and pays in long trainings on a GPU. Under torchrun all processes
-    share the batches, and the first one judges and writes. ValueError where the folder holds another training, Stopped where
-    `stopped()`, RuntimeError where the loss is no number or memory is short.
+    which the same call goes on; a call whose training is complete returns its result. With `fuse` torch.compile fuses
+    operations, which needs a compiler. Under torchrun all processes share the batches, and the first one judges and writes.
+    ValueError where the folder holds another training, Stopped where `stopped()`, RuntimeError where the loss is no number or
+    memory is short.
     """
     check(task, dataset, recipe, accelerator)
     identity = identity_of(architecture, task, dataset, recipe)
@@ -218,9 +220,21 @@ class _Run:
             self._scaler.load_state_dict(state["scaler"])
 
     def fuse(self) -> None:
-        """Have torch.compile fuse the operations of each part in training; judging goes on without."""
-        for part in (self.network.stem, *self.network.blocks):
-            part.compile(dynamic=False)
+        """Have torch.compile fuse the operations of the neurons, and on a GPU of each part, in training, not in judging.
+
+        On the CPU the convolutions and products, most of the time there, are slower with whole parts compiled. ValueError
+        where there is no compiler.
+        """
+        if self.fabric.device.type != "cpu":
+            for part in (self.network.stem, *self.network.blocks):
+                part.compile(dynamic=False)
+            return
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            raise ValueError(f"--compile needs the C++ compiler {compiler}; install it, or leave --compile out")
+        for module in self.network.modules():
+            if isinstance(module, PLIF):
+                module.fused = True
 
     @property
     def judged(self) -> SpikingTransformer:

@@ -6,10 +6,10 @@ import torch
 from spikingjelly.activation_based.neuron import ParametricLIFNode
 
 from autost_optuna import Architecture, SpikingTransformer, Task
-from autost_optuna.model.blocks import MLP, ChannelNorm, Stem
+from autost_optuna.model.blocks import MLP, Attention, ChannelNorm, Stem
 from autost_optuna.model.linear import GRID, SpikeLinear, draw
 from autost_optuna.model.neuron import PLIF
-from autost_optuna.model.transformer import init_mlp
+from autost_optuna.model.transformer import init_mlp, init_stem
 
 
 def network(task, *, embed_dim=32, heads=(4, 2), ratios=(2, 1), seed=0):
@@ -122,11 +122,50 @@ def test_every_parameter_gets_a_gradient(toy_task):
     assert without == []
 
 
-def test_attention_is_the_same_in_both_orders_of_its_products(toy_task):
-    attention = network(toy_task).blocks[0].attention
-    q, k, v = (torch.bernoulli(torch.full((2, 3, 4, 5, 8), 0.3)) for _ in range(3))
-    first = attention.av(attention.qk(q, k.transpose(-2, -1)) * 0.125, v)
-    assert torch.equal(first, q @ (k.transpose(-2, -1) @ v) * 0.125)
+@pytest.mark.parametrize(("tokens", "dim"), [(9, 8), (4, 8)])
+def test_in_training_products_of_spikes_are_the_same_in_either_order(tokens, dim):
+    attention = Attention(2 * dim, num_heads=2)
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.rand(4, 3, 2, tokens, dim, generator=generator).lt(0.4).float() for _ in range(3))
+    with torch.no_grad():
+        expected = attention._attend(q, k, v)
+    assert expected.max() > 0.5
+    assert torch.equal(attention._attend(q, k, v), expected)
+    upstream = torch.randn(expected.shape, generator=generator)
+    leaves = [x.requires_grad_() for x in (q, k, v)]
+    found = torch.autograd.grad(attention._attend(*leaves), leaves, upstream)
+    direct = torch.autograd.grad((q @ k.transpose(-2, -1)) @ v / 8, leaves, upstream)
+    torch.testing.assert_close(found, direct)
+
+
+def test_in_training_a_still_image_passes_the_first_convolution_once():
+    stem = init_stem(Stem(32, Task.preset("digits")), 0)
+    images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    shapes = []
+    stem.conv1.register_forward_hook(lambda module, inputs, output: shapes.append(len(output)))
+    before = copy.deepcopy(stem.bn1.state_dict())
+    found = stem._first(images)
+    once = copy.deepcopy(stem.bn1.state_dict())
+    stem.bn1.load_state_dict(before)
+    with torch.no_grad():
+        expected = stem._first(images)
+    assert shapes == [6, 24]
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(once, stem.bn1.state_dict(), rtol=3e-3, atol=1e-6)  # variances of 384 and 1536 pixels
+
+
+def test_in_training_a_linear_layer_is_the_same_layer():
+    layer, plain = SpikeLinear(48, 20), torch.nn.Linear(48, 20)
+    plain.load_state_dict(layer.state_dict())
+    generator = torch.Generator().manual_seed(0)
+    spikes = torch.rand(4, 3, 5, 48, generator=generator).lt(0.2).float()
+    upstream = torch.randn(4, 3, 5, 20, generator=generator)
+    inputs = spikes.clone().requires_grad_()
+    torch.testing.assert_close(layer(inputs), plain(inputs))
+    found, expected = (
+        torch.autograd.grad(one(inputs), (inputs, one.weight, one.bias), upstream) for one in (layer, plain)
+    )
+    torch.testing.assert_close(found, expected)
 
 
 def test_equal_blocks_have_equal_weights_whatever_stands_behind_them(toy_task):

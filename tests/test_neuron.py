@@ -1,4 +1,5 @@
 import copy
+import shutil
 
 import pytest
 import torch
@@ -186,15 +187,30 @@ def test_weights_that_are_not_trained_get_no_gradient():
     assert x.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("threshold", [1.0, 0.5])
-def test_torch_compile_traces_it_without_a_break(threshold):
-    # Traced and differentiated as for compilation, run without a C++ compiler.
-    node = PLIF(v_threshold=threshold)
-    compiled = torch.compile(node, backend="aot_eager", fullgraph=True, dynamic=False)
+@pytest.mark.filterwarnings("default")  # torch hides warnings of its own, which pytest brings out as errors
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fused_it_is_the_same_neuron(dtype):
+    for threshold, shape in ((1.0, (4, 3, 50)), (0.5, (4, 7, 33)), (1.0, (1, 5)), (1.0, (5, 2, 3, 4, 4))):
+        node = PLIF(v_threshold=threshold)
+        currents, upstream = (1.5 * drawn(*shape)).to(dtype), drawn(*shape, seed=1).to(dtype)
+        expected = run(PLIF.multi_step_forward, node, currents, upstream, 0.7)
+        node.fused = True
+        found = run(PLIF.multi_step_forward, node, currents, upstream, 0.7)
+        assert torch.equal(found[0], expected[0])
+        assert found[1].dtype == dtype
+        exact = dtype == torch.float32
+        torch.testing.assert_close(found[1:], expected[1:], rtol=1e-4 if exact else 1e-2, atol=1e-5 if exact else 1e-3)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_network_around_it_can_be_compiled():
+    node = PLIF()
+    compiled = torch.compile(node, backend="aot_eager", dynamic=False)
     currents, upstream = 1.5 * drawn(4, 3, 50), drawn(4, 3, 50, seed=1)
     found = run(lambda node, x: compiled(x), node, currents, upstream, 0.7)
     expected = run(PLIF.multi_step_forward, node, currents, upstream, 0.7)
-    assert torch.equal(found[0], expected[0])
-    torch.testing.assert_close(found[1:], expected[1:], rtol=1e-4, atol=1e-5)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
     compiled(currents)
     assert node.v == 0.0  # SpikingJelly's own would have left a state

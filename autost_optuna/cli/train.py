@@ -55,7 +55,9 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
     "--workers", default=1, show_default=True, metavar="K", help="Train in K processes, a GPU each if there are some."
 )
 @click.option("--accelerator", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--compile", "fuse", is_flag=True, help="Fuse operations by torch.compile, for long trainings on a GPU.")
+@click.option(
+    "--compile", "fuse", is_flag=True, help="Fuse operations by torch.compile, which takes some seconds first."
+)
 @click.option("--tensorboard", is_flag=True, help="Write scalars for TensorBoard beside the weights.")
 @click.option(
     "-o",

@@ -3,6 +3,7 @@
 Shapes: T time steps, B images, C channels (embed_dim), H W pixels, N tokens, h heads, d = C / h.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -65,13 +66,23 @@ class Stem(nn.Module):
 
         Of an events task [B, T, c, H, W] to [T, B, N, C]; each step has a frame of its own.
         """
-        x = images.transpose(0, 1).flatten(0, 1) if self.events else images.repeat(self.time_steps, 1, 1, 1)
-        x = self._pool(0, self._fire(self.neuron1, self.bn1(self.conv1(x))))
+        x = self._pool(0, self._fire(self.neuron1, self._first(images)))
         x = self._pool(1, self._fire(self.neuron2, self.bn2(self.conv2(x))))
         x = self._pool(2, self._fire(self.neuron3, self.bn3(self.conv3(x))))
         x = self._pool(3, self.bn4(self.conv4(x)))
         x = x + self.position_bn(self.position(x))
         return self._steps(x.flatten(2).transpose(1, 2)).contiguous()
+
+    def _first(self, images: Tensor) -> Tensor:
+        """Images to the currents of the first neurons, [T*B, ...].
+
+        In training those of a still image are computed once: T equal images have equal currents and equal statistics.
+        """
+        if self.events:
+            return self.bn1(self.conv1(images.transpose(0, 1).flatten(0, 1)))  # type: ignore[no-any-return]
+        if self.training and torch.is_grad_enabled():
+            return torch.cat([self.bn1(self.conv1(images))] * self.time_steps)
+        return self.bn1(self.conv1(images.repeat(self.time_steps, 1, 1, 1)))  # type: ignore[no-any-return]
 
     def _steps(self, x: Tensor) -> Tensor:
         """[T*B, ...] to [T, B, ...]."""
@@ -122,10 +133,19 @@ class Attention(nn.Module):
         q = self.heads(self.q_neuron(self.q_bn(self.q(s))))
         k = self.heads(self.k_neuron(self.k_bn(self.k(s))))
         v = self.heads(self.v_neuron(self.v_bn(self.v(s))))
-        attention = self.qk(q, k.transpose(-2, -1)) * 0.125
-        out = self.av(attention, v).transpose(2, 3).flatten(-2)
+        out = self._attend(q, k, v).transpose(2, 3).flatten(-2)
         out = self.proj_bn(self.proj(self.out_neuron(out)))
         return out  # type: ignore[no-any-return]
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Spikes [T, B, h, N, d] to q k^T v / 8 of that shape.
+
+        In training as q (k^T v), d x d numbers instead of N x N, where those are fewer; of spikes both are exact and equal.
+        """
+        if self.training and torch.is_grad_enabled() and q.shape[-2] > q.shape[-1]:
+            return q @ ((k.transpose(-2, -1) @ v) * 0.125)
+        out: Tensor = self.av(self.qk(q, k.transpose(-2, -1)) * 0.125, v)
+        return out
 
 
 class MLP(nn.Module):

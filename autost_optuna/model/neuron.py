@@ -5,6 +5,7 @@ s[t] = 1 if h[t] >= threshold else 0              fire
 v[t] = 0 if s[t] else h[t]                        hard reset; v[0] = 0
 """
 
+import functools
 from typing import Any
 
 import torch
@@ -25,8 +26,8 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
     """[T, ...] currents to [T, ...] spikes of 0 and 1.
 
     From rest the same trajectory, bit for bit SpikingJelly's spikes, is computed several times faster: without gradients
-    without the tensors that a backward pass would need, and with gradients on the CPU by `_Fire`, or, under torch.compile, by
-    plain operations that it can fuse. No state is left behind then. All else is SpikingJelly's, which has kernels for GPUs.
+    without the tensors that a backward pass would need, and with gradients on the CPU by `_Fire`, `fused` by torch.compile or
+    not. No state is left behind then. All else is SpikingJelly's, which has kernels for GPUs.
     """
 
     def __init__(self, v_threshold: float = 1.0) -> None:
@@ -39,6 +40,7 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
             detach_reset=True,
             step_mode="m",
         )
+        self.fused = False
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """x_seq [T, ...] to spikes [T, ...]."""
@@ -46,23 +48,11 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
             if not torch.is_grad_enabled():
                 if x_seq.dtype == torch.float32:
                     return spikes(x_seq, self.w.sigmoid(), self.v_threshold)
-            elif x_seq.device.type == "cpu" and torch.compiler.is_compiling():
-                return self._traced(x_seq)
             elif x_seq.device.type == "cpu":
-                fired: Tensor = _Fire.apply(x_seq, self.w, self.v_threshold)  # type: ignore[no-untyped-call]
+                fired: Tensor = _fire(x_seq, self.w, self.v_threshold, self.fused)
                 return fired
         out: Tensor = super().multi_step_forward(x_seq, *args, **kwargs)
         return out
-
-    def _traced(self, x: Tensor) -> Tensor:
-        """The same from rest, step by step, for torch.compile to make one loop of."""
-        decay, out = self.w.sigmoid(), []
-        v = torch.zeros_like(x[0], dtype=torch.promote_types(x.dtype, torch.float32))
-        for now in x:
-            h = v + (now - v) * decay
-            out.append(self.surrogate_function(h - self.v_threshold).to(x.dtype))
-            v = torch.where(h.detach() >= self.v_threshold, 0.0, h)
-        return torch.stack(out)
 
 
 def spikes(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
@@ -94,56 +84,108 @@ class _Fire(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, threshold: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, w: Tensor, threshold: float, fused: bool) -> Tensor:
         """x [T, ...] to spikes [T, ...]."""
         strides = x[0].numel(), *torch.empty_like(x[0]).stride()
-        currents = _flat(x, strides)
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        decay = float(w.to(dtype).sigmoid())
-        u = torch.empty_like(currents, dtype=dtype)
-        out = torch.empty_like(currents)
-        for piece in _pieces(currents.shape[1]):
-            charged, spent = _buffers(2, piece, dtype)
-            for t in range(len(x)):
-                now = u[t, piece]
-                if t:
-                    torch.ops.aten.threshold.out(u[t - 1, piece], -threshold, 0.0, out=charged)
-                    torch.add(currents[t, piece], charged, out=spent).mul_(decay)
-                    torch.sub(charged, spent, out=now)
-                else:
-                    torch.mul(currents[t, piece].to(dtype), -decay, out=now)
-                torch.le(now, -threshold, out=out[t, piece])
+        decay = w.to(torch.promote_types(x.dtype, torch.float32)).sigmoid()
+        charge = _compiled(_charge_all) if fused else _charge
+        out, u = charge(_flat(x, strides), decay, threshold)
         ctx.save_for_backward(u, w)
-        ctx.threshold, ctx.strides = threshold, strides
+        ctx.threshold, ctx.strides, ctx.fused = threshold, strides, fused
         return out.as_strided(x.shape, strides)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Gradients [T, ...] of the spikes to those of x, in units of ALPHA until they are written, and of w."""
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Gradients [T, ...] of the spikes to those of x and of w."""
         u, w = ctx.saved_tensors
-        threshold: float = ctx.threshold
-        decay = float(w.to(u.dtype).sigmoid())
-        upstream = _flat(grads[0], ctx.strides)
-        out = torch.empty_like(upstream)
-        sums = []
-        for piece in _pieces(u.shape[1]):
-            slope, grad, carried = _buffers(3, piece, u.dtype)
-            for t in reversed(range(len(u))):
-                now = u[t, piece]
-                torch.add(now, threshold, out=slope).mul_(ALPHA).sigmoid_()
-                if t < len(u) - 1:
-                    torch.ops.aten.threshold_backward.grad_input(grad, now, -threshold, grad_input=carried)
-                    torch.ops.aten.sigmoid_backward.grad_input(upstream[t, piece].to(u.dtype), slope, grad_input=grad)
-                    grad.add_(carried, alpha=1 - decay)
-                    sums.append(torch.dot(now, torch.sub(grad, carried, out=slope)))
-                else:
-                    torch.ops.aten.sigmoid_backward.grad_input(upstream[t, piece].to(u.dtype), slope, grad_input=grad)
-                    sums.append(torch.dot(now, grad))
-                torch.mul(grad, ALPHA * decay, out=out[t, piece])
+        decay = w.to(u.dtype).sigmoid()
+        back = _compiled(_back_all) if ctx.fused else _back
+        out, total = back(u, _flat(grads[0], ctx.strides), decay, ctx.threshold)
         # d sigmoid(w) / dw = d (1 - d)
-        grad_w = torch.stack(sums).sum(dtype=torch.float64) * (-ALPHA * (1 - decay))
-        return out.as_strided(grads[0].shape, ctx.strides), grad_w.to(w.dtype), None
+        return out.as_strided(grads[0].shape, ctx.strides), (total * (decay - 1)).to(w.dtype), None, None
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _fire(x: Tensor, w: Tensor, threshold: float, fused: bool) -> Tensor:
+    """`_Fire`, which is fused by itself and not with what is around it."""
+    return _Fire.apply(x, w, threshold, fused)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _charge(currents: Tensor, decay: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Spikes and u = -h, both [T, neurons], of currents [T, neurons]."""
+    d = float(decay)
+    u = torch.empty_like(currents, dtype=decay.dtype)
+    out = torch.empty_like(currents)
+    for piece in _pieces(currents.shape[1]):
+        charged, spent = _buffers(2, piece, decay.dtype)
+        for t in range(len(currents)):
+            now = u[t, piece]
+            if t:
+                torch.ops.aten.threshold.out(u[t - 1, piece], -threshold, 0.0, out=charged)
+                torch.add(currents[t, piece], charged, out=spent).mul_(d)
+                torch.sub(charged, spent, out=now)
+            else:
+                torch.mul(currents[t, piece].to(decay.dtype), -d, out=now)
+            torch.le(now, -threshold, out=out[t, piece])
+    return out, u
+
+
+def _back(u: Tensor, upstream: Tensor, decay: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Gradients of the currents [T, neurons] from those of the spikes, and sum u (gh - p).
+
+    In units of ALPHA until they are written.
+    """
+    d = float(decay)
+    out = torch.empty_like(upstream)
+    sums = []
+    for piece in _pieces(u.shape[1]):
+        slope, grad, carried = _buffers(3, piece, u.dtype)
+        for t in reversed(range(len(u))):
+            now = u[t, piece]
+            torch.add(now, threshold, out=slope).mul_(ALPHA).sigmoid_()
+            if t < len(u) - 1:
+                torch.ops.aten.threshold_backward.grad_input(grad, now, -threshold, grad_input=carried)
+                torch.ops.aten.sigmoid_backward.grad_input(upstream[t, piece].to(u.dtype), slope, grad_input=grad)
+                grad.add_(carried, alpha=1 - d)
+                sums.append(torch.dot(now, torch.sub(grad, carried, out=slope)))
+            else:
+                torch.ops.aten.sigmoid_backward.grad_input(upstream[t, piece].to(u.dtype), slope, grad_input=grad)
+                sums.append(torch.dot(now, grad))
+            torch.mul(grad, ALPHA * d, out=out[t, piece])
+    return out, torch.stack(sums).sum(dtype=torch.float64) * ALPHA
+
+
+def _charge_all(currents: Tensor, decay: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """`_charge` as torch.compile makes one loop of it."""
+    us, out = [], []
+    u = torch.zeros_like(currents[0], dtype=decay.dtype)
+    for now in currents:
+        u = u - (now + u) * decay
+        us.append(u)
+        fired = u <= -threshold
+        out.append(fired.to(currents.dtype))
+        u = torch.where(fired, 0.0, u)
+    return torch.stack(out), torch.stack(us)
+
+
+def _back_all(u: Tensor, upstream: Tensor, decay: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """`_back` as torch.compile makes one loop of it."""
+    out = []
+    total = grad = torch.zeros_like(u[0])
+    for now, g in zip(reversed(u.unbind()), reversed(upstream.unbind()), strict=True):
+        y = torch.sigmoid(-ALPHA * (now + threshold))
+        carried = torch.where(now <= -threshold, 0.0, grad)
+        grad = ALPHA * y * (1 - y) * g + (1 - decay) * carried
+        total = total + now * (grad - carried)
+        out.append((decay * grad).to(upstream.dtype))
+    return torch.stack(out[::-1]), total.sum(dtype=torch.float64)
+
+
+@functools.cache
+def _compiled(function: Any) -> Any:
+    """One compilation for layers of all sizes."""
+    return torch.compile(function, dynamic=True)
 
 
 def _flat(x: Tensor, strides: tuple[int, ...]) -> Tensor:

@@ -76,7 +76,7 @@ def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> Non
     tensors = (*model.parameters(), *model.buffers())
     memo: dict[int, Any] = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
     memo |= {id(tensor): nn.Parameter(memo[id(tensor)]) for tensor in model.parameters()}
-    skeleton = copy.deepcopy(model, memo)
+    skeleton = copy.deepcopy(model, memo).eval()  # in training products are computed in another order
     for module in skeleton.modules():  # what others hooked in is not for tensors without values
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
