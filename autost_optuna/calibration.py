@@ -90,8 +90,9 @@ class Moved:
 class Calibration:
     """How well networks trained alike were predicted, `networks` of them, of `members` architectures.
 
-    The ratios are measured over predicted energy of an architecture. `energy` ranks predicted against measured energy,
-    `accuracy` FLOPs against validation accuracy, None where fewer than three architectures, or equal figures, tell nothing.
+    The ratios, mean, least and largest, are measured over predicted energy of an architecture. `energy` ranks predicted
+    against measured energy, `accuracy` FLOPs against validation accuracy, None where fewer than three architectures, or equal
+    figures, tell nothing.
     Of `pairs` architectures `swapped` pairs are the other way round in measured energy. `layers` moved most comes first.
     """
 

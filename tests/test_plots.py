@@ -217,6 +217,13 @@ def test_a_line_leads_from_each_prediction_to_its_measurement():
     assert high >= 60.0 / 2
 
 
+def test_members_that_were_predicted_alike_share_their_text():
+    alike = [trained(0, 1.0, 2.0, 0.5), trained(1, 1.0, 2.5, 0.4)]
+    figure = draw_trained(trained_view("demo", listed(SEARCH), alike))
+    (predicted,) = [trace for trace in figure.data if trace.name == "predicted (number of its trial)"]
+    assert list(predicted.text) == ["0, 1", ""]
+
+
 def test_a_name_stays_text():
     title = draw_front(front_view("<b>&", listed(SEARCH))).layout.title.text
     assert title.startswith("&lt;b&gt;&amp;")

@@ -138,14 +138,18 @@ def _ties(view: TrainedView) -> "go.Scatter":
 
 
 def _predicted(view: TrainedView) -> "go.Scatter":
+    """The trained members as predicted; those at one place share its first's text."""
     import plotly.graph_objects as go
 
+    labels: dict[tuple[float, int], dict[str, None]] = {}
+    for p in view.points:
+        labels.setdefault((p.predicted_mj, p.flops), {})[p.label] = None
     return go.Scatter(
         name="predicted (number of its trial)",
         x=[p.predicted_mj for p in view.points],
         y=[p.flops / 1e9 for p in view.points],
         mode="markers+text",
-        text=[p.label for p in view.points],
+        text=[", ".join(labels.pop((p.predicted_mj, p.flops), ())) for p in view.points],
         textposition="top left",
         textfont={"size": 12, "color": INK},
         marker={"color": "white", "size": 10, "symbol": "circle", "line": {"color": BLUE, "width": 2}},
