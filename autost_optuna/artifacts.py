@@ -1,8 +1,11 @@
-"""Artifacts: files that belong to a trial, such as a learning curve, in a folder beside the storage; optuna-dashboard shows
-them."""
+"""Artifacts: files that belong to a study or trial, such as a learning curve, in a folder beside the storage;
+optuna-dashboard shows them."""
 
 import contextlib
+import io
+import json
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -43,9 +46,26 @@ def upload(path: Path, study: optuna.Study, trial: FrozenTrial, folder: Path) ->
         raise OSError(error.errno, error.strerror, str(error.filename or folder)) from None
 
 
+def keep(name: str, content: str, study: optuna.Study, folder: Path) -> None:
+    """Keep a text with a study as the file `name`, in place of what was kept under that name before."""
+    store = FileSystemArtifactStore(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    metas = [json.loads(value) for key, value in attributes.items() if key.startswith(ARTIFACTS_ATTR_PREFIX)]
+    for meta in metas:
+        if meta and meta["filename"] == name:  # null where a person deleted it in the dashboard
+            store.write(meta["artifact_id"], io.BytesIO(content.encode()))
+            return
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / name
+        path.write_text(content, encoding="utf-8")
+        upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=study)
+
+
 def artifacts_of(study: optuna.Study) -> list[str]:
-    """The names under which the folder keeps the artifacts of all trials of a study."""
-    attributes = (name for trial in study.get_trials(deepcopy=False) for name in trial.system_attrs)
+    """The names under which the folder keeps the artifacts of a study and of all its trials."""
+    attributes = [*study._storage.get_study_system_attrs(study._study_id)]
+    attributes += (name for trial in study.get_trials(deepcopy=False) for name in trial.system_attrs)
     return [name.removeprefix(ARTIFACTS_ATTR_PREFIX) for name in attributes if name.startswith(ARTIFACTS_ATTR_PREFIX)]
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import optuna
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.distributions import distribution_to_json
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage, RDBStorage
@@ -52,7 +53,9 @@ def copy_study(
     """
     name = name or study.study_name
     source, backend = study._storage, open_storage(to, create=True, write=True)
-    frozen = next(found for found in source.get_all_studies() if found._study_id == study._study_id)
+    frozen = copy.copy(next(found for found in source.get_all_studies() if found._study_id == study._study_id))
+    attributes = frozen.system_attrs.items()  # a study's own files are rewritten in place, and so are no other study's
+    frozen.system_attrs = {key: value for key, value in attributes if not key.startswith(ARTIFACTS_ATTR_PREFIX)}
     origin, database = _tested(source), _tested(backend)
     try:
         if origin is not None and database is not None:

@@ -1,0 +1,98 @@
+"""The board: what optuna-dashboard shows of a study beside its trials: figures, a note that explains them, files of the knee."""
+
+import contextlib
+import json
+import shlex
+from collections.abc import Sequence
+
+from autost_optuna import units
+from autost_optuna.artifacts import folder_of, keep
+from autost_optuna.front import nondominated
+from autost_optuna.plots.stages import Pick, bills_of, picks_of
+from autost_optuna.plots.study import study_figures
+from autost_optuna.study import Search, reached, summarise
+from autost_optuna.trained import TRAINED_ENDING, trainings_of
+
+BELOW = "*All above is written anew after each run. What you write below this line stays.*"
+
+
+def write_board(search: Search) -> None:
+    """Keep figures, note and files of the search as it is now with its study; nothing where it has no candidate yet.
+
+    What cannot be measured here, since the images are elsewhere, is left as it was. OSError where the files cannot be kept.
+    """
+    from optuna_dashboard import save_plotly_graph_object
+
+    picks = picks_of(members) if (members := nondominated(search.candidates())) else []
+    if not picks:
+        return
+    bills = []
+    with contextlib.suppress(ValueError):
+        bills = bills_of(search, picks)
+    for name, figure in study_figures(search, bills).items():
+        save_plotly_graph_object(search.study, figure, graph_object_id=name)
+    _write_note(search, picks)
+    folder = folder_of(search.storage)
+    if folder is not None:
+        knee = next(pick.candidate for pick in picks if "knee" in pick.names)
+        keep("knee.json", json.dumps(knee.architecture.to_dict(), indent=2) + "\n", search.study, folder)
+
+
+def _write_note(search: Search, picks: Sequence[Pick]) -> None:
+    """Put the note on the study; what a person wrote below it, or before there was one, stays below it."""
+    from optuna_dashboard import get_note, save_note
+
+    before = str(get_note(search.study)["body"])
+    own = before.partition(BELOW)[2] if BELOW in before else before
+    body = f"{note(search, picks)}\n---\n\n{BELOW}\n{own}"
+    if body != before:
+        save_note(search.study, body)
+
+
+def note(search: Search, picks: Sequence[Pick]) -> str:
+    """The study's note in Markdown: the question, what the plots show, the picks and what to do with them."""
+    settings, name = search.settings, search.study.study_name
+    summary, near = summarise(search), reached(search)
+    health = summary.health
+    command = shlex.quote(name)
+    best = next(pick.candidate for pick in picks if "knee" in pick.names)
+    exact = "" if near is None else f", {near.share:.1%} of the exact front's"
+    lines = [
+        f"# {escape(name)}",
+        "",
+        f"Which spiking transformers of the space **{escape(settings.space.name)}** ({settings.space.size:,} architectures) "
+        f"give the most capacity for the least energy on the task **{escape(settings.task.name)}**? Nothing is trained to "
+        "find out.",
+        "",
+        "- **Up is better: FLOPs** an image, counted exactly, which stand for the accuracy after training.",
+        f"- **Left is better: energy** an image in mJ, estimated under {escape(best.convention)} from the spikes of the "
+        f"network ({escape(best.provenance)}). It ranks architectures and is no measurement of a trained network.",
+        "- Of a member of the **front** none is better in both. The **knee** is where more FLOPs begin to cost more.",
+        "",
+        f"{units.counted(health.trials, 'trial')}, {units.counted(health.unique, 'architecture')}, "
+        f"{health.front_size} on the front, hypervolume {summary.hypervolume:.4f}{exact}.",
+        "",
+        "| pick | trial | architecture | FLOPs | energy | parameters |",
+        "| --- | ---: | --- | ---: | ---: | ---: |",
+        *(_row(pick) for pick in picks),
+        "",
+        "```sh",
+        f"autost-optuna train {command} --trial {best.number}",
+        f"autost-optuna export {command} --trial {best.number} -o {shlex.quote(f'{name}-{best.number}')}",
+        "```",
+        "",
+    ]
+    if trainings_of(search):
+        lines.insert(-1, f"What was trained of it is the study {escape(name + TRAINED_ENDING)}.\n")
+    return "\n".join(lines)
+
+
+def _row(pick: Pick) -> str:
+    one = pick.candidate
+    figures = (units.count(one.flops, "FLOPs"), units.energy(one.energy_mj), units.parameters(one.params))
+    return f"| {pick.name} | {one.number} | {escape(one.architecture.to_text())} | {' | '.join(figures)} |"
+
+
+def escape(text: str) -> str:
+    """Text as Markdown shows it literally."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|~" else sign for sign in text)
