@@ -11,7 +11,7 @@ import optuna
 from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import INITIALISATION, TRAINED, Candidate
 from autost_optuna.constraints import Constraints, violation
-from autost_optuna.data import RateImages, rate_images
+from autost_optuna.data import Cut, RateImages, rate_images
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.flops import count_params
@@ -130,12 +130,14 @@ def describe(
     convention: Convention = DEFAULT,
     counting: str = RATE,
     trained: "SpikingTransformer | None" = None,
+    frames: Cut = "count",
     device: str = "cpu",
 ) -> Description:
     """An architecture's candidate on images of a data set, with every operation's rate and energy.
 
-    At initialisation under batch statistics, or of the `trained` network of that architecture as it is, on test images. The
-    ledger is proven on the network before. ValueError where the network is another one; RuntimeError where the proof fails.
+    At initialisation under batch statistics, or of the `trained` network of that architecture as it is, on test images.
+    Recordings are cut into `frames` of equal "count" or "time". The ledger is proven on the network before. ValueError
+    where the network is another one; RuntimeError where the proof fails.
     """
     from autost_optuna.model.transformer import SpikingTransformer
     from autost_optuna.proxies.proof import prove_ledger
@@ -147,7 +149,9 @@ def describe(
     if trained is not None and seeds != 1:
         raise ValueError(f"seeds {seeds}: trained weights have one; leave out --seeds")
     split: Literal["train", "test"] = "train" if trained is None else "test"
-    drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed, split=split)
+    drawn = rate_images(
+        task, data=data, root=data_root, count=images, seeds=seeds, seed=seed, split=split, frames=frames
+    )
     samples: list[Mapping[str, float]] = []
     counted: list[Mapping[str, float]] = []
     for chosen, batch in enumerate(drawn.images.to(device).chunk(seeds), seed):

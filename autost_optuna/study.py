@@ -13,6 +13,7 @@ from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.samplers import NSGAIISampler
 from optuna.trial import TrialState
 
+from autost_optuna import units
 from autost_optuna.architecture import Architecture
 from autost_optuna.artifacts import artifacts_of, folder_of, remove
 from autost_optuna.candidate import Candidate
@@ -87,7 +88,8 @@ class Search:
                     f"study {name} has no front: {infeasible:,} trials are outside its constraints "
                     f"({self.settings.constraints}); create one with wider bounds, or run more trials"
                 )
-            raise ValueError(f"study {name} has no complete trial yet; run autost-optuna study run {name} --trials 100")
+            todo = units.command("study", "run", name, "--trials", "100")
+            raise ValueError(f"study {name} has no complete trial yet; run {todo}")
         return members
 
 
@@ -209,10 +211,8 @@ def open_search(name: str, storage: str, *, write: bool = False) -> Search:
     """Open a study, to `write` or only to read it. ValueError where it does not exist or is not of this program."""
     study = load_study(name, storage, write=write)
     if TRAINED in study.user_attrs:
-        raise ValueError(
-            f"study {name!r} holds trained networks and is no search; autost-optuna study show "
-            f"{name.removesuffix(TRAINED_ENDING)} shows them"
-        )
+        shows = units.command("study", "show", name.removesuffix(TRAINED_ENDING))
+        raise ValueError(f"study {name!r} holds trained networks and is no search; {shows} shows them")
     settings = Settings.from_dict(_stored_settings(study, name, storage))
     study.sampler = make_sampler(settings)
     return Search(study=study, settings=settings, storage=storage)
