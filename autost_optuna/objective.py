@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 
+from autost_optuna import notebook, units
 from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import INITIALISATION, TRAINED, Candidate
 from autost_optuna.constraints import Constraints, violation
@@ -116,6 +117,17 @@ class Description:
     rate_mj: float
     exact_mj: float
     quantised: Quantised
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the candidate, and its bill by the stages of the network."""
+        total = total_mj(self.charges)
+        rows = []
+        for stage in dict.fromkeys(charge.stage for charge in self.charges):
+            part = [charge for charge in self.charges if charge.stage == stage]
+            energy, macs = total_mj(part), sum(charge.macs * charge.steps for charge in part)
+            rows.append([stage, f"{macs:,}", units.energy(energy), f"{energy / total:.1%}" if total else ""])
+        bill = notebook.table(["stage", "MACs, all steps", "energy", "share"], rows, left=["stage"])
+        return self.candidate._repr_html_() + bill
 
 
 def describe(
