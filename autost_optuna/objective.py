@@ -125,8 +125,8 @@ class Description:
         for stage in dict.fromkeys(charge.stage for charge in self.charges):
             part = [charge for charge in self.charges if charge.stage == stage]
             energy, macs = total_mj(part), sum(charge.macs * charge.steps for charge in part)
-            rows.append([stage, f"{macs:,}", units.energy(energy), f"{energy / total:.1%}" if total else ""])
-        bill = notebook.table(["stage", "MACs, all steps", "energy", "share"], rows, left=["stage"])
+            rows.append([stage, f"{macs:,}", units.significant(energy), f"{energy / total:.1%}" if total else ""])
+        bill = notebook.table(["stage", "MACs, all steps", "mJ an image", "share"], rows, left=["stage"])
         return self.candidate._repr_html_() + bill
 
 

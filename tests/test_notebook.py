@@ -52,7 +52,7 @@ def test_a_description_shows_a_bill_that_adds_up():
     found = describe(Architecture.from_text("C=32,depth=2,heads=4,ratio=2"), Task.preset("digits"))
     paragraphs, rows = read(found)
     assert paragraphs == ["C=32,depth=2,heads=4,ratio=2"]
-    bill = rows[rows.index(["stage", "MACs, all steps", "energy", "share"]) + 1 :]
+    bill = rows[rows.index(["stage", "MACs, all steps", "mJ an image", "share"]) + 1 :]
     assert {row[0].split(".")[0] for row in bill} >= {"stem", "head"}
     assert sum(int(row[1].replace(",", "")) for row in bill) == found.candidate.macs
     assert sum(float(row[3].rstrip("%")) for row in bill) == pytest.approx(100, abs=0.1 * len(bill))
