@@ -1,5 +1,6 @@
 """Architecture: what the search chooses of a spiking transformer. A frozen value with JSON, text and AutoST YAML forms."""
 
+import itertools
 import json
 import math
 import tomllib
@@ -7,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from autost_optuna import notebook, units
 
 Ratio = int | float
 DEEPEST = 1024  # a slip of the pen must not fill the memory before a task's own bound is asked
@@ -90,6 +93,17 @@ class Architecture:
         heads = ".".join(map(str, self.num_heads))
         ratios = "_".join(map(str, self.mlp_ratio))
         return f"C{self.embed_dim}-d{self.depth}-h{heads}-r{ratios}"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: heads and hidden units of the blocks, equal ones on one line; numbered as in the ledger."""
+        rows = []
+        blocks = enumerate(zip(self.num_heads, self.mlp_ratio, self.hidden_dims, strict=True))
+        for cells, group in itertools.groupby(blocks, key=lambda block: block[1]):
+            numbers = [number for number, _ in group]
+            span = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+            rows.append([span, *map(str, cells)])
+        title = f"spiking transformer, C={self.embed_dim}, {units.counted(self.depth, 'block')}"
+        return notebook.titled(title, notebook.table(["blocks", "heads", "MLP ratio", "hidden units"], rows))
 
     def to_text(self) -> str:
         """One readable line that `from_text` reads: "C=256,depth=2,heads=4/8,ratio=4"."""

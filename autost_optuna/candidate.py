@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from autost_optuna import units
+from autost_optuna import notebook, units
 from autost_optuna.architecture import Architecture
 
 INITIALISATION, TRAINED = "initialisation", "trained"
@@ -78,6 +78,22 @@ class Candidate:
         if self.weights == TRAINED:
             return f"trained weights, {images}"
         return f"weights at initialisation, {units.seeds(self.seed, self.seeds)}, {images}"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what is known of it, and how."""
+        spread = self.spread
+        single = f"{units.energy(spread.low_mj)} to {units.energy(spread.high_mj)} on single images"
+        pairs = [
+            ("parameters", units.parameters(self.params)),
+            ("FLOPs an image", units.count(self.flops)),
+            ("energy an image", f"{units.energy(self.energy_mj)}, {self.convention}"),
+            ("spread", "" if spread.std_mj is None else single),
+            ("spike rate", f"{self.mean_rate:.3f}" + (": silent, the energy means nothing" if self.silent else "")),
+            ("rates", self.provenance),
+            ("without spikes", f"{units.energy(self.quantised_mj)} in 8-bit integers"),
+        ]
+        trial = "" if self.number is None else f"trial {self.number}: "
+        return notebook.titled(trial + self.architecture.to_text(), notebook.facts(pairs))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, without the trial number, which its study knows."""

@@ -68,6 +68,22 @@ def check_journal(path: Path) -> None:
         raise ValueError("its first line does not end")
 
 
+def study_names(path: Path) -> list[str]:
+    """Names of the studies in a journal, read from the lines that make and delete studies alone: a glance at any size."""
+    names: dict[int, str] = {}
+    made = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.startswith((b'{"op_code":0,', b'{"op_code":1,')):
+                log = json.loads(line)
+                if log["op_code"] == JournalOperation.DELETE_STUDY:
+                    names.pop(log["study_id"], None)
+                elif log["study_name"] not in names.values():
+                    names[made] = log["study_name"]
+                    made += 1
+    return sorted(names.values())
+
+
 def _write_whole(file: FileIO, lines: bytes, *, sync: bool) -> None:
     start = file.seek(0, os.SEEK_END)
     try:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 
+from autost_optuna import notebook, units
 from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import INITIALISATION, TRAINED, Candidate
 from autost_optuna.constraints import Constraints, violation
-from autost_optuna.data import RateImages, rate_images
+from autost_optuna.data import Cut, RateImages, rate_images
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.flops import count_params
@@ -117,6 +118,17 @@ class Description:
     exact_mj: float
     quantised: Quantised
 
+    def _repr_html_(self) -> str:
+        """In a notebook: the candidate, and its bill by the stages of the network."""
+        total = total_mj(self.charges)
+        rows = []
+        for stage in dict.fromkeys(charge.stage for charge in self.charges):
+            part = [charge for charge in self.charges if charge.stage == stage]
+            energy, macs = total_mj(part), sum(charge.macs * charge.steps for charge in part)
+            rows.append([stage, f"{macs:,}", units.significant(energy), f"{energy / total:.1%}" if total else ""])
+        bill = notebook.table(["stage", "MACs, all steps", "mJ an image", "share"], rows, left=["stage"])
+        return self.candidate._repr_html_() + bill
+
 
 def describe(
     architecture: Architecture,
@@ -130,12 +142,14 @@ def describe(
     convention: Convention = DEFAULT,
     counting: str = RATE,
     trained: "SpikingTransformer | None" = None,
+    frames: Cut = "count",
     device: str = "cpu",
 ) -> Description:
     """An architecture's candidate on images of a data set, with every operation's rate and energy.
 
-    At initialisation under batch statistics, or of the `trained` network of that architecture as it is, on test images. The
-    ledger is proven on the network before. ValueError where the network is another one; RuntimeError where the proof fails.
+    At initialisation under batch statistics, or of the `trained` network of that architecture as it is, on test images.
+    Recordings are cut into `frames` of equal "count" or "time". The ledger is proven on the network before. ValueError
+    where the network is another one; RuntimeError where the proof fails.
     """
     from autost_optuna.model.transformer import SpikingTransformer
     from autost_optuna.proxies.proof import prove_ledger
@@ -147,7 +161,9 @@ def describe(
     if trained is not None and seeds != 1:
         raise ValueError(f"seeds {seeds}: trained weights have one; leave out --seeds")
     split: Literal["train", "test"] = "train" if trained is None else "test"
-    drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed, split=split)
+    drawn = rate_images(
+        task, data=data, root=data_root, count=images, seeds=seeds, seed=seed, split=split, frames=frames
+    )
     samples: list[Mapping[str, float]] = []
     counted: list[Mapping[str, float]] = []
     for chosen, batch in enumerate(drawn.images.to(device).chunk(seeds), seed):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autost_optuna import notebook
 from autost_optuna.architecture import (
     Architecture,
     Ratio,
@@ -87,6 +88,13 @@ class Space:
         """Read the form of `to_dict` or of FILE.toml; ValueError names a missing or unknown key."""
         known = check_keys(f"space {name}", data, [field.name for field in fields(cls)], CHOICES)
         return cls(**{"name": name, **known})
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the choices of every field."""
+        pairs = [(field, ", ".join(map(str, getattr(self, field)))) for field in CHOICES]
+        chosen = "once for all blocks" if self.uniform else "for every block"
+        title = f"space {self.name}: {self.size:,} architectures, num_heads and mlp_ratio chosen {chosen}"
+        return notebook.titled(title, notebook.facts(pairs))
 
     @property
     def size(self) -> int:

@@ -13,6 +13,7 @@ from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.samplers import NSGAIISampler
 from optuna.trial import TrialState
 
+from autost_optuna import notebook, units
 from autost_optuna.architecture import Architecture
 from autost_optuna.artifacts import artifacts_of, folder_of, remove
 from autost_optuna.candidate import Candidate
@@ -20,7 +21,7 @@ from autost_optuna.constraints import Constraints
 from autost_optuna.convergence import Course
 from autost_optuna.data import rate_images
 from autost_optuna.exact import ExactFront, check_enumerable, check_feasible, exact_front
-from autost_optuna.front import Box, Health, health, hypervolume, nondominated
+from autost_optuna.front import Box, Health, health, hypervolume, knee, nondominated, pick
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
@@ -33,6 +34,7 @@ TRAINED, TRAINED_ENDING = f"{ATTRIBUTE}:trained", ".trained"  # attribute and na
 TRAINED_METRICS = ("validation_accuracy", "energy_mj")
 CREATION_S = 2.0  # between the writes that make a study lie milliseconds
 EXACT = f"{ATTRIBUTE}:exact"
+SHOWN = 10  # members of a front in a notebook
 METRICS = ("flops", "energy_mj")
 DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
 
@@ -76,6 +78,36 @@ class Search:
         stored = self.study.user_attrs.get(EXACT)
         return None if stored is None else ExactFront.from_dict(stored)
 
+    def _repr_html_(self) -> str:
+        """In a notebook: the settings, and of the front at most as many members as are read at a glance."""
+        settings, members = self.settings, nondominated(self.candidates())
+        chosen = knee(members) if members else None
+        picked = pick(members, settings.box, SHOWN) if members else []
+        few = [member for member in members if member in picked or member is chosen]
+        rates = f"{units.images(settings.images, settings.seeds)} of {settings.data}"
+        about = (
+            f"space {settings.space.name}, task {settings.task.name}, {settings.convention.label}, rates at initialisation "
+            f"on {rates}, {units.seeds(settings.seed, settings.seeds)}"
+        )
+        rows = [
+            [
+                f"{'* ' if member is chosen else ''}{member.number}",
+                member.architecture.to_text(),
+                units.significant(member.params / 1e6),
+                units.significant(member.flops / 1e9),
+                units.significant(member.energy_mj, 4),
+            ]
+            for member in few
+        ]
+        columns = ["trial", "architecture", "M parameters", "GFLOPs", "mJ an image"]
+        said = f"{len(few)} of the {units.counted(len(members), 'member')} of the front, * its knee"
+        front = notebook.table(columns, rows, left=["architecture"]) + notebook.remark(said)
+        return notebook.titled(
+            f"study {self.study.study_name}",
+            notebook.remark(about),
+            front if members else notebook.remark("no complete trial yet"),
+        )
+
     def front(self) -> list[Candidate]:
         """The members of the front, by ascending energy. ValueError where no trial is complete."""
         members = nondominated(self.candidates())
@@ -87,7 +119,8 @@ class Search:
                     f"study {name} has no front: {infeasible:,} trials are outside its constraints "
                     f"({self.settings.constraints}); create one with wider bounds, or run more trials"
                 )
-            raise ValueError(f"study {name} has no complete trial yet; run autost-optuna study run {name} --trials 100")
+            todo = units.command("study", "run", name, "--trials", "100")
+            raise ValueError(f"study {name} has no complete trial yet; run {todo}")
         return members
 
 
@@ -209,10 +242,8 @@ def open_search(name: str, storage: str, *, write: bool = False) -> Search:
     """Open a study, to `write` or only to read it. ValueError where it does not exist or is not of this program."""
     study = load_study(name, storage, write=write)
     if TRAINED in study.user_attrs:
-        raise ValueError(
-            f"study {name!r} holds trained networks and is no search; autost-optuna study show "
-            f"{name.removesuffix(TRAINED_ENDING)} shows them"
-        )
+        shows = units.command("study", "show", name.removesuffix(TRAINED_ENDING))
+        raise ValueError(f"study {name!r} holds trained networks and is no search; {shows} shows them")
     settings = Settings.from_dict(_stored_settings(study, name, storage))
     study.sampler = make_sampler(settings)
     return Search(study=study, settings=settings, storage=storage)
@@ -355,6 +386,23 @@ class Summary:
     infeasible: int
     silent: int
     failed: int
+
+    def _repr_html_(self) -> str:
+        """In a notebook: how far the search is, and how healthy."""
+        found = self.health
+        pairs = [
+            ("trials", f"{found.trials:,} complete, {self.infeasible:,} outside the constraints, {self.silent} silent"),
+            ("unique", f"{found.unique:,} of {self.space_size:,} architectures"),
+            (
+                "front",
+                f"{units.counted(found.front_size, 'member')}, {found.nondominated_share:.1%} of the unique ones",
+            ),
+            ("hypervolume", f"{self.hypervolume:.4f} of the space's box"),
+            ("Spearman", "" if found.spearman is None else f"{found.spearman:.4f} between FLOPs and energy"),
+            ("failed", f"{self.failed:,} trials" if self.failed else ""),
+            ("warning", found.warning or ""),
+        ]
+        return notebook.facts(pairs)
 
 
 def summarise(search: Search) -> Summary:

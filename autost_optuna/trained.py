@@ -19,6 +19,7 @@ from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.samplers import NSGAIISampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from autost_optuna import units
 from autost_optuna.architecture import Architecture
 from autost_optuna.artifacts import artifacts_of, copy, folder_of, upload
 from autost_optuna.candidate import Candidate
@@ -302,7 +303,7 @@ def open_trained(search: Search, *, create: bool = False, artifacts: Path | None
     except KeyError:
         named = search.study.study_name
         raise ValueError(
-            f"study {named} has no trained networks yet; autost-optuna train {named} --knee makes one"
+            f"study {named} has no trained networks yet; {units.command('train', named, '--knee')} makes one"
         ) from None
     there, ours = study.user_attrs.get(TRAINED), _identity(search)
     if there is None and (study.get_trials(deepcopy=False) or not create):
@@ -316,7 +317,7 @@ def open_trained(search: Search, *, create: bool = False, artifacts: Path | None
     elif differs := [part for part in ours if there.get(part) != ours[part] and part != "search"]:
         raise ValueError(
             f"study {name} holds networks of a search with another {differs[0]} than {search.study.study_name} has now; "
-            f"delete it by autost-optuna study delete {name}, or search under another name"
+            f"delete it by {units.command('study', 'delete', name)}, or search under another name"
         )
     return Trainings(study=study, search=search, artifacts=artifacts or folder_of(search.storage))
 

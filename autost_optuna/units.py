@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import shlex
 from collections.abc import Sequence
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -86,6 +87,11 @@ def share(value: float, deviation: float | None = None) -> str:
     """A share in per cent, with its deviation where there is one: "97.2 %", "97.2 ± 0.3 %"."""
     spread = "" if deviation is None else f" ± {100 * deviation:.1f}"
     return f"{100 * value:.1f}{spread} %"
+
+
+def command(*words: str) -> str:
+    """A command of this program as a shell reads it, whatever a name in it holds: "autost-optuna study show 'my study'"."""
+    return shlex.join(["autost-optuna", *words])
 
 
 def one_line(text: str) -> str:

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent / "autost_optuna"
 
 RANKS = [
     "units",
+    "notebook",
     "architecture",
     "task",
     "space",

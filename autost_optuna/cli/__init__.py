@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from autost_optuna import __version__
+from autost_optuna.cli import options
 from autost_optuna.cli.audit import describe
 from autost_optuna.cli.baselines import baseline
 from autost_optuna.cli.copy import copy
@@ -81,7 +82,17 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-@click.group(cls=Program, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+EPILOG = """
+\b
+Completion of commands, options and studies by Tab, from the next shell on:
+  bash  echo 'eval "$(_AUTOST_OPTUNA_COMPLETE=bash_source autost-optuna)"' >> ~/.bashrc
+  zsh   echo 'eval "$(_AUTOST_OPTUNA_COMPLETE=zsh_source autost-optuna)"' >> ~/.zshrc
+  fish  echo '_AUTOST_OPTUNA_COMPLETE=fish_source autost-optuna | source' \\
+          > ~/.config/fish/completions/autost-optuna.fish
+"""
+
+
+@click.group(cls=Program, no_args_is_help=True, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="autost-optuna")
 def main() -> None:
     """Find spiking transformers with the best trade of capacity against energy, without training them.
@@ -101,3 +112,5 @@ for member in (run, exact, baseline, front, plot, copy):
     study.add_command(member)
 for command in (study, describe, train, export, quickstart, dashboard):
     main.add_command(command)
+for command in (main, *main.commands.values(), *study.commands.values()):
+    options.quiet(command)

@@ -13,12 +13,13 @@ from autost_optuna.cli import options, show
 from autost_optuna.cli.study import describe_candidate, quiet_optuna
 
 if TYPE_CHECKING:
+    from autost_optuna.data import Cut
     from autost_optuna.objective import Description
     from autost_optuna.proxies.energy import Charge
     from autost_optuna.settings import Settings
 
 
-@click.command()
+@click.command(short_help="Audit the energy of an architecture.")
 @click.argument("architecture")
 @click.option(
     "--task",
@@ -102,8 +103,12 @@ def describe(
     if data is not None or data_root is not None:
         known |= {"data": data or known["data"], "data_root": data_root}
     known["data"] = options.chosen_data(known["data"], known["data_root"], on)
+    frames: Cut = "count"
+    if info and known["data"] == info["data"]:
+        frames = info["recipe"].get("frames", frames)  # what the network was trained on
+    on_device = options.chosen_device(device)
     found = describe_architecture(
-        chosen, on, **known, counting=counting, trained=trained, device=options.chosen_device(device)
+        chosen, on, **known, counting=counting, trained=trained, frames=frames, device=on_device
     )
     if plot is not None:
         write_figure(draw_audit(audit_view(found)), plot)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from autost_optuna.study import Search
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Place published networks beside a search.")
+@options.study_argument("name")
 @click.argument("networks", nargs=-1, metavar="[NETWORK]...")
 @click.option("--remove", multiple=True, metavar="NETWORK", help="Take out this baseline; may be repeated.")
 @click.option("--clear", is_flag=True, help="Take out all baselines.")

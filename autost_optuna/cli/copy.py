@@ -7,8 +7,8 @@ from autost_optuna.cli import options, show
 from autost_optuna.cli.study import quiet_optuna
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Copy a study into another storage.")
+@options.study_argument("name")
 @click.option("--to", required=True, metavar="FILE|URL", help="The storage to copy into; made where it does not exist.")
 @click.option("--as", "new", metavar="NEW", help="Another name there.")
 @options.storage

@@ -7,7 +7,7 @@ import click
 from autost_optuna.cli import options
 
 
-@click.command()
+@click.command(short_help="Open optuna-dashboard on the storage.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Port on 127.0.0.1.")
 @click.option(
     "--artifacts",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from autost_optuna.study import Search
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Measure the exact front of a study's space.")
+@options.study_argument("name")
 @options.data_root
 @options.device
 @options.output_format

@@ -29,8 +29,8 @@ budget = click.option(
 FEW_SEEDS = 5  # a bootstrap over K seeds is too narrow by root (K - 1) / K: 0.71 at two, 0.89 at five
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Print the Pareto front of a study.")
+@options.study_argument("name")
 @picks
 @budget
 @click.option(
@@ -79,8 +79,8 @@ def front(
             show.note(_spread_line(search))
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Draw the Pareto plot of a study.")
+@options.study_argument("name")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="FILE.html, .svg or .png."
 )

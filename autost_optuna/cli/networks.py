@@ -1,5 +1,6 @@
 """autost-optuna export, quickstart: networks taken away; the whole way."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from autost_optuna.cli.study import describe_candidate, quiet_optuna
 from autost_optuna.cli.train import chosen, train_under_bars
 
 
-@click.command()
-@click.argument("study")
+@click.command(short_help="Export a network as a folder.")
+@options.study_argument("study")
 @click.option("--trial", type=int, metavar="N", help="A trial of the study.")
 @click.option("--knee", is_flag=True, help="The knee of the front.")
 @click.option(
@@ -49,7 +50,7 @@ def export(study: str, trial: int | None, knee: bool, output: Path, checkpoint: 
     click.echo(f"wrote {output}: trial {candidate.number}, {describe_candidate(candidate)}, {weights}")
 
 
-@click.command()
+@click.command(short_help="The whole way in two minutes, on built-in data.")
 @click.option(
     "-o",
     "--output",
@@ -102,4 +103,5 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     bundle = steps.take_away(search, member, Path(result.path), output)
     click.echo(f"4/4 exported to {bundle}; in Python: autost_optuna.load({str(bundle)!r})")
     program = sys.argv[0] if sys.argv[0].endswith("autost-optuna") else "autost-optuna"
-    click.echo(f"look: open {figure} in a browser, or {program} dashboard --storage {steps.storage_of(output)}")
+    dashboard = shlex.join([program, "dashboard", "--storage", str(steps.storage_of(output))])
+    click.echo(f"look: open {figure} in a browser, or {dashboard}")

@@ -1,6 +1,10 @@
 """Options that several commands share."""
 
+import contextlib
+import io
+import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
+from autost_optuna.cli import show
 from autost_optuna.storage import DEFAULT
 
 if TYPE_CHECKING:
@@ -64,6 +69,38 @@ device = click.option(
 output_format = click.option(
     "-f", "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="Form of the output."
 )
+
+
+def _hush(context: click.Context, _: click.Parameter, quiet: bool) -> None:
+    if quiet:
+        context.meta[show.QUIET] = True
+
+
+quiet = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    callback=_hush,
+    help="No progress and no notes on stderr; results, warnings and errors remain.",
+)
+
+
+def _studies(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Names of studies in the journal that start so, for completion by the shell; none where anything is wrong with it."""
+    silence = io.StringIO()
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+        from autost_optuna.journal import study_names
+
+        names = study_names(Path(context.params.get("storage") or os.environ.get("OPTUNA_STORAGE") or DEFAULT))
+        # click's script for bash takes a name with a space apart
+        return [name for name in names if name.startswith(incomplete) and shlex.quote(name) == name]
+    return []
+
+
+def study_argument(name: str) -> Callable[..., Any]:
+    """The argument that names a study, which a shell completes."""
+    return click.argument(name, shell_complete=_studies)
 
 
 BOUNDS = (

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from autost_optuna.study import Search
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Run trials of a study; again to resume.")
+@options.study_argument("name")
 @click.option("--trials", type=int, metavar="N", help="How many more trials to run; with --until-converged, at most.")
 @click.option("--workers", default=1, show_default=True, metavar="K", help="Processes that share the trials.")
 @click.option("--until-converged", is_flag=True, help="Stop when the hypervolume has stopped rising.")

@@ -12,14 +12,23 @@ from typing import Any
 
 import click
 
+QUIET = "autost_optuna.quiet"  # in the meta of click's context, which a command shares with its groups
+
+
+def is_quiet() -> bool:
+    """Whether --quiet was given."""
+    context = click.get_current_context(silent=True)
+    return context is not None and QUIET in context.meta
+
 
 def note(text: str) -> None:
-    """A line for people, on stderr."""
-    click.echo(text, err=True)
+    """A line for people, on stderr; with --quiet only where it is a warning or an error."""
+    if not is_quiet() or text.startswith(("warning: ", "error: ")):
+        click.echo(text, err=True)
 
 
 def is_terminal() -> bool:
-    """Whether a person sees stderr, and so a progress bar."""
+    """Whether a person sees stderr, and so a progress bar; variables that force colours do not make one."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
@@ -44,6 +53,7 @@ def print_table(
 ) -> None:
     """Aligned columns: numbers to the right, names in `left` to the left, lists in `fold` on several lines where need be."""
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
@@ -57,9 +67,13 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    console = Console(highlight=False, width=None if terminal else 160)
-    console.width = max(console.width, console.measure(table).minimum)
-    console.print(table)
+    console = Console(highlight=False, force_terminal=terminal, width=None if terminal else 160)
+    whole = Measurement.get(console, console.options.update_width(sys.maxsize), table)  # a terminal may be narrower yet
+    console.width = max(console.width, whole.minimum)
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
 
 
 @contextmanager
@@ -80,7 +94,7 @@ def bars(unit: str) -> Iterator[Callable[..., None]]:
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=is_quiet() or not is_terminal(),
     )
     known: dict[str, TaskID] = {}
     with progress:

@@ -25,11 +25,11 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
     """Take the options of a plan as defaults: what is typed beside it counts more."""
     if path is not None:
         names = [p.name for p in context.command.params if isinstance(p, click.Option) and p.name]
-        allowed = [name for name in names if name not in ("plan", "storage", "skip_if_exists", "device")]
+        allowed = [name for name in names if name not in ("plan", "storage", "skip_if_exists", "device", "quiet")]
         context.default_map = check_keys(f"plan {path}", read_toml(Path(path), "studies/first/plan.toml"), allowed, [])
 
 
-@study.command()
+@study.command(short_help="Create a study: its space, task, images and constraints.")
 @click.argument("name")
 @click.option(
     "--plan",
@@ -122,7 +122,7 @@ def create(
         device=options.chosen_device(device),
     )
     click.echo(f"study {name}: {_settings_line(search)}")
-    show.note(f"next: autost-optuna study run {name} --trials 200")
+    show.note(f"next: {units.command('study', 'run', name, '--trials', '200')}")
 
 
 @study.command("list")
@@ -146,12 +146,14 @@ def list_studies(form: str, storage: str) -> None:
     else:
         cells = [["-" if value is None else str(value) for value in row.values()] for row in rows]
         show.print_table(
-            ["name", "trials", "space", "task", "data", "convention"], cells, left=["name", "space", "task"]
+            ["name", "trials", "space", "task", "data", "convention"],
+            cells,
+            left=["name", "space", "task", "data", "convention"],
         )
 
 
-@study.command("show")
-@click.argument("name")
+@study.command("show", short_help="How far a study is, and how healthy.")
+@options.study_argument("name")
 @click.option(
     "-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", help="Form of the output."
 )
@@ -199,8 +201,8 @@ def show_study(name: str, form: str, storage: str) -> None:
         show.note(f"warning: {health.warning}")
 
 
-@study.command()
-@click.argument("name")
+@study.command(short_help="Start a new study from the results of another.")
+@options.study_argument("name")
 @click.argument("new")
 @options.data_root
 @options.energy
@@ -230,11 +232,11 @@ def fork(name: str, new: str, data_root: Path | None, energy: str | None, device
         click.echo(
             f"study {new}: {units.counted(made.queued, 'member')} of the front of {name} to be measured anew: {made.reason}"
         )
-    show.note(f"next: autost-optuna study run {new} --trials 200")
+    show.note(f"next: {units.command('study', 'run', new, '--trials', '200')}")
 
 
-@study.command()
-@click.argument("name")
+@study.command(short_help="Delete a study and all its trials.")
+@options.study_argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @options.storage
 def delete(name: str, yes: bool, storage: str) -> None:
@@ -256,7 +258,7 @@ def delete(name: str, yes: bool, storage: str) -> None:
     click.echo(f"deleted study {name} with {units.counted(trials, 'trial')}")
     kept = name + TRAINED_ENDING
     if kept in existing_names(storage):
-        show.note(f"kept what was trained of it; autost-optuna study delete {kept} deletes that too")
+        show.note(f"kept what was trained of it; {units.command('study', 'delete', kept)} deletes that too")
 
 
 def describe_candidate(candidate: Candidate) -> str:
@@ -269,7 +271,7 @@ def describe_candidate(candidate: Candidate) -> str:
 
 def _reached_line(near: "Reached | None", name: str) -> str:
     if near is None:
-        return f"not known; autost-optuna study exact {name} measures it where the space can be enumerated"
+        return f"not known; {units.command('study', 'exact', name)} measures it where the space can be enumerated"
     most = "" if near.trials_to_95 is None else f", 95 % after {near.trials_to_95:,}"
     return f"{near.share:.2%} of its hypervolume reached, after {units.counted(near.trials, 'trial')}{most}"
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "precision", "seed")
 
 
-@click.command()
-@click.argument("study")
+@click.command(short_help="Train members of a front, each once.")
+@options.study_argument("study")
 @click.option("--trial", "trials", type=int, multiple=True, metavar="N", help="A trial of the study; may be repeated.")
 @click.option("--knee", is_flag=True, help="The knee of the front.")
 @click.option("--front", type=int, metavar="K", help="The K members that study front --pick K names.")

@@ -47,7 +47,9 @@ class TrainedView:
 def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence[Training]) -> TrainedView:
     """The plot of a search called `name` and its trained networks. ValueError where there are none."""
     if not trainings:
-        raise ValueError(f"study {name} has no trained networks yet; autost-optuna train {name} --knee makes one")
+        raise ValueError(
+            f"study {name} has no trained networks yet; {units.command('train', name, '--knee')} makes one"
+        )
     distinct, groups = unique(candidates), group(trainings)
     members = nondominated(distinct)
     on_front = {member.architecture.key for member in members}

@@ -1,5 +1,6 @@
 """The sampler in a study of one's own: a declared space in which some parameters exist only for some values of others."""
 
+# %% The whole space, declared in advance.
 import optuna
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
@@ -15,6 +16,7 @@ def active(values):
     return {"layers", "norm", *(f"width_{layer}" for layer in range(1, values["layers"] + 1))}
 
 
+# %% An objective as Optuna's tutorials write it.
 def objective(trial):
     """Units, and thousands of weights, of a perceptron with 64 inputs and 10 outputs."""
     layers = trial.suggest_int("layers", 1, 4)
@@ -26,6 +28,7 @@ def objective(trial):
     return sum(widths), weights / 1e3
 
 
+# %% No point is repeated, and dormant genes are kept.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 sampler = DeclaredNSGAIISampler(SPACE, active=active, population_size=20, seed=0)
 study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)

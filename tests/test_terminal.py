@@ -1,0 +1,304 @@
+"""The command line as a person at a terminal meets it: examples of the help, --quiet, completion, colours, hints."""
+
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import click
+import optuna
+import pytest
+from click.shell_completion import ShellComplete
+from test_data import event, write_nmnist
+
+from autost_optuna.checkpoint import load_network
+from autost_optuna.cli import main
+from autost_optuna.journal import study_names
+from autost_optuna.objective import describe
+from autost_optuna.storage import open_storage
+from autost_optuna.units import command
+
+SPACE = "embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
+
+
+def walk(group, *words):
+    """(words, command) for every command of the program."""
+    yield words, group
+    for name, member in getattr(group, "commands", {}).items():
+        yield from walk(member, *words, name)
+
+
+COMMANDS = dict(walk(main))
+# These make what the others read, in this order; whatever is not named stands between them.
+FIRST, LAST = [("study", "create"), ("study", "run"), ("train",)], [("study", "delete")]
+# An example is for a person with time; here its options are followed by smaller ones, and the last of two counts.
+SMALL = {
+    ("study", "create"): "--space toy.toml",
+    ("study", "run"): "--trials 12",
+    ("train",): "--epochs 1 --images 100",
+    ("quickstart",): "--trials 2 --epochs 1",
+}
+NOT_RUN = {"torchrun": "several processes by torch.distributed, in mixed precision, for 300 epochs"}
+
+
+def examples(member):
+    """The command lines in a help text."""
+    lines = (line.strip() for line in (member.help or "").splitlines())
+    return [line for line in lines if line.split(" ")[0] in ("autost-optuna", *NOT_RUN)]
+
+
+def small(line):
+    """The words of an example, with smaller numbers."""
+    words = shlex.split(line)[1:]
+    name = next(
+        key for key in COMMANDS if key and tuple(words[: len(key)]) == key and not hasattr(COMMANDS[key], "commands")
+    )
+    return words + shlex.split(SMALL.get(name, ""))
+
+
+def serves(words, folder):
+    """Whether a command that serves until it is interrupted does so, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen([sys.executable, "-m", "autost_optuna", *words, "--port", str(port)], cwd=folder) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and process.poll() is None:
+                with socket.socket() as client:
+                    if client.connect_ex(("127.0.0.1", port)) == 0:
+                        return True
+                time.sleep(0.1)
+            return False
+        finally:
+            process.send_signal(signal.SIGKILL)
+
+
+def test_every_command_has_an_example_and_they_run(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    single = {words: member for words, member in COMMANDS.items() if not hasattr(member, "commands")}
+    order = [*FIRST, *(words for words in single if words not in FIRST + LAST), *LAST]
+    for words in order:
+        found = examples(single[words])
+        assert found, words
+        for line in found:
+            if line.split(" ")[0] in NOT_RUN:
+                continue
+            assert tuple(shlex.split(line)[1 : 1 + len(words)]) == words, line
+            if words == ("dashboard",):
+                assert serves(small(line), tmp_path), line
+                continue
+            result = cli(*small(line))
+            assert result.exit_code == 0, (line, result.output)
+            assert result.stdout, line
+
+
+def test_the_steps_of_the_first_help_run(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    found = examples(main)
+    assert len(found) == 5
+    for line in found[1:]:  # quickstart is an example of its own help too
+        result = cli(*small(line))
+        assert result.exit_code == 0, (line, result.output)
+
+
+def test_only_what_cannot_run_here_is_left_out():
+    lines = [line for member in COMMANDS.values() for line in examples(member)]
+    assert {line.split(" ")[0] for line in lines} == {"autost-optuna", *NOT_RUN}
+
+
+def test_lists_of_commands_are_not_cut_short():
+    for words, member in COMMANDS.items():
+        if hasattr(member, "commands"):
+            context = click.Context(member, info_name=" ".join(["autost-optuna", *words]), terminal_width=80)
+            assert "..." not in member.get_help(context).partition("Commands:")[2], words
+
+
+def test_trained_weights_are_audited_on_frames_as_they_were_trained_on(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    write_nmnist(tmp_path / "data" / "nmnist" / "extract")
+    for path in (tmp_path / "data").rglob("*.bin"):  # ever slower, so that equal counts are not equal times
+        path.write_bytes(b"".join(event(step % 34, step // 2, step % 2, 50 * step**2) for step in range(40)))
+    made = cli("study", "create", "ev", "--space", "toy.toml", "--task", "nmnist")
+    assert made.exit_code == 0, made.output
+    assert cli("study", "run", "ev", "--trials", "1").exit_code == 0
+    given = ["--data", "nmnist", "--data-root", "data"]
+    trained = cli("train", "ev", "--trial", "0", *given, "--frames", "time", "--epochs", "1")
+    assert trained.exit_code == 0, trained.output
+    audit = ["describe", "ev:0", "--checkpoint", "trained/ev-0", "--data-root", "data", "--images", "20", "-f", "json"]
+    energies = {}
+    network, _ = load_network(tmp_path / "trained" / "ev-0" / "model.safetensors")
+    for cut in ("count", "time"):
+        found = describe(
+            network.architecture,
+            network.task,
+            data="nmnist",
+            data_root=tmp_path / "data",
+            images=20,
+            trained=network,
+            frames=cut,
+        )
+        energies[cut] = found.candidate.energy_mj
+    assert json.loads(cli(*audit).stdout)["energy_mj"] == energies["time"] != energies["count"]
+
+
+@pytest.fixture
+def demo(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    assert cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits", "-q").stderr == ""
+    return cli
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_quiet_leaves_results_and_errors(demo, place):
+    def run(*words):
+        return demo("--quiet", *words) if place == "before" else demo(*words, "-q")
+
+    assert demo("study", "run", "demo", "--trials", "8").exit_code == 0
+    loud, quiet = demo("study", "front", "demo"), run("study", "front", "demo")
+    assert loud.stderr.startswith("* knee.")
+    assert (quiet.stdout, quiet.stderr) == (loud.stdout, "")
+    trained = run("train", "demo", "--knee", "--epochs", "1", "--images", "100")
+    assert trained.stderr == ""
+    assert trained.stdout.splitlines()[0].startswith("trial  seed")
+    audit = run("describe", "C=32,depth=1,heads=2,ratio=1", "--task", "digits")
+    assert (audit.exit_code, audit.stderr) == (0, "")
+    wrong = run("study", "front", "nobody")
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith("error: no study 'nobody'")
+    exact = run("study", "exact", "demo", "-f", "json")
+    assert (exact.stdout[0], exact.stderr) == ("{", "")
+
+
+def test_quiet_leaves_warnings_and_ends_with_its_command(demo, tmp_path):
+    # Networks that differ in width alone: each costs more than a narrower one and has more FLOPs.
+    (tmp_path / "one.toml").write_text(
+        f"embed_dim = {list(range(16, 496, 8))}\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1]\n"
+    )
+    assert demo("study", "create", "one", "--space", "one.toml", "--task", "digits").exit_code == 0
+    assert demo("study", "run", "one", "--trials", "60", "-q").stderr.startswith("warning: degenerate objectives")
+    assert "next: autost-optuna study run demo2" in demo("study", "create", "demo2", "--space", "toy.toml").stderr
+
+
+def test_every_command_takes_quiet():
+    for words, member in COMMANDS.items():
+        assert "-q, --quiet" in member.get_help(click.Context(member)), words
+
+
+def test_a_hint_can_be_typed_whatever_the_name_holds(demo, tmp_path):
+    assert command("study", "show", "a b") == "autost-optuna study show 'a b'"
+    assert command("study", "show", "demo") == "autost-optuna study show demo"
+    for name in ("my study", "it's; rm -rf *"):
+        hint = demo("study", "create", name, "--space", "toy.toml", "--task", "digits").stderr
+        words = shlex.split(hint.removeprefix("next: "))
+        assert words == ["autost-optuna", "study", "run", name, "--trials", "200"]
+        without = demo("study", "front", name).stderr
+        assert shlex.quote(name) in without
+        assert demo(*words[1:-1], "4").exit_code == 0
+        assert shlex.quote(name) in demo("study", "show", name).stdout
+
+
+def complete(line):
+    """What a shell offers after a line."""
+    *words, last = line.split(" ")
+    return [item.value for item in ShellComplete(main, {}, "autost-optuna", "_X").get_completions(words[1:], last)]
+
+
+def test_studies_are_completed_from_the_journal(demo, tmp_path, monkeypatch, capfd):
+    for name in ("other", "my study", "gone"):
+        demo("study", "create", name, "--space", "toy.toml", "--task", "digits")
+    demo("study", "delete", "gone")
+    demo("study", "create", "late", "--space", "toy.toml", "--task", "digits", "--storage", "elsewhere.journal")
+    # As Optuna's own replay of the journal has it.
+    names = optuna.get_all_study_names(open_storage("autost.journal"))
+    assert study_names(tmp_path / "autost.journal") == sorted(names) == ["demo", "my study", "other"]
+    assert complete("autost-optuna study run ") == ["demo", "other"]  # bash's script takes a name with a space apart
+    assert complete("autost-optuna study front d") == ["demo"]
+    assert complete("autost-optuna train d") == ["demo"]
+    assert complete("autost-optuna study show --storage elsewhere.journal ") == ["late"]
+    monkeypatch.setenv("OPTUNA_STORAGE", "elsewhere.journal")
+    assert complete("autost-optuna export ") == ["late"]
+    assert complete("autost-optuna study create ") == []
+    assert "--quiet" in complete("autost-optuna study run demo --")
+    assert {"run", "front"} <= set(complete("autost-optuna study "))
+    for storage in ("nowhere.journal", "sqlite:///x.db", "postgresql+psycopg://a:b@c/d", str(tmp_path), "toy.toml"):
+        monkeypatch.setenv("OPTUNA_STORAGE", storage)
+        assert complete("autost-optuna study run ") == []
+    (tmp_path / "torn.journal").write_bytes(b'{"op_code":0,"study_name":\n\xff\x00')
+    monkeypatch.setenv("OPTUNA_STORAGE", "torn.journal")
+    assert complete("autost-optuna study run ") == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_lines_of_the_help_set_completion_up(shell):
+    assert f"_AUTOST_OPTUNA_COMPLETE={shell}_source autost-optuna" in main.epilog
+    environment = {**os.environ, "_AUTOST_OPTUNA_COMPLETE": f"{shell}_source"}
+    program = "import sys; sys.argv[0] = 'autost-optuna'; from autost_optuna.cli import main; main()"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"_AUTOST_OPTUNA_COMPLETE={shell}_complete" in result.stdout
+
+
+def on_terminal(words, folder, **environment):
+    """What a command writes to a terminal of 60 columns."""
+    main_end, other_end = pty.openpty()
+    words = [sys.executable, "-m", "autost_optuna", *words]
+    variables = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "60", **environment}
+    with subprocess.Popen(words, cwd=folder, env=variables, stdout=other_end, stderr=other_end) as process:
+        os.close(other_end)
+        written = b""
+        while select.select([main_end], [], [], 120)[0]:
+            try:
+                read = os.read(main_end, 1 << 16)
+            except OSError:  # Linux's way of saying that the other end is closed
+                break
+            if not read:
+                break
+            written += read
+    os.close(main_end)
+    assert process.returncode == 0, written
+    return written.decode()
+
+
+COLOUR = re.compile(r"\x1b\[[\d;]*\b(3[0-8]|9[0-7])[\d;]*m")
+
+
+def test_a_terminal_sees_progress_with_the_time_left(demo, tmp_path):
+    run = ["study", "run", "demo", "--trials", "12"]
+    shown = on_terminal(run, tmp_path)
+    assert COLOUR.search(shown)
+    assert re.search(r"\d trials/s", shown)
+    assert re.search(r"0:00:\d\d", shown)
+    plain = on_terminal(run, tmp_path, NO_COLOR="1")
+    assert re.search(r"0:00:\d\d", plain)
+    assert not COLOUR.search(plain)
+    silent = on_terminal([*run, "-q"], tmp_path)
+    assert "\x1b" not in silent
+    assert "searching" not in silent
+    assert "\nknee: " in silent
+
+
+def test_a_pipe_gets_neither_codes_nor_bars(demo, tmp_path):
+    variables = {**os.environ, "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
+    for words in (["study", "run", "demo", "--trials", "12"], ["study", "front", "demo"], ["study", "list"]):
+        command = [sys.executable, "-m", "autost_optuna", *words]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=variables)
+        assert result.returncode == 0, result.stderr
+        assert "\x1b" not in result.stdout + result.stderr
+        assert not [line for line in result.stdout.splitlines() if line != line.rstrip()]
+
+
+def test_a_table_wider_than_the_terminal_is_whole(demo, tmp_path):
+    table = on_terminal(["describe", "C=32,depth=1,heads=2,ratio=1", "--task", "digits"], tmp_path)
+    rows = [line for line in table.splitlines() if line.startswith(("stem", "block", "head"))]
+    assert len(rows) == 14
+    assert all(re.search(r"[\d,]+ +\d+\.\d%$", row) for row in rows)  # its pJ and share, which stand last
+    assert len({row.index("%") for row in rows}) == 1
