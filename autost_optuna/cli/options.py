@@ -64,7 +64,13 @@ device = click.option(
 output_format = click.option(
     "-f", "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="Form of the output."
 )
-
+theme = click.option(
+    "--theme",
+    type=click.Choice(["auto", "light", "dark"]),
+    default="auto",
+    show_default=True,
+    help="Colours of the figure; auto: a page follows its reader's browser, other forms are light.",
+)
 
 BOUNDS = (
     click.option("--min-params", type=Amount(), metavar="N", help="Fewest parameters of a network, such as 11M."),
