@@ -734,7 +734,20 @@ HELPS = [
     ["study"],
     *(
         ["study", name]
-        for name in ("create", "run", "list", "show", "exact", "baseline", "front", "plot", "fork", "copy", "delete")
+        for name in (
+            "create",
+            "run",
+            "list",
+            "show",
+            "exact",
+            "baseline",
+            "front",
+            "plot",
+            "report",
+            "fork",
+            "copy",
+            "delete",
+        )
     ),
     *([name] for name in ("describe", "train", "export", "quickstart", "dashboard")),
 ]

@@ -1,19 +1,33 @@
+import dataclasses
+import itertools
+import json
 import math
+import random
+import re
 import shutil
+import subprocess
 
 import pytest
+from scipy.spatial import ConvexHull
 from test_front import candidate, listed
 from test_trained import training
 
 from autost_optuna import Architecture, Task
 from autost_optuna.baselines import NETWORKS, Baseline
+from autost_optuna.convergence import Course
 from autost_optuna.exact import ExactFront, Member
+from autost_optuna.front import Box, nondominated
 from autost_optuna.objective import describe
 from autost_optuna.plots.audit import audit_view, draw_audit
-from autost_optuna.plots.figure import BLUE, GREEN, ORANGE, PURPLE, write_figure
+from autost_optuna.plots.convergence import convergence_view, draw_convergence
+from autost_optuna.plots.figure import BLUE, DIM, GREEN, INK, ORANGE, PURPLE, SKY, in_theme, write_figure
 from autost_optuna.plots.front import Mark, draw_front, front_view, label_corners
+from autost_optuna.plots.genes import draw_genes, genes_view
+from autost_optuna.plots.points import export_command, hover, hull, in_a_line, thin
+from autost_optuna.plots.stages import Bill, Pick, draw_stages, picks_of, stages_view
 from autost_optuna.plots.trained import draw_trained, trained_view
 from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.proxies.energy import Charge
 
 SEARCH = [(10, 1.0), (30, 2.0), (20, 3.0), (90, 40.0), (100, 100.0)]
 
@@ -37,8 +51,15 @@ def test_figure_shows_the_view_on_log_axes_with_units():
     assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
     assert "mJ" in figure.layout.xaxis.title.text
     assert "GFLOPs" in figure.layout.yaxis.title.text
-    assert "trial 1" in knee.customdata[0]
-    assert "heads 1" in knee.customdata[0]
+    assert knee.customdata[0] == [
+        "1",
+        "C 16, depth 1, heads 1, ratio 1",
+        "(2.00 mJ to 2.00 mJ), 0.00000100 M parameters",
+    ]
+    assert knee.hovertemplate == (
+        "<b>trial %{customdata[0]}</b>: %{customdata[1]}<br>%{x:.4g} mJ, %{y:.4g} GFLOPs %{customdata[2]}<br>"
+        "autost-optuna export demo --trial %{customdata[0]} -o trial-%{customdata[0]}<extra></extra>"
+    )
 
 
 OWN = Architecture.from_text("C=96,depth=2,heads=4/8,ratio=4")
@@ -130,7 +151,7 @@ def test_quantised_points_stand_beside_their_members():
     points = figure.data[-1]
     assert list(points.x) == [0.5, 1.0, 20.0, 50.0]
     assert list(points.y) == list(figure.data[1].y)
-    assert "without spikes, one pass of 8-bit MACs: 0.500 mJ" in points.customdata[0]
+    assert points.hovertemplate.startswith("<b>without spikes, one pass of 8-bit MACs</b><br>")
     assert len(draw_front(front_view("demo", listed(SEARCH))).data) == len(figure.data) - 2
 
 
@@ -227,6 +248,270 @@ def test_members_that_were_predicted_alike_share_their_text():
 def test_a_name_stays_text():
     title = draw_front(front_view("<b>&", listed(SEARCH))).layout.title.text
     assert title.startswith("&lt;b&gt;&amp;")
+
+
+def test_an_architecture_is_one_readable_line():
+    assert in_a_line(OWN) == "C 96, depth 2, heads 4/8, ratio 4"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("demo", "autost-optuna export demo --trial 7 -o trial-7"),
+        ("my study", "autost-optuna export 'my study' --trial 7 -o trial-7"),
+        ("<b>$(rm)", "autost-optuna export '<b>$(rm)' --trial 7 -o trial-7"),
+    ],
+)
+def test_a_pointer_sees_the_command_that_exports_a_trial(name, said):
+    assert export_command(name, 7) == said
+    shown = hover(name).replace("%{customdata[0]}", "7").replace("&lt;", "<").replace("&gt;", ">")
+    assert shown.endswith(f"<br>{said}<extra></extra>")
+
+
+def test_a_name_is_no_template():
+    assert "%{x}" not in hover("%{x}")
+    assert "&#37;{x}" in hover("%{x}")
+    assert "<script>" not in hover("<script>alert(1)</script>")
+
+
+def test_the_hull_of_a_square_is_its_corners():
+    assert set(hull([(0, 0), (0, 1), (0.5, 0.5), (1, 0), (1, 1)])) == {0, 1, 3, 4}
+    generator = random.Random(0)
+    cloud = sorted((generator.random(), generator.random()) for _ in range(300))
+    assert set(hull(cloud)) == set(ConvexHull(cloud).vertices.tolist())
+    assert set(hull([(0.0, 0.0)])) == {0}
+    assert set(hull([(0, 0), (1, 1), (2, 2)])) == {0, 2}
+
+
+def cloud(count):
+    """Candidates of which few are on the front, each with an architecture of its own."""
+    generator = random.Random(0)
+    shapes = itertools.product(
+        (192, 256, 384), itertools.product((2, 4, 8), repeat=4), itertools.product((3, 4, 5), repeat=4)
+    )
+    found = []
+    for number, (dim, heads, ratios) in zip(range(count), shapes, strict=False):
+        flops = round(1e9 * (1 + number / 1000))
+        energy = flops / 1e9 * (1 + generator.random())
+        made = candidate(flops, energy, number)
+        architecture = Architecture(embed_dim=dim, depth=4, num_heads=heads, mlp_ratio=ratios)
+        found.append(dataclasses.replace(made, architecture=architecture))
+    return found
+
+
+def test_a_cloud_is_thinned_the_same_way_and_keeps_its_outline():
+    points = cloud(3000)
+    few = thin(points, 200)
+    assert len(few) == 200
+    assert set(few) <= set(points)
+    assert thin(list(reversed(points)), 200) == few
+    for figure in ("energy_mj", "flops"):
+        values = [getattr(one, figure) for one in points]
+        ends = {getattr(one, figure) for one in few}
+        assert {min(values), max(values)} <= ends
+    assert thin(points[:200], 200) == tuple(points[:200])
+
+
+def test_twenty_thousand_candidates_are_a_page_below_three_megabytes(tmp_path):
+    points = cloud(19_000)
+    view = front_view("demo", points)
+    members = nondominated(points)
+    assert view.members == tuple(members)
+    assert view.all_dominated == 19_000 - len(members)
+    assert view.title.endswith("among 19,000 architectures")
+    figure = draw_front(view)
+    assert len(view.dominated) == 5000
+    assert figure.data[0].name == f"dominated (5,000 of {view.all_dominated:,} shown)"
+    write_figure(figure, tmp_path / "a.html")
+    assert (tmp_path / "a.html").stat().st_size < 3_000_000
+
+
+def test_dark_colours_take_the_place_of_light_ones_and_no_text_is_touched():
+    marks = [baseline("white", 28, 4.0)]
+    light = draw_front(front_view("white", listed(SEARCH), baselines=marks))
+    dark = in_theme(light, "dark")
+    assert (light.data[1].line.color, dark.data[1].line.color) == (BLUE, SKY)
+    assert (light.layout.template.layout.paper_bgcolor, dark.layout.template.layout.paper_bgcolor) == (
+        "white",
+        DIM["white"],
+    )
+    assert dark.data[-1].text == ("white",)
+    assert list(dark.data[0].x) == list(light.data[0].x)
+    assert in_theme(light, "auto") is in_theme(light, "light") is light
+    left = {found.lower() for found in re.findall(r'color": ?"(#?\w+)"', dark.to_json())}
+    assert INK not in left
+
+
+def luminance(colour):
+    """Relative luminance, WCAG 2.2."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_lines_and_words_stand_out_on_both_papers():
+    papers = {"light": "#ffffff", "dark": DIM["white"]}
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for colour, least in ((INK, 7), ("#2a3f5f", 7), (BLUE, 3), (ORANGE, 3), (GREEN, 3)):  # WCAG: text 4.5, graphics 3
+        assert contrast(colour, papers["light"]) >= least
+        assert contrast(DIM.get(colour, colour), papers["dark"]) >= least
+
+
+def test_a_page_is_complete_and_holds_what_is_drawn(tmp_path):
+    figure = draw_front(front_view("</script><b>", listed(SEARCH)))
+    write_figure(figure, tmp_path / "a.html", "dark")
+    page = (tmp_path / "a.html").read_text()
+    assert '<html lang="en" data-theme="dark">' in page
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page)
+    assert page.count("</script>") == page.count("<script") == 3
+    assert "<h1>&lt;/script&gt;&lt;b&gt;: 4 members" in page
+    packed = json.loads(re.search(r'id="figures">(.*)</script>', page).group(1))["figure"]
+    assert [trace["name"] for trace in packed["data"]] == [trace.name for trace in figure.data]
+    assert [["data", 1, "line", "color"], SKY] in packed["dim"]
+
+
+def test_json_is_plotlys(tmp_path):
+    import plotly.io
+
+    figure = draw_front(front_view("demo", listed(SEARCH)))
+    write_figure(figure, tmp_path / "a.json")
+    assert plotly.io.read_json(tmp_path / "a.json") == figure
+    write_figure(figure, tmp_path / "b.json", "dark")
+    assert plotly.io.read_json(tmp_path / "b.json").data[1].line.color == SKY
+
+
+BOX = Box(worst_flops=1, worst_energy_mj=100.0, best_flops=100, best_energy_mj=1.0)
+
+
+def test_the_hypervolume_rises_by_steps_below_the_exact_fronts():
+    # Scaled to (.5, .5), then nothing, then (1, 1): a quarter of the box, the same, all of it.
+    found = [candidate(10, 10.0), None, candidate(100, 1.0, 1), candidate(100, 1.0, 2)]
+    view = convergence_view("demo", Course(BOX, found), dataclasses.replace(EXACT, hypervolume=1.25))
+    assert view.trials == (1, 3, 4)  # what changed, and the last
+    assert view.hypervolumes == pytest.approx((0.25, 1.0, 1.0))
+    assert view.title == "demo: hypervolume 1.0000 after 4 trials, 80.0% of the exact front's"
+    search, exact = draw_convergence(view).data
+    assert search.line.shape == "hv"
+    assert list(exact.y) == [1.25, 1.25]
+    alone = convergence_view("demo", Course(BOX, found))
+    assert len(draw_convergence(alone).data) == 1
+    assert "exact" not in alone.title
+    with pytest.raises(ValueError, match="no finished trial yet"):
+        convergence_view("demo", Course(BOX))
+
+
+def test_convergence_is_said_with_its_evidence():
+    still = Course(BOX, [candidate(10, 10.0), *[None] * 300])
+    assert convergence_view("demo", still).subtitle.startswith("the last 200 trials added 0.00%: converged")
+    late = Course(BOX, [candidate(10, 10.0), *[None] * 150, candidate(100, 1.0, 1), *[None] * 150])
+    assert convergence_view("demo", late).subtitle.startswith("the last 200 trials added 75.00%: not converged")
+    assert "nothing is said" in convergence_view("demo", Course(BOX, [None] * 200)).subtitle
+
+
+def test_genes_have_an_axis_each_and_members_come_last():
+    view = genes_view("demo", listed(SEARCH))
+    assert view.on_front == (False, True, True, True, True)
+    assert [axis.label for axis in view.axes] == ["C", "depth", "heads", "ratio", "mJ", "GFLOPs"]
+    assert view.axes[0].values == (24, 8, 16, 32, 40)
+    (lines,) = draw_genes(view).data
+    assert list(lines.line.color) == [0, 1, 1, 1, 1]
+    assert list(lines.dimensions[4]["values"]) == pytest.approx([math.log10(v) for v in (3.0, 1.0, 2.0, 40.0, 100.0)])
+    assert lines.dimensions[4]["ticktext"][0] == "1"
+    assert lines.dimensions[4]["tickvals"][0] == 0.0
+    assert list(lines.dimensions[0]["ticktext"]) == ["8", "16", "24", "32", "40"]
+    many = genes_view("demo", cloud(3000))
+    assert many.on_front.count(False) == 1500
+    assert "shown" in many.subtitle
+    with pytest.raises(ValueError, match="no candidate yet"):
+        genes_view("demo", [])
+
+
+def test_picks_have_the_names_of_what_stands_out():
+    members = nondominated(listed(SEARCH))
+    assert [(pick.names, pick.candidate.number) for pick in picks_of(members)] == [
+        (("least energy",), 0),
+        (("knee",), 1),
+        (("most FLOPs",), 4),
+    ]
+    (only,) = picks_of(members[:1])
+    assert only.name == "least energy and knee and most FLOPs"
+    with pytest.raises(ValueError, match="the front is empty"):
+        picks_of([])
+
+
+def charge(name, energy_pj):
+    return Charge(
+        name=name,
+        macs=1,
+        steps=1,
+        driven_by=None,
+        rate=None,
+        accumulates=None,
+        kind="mac",
+        moved_bits=0,
+        energy_pj=energy_pj,
+    )
+
+
+def test_energy_by_stage_adds_up_for_each_pick():
+    members = listed(SEARCH)
+    short = Bill(
+        pick=Pick(names=("knee",), candidate=members[0]),
+        charges=(charge("stem.conv1", 6e9), charge("blocks.0.mlp.fc1", 3e9), charge("head", 1e9)),
+    )
+    deep = Bill(
+        pick=Pick(names=("most FLOPs",), candidate=members[4]),
+        charges=(
+            charge("stem.conv1", 10e9),
+            charge("blocks.0.mlp.fc1", 10e9),
+            charge("blocks.1.mlp.fc1", 5e9),
+            charge("blocks.1.mlp.fc2", 10e9),
+            charge("head", 5e9),
+        ),
+    )
+    view = stages_view("demo", [short, deep])
+    assert view.labels == (("knee", "trial 0", "10.0 mJ"), ("most FLOPs", "trial 4", "40.0 mJ"))
+    found = {(stage.pick, stage.name): (stage.energy_mj, stage.share) for stage in view.stages}
+    assert found[0, "stem"] == pytest.approx((6.0, 0.6))
+    assert found[1, "block 1"] == pytest.approx((15.0, 0.375))
+    (costly,) = [stage for stage in view.stages if (stage.pick, stage.name) == (1, "block 1")]
+    assert costly.lines[1:] == ("blocks.1.mlp.fc2: 10.0 mJ", "blocks.1.mlp.fc1: 5.00 mJ")
+    figure = draw_stages(view)
+    assert [bar.name for bar in figure.data] == [
+        "stem",
+        "block 0",
+        "block 1",
+        "head",
+    ]  # the head last, though one is shallow
+    assert list(figure.data[-1].x) == pytest.approx([10.0, 12.5])
+    for pick in (0, 1):
+        assert sum(x for bar in figure.data for x, y in zip(bar.x, bar.y, strict=True) if y == pick) == pytest.approx(
+            100
+        )
+    with pytest.raises(ValueError, match="no picks"):
+        stages_view("demo", [])
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="pages are drawn by Chromium, which is not installed")
+def test_a_page_draws_itself_in_a_browser(tmp_path):
+    write_figure(draw_front(front_view("<i>%{x}</i>", listed(SEARCH))), tmp_path / "a.html", "light")
+    page = in_browser(tmp_path / "a.html")
+    assert 'data-drawn="yes"' in page
+    assert 'class="main-svg"' in page
+    assert page.count('class="point plotly-customdata"') == 1 + 4 + 1  # dominated, members, the knee
+    assert ">Pareto front</text>" in page
+
+
+def in_browser(path):
+    """The page after its script has run."""
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=8000", "--dump-dom"]
+    result = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=60, check=True)
+    return result.stdout
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="static figures need Chromium, which is not installed")

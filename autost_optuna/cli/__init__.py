@@ -18,6 +18,7 @@ from autost_optuna.cli.dashboard import dashboard
 from autost_optuna.cli.exact import exact
 from autost_optuna.cli.front import front, plot
 from autost_optuna.cli.networks import export, quickstart
+from autost_optuna.cli.report import report
 from autost_optuna.cli.run import run
 from autost_optuna.cli.study import study
 from autost_optuna.cli.train import train
@@ -108,7 +109,7 @@ def main() -> None:
     """
 
 
-for member in (run, exact, baseline, front, plot, copy):
+for member in (run, exact, baseline, front, plot, report, copy):
     study.add_command(member)
 for command in (study, describe, train, export, quickstart, dashboard):
     main.add_command(command)

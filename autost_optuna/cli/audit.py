@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     "--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Trained weights; rates on test images."
 )
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw where the energy goes: FILE.html.")
+@options.theme
 @options.device
 @options.output_format
 @options.storage
@@ -69,6 +70,7 @@ def describe(
     counting: str,
     checkpoint: Path | None,
     plot: Path | None,
+    theme: str,
     device: str,
     form: str,
     storage: str,
@@ -111,7 +113,7 @@ def describe(
         chosen, on, **known, counting=counting, trained=trained, frames=frames, device=on_device
     )
     if plot is not None:
-        write_figure(draw_audit(audit_view(found)), plot)
+        write_figure(draw_audit(audit_view(found)), plot, theme)
         show.note(units.one_line(f"wrote {plot}"))
     _print(found, form)
 

@@ -1,5 +1,6 @@
 """autost-optuna study front, plot: the members of the front, in figures and as a figure."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,15 +83,37 @@ def front(
 @click.command(short_help="Draw the Pareto plot of a study.")
 @options.study_argument("name")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="FILE.html, .svg or .png."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="FILE.html, .json, .svg or .png.",
+)
+@click.option(
+    "--figure",
+    "what",
+    type=click.Choice(["front", "hypervolume", "genes", "stages"]),
+    default="front",
+    show_default=True,
+    help="The front; hypervolume over trials; genes as parallel coordinates; energy of the picks by stage of the network.",
 )
 @click.option("--quantised", is_flag=True, help="Add each member's network without spikes, in 8-bit integers.")
 @picks
 @budget
 @trained_option
+@options.theme
 @options.storage
 def plot(
-    name: str, output: Path, quantised: bool, pick: str | None, max_energy: float | None, trained: bool, storage: str
+    name: str,
+    output: Path,
+    what: str,
+    quantised: bool,
+    pick: str | None,
+    max_energy: float | None,
+    trained: bool,
+    theme: str,
+    storage: str,
 ) -> None:
     """Draw the Pareto plot of the study NAME, with its baselines, and its exact front where that was measured.
 
@@ -100,20 +123,33 @@ def plot(
     Example:
       autost-optuna study plot demo --pick 5 -o front.html
       autost-optuna study plot demo --trained -o trained.html
+      autost-optuna study plot demo --figure genes --theme dark -o genes.html
     """
     quiet_optuna()
-    from autost_optuna.plots.figure import write_figure
+    from autost_optuna.plots.figure import check_ending, write_figure
     from autost_optuna.study import open_search
 
+    check_ending(output)
     search = open_search(name, storage)
     if trained:
-        check_alone(quantised=quantised, pick=pick, max_energy=max_energy)
+        check_alone(figure=what != "front", quantised=quantised, pick=pick, max_energy=max_energy)
         figure = trained_figure(search)
+    elif what != "front":
+        figure = _other_figure(search, what, {"--quantised": quantised, "--pick": pick, "--max-energy": max_energy})
     else:
         marked = [] if pick is None and max_energy is None else selected(search, pick, max_energy)
         figure = _front_figure(search, quantised, marked)
-    write_figure(figure, output)
+    write_figure(figure, output, theme)
     click.echo(f"wrote {output}")
+
+
+def _other_figure(search: "Search", what: str, others: Mapping[str, object]) -> "Figure":
+    from autost_optuna.plots.study import genes_figure, hypervolume_figure, stages_figure
+
+    for option, value in others.items():
+        if value:
+            raise ValueError(f"{option} is of the front alone; leave it out, or --figure {what}")
+    return {"hypervolume": hypervolume_figure, "genes": genes_figure, "stages": stages_figure}[what](search)
 
 
 def _front_figure(search: "Search", quantised: bool, marked: list[Candidate]) -> "Figure":

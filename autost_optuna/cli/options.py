@@ -69,7 +69,13 @@ device = click.option(
 output_format = click.option(
     "-f", "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="Form of the output."
 )
-
+theme = click.option(
+    "--theme",
+    type=click.Choice(["auto", "light", "dark"]),
+    default="auto",
+    show_default=True,
+    help="Colours of the figure; auto: a page follows its reader's browser, other forms are light.",
+)
 
 def _hush(context: click.Context, _: click.Parameter, quiet: bool) -> None:
     if quiet:

@@ -1,19 +1,37 @@
-"""What all figures share: palette, dress, axes, and the files that they are written to."""
+"""What all figures share: palette, themes, dress, axes, and the files that they are written to."""
 
 import contextlib
 import errno
+import html
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from autost_optuna.plots.page import render
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-SUFFIXES = (".html", ".svg", ".png")
+SUFFIXES = (".html", ".json", ".svg", ".png")
+THEMES = AUTO, LIGHT, DARK = ("auto", "light", "dark")
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-GREY, BLUE, ORANGE, GREEN, PURPLE = "#9aa0a6", "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+GREY, BLUE, ORANGE, GREEN, PURPLE, SKY = "#9aa0a6", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"
 INK = "#202124"
+TITLE = 60  # pixels above a figure that its title and subtitle take
+# Colours of a light figure, plotly_white's among them, on dark paper; what is not here is seen on both.
+DIM = {
+    "white": "#17191d",
+    INK: "#e8eaed",
+    "#2a3f5f": "#d7dbe0",
+    "#ebf0f8": "#363b44",
+    "#c8d4e3": "#4a515c",
+    BLUE: SKY,
+    SKY: BLUE,
+    "#555555": "#b0b4ba",
+    "#bbbbbb": "#6b7079",
+}
 
 
 def dress(figure: "Figure", title: str, subtitle: str) -> None:
@@ -29,7 +47,7 @@ def dress(figure: "Figure", title: str, subtitle: str) -> None:
             "yanchor": "top",
         },  # it covers no point there
         hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": INK}},
-        margin={"l": 70, "r": 30, "t": 80, "b": 110},
+        margin={"l": 70, "r": 30, "t": TITLE + 20, "b": 110},
         font={"family": "system-ui, sans-serif", "size": 14},
     )
 
@@ -42,18 +60,32 @@ def check_ending(path: Path) -> str:
     return suffix
 
 
-def write_figure(figure: "Figure", path: Path) -> None:
-    """Write .html (interactive, complete in itself), .svg or .png. ValueError for other names, or without a Chromium."""
+def write_figure(figure: "Figure", path: Path, theme: str = AUTO) -> None:
+    """Write .html (interactive, complete in itself), .json (plotly's), .svg or .png.
+
+    With theme "auto" a page follows its reader's browser, and the other forms are light. ValueError for other names, or
+    without a Chromium for the static forms.
+    """
     suffix = check_ending(path)
-    part = path.with_name(f".{path.stem}.part{suffix}")
+    with replacing(path) as part:
+        if suffix == ".html":
+            title = figure.layout.title
+            words = {"title": html.unescape(title.text), "subtitle": html.unescape(title.subtitle.text)}
+            values = {**words, "theme": theme, "figures": {"figure": for_page(figure)}}
+            part.write_text(render("figure.html", values), encoding="utf-8")
+        elif suffix == ".json":
+            part.write_text(in_theme(figure, theme).to_json(), encoding="utf-8")
+        else:
+            _write_image(in_theme(figure, theme), part)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write that takes the place of `path` when it is whole. ValueError, or OSError on a full disk, naming `path`."""
+    part = path.with_name(f".{path.stem}.part{path.suffix.lower()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if suffix == ".html":
-            figure.write_html(
-                part, include_plotlyjs=True, default_height="94vh", config={"displaylogo": False, "responsive": True}
-            )
-        else:
-            _write_image(figure, part)
+        yield part
         part.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -62,6 +94,37 @@ def write_figure(figure: "Figure", path: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def in_theme(figure: "Figure", theme: str) -> "Figure":
+    """The figure in the colours of a theme; "auto", which only a page can follow, is light."""
+    import plotly.graph_objects as go
+
+    if theme != DARK:
+        return figure
+    spec = json.loads(figure.to_json())
+    for path, colour in dimmed(spec):
+        part = spec
+        for key in path[:-1]:
+            part = part[key]
+        part[path[-1]] = colour
+    return go.Figure(spec)
+
+
+def for_page(figure: "Figure") -> dict[str, Any]:
+    """The figure as the templates' script draws it: data, layout without its title, which the page has, and dark colours."""
+    spec = json.loads(figure.to_json())
+    spec["layout"].pop("title", None)
+    spec["layout"]["margin"]["t"] -= TITLE
+    return {**spec, "dim": dimmed(spec)}
+
+
+def dimmed(spec: Any, path: tuple[str | int, ...] = (), colour: bool = False) -> list[tuple[list[str | int], str]]:
+    """Where a figure's JSON form has a light colour, and the colour that takes its place on dark paper."""
+    if isinstance(spec, str):
+        return [([*path], DIM[spec.lower()])] if colour and spec.lower() in DIM else []
+    pairs = spec.items() if isinstance(spec, dict) else enumerate(spec) if isinstance(spec, list) else ()
+    return [one for key, part in pairs for one in dimmed(part, (*path, key), colour or "color" in str(key))]
 
 
 def _write_image(figure: "Figure", path: Path) -> None:
@@ -77,7 +140,7 @@ def _write_image(figure: "Figure", path: Path) -> None:
         ) from None
 
 
-def ticks(values: Sequence[float]) -> dict[str, object]:
+def ticks(values: Sequence[float]) -> dict[str, Any]:
     """Readable ticks of a logarithmic axis: 1, 2, 5 and their decades, denser where the range is narrow."""
     low, high = min(values), max(values)
     steps: tuple[float, ...] = (1, 2, 5)
@@ -86,6 +149,11 @@ def ticks(values: Sequence[float]) -> dict[str, object]:
     ticks = [float(f"{step}e{power}") for power in range(-9, 9) for step in steps]
     shown = [tick for tick in ticks if low / 1.1 <= tick <= high * 1.1]
     return {"tickvals": shown, "ticktext": [f"{tick:g}" for tick in shown]}
+
+
+def shown(what: str, drawn: int, there: int) -> str:
+    """A name in a legend that says how many points stand for more: "dominated (5,000 of 19,800 shown)"."""
+    return what if drawn == there else f"{what} ({drawn:,} of {there:,} shown)"
 
 
 def escape(text: str) -> str:

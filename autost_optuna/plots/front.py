@@ -11,7 +11,8 @@ from autost_optuna.baselines import Baseline, in_words
 from autost_optuna.candidate import Candidate
 from autost_optuna.exact import ExactFront, Member
 from autost_optuna.front import knee, nondominated, unique
-from autost_optuna.plots.figure import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, dress, escape, ticks
+from autost_optuna.plots.figure import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, dress, escape, shown, ticks
+from autost_optuna.plots.points import details, hover, in_a_line, thin
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -23,11 +24,13 @@ CHARACTER, LINE, LONGEST = 0.009, 0.04, 24
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrontView:
-    """What the Pareto plot shows of a search."""
+    """What the Pareto plot shows of a search: of its `all_dominated` dominated architectures those in `dominated`."""
 
+    name: str
     title: str
     subtitle: str
     dominated: tuple[Candidate, ...]
+    all_dominated: int
     members: tuple[Candidate, ...]
     knee: Candidate
     quantised: bool
@@ -63,11 +66,14 @@ def front_view(
     members = nondominated(distinct)
     chosen = knee(members)
     on_front = {member.architecture.key for member in members}
+    dominated = [c for c in distinct if c.architecture.key not in on_front]
     return FrontView(
+        name=name,
         title=f"{name}: {units.counted(len(members), 'member')} of the front among "
         f"{units.counted(len(distinct), 'architecture')}",
         subtitle=f"energy an image: {chosen.convention}; {chosen.provenance}",
-        dominated=tuple(c for c in distinct if c.architecture.key not in on_front),
+        dominated=thin(dominated),
+        all_dominated=len(dominated),
         members=tuple(members),
         knee=chosen,
         quantised=quantised,
@@ -88,7 +94,7 @@ def _marks(baselines: Sequence[Baseline], members: Sequence[Candidate]) -> Itera
             names=tuple(one.name for one in found),
             energy_mj=found[0].energy_mj,
             flops=found[0].flops,
-            lines=(*_blocks(architecture), in_words(found[0], members), *said),
+            lines=(in_a_line(architecture), in_words(found[0], members), *said),
         )
 
 
@@ -101,14 +107,19 @@ def draw_front(view: FrontView) -> "Figure":
             name=name,
             x=[c.energy_mj for c in points],
             y=[c.flops / 1e9 for c in points],
-            customdata=[_hover(c) for c in points],
-            hovertemplate="%{customdata}<extra></extra>",
+            customdata=[details(c) for c in points],
+            hovertemplate=hover(view.name),
             **style,
         )
 
     figure = go.Figure(
         [
-            trace("dominated", view.dominated, mode="markers", marker={"color": GREY, "size": 5, "opacity": 0.55}),
+            trace(
+                shown("dominated", len(view.dominated), view.all_dominated),
+                view.dominated,
+                mode="markers",
+                marker={"color": GREY, "size": 5, "opacity": 0.55},
+            ),
             *([_exact(view.exact)] if view.exact else []),
             trace(
                 "Pareto front",
@@ -133,7 +144,7 @@ def draw_front(view: FrontView) -> "Figure":
     energies, flops = [c.energy_mj for c in points], [c.flops / 1e9 for c in points]
     if view.quantised:
         energies += [c.quantised_mj for c in view.members]
-        figure.add_traces(_quantised(view.members))
+        figure.add_traces(_quantised(view))
     dress(figure, view.title, view.subtitle)
     figure.update_xaxes(type="log", title="energy (mJ an image, less is better)", **ticks(energies))
     figure.update_yaxes(type="log", title="GFLOPs an image (more is better)", **ticks(flops))
@@ -158,8 +169,7 @@ def _exact(exact: ExactFront) -> "go.Scatter":
         customdata=[
             "<br>".join(
                 (
-                    "<b>exact front</b>",
-                    *_blocks(m.architecture),
+                    f"<b>exact front</b>: {in_a_line(m.architecture)}",
                     f"{units.energy(m.energy_mj)}, {units.count(m.flops, 'FLOPs')}, {units.parameters(m.params)}",
                 )
             )
@@ -223,16 +233,11 @@ def label_corners(marks: Sequence[Mark], energies: Sequence[float], flops: Seque
     return corners
 
 
-def _blocks(architecture: Architecture) -> tuple[str, str, str]:
-    """An architecture in three lines."""
-    heads, ratios = ("/".join(map(str, values)) for values in (architecture.num_heads, architecture.mlp_ratio))
-    return f"C {architecture.embed_dim}, depth {architecture.depth}", f"heads {heads}", f"ratio {ratios}"
-
-
-def _quantised(members: Sequence[Candidate]) -> "list[go.Scatter]":
+def _quantised(view: FrontView) -> "list[go.Scatter]":
     """Each member's network without spikes in 8-bit integers, tied to the member; it stands at the same FLOPs of T steps."""
     import plotly.graph_objects as go
 
+    members = view.members
     ties = go.Scatter(
         name="",
         x=[x for c in members for x in (c.quantised_mj, c.energy_mj, None)],
@@ -248,21 +253,7 @@ def _quantised(members: Sequence[Candidate]) -> "list[go.Scatter]":
         y=[c.flops / 1e9 for c in members],
         mode="markers",
         marker={"color": GREEN, "size": 6, "symbol": "diamond-open"},
-        customdata=[
-            f"{_hover(c)}<br>without spikes, one pass of 8-bit MACs: {units.energy(c.quantised_mj)}" for c in members
-        ],
-        hovertemplate="%{customdata}<extra></extra>",
+        customdata=[details(c) for c in members],
+        hovertemplate=f"<b>without spikes, one pass of 8-bit MACs</b><br>{hover(view.name)}",
     )
     return [ties, points]
-
-
-def _hover(candidate: Candidate) -> str:
-    """The lines that a pointer sees; in brackets the range of the energy over images and seeds."""
-    spread = candidate.spread
-    trial = "" if candidate.number is None else f"<b>trial {candidate.number}</b><br>"
-    return (
-        f"{trial}{'<br>'.join(_blocks(candidate.architecture))}<br>"
-        f"{units.energy(candidate.energy_mj)} ({units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}), "
-        f"{units.count(candidate.flops, 'FLOPs')}, "
-        f"{units.parameters(candidate.params)}"
-    )

@@ -8,7 +8,8 @@ from autost_optuna import units
 from autost_optuna.calibration import Group, Mean, group, measured_front
 from autost_optuna.candidate import Candidate
 from autost_optuna.front import nondominated, unique
-from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, dress, escape, ticks
+from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, dress, escape, shown, ticks
+from autost_optuna.plots.points import details, export_command, hover, in_a_line, thin
 from autost_optuna.trained import Training
 
 if TYPE_CHECKING:
@@ -36,9 +37,11 @@ class Point:
 class TrainedView:
     """What the plot shows: the search and its front, the trained networks, and those of them that none beats when measured."""
 
+    name: str
     title: str
     subtitle: str
     dominated: tuple[Candidate, ...]
+    all_dominated: int
     members: tuple[Candidate, ...]
     points: tuple[Point, ...]
     measured: tuple[Point, ...]
@@ -54,14 +57,17 @@ def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence
     members = nondominated(distinct)
     on_front = {member.architecture.key for member in members}
     numbers = {c.architecture.key: c.number for c in distinct}
-    points = {id(one): _point(one, numbers.get(one.architecture.key)) for one in groups}
+    points = {id(one): _point(name, one, numbers.get(one.architecture.key)) for one in groups}
+    dominated = [c for c in distinct if c.architecture.key not in on_front]
     architectures = len({training.architecture for training in trainings})
     data = ", ".join(dict.fromkeys(training.data for training in trainings))
     return TrainedView(
+        name=name,
         title=f"{name}: {units.counted(len(trainings), 'trained network')} of "
         f"{units.counted(architectures, 'architecture')}, predicted and measured",
         subtitle=f"energy an image: {trainings[0].convention}; measured with trained weights on held-out images of {data}",
-        dominated=tuple(c for c in distinct if c.architecture.key not in on_front),
+        dominated=thin(dominated),
+        all_dominated=len(dominated),
         members=tuple(members),
         points=tuple(points.values()),
         measured=tuple(points[id(one)] for one in measured_front(groups)),
@@ -103,15 +109,17 @@ def draw_trained(view: TrainedView) -> "Figure":
 
 
 def _dominated(view: TrainedView) -> "go.Scatter":
-    return _searched("dominated", view.dominated, mode="markers", marker={"color": GREY, "size": 5, "opacity": 0.55})
+    name = shown("dominated", len(view.dominated), view.all_dominated)
+    return _searched(view, name, view.dominated, mode="markers", marker={"color": GREY, "size": 5, "opacity": 0.55})
 
 
 def _front(view: TrainedView) -> "go.Scatter":
     line = {"color": BLUE, "width": 2, "shape": "hv"}
-    return _searched("Pareto front of the search", view.members, mode="lines+markers", line=line, marker={"size": 5})
+    name = "Pareto front of the search"
+    return _searched(view, name, view.members, mode="lines+markers", line=line, marker={"size": 5})
 
 
-def _searched(name: str, candidates: Sequence[Candidate], **style: Any) -> "go.Scatter":
+def _searched(view: TrainedView, name: str, candidates: Sequence[Candidate], **style: Any) -> "go.Scatter":
     """Candidates of the search, in the upper panel."""
     import plotly.graph_objects as go
 
@@ -119,8 +127,8 @@ def _searched(name: str, candidates: Sequence[Candidate], **style: Any) -> "go.S
         name=name,
         x=[c.energy_mj for c in candidates],
         y=[c.flops / 1e9 for c in candidates],
-        customdata=[f"<b>trial {c.number}</b><br>{escape(c.architecture.to_text())}" for c in candidates],
-        hovertemplate="%{customdata}<br>%{x:.4g} mJ, %{y:.4g} GFLOPs<extra></extra>",
+        customdata=[details(c) for c in candidates],
+        hovertemplate=hover(view.name),
         **style,
     )
 
@@ -213,7 +221,7 @@ def _error(means: Sequence[Mean], scale: float) -> Mapping[str, Any]:
     return {"type": "data", "array": bars, "visible": any(bars), "thickness": 1, "width": 3, "color": ORANGE}
 
 
-def _point(one: Group, number: int | None) -> Point:
+def _point(name: str, one: Group, number: int | None) -> Point:
     first, validation, test = one.runs[0], one.validation_accuracy, one.test_accuracy
     label = "?" if number is None else str(number)
     return Point(
@@ -224,12 +232,12 @@ def _point(one: Group, number: int | None) -> Point:
         energy_mj=one.energy_mj,
         accuracy=one.validation_accuracy,
         lines=(
-            f"<b>trial {label}</b>, {units.counted(len(one.runs), 'seed')}",
-            escape(one.architecture.to_text()),
+            f"<b>trial {label}</b>: {in_a_line(one.architecture)}; {units.counted(len(one.runs), 'seed')}",
             f"predicted {units.energy(one.predicted_mj)}, measured {units.energy(one.energy_mj.mean)} "
             f"({one.ratio:.2f} times)",
             f"validation {units.share(validation.mean, validation.deviation)}, "
             f"test {units.share(test.mean, test.deviation)}",
             f"{units.count(first.flops, 'FLOPs')}, {units.parameters(first.params)}",
+            *([] if number is None else [escape(export_command(name, number))]),
         ),
     )

@@ -1,0 +1,30 @@
+"""autost-optuna study report: one file that answers a study."""
+
+from pathlib import Path
+
+import click
+
+from autost_optuna.cli import options
+from autost_optuna.cli.study import quiet_optuna
+
+
+@click.command()
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.html", help="The page.")
+@options.storage
+def report(name: str, output: Path, storage: str) -> None:
+    """Write what there is to say of the study NAME into one page, which needs no network and prints well.
+
+    Question and answer, space, front, picks with their audits, convergence, health, the exact front where it is known, how
+    far to trust the figures, what was trained, and how to come by the same.
+
+    \b
+    Example:
+      autost-optuna study report demo -o report.html
+    """
+    quiet_optuna()
+    from autost_optuna.report import write_report
+    from autost_optuna.study import open_search
+
+    write_report(open_search(name, storage), output)
+    click.echo(f"wrote {output}")

@@ -1,0 +1,56 @@
+"""All figures of a study, in the order in which they are read."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from autost_optuna.baselines import baselines_of
+from autost_optuna.plots.convergence import convergence_view, draw_convergence
+from autost_optuna.plots.front import draw_front, front_view
+from autost_optuna.plots.genes import draw_genes, genes_view
+from autost_optuna.plots.stages import Bill, bills_of, draw_stages, picks_of, stages_view
+from autost_optuna.plots.trained import draw_trained, trained_view
+from autost_optuna.study import Search
+from autost_optuna.trained import trainings_of
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def study_figures(search: Search, bills: Sequence[Bill] | None = None) -> "dict[str, Figure]":
+    """The figures front, hypervolume, genes, stages and trained by their names; those that there is something to draw for.
+
+    `bills` of the picks, where they are at hand; else they are measured, and where that cannot be, there is no figure of
+    them. ValueError where the study has no front.
+    """
+    search.front()  # says why where there is none
+    name, candidates = search.study.study_name, search.candidates()
+    view = front_view(name, candidates, exact=search.exact(), baselines=baselines_of(search))
+    figures = {
+        "front": draw_front(view),
+        "hypervolume": hypervolume_figure(search),
+        "genes": draw_genes(genes_view(name, candidates)),
+    }
+    if bills is None:
+        with contextlib.suppress(ValueError):  # the images are not here, or the packages are others
+            figures["stages"] = stages_figure(search)
+    elif bills:
+        figures["stages"] = draw_stages(stages_view(name, bills))
+    with contextlib.suppress(ValueError):  # of none, or of another search of that name
+        figures["trained"] = draw_trained(trained_view(name, candidates, trainings_of(search)))
+    return figures
+
+
+def hypervolume_figure(search: Search) -> "Figure":
+    """The hypervolume over the trials of a study. ValueError where none is finished."""
+    return draw_convergence(convergence_view(search.study.study_name, search.course(), search.exact()))
+
+
+def genes_figure(search: Search) -> "Figure":
+    """The genes of a study as parallel coordinates. ValueError where it has no candidate."""
+    return draw_genes(genes_view(search.study.study_name, search.candidates()))
+
+
+def stages_figure(search: Search) -> "Figure":
+    """Energy by stage of a study's picks. ValueError where it has no front, or its images are others now."""
+    return draw_stages(stages_view(search.study.study_name, bills_of(search, picks_of(search.front()))))

@@ -1,0 +1,400 @@
+"""One HTML file that answers a study: what is said (`report_of`), and its page (`write_report`)."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autost_optuna import units
+from autost_optuna.baselines import baselines_of, in_words
+from autost_optuna.calibration import Calibration, Ranks, calibrate, group, measured_front
+from autost_optuna.candidate import Candidate
+from autost_optuna.convergence import StopRule
+from autost_optuna.front import Health, pick
+from autost_optuna.plots.convergence import gained
+from autost_optuna.plots.figure import for_page, replacing
+from autost_optuna.plots.page import render
+from autost_optuna.plots.points import export_command, in_a_line
+from autost_optuna.plots.stages import Bill, Pick, bills_of, costliest, picks_of
+from autost_optuna.plots.study import study_figures
+from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.proxies.energy import total_mj
+from autost_optuna.settings import Settings
+from autost_optuna.space import PRESETS
+from autost_optuna.study import Search, reached, summarise
+from autost_optuna.trained import Training, trainings_of
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+ROWS = 20  # of the front in its table; a longer one is in `study front`
+OPERATIONS = 5  # of a pick in its card
+Rows = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """A pick: what stands out, its figures, its dearest operations where they were measured, and what to do with it."""
+
+    name: str
+    trial: str
+    architecture: str
+    figures: Rows
+    operations: Rows
+    rest: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What a report says, as text that a template escapes; `figures` by the names of `study_figures`."""
+
+    name: str
+    written: str
+    question: str
+    answer: str
+    note: str
+    space: Rows
+    members: Rows
+    members_said: str
+    baselines: Rows
+    cards: tuple[Card, ...]
+    unparted: str
+    convergence: str
+    health: Rows
+    warning: str
+    exact: str
+    trust: tuple[str, ...]
+    trained: Rows
+    commands: tuple[str, ...]
+    own_space: str
+    provenance: Rows
+    figures: "dict[str, Figure]"
+
+
+def write_report(search: Search, path: Path) -> None:
+    """Write the report of a study to `path`, an .html file. ValueError for another ending, or where there is no front."""
+    if path.suffix.lower() != ".html":
+        raise ValueError(f"{path} is no page; name it .html")
+    report = report_of(search)
+    values: dict[str, Any] = {field.name: getattr(report, field.name) for field in fields(Report)}
+    values["figures"] = {name: for_page(figure) for name, figure in report.figures.items()}
+    with replacing(path) as part:
+        part.write_text(render("report.html", values), encoding="utf-8")
+
+
+def report_of(search: Search) -> Report:
+    """All that a report says of a study. ValueError where it has no front."""
+    members, settings, name = search.front(), search.settings, search.study.study_name
+    candidates, summary = search.candidates(), summarise(search)
+    picks, (trainings, untrained) = picks_of(members), _trainings(search)
+    bills, unparted = _bills(search, picks)
+    space, convention = settings.space, settings.convention
+    form = " uniform" if space.uniform else ""
+    knee = next(one.candidate for one in picks if "knee" in one.names)
+    return Report(
+        name=name,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        question=f"Which spiking transformers of the space {space.name}{form} give the most capacity for the least energy on "
+        f"the task {settings.task.name}?",
+        answer=_answer(knee, members, summary.health),
+        note=_note(search),
+        space=(
+            ("space", f"{space.name}{form}: {space.size:,} architectures"),
+            ("C, the width", ", ".join(map(str, space.embed_dim))),
+            ("depth", ", ".join(map(str, space.depth))),
+            ("heads of a block", ", ".join(map(str, space.num_heads))),
+            ("MLP ratio of a block", ", ".join(map(str, space.mlp_ratio))),
+            ("task", _task(settings)),
+            (
+                "spikes are of",
+                f"{units.images(settings.images, settings.seeds)} of {settings.data}, {_seeds(settings)}",
+            ),
+            ("energy convention", f"{convention.label}: {_prices(settings)}"),
+            ("constraints", str(settings.constraints)),
+        ),
+        members=tuple(_member(one, knee) for one in _few(search, members)),
+        members_said=_members_said(name, len(members)),
+        baselines=tuple((one.name, in_words(one, members)) for one in baselines_of(search)),
+        cards=tuple(_card(name, one, next((b for b in bills if b.pick == one), None)) for one in picks),
+        unparted=unparted,
+        convergence=_sentence(gained(search.course(), StopRule())),
+        health=_health(summary.health, summary.hypervolume, (summary.infeasible, summary.silent, summary.failed)),
+        warning=summary.health.warning or "",
+        exact=_exact(search),
+        trust=tuple(_trust(search, summary.health, trainings, untrained)),
+        trained=tuple(_trained(trainings, candidates)),
+        commands=tuple(_commands(search, len(search.course().hypervolumes))),
+        own_space="" if _is_preset(settings) else _toml(settings),
+        provenance=(
+            *((package, version) for package, version in settings.versions.items()),
+            ("seed", str(settings.seed)),
+            ("images' fingerprint", settings.fingerprint),
+            ("convention's hash", convention.hash),
+            ("population", f"{settings.population} (NSGA-II)"),
+        ),
+        figures=study_figures(search, bills),
+    )
+
+
+def _answer(knee: Candidate, members: Sequence[Candidate], health: Health) -> str:
+    most = members[-1]
+    return (
+        f"Of {units.counted(health.unique, 'architecture')} tried, {len(members):,} are beaten by none in both; where FLOPs "
+        f"begin to cost more stands trial {knee.number} ({in_a_line(knee.architecture)}), with "
+        f"{units.count(knee.flops, 'FLOPs')} at {units.energy(knee.energy_mj)} an image: {knee.flops / most.flops:.0%} of the "
+        f"most FLOPs found, at {knee.energy_mj / most.energy_mj:.0%} of their energy."
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _note(search: Search) -> str:
+    """What a person wrote in optuna-dashboard on the study."""
+    from optuna_dashboard import get_note
+
+    return str(get_note(search.study)).strip()
+
+
+def _trainings(search: Search) -> tuple[list[Training], str]:
+    """The trained networks, and why there are none."""
+    try:
+        return trainings_of(search), ""
+    except ValueError as error:
+        return [], str(error)
+
+
+def _bills(search: Search, picks: Sequence[Pick]) -> tuple[list[Bill], str]:
+    """The bills of the picks, and why there are none."""
+    try:
+        return bills_of(search, picks), ""
+    except ValueError as error:
+        return [], f"Energies are not parted by operation here: {error}."
+
+
+def _task(settings: Settings) -> str:
+    task = settings.task
+    frames = "frames of events" if task.events else "time steps"
+    size = f"{task.image_size} x {task.image_size}, {units.counted(task.channels, 'channel')}"
+    return f"{task.name}: {size}, {task.num_classes} classes, {task.time_steps} {frames}"
+
+
+def _seeds(settings: Settings) -> str:
+    return f"weights at initialisation, {units.seeds(settings.seed, settings.seeds)}"
+
+
+def _prices(settings: Settings) -> str:
+    convention = settings.convention
+    events = (
+        ("a MAC of real values", convention.mac),
+        ("a spike's accumulate", convention.accumulate),
+        ("a bit moved", convention.bit),
+        ("a time step", convention.step),
+    )
+    return "; ".join(f"{cost.pj:g} pJ {event} ({cost.source})" for event, cost in events if cost.pj)
+
+
+def _few(search: Search, members: Sequence[Candidate]) -> list[Candidate]:
+    """The members of the table: those that dominate most together where there are many."""
+    return pick(members, search.settings.box, min(ROWS, len(members)))
+
+
+def _members_said(name: str, members: int) -> str:
+    if members <= ROWS:
+        return f"All {units.counted(members, 'member')} of the front, by ascending energy."
+    return (
+        f"The {ROWS} of {members:,} members that dominate most together, by ascending energy; "
+        f"autost-optuna study front {shlex.quote(name)} lists all."
+    )
+
+
+def _member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
+    return (
+        f"{one.number}{' (knee)' if one is knee or one.number == knee.number else ''}",
+        in_a_line(one.architecture),
+        units.significant(one.flops / 1e9, 4),
+        units.significant(one.energy_mj, 4),
+        f"{one.params / 1e6:.2f}",
+    )
+
+
+def _card(name: str, chosen: Pick, bill: Bill | None) -> Card:
+    one, spread = chosen.candidate, chosen.candidate.spread
+    charges = () if bill is None else bill.charges
+    dear, whole = costliest(charges, OPERATIONS), total_mj(charges)
+    left = len(charges) - len(dear)
+    quoted = shlex.quote(name)
+    return Card(
+        name=chosen.name,
+        trial=f"trial {one.number}",
+        architecture=in_a_line(one.architecture),
+        figures=(
+            ("FLOPs", f"{units.count(one.flops, 'FLOPs')}, exact"),
+            (
+                "energy",
+                f"{units.energy(one.energy_mj)} ({units.energy(spread.low_mj)} to {units.energy(spread.high_mj)})",
+            ),
+            ("parameters", units.parameters(one.params)),
+            ("mean spike rate", f"{one.mean_rate:.3f}"),
+            ("without spikes, 8 bits", units.energy(one.quantised_mj)),
+        ),
+        operations=tuple(
+            (
+                charge.name,
+                {"mac": "real"}.get(charge.kind, "-") if charge.rate is None else f"{charge.rate:.3f}",
+                units.energy(charge.energy_pj * 1e-9),
+                f"{charge.energy_pj * 1e-9 / whole:.1%}",
+            )
+            for charge in dear
+        ),
+        rest=f"and {units.counted(left, 'operation')} with {1 - total_mj(dear) / whole:.1%}" if left > 0 else "",
+        commands=(
+            f"autost-optuna describe {shlex.quote(f'{name}:{one.number}')}",
+            f"autost-optuna train {quoted} --trial {one.number}",
+            export_command(name, str(one.number)),
+        ),
+    )
+
+
+def _health(found: Health, hypervolume: float, others: tuple[int, int, int]) -> Rows:
+    infeasible, silent, failed = others
+    unique = "" if found.unique_share is None else f", {found.unique_share:.1%} of the trials"
+    spearman = "-" if found.spearman is None else f"{found.spearman:.4f}"
+    return (
+        (
+            "trials",
+            f"{found.trials:,} complete, {infeasible:,} outside the constraints, {silent:,} silent, {failed:,} failed",
+        ),
+        ("architectures", f"{found.unique:,}{unique}"),
+        ("front", f"{units.counted(found.front_size, 'member')}, {found.nondominated_share:.1%} of the architectures"),
+        ("hypervolume", f"{hypervolume:.4f} of the space's box, in logarithmic axes"),
+        ("Spearman", f"{spearman} between FLOPs and energy; 1 would make them one objective"),
+    )
+
+
+def _exact(search: Search) -> str:
+    exact, near, name = search.exact(), reached(search), shlex.quote(search.study.study_name)
+    if exact is None or near is None:
+        return f"Not known. autost-optuna study exact {name} measures it where the space can be enumerated."
+    soon = (
+        ""
+        if near.trials_to_95 is None
+        else f" 95 % of it were reached after {units.counted(near.trials_to_95, 'trial')}."
+    )
+    spread = exact.spread
+    sure = (
+        ""
+        if spread is None
+        else f" Inside a class energies of {units.counted(spread.samples, 'further architecture')} are {spread.low:+.2%} to "
+        f"{spread.high:+.2%} from the measured one."
+    )
+    return (
+        f"The front of the whole space, from {exact.classes:,} classes of equal FLOPs, has {len(exact.members):,} members and "
+        f"hypervolume {exact.hypervolume:.4f}; the search has reached {near.share:.2%} of it.{soon}{sure}"
+    )
+
+
+def _trust(search: Search, found: Health, trainings: Sequence[Training], untrained: str) -> list[str]:
+    """How far the two figures may be believed, in plain sentences."""
+    settings, name = search.settings, shlex.quote(search.study.study_name)
+    sentences = [
+        "FLOPs are exact counts. They stand for capacity; that they rank accuracy is AutoST's claim (Wang et al., ICASSP "
+        "2024), which this program does not promise.",
+        "Energies are estimates from the spikes of untrained networks under the convention named above. They rank "
+        "architectures; they are no measurement of a trained network, nor of a chip.",
+        "Not charged are normalisation, pooling, residual additions, biases, and the traffic of activations and spikes.",
+    ]
+    if found.spearman is not None:
+        sentences.append(
+            f"FLOPs and energy rank the {found.unique:,} architectures alike at Spearman {found.spearman:.3f}: the nearer to "
+            "1, the less the second objective adds to the first."
+        )
+    if settings.seeds == 1:
+        sentences.append(
+            "Rates are of one initialisation, so nothing here says how energies vary over others; a study created with "
+            "--seeds 8 does. On CIFAR-10 the standard deviation of an energy over initialisations was 0.82 %."
+        )
+    if not trainings:
+        reason = f" ({untrained})" if untrained else ""
+        sentences.append(
+            f"None of these networks has been trained{reason}: how accurate they become is not known. autost-optuna train "
+            f"{name} --front 5 finds out."
+        )
+    return sentences + [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
+
+
+def _calibrated(one: Calibration) -> str:
+    order = f", {one.swapped} of {units.counted(one.pairs, 'pair')} in another order" if one.pairs else ""
+    moved = one.layers[0]
+    return (
+        f"{units.counted(one.networks, 'network')} of {units.counted(one.members, 'architecture')} trained by the recipe "
+        f"{one.recipe_name} on {one.data}: measured energy is {one.ratio:.2f} times the predicted ({one.least_ratio:.2f} to "
+        f"{one.largest_ratio:.2f}){order}{_ranks(', ranks of energy', one.energy)}"
+        f"{_ranks(', of accuracy by FLOPs', one.accuracy)}. "
+        f"Most moved the input rate of {moved.role}, from {moved.initial_rate:.3f} to {moved.trained_rate:.3f} "
+        f"({moved.change:+.1%} of the energy)."
+    )
+
+
+def _ranks(what: str, ranks: Ranks | None) -> str:
+    return "" if ranks is None else f"{what}: Spearman {ranks.spearman:.2f}, Kendall {ranks.kendall:.2f}"
+
+
+def _trained(trainings: Sequence[Training], candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
+    """A row for each trained architecture and recipe, by ascending predicted energy; a star where it is not dominated."""
+    numbers = {one.architecture.key: one.number for one in reversed(candidates)}
+    groups = group(trainings)
+    front = measured_front(groups)
+    return [
+        (
+            f"{numbers.get(one.architecture.key, '?')}{'*' if one in front else ''}",
+            in_a_line(one.architecture),
+            units.energy(one.predicted_mj),
+            units.energy(one.energy_mj.mean),
+            f"{one.ratio:.2f}",
+            units.share(one.validation_accuracy.mean, one.validation_accuracy.deviation),
+            units.share(one.test_accuracy.mean, one.test_accuracy.deviation),
+            str(len(one.runs)),
+            f"{one.runs[0].recipe_name} on {one.runs[0].data}",
+        )
+        for one in groups
+    ]
+
+
+def _is_preset(settings: Settings) -> bool:
+    space = settings.space
+    return PRESETS.get(space.name) == replace(space, uniform=False)
+
+
+def _toml(settings: Settings) -> str:
+    """The space as the file that `study create --space` reads; its form of one ratio and head count is an option."""
+    choices = {name: value for name, value in settings.space.to_dict().items() if name != "uniform"}
+    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in choices.items())
+
+
+def _commands(search: Search, trials: int) -> list[str]:
+    """What one types to come by the same study; a folder is that of whoever types."""
+    settings, name = search.settings, search.study.study_name
+    convention = settings.convention
+    known = CONVENTIONS.get(convention.name)
+    words = ["autost-optuna", "study", "create", name]
+    words += ["--space", settings.space.name if _is_preset(settings) else "space.toml"]
+    words += ["--uniform"] if settings.space.uniform else []
+    words += ["--task", settings.task.name, "--data", settings.data]
+    words += ["--data-root", "DIR"] if settings.data_root else []
+    words += ["--images", str(settings.images), "--seeds", str(settings.seeds)]
+    words += ["--energy", convention.name if known and known.hash == convention.hash else "convention.toml"]
+    for field in fields(settings.constraints):
+        bound = getattr(settings.constraints, field.name)
+        option = f"--{field.name.removesuffix('_mj').replace('_', '-')}"
+        words += [] if bound is None else [option, f"{bound:.15g}"]
+    words += ["--population", str(settings.population), "--seed", str(settings.seed)]
+    quoted = shlex.quote(name)
+    commands = [shlex.join(words), f"autost-optuna study run {quoted} --trials {trials}"]
+    commands += [] if search.exact() is None else [f"autost-optuna study exact {quoted}"]
+    return [*commands, f"autost-optuna study report {quoted} -o report.html"]
