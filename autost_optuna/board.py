@@ -1,18 +1,24 @@
-"""The board: what optuna-dashboard shows of a study beside its trials: figures, a note that explains them, files of the knee."""
+"""The board: what optuna-dashboard shows of a study beside its trials: figures, a note that explains them, files."""
 
 import contextlib
 import json
 import shlex
+import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.artifacts import folder_of, keep
 from autost_optuna.front import nondominated
 from autost_optuna.plots.stages import Pick, bills_of, picks_of
 from autost_optuna.plots.study import study_figures
-from autost_optuna.study import Search, reached, summarise
-from autost_optuna.trained import TRAINED_ENDING, trainings_of
+from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
+from autost_optuna.trained import trainings_of
 
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+WIDTH = 88  # characters of a subtitle in a card
 BELOW = "*All above is written anew after each run. What you write below this line stays.*"
 
 
@@ -30,7 +36,7 @@ def write_board(search: Search) -> None:
     with contextlib.suppress(ValueError):
         bills = bills_of(search, picks)
     for name, figure in study_figures(search, bills).items():
-        save_plotly_graph_object(search.study, figure, graph_object_id=name)
+        save_plotly_graph_object(search.study, _card(figure), graph_object_id=name)
     _write_note(search, picks)
     folder = folder_of(search.storage)
     if folder is not None:
@@ -38,11 +44,22 @@ def write_board(search: Search) -> None:
         keep("knee.json", json.dumps(knee.architecture.to_dict(), indent=2) + "\n", search.study, folder)
 
 
+def _card(figure: "Figure") -> "Figure":
+    """A figure for the half of a page, which is what optuna-dashboard gives it."""
+    subtitle = "<br>".join(textwrap.wrap(figure.layout.title.subtitle.text or "", WIDTH))
+    figure.update_layout(
+        title={"font": {"size": 16}, "subtitle": {"text": subtitle, "font": {"size": 12}}},
+        font={"size": 12},
+        legend={"y": -0.22},
+    )
+    return figure
+
+
 def _write_note(search: Search, picks: Sequence[Pick]) -> None:
     """Put the note on the study; what a person wrote below it, or before there was one, stays below it."""
     from optuna_dashboard import get_note, save_note
 
-    before = str(get_note(search.study)["body"])
+    before = get_note(search.study)
     own = before.partition(BELOW)[2] if BELOW in before else before
     body = f"{note(search, picks)}\n---\n\n{BELOW}\n{own}"
     if body != before:
@@ -68,6 +85,7 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
         f"- **Left is better: energy** an image in mJ, estimated under {escape(best.convention)} from the spikes of the "
         f"network ({escape(best.provenance)}). It ranks architectures and is no measurement of a trained network.",
         "- Of a member of the **front** none is better in both. The **knee** is where more FLOPs begin to cost more.",
+        "- The dashboard's own Pareto plot has FLOPs to the right and energy up: better is right and down there.",
         "",
         f"{units.counted(health.trials, 'trial')}, {units.counted(health.unique, 'architecture')}, "
         f"{health.front_size} on the front, hypervolume {summary.hypervolume:.4f}{exact}.",

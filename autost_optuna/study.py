@@ -31,11 +31,11 @@ from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task
 
 TRAINED, TRAINED_ENDING = f"{ATTRIBUTE}:trained", ".trained"  # attribute and name of a search's second study
-TRAINED_METRICS = ("validation_accuracy", "energy_mj")
+TRAINED_METRICS = ("validation accuracy", "measured energy (mJ)")  # as optuna-dashboard shows them
 CREATION_S = 2.0  # between the writes that make a study lie milliseconds
 EXACT = f"{ATTRIBUTE}:exact"
 SHOWN = 10  # members of a front in a notebook
-METRICS = ("flops", "energy_mj")
+METRICS = ("FLOPs", "energy (mJ)")
 DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
 
 

@@ -49,6 +49,7 @@ RANKS = [
     "training",
     "export",
     "plots",
+    "board",
     "report",
     "quickstart",
     "__init__",

@@ -158,7 +158,7 @@ def test_a_study_lives_on_every_storage(storage, create):
     search = studies.open_search(name, storage)
     assert results(search) == results(studies.open_search("whole", storage))
     assert search.settings == whole.settings
-    assert search.study.metric_names == ["flops", "energy_mj"]
+    assert search.study.metric_names == ["FLOPs", "energy (mJ)"]
     assert [(row.name, row.trials) for row in studies.list_searches(storage)] == [(name, 14), ("whole", 14)]
     assert search.front() == studies.open_search("whole", storage).front()
     assert studies.summarise(search).health.trials == 14

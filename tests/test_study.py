@@ -36,7 +36,7 @@ def test_a_search_end_to_end(create, storage, toy_space):
     again = studies.open_search("s", storage)
     assert again.settings == search.settings
     assert again.study.directions == [optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE]
-    assert again.study.metric_names == ["flops", "energy_mj"]
+    assert again.study.metric_names == ["FLOPs", "energy (mJ)"]
     candidates = again.candidates()
     assert [candidate.number for candidate in candidates] == list(range(30))
     for trial, candidate in zip(again.study.trials, candidates, strict=True):

@@ -154,7 +154,7 @@ def test_a_trained_network_is_kept_whole_and_readable(search, storage):
     assert open_trained(again).find(replace(made.key, seed=1)) is None
     study = optuna.load_study(study_name="demo.trained", storage=again.study._storage)
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
-    assert study.metric_names == ["validation_accuracy", "energy_mj"]
+    assert study.metric_names == ["validation accuracy", "measured energy (mJ)"]
     assert study.user_attrs[studies.TRAINED]["search"] == "demo"
     trial, origin = study.trials[0], again.study.trials[member.number]
     assert trial.values == [0.875, 0.5]
@@ -279,7 +279,7 @@ def test_of_many_at_once_one_trains_each_network(search, storage, tmp_path):
     study = open_trained(studies.open_search("demo", storage)).study
     states = [trial.state for trial in study.get_trials()]
     assert set(states) <= {TrialState.COMPLETE, TrialState.FAIL}
-    assert study.metric_names == ["validation_accuracy", "energy_mj"]
+    assert study.metric_names == ["validation accuracy", "measured energy (mJ)"]
 
 
 def hold(storage, told):
@@ -491,7 +491,7 @@ def test_a_foreign_study_of_that_name_is_left_alone(search, storage):
 
 def test_what_a_killed_creator_left_is_completed(search):
     trained._make("demo.trained", search)  # and killed before its next write
-    assert open_trained(search, create=True).study.metric_names == ["validation_accuracy", "energy_mj"]
+    assert open_trained(search, create=True).study.metric_names == ["validation accuracy", "measured energy (mJ)"]
 
 
 def test_keys_tell_apart_what_is_trained_apart():

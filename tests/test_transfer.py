@@ -58,7 +58,7 @@ def make_source(url):
         study_name="Quelle ü", storage=open_storage(url, create=True), directions=["maximize", "minimize"]
     )
     study.set_user_attr("settings", {"x": [1, 2, {"y": "ä"}], "long": "x" * 70_000})
-    study._storage.set_study_system_attr(study._study_id, "study:metric_names", ["flops", "energy_mj"])
+    study._storage.set_study_system_attr(study._study_id, "study:metric_names", ["FLOPs", "energy (mJ)"])
     for trial in trials_of_all_kinds():
         study._storage.create_new_trial(study._study_id, trial)
     return study

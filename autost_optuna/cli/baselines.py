@@ -7,6 +7,7 @@ import click
 
 from autost_optuna import units
 from autost_optuna.cli import options, show
+from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna, rates_line
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def baseline(
         add_baselines(search, chosen, data_root=data_root, device=options.chosen_device(device))
     elif remove or clear:
         remove_baselines(search, [b.name for b in baselines_of(search)] if clear else map(name_of, remove))
+    if networks or remove or clear:
+        keep_board(search)
     found, members = baselines_of(search), nondominated(search.candidates())
     if form == "json":
         show.print_json([to_row(one, members) for one in found])

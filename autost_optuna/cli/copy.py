@@ -4,6 +4,7 @@ import click
 
 from autost_optuna import units
 from autost_optuna.cli import options, show
+from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna
 
 
@@ -38,6 +39,7 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
     else:
         check_name(new or name)
         made = copy_study(open_search(name, storage).study, to, name=new, on_slow=on_slow)
+        keep_board(open_search(new or name, to, write=True))
     click.echo(f"copied {units.counted(made.trials, 'trial')} of {name} to study {new or name} in {shown(to)}")
     if made.cut_off:
         show.note(f"{units.counted(made.cut_off, 'trial')} still running: failed in the copy")

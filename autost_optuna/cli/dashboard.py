@@ -1,10 +1,26 @@
-"""autost-optuna dashboard: optuna-dashboard on the storage."""
+"""autost-optuna dashboard: optuna-dashboard on the storage, and what other commands leave there for it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from autost_optuna.cli import options
+from autost_optuna.cli import options, show
+
+if TYPE_CHECKING:
+    from autost_optuna.study import Search
+
+
+def keep_board(search: "Search") -> None:
+    """Bring what the dashboard shows of a search up to date. What it cannot keep is told: the study itself is safe."""
+    from autost_optuna.board import write_board
+
+    try:
+        write_board(search)
+    except OSError as error:
+        show.note(
+            f"warning: the dashboard's files of the study are not kept ({error.strerror or error}); the study is safe"
+        )
 
 
 @click.command(short_help="Open optuna-dashboard on the storage.")

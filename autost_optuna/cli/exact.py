@@ -8,6 +8,7 @@ import click
 
 from autost_optuna import units
 from autost_optuna.cli import options, show
+from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna, rates_line
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
             update("measuring", done, total, "")
 
         front = find_exact(search, data_root=data_root, device=options.chosen_device(device), on_done=on_done)
+    keep_board(search)
     if form == "json":
         rows = [{**member_row(member), "architecture": member.architecture.to_dict()} for member in front.members]
         show.print_json({**asdict(front), "members": rows})

@@ -77,6 +77,7 @@ theme = click.option(
     help="Colours of the figure; auto: a page follows its reader's browser, other forms are light.",
 )
 
+
 def _hush(context: click.Context, _: click.Parameter, quiet: bool) -> None:
     if quiet:
         context.meta[show.QUIET] = True

@@ -7,6 +7,7 @@ import click
 
 from autost_optuna import units
 from autost_optuna.cli import options, show
+from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import describe_candidate, number, quiet_optuna
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ def run_search(
         click.echo(f"the space is exhausted: {every} evaluated")
     if outcome.evidence is not None:
         click.echo(("" if outcome.done else "nothing was run: ") + evidence_line(outcome.evidence, search.settings.box))
+    if outcome.done:
+        keep_board(search)
     _print_result(search)
     return outcome
 

@@ -11,6 +11,7 @@ import click
 from autost_optuna import units
 from autost_optuna.architecture import read_toml
 from autost_optuna.cli import options, show
+from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.front import picked
 from autost_optuna.cli.study import quiet_optuna
 
@@ -123,6 +124,7 @@ def train(
     )
     trained = train_under_bars(search, todo, means, workers)
     if not rank():
+        keep_board(search)
         _print_trained(trained)
 
 

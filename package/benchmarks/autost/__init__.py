@@ -20,7 +20,7 @@ class Problem(optunahub.benchmarks.BaseProblem):
     lies under `data_root` where it is not built in, in networks of weights by `seed`. ValueError where one is not known.
     """
 
-    metric_names = ("flops", "energy_mj")
+    metric_names = ("FLOPs", "energy (mJ)")
 
     def __init__(
         self,
