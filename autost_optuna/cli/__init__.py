@@ -85,11 +85,11 @@ def _fail(message: str, code: int) -> None:
 
 EPILOG = """
 \b
-Completion of commands, options and studies by Tab, from the next shell on:
-  bash  echo 'eval "$(_AUTOST_OPTUNA_COMPLETE=bash_source autost-optuna)"' >> ~/.bashrc
-  zsh   echo 'eval "$(_AUTOST_OPTUNA_COMPLETE=zsh_source autost-optuna)"' >> ~/.zshrc
-  fish  echo '_AUTOST_OPTUNA_COMPLETE=fish_source autost-optuna | source' \\
-          > ~/.config/fish/completions/autost-optuna.fish
+Tab completes commands, options and studies with one line in your shell's file:
+  ~/.bashrc  eval "$(_AUTOST_OPTUNA_COMPLETE=bash_source autost-optuna)"
+  ~/.zshrc   eval "$(_AUTOST_OPTUNA_COMPLETE=zsh_source autost-optuna)"
+  ~/.config/fish/completions/autost-optuna.fish
+             _AUTOST_OPTUNA_COMPLETE=fish_source autost-optuna | source
 """
 
 

@@ -60,8 +60,8 @@ def export(study: str, trial: int | None, knee: bool, output: Path, checkpoint: 
     metavar="DIR",
     help="Where everything goes; the same DIR again goes on where it stopped.",
 )
-@click.option("--trials", default=300, show_default=True)
-@click.option("--epochs", default=10, show_default=True)
+@click.option("--trials", default=300, show_default=True, help="Trials of the search.")
+@click.option("--epochs", default=10, show_default=True, help="Epochs of the training.")
 def quickstart(output: Path, trials: int, epochs: int) -> None:
     """The whole way in two minutes on built-in data: search, front, figure, train the knee, export.
 

@@ -13,7 +13,7 @@ import click
 
 from autost_optuna import units
 from autost_optuna.cli import show
-from autost_optuna.storage import DEFAULT
+from autost_optuna.storage import DEFAULT, shown
 
 if TYPE_CHECKING:
     from autost_optuna.task import Task
@@ -108,6 +108,13 @@ def _studies(context: click.Context, _: click.Parameter, incomplete: str) -> lis
 def study_argument(name: str) -> Callable[..., Any]:
     """The argument that names a study, which a shell completes."""
     return click.argument(name, shell_complete=_studies)
+
+
+def hint(*words: str, storage: str) -> str:
+    """A command to type next, with --storage where it was typed before; never a password."""
+    source = click.get_current_context().get_parameter_source("storage")
+    typed = source is click.core.ParameterSource.COMMANDLINE and shown(storage) == storage
+    return units.command(*words, *(["--storage", storage] if typed else []))
 
 
 BOUNDS = (

@@ -12,6 +12,9 @@ from typing import Any
 
 import click
 
+REST = (
+    58  # columns of a progress bar without its note; on a narrow terminal the bar itself shrinks first, then the note
+)
 QUIET = "autost_optuna.quiet"  # in the meta of click's context, which a command shares with its groups
 
 
@@ -84,15 +87,16 @@ def bars(unit: str) -> Iterator[Callable[..., None]]:
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, max_width=max(10, console.width - REST))),
         console=console,
         disable=is_quiet() or not is_terminal(),
     )

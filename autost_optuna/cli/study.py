@@ -122,7 +122,7 @@ def create(
         device=options.chosen_device(device),
     )
     click.echo(f"study {name}: {_settings_line(search)}")
-    show.note(f"next: {units.command('study', 'run', name, '--trials', '200')}")
+    show.note(f"next: {options.hint('study', 'run', name, '--trials', '200', storage=storage)}")
 
 
 @study.command("list")
@@ -192,7 +192,7 @@ def show_study(name: str, form: str, storage: str) -> None:
     click.echo(f"unique       {health.unique:,} of {summary.space_size:,} architectures in the space{share}")
     click.echo(f"front        {health.front_size} members, {health.nondominated_share:.1%} of the unique ones")
     click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box, logarithmic axes")
-    click.echo(f"exact front  {_reached_line(near, name)}")
+    click.echo(f"exact front  {_reached_line(near, options.hint('study', 'exact', name, storage=storage))}")
     click.echo(f"Spearman     {number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
     for one in baselines:
         click.echo(f"baseline     {one.name}: {in_words(one, members)}")
@@ -232,7 +232,7 @@ def fork(name: str, new: str, data_root: Path | None, energy: str | None, device
         click.echo(
             f"study {new}: {units.counted(made.queued, 'member')} of the front of {name} to be measured anew: {made.reason}"
         )
-    show.note(f"next: {units.command('study', 'run', new, '--trials', '200')}")
+    show.note(f"next: {options.hint('study', 'run', new, '--trials', '200', storage=storage)}")
 
 
 @study.command(short_help="Delete a study and all its trials.")
@@ -258,7 +258,9 @@ def delete(name: str, yes: bool, storage: str) -> None:
     click.echo(f"deleted study {name} with {units.counted(trials, 'trial')}")
     kept = name + TRAINED_ENDING
     if kept in existing_names(storage):
-        show.note(f"kept what was trained of it; {units.command('study', 'delete', kept)} deletes that too")
+        show.note(
+            f"kept what was trained of it; {options.hint('study', 'delete', kept, storage=storage)} deletes that too"
+        )
 
 
 def describe_candidate(candidate: Candidate) -> str:
@@ -269,9 +271,9 @@ def describe_candidate(candidate: Candidate) -> str:
     )
 
 
-def _reached_line(near: "Reached | None", name: str) -> str:
+def _reached_line(near: "Reached | None", hint: str) -> str:
     if near is None:
-        return f"not known; {units.command('study', 'exact', name)} measures it where the space can be enumerated"
+        return f"not known; {hint} measures it where the space can be enumerated"
     most = "" if near.trials_to_95 is None else f", 95 % after {near.trials_to_95:,}"
     return f"{near.share:.2%} of its hypervolume reached, after {units.counted(near.trials, 'trial')}{most}"
 

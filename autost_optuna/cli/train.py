@@ -40,7 +40,7 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
     metavar="NAME|FILE.toml",
     help="How to train: short, cifar (the family's 300 epochs), or your own file. The options below replace its values.",
 )
-@click.option("--epochs", type=int)
+@click.option("--epochs", type=int, metavar="N", help="Passes over the training images.")
 @click.option("--batch-size", type=int, help="Images a forward pass, over all processes of torchrun.")
 @click.option("--accumulate", type=int, metavar="N", help="Batches a step of the optimizer.")
 @click.option("--lr", type=float, help="Highest learning rate.")
@@ -55,7 +55,13 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
 @click.option(
     "--workers", default=1, show_default=True, metavar="K", help="Train in K processes, a GPU each if there are some."
 )
-@click.option("--accelerator", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--accelerator",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to train.",
+)
 @click.option(
     "--compile", "fuse", is_flag=True, help="Fuse operations by torch.compile, which takes some seconds first."
 )
