@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.baselines import baselines_of, in_words
@@ -80,10 +80,10 @@ def write_report(search: Search, path: Path) -> None:
     if path.suffix.lower() != ".html":
         raise ValueError(f"{path} is no page; name it .html")
     report = report_of(search)
-    values: dict[str, Any] = {field.name: getattr(report, field.name) for field in fields(Report)}
-    values["figures"] = {name: for_page(figure) for name, figure in report.figures.items()}
+    said = {field.name: getattr(report, field.name) for field in fields(Report)}
+    page = render("report.html", said, {name: for_page(figure) for name, figure in report.figures.items()})
     with replacing(path) as part:
-        part.write_text(render("report.html", values), encoding="utf-8")
+        part.write_text(page, encoding="utf-8")
 
 
 def report_of(search: Search) -> Report:

@@ -71,8 +71,8 @@ def write_figure(figure: "Figure", path: Path, theme: str = AUTO) -> None:
         if suffix == ".html":
             title = figure.layout.title
             words = {"title": html.unescape(title.text), "subtitle": html.unescape(title.subtitle.text)}
-            values = {**words, "theme": theme, "figures": {"figure": for_page(figure)}}
-            part.write_text(render("figure.html", values), encoding="utf-8")
+            page = render("figure.html", {**words, "theme": theme}, {"figure": for_page(figure)})
+            part.write_text(page, encoding="utf-8")
         elif suffix == ".json":
             part.write_text(in_theme(figure, theme).to_json(), encoding="utf-8")
         else:
