@@ -142,11 +142,12 @@ def report_of(search: Search) -> Report:
 
 def _answer(knee: Candidate, members: Sequence[Candidate], health: Health) -> str:
     most = members[-1]
+    shape = f"C {knee.architecture.embed_dim}, depth {knee.architecture.depth}"
     return (
         f"Of {units.counted(health.unique, 'architecture')} tried, {len(members):,} are beaten by none in both; where FLOPs "
-        f"begin to cost more stands trial {knee.number} ({in_a_line(knee.architecture)}), with "
-        f"{units.count(knee.flops, 'FLOPs')} at {units.energy(knee.energy_mj)} an image: {knee.flops / most.flops:.0%} of the "
-        f"most FLOPs found, at {knee.energy_mj / most.energy_mj:.0%} of their energy."
+        f"begin to cost more stands trial {knee.number} ({shape}), with {units.count(knee.flops, 'FLOPs')} at "
+        f"{units.energy(knee.energy_mj)} an image: {knee.flops / most.flops:.0%} of the most FLOPs found, at "
+        f"{knee.energy_mj / most.energy_mj:.0%} of their energy."
     )
 
 
@@ -234,14 +235,14 @@ def _card(name: str, chosen: Pick, bill: Bill | None) -> Card:
         trial=f"trial {one.number}",
         architecture=in_a_line(one.architecture),
         figures=(
-            ("FLOPs", f"{units.count(one.flops, 'FLOPs')}, exact"),
+            ("FLOPs", units.count(one.flops, "FLOPs")),
             (
                 "energy",
                 f"{units.energy(one.energy_mj)} ({units.energy(spread.low_mj)} to {units.energy(spread.high_mj)})",
             ),
             ("parameters", units.parameters(one.params)),
-            ("mean spike rate", f"{one.mean_rate:.3f}"),
-            ("without spikes, 8 bits", units.energy(one.quantised_mj)),
+            ("spike rate", f"{one.mean_rate:.3f}"),
+            ("without spikes", f"{units.energy(one.quantised_mj)}, 8 bits"),
         ),
         operations=tuple(
             (
