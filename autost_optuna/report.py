@@ -123,7 +123,7 @@ def report_of(search: Search) -> Report:
         unparted=unparted,
         convergence=_sentence(gained(search.course(), StopRule())),
         health=_health(summary.health, summary.hypervolume, (summary.infeasible, summary.silent, summary.failed)),
-        warning=summary.health.warning or "",
+        warning=_sentence(summary.health.warning) if summary.health.warning else "",
         exact=_exact(search),
         trust=tuple(_trust(search, summary.health, trainings, untrained)),
         trained=tuple(_trained(trainings, candidates)),
@@ -207,16 +207,16 @@ def _few(search: Search, members: Sequence[Candidate]) -> list[Candidate]:
 
 def _members_said(name: str, members: int) -> str:
     if members <= ROWS:
-        return f"All {units.counted(members, 'member')} of the front, by ascending energy."
+        return f"All {units.counted(members, 'member')} of the front, by ascending energy; * the knee."
     return (
-        f"The {ROWS} of {members:,} members that dominate most together, by ascending energy; "
+        f"The {ROWS} of {members:,} members that dominate most together, by ascending energy, * the knee; "
         f"autost-optuna study front {shlex.quote(name)} lists all."
     )
 
 
 def _member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
     return (
-        f"{one.number}{' (knee)' if one is knee or one.number == knee.number else ''}",
+        f"{one.number}{'*' if one.number == knee.number else ''}",
         in_a_line(one.architecture),
         units.significant(one.flops / 1e9, 4),
         units.significant(one.energy_mj, 4),

@@ -113,7 +113,7 @@ def test_it_says_what_the_study_says(page, search):
     assert f"Which spiking transformers of the space {SPACE.name} give the most capacity" in said
     assert f"Of {len({c.architecture.key for c in search.candidates()})} architectures tried, {len(members)}" in said
     assert "depth at most 3" in said
-    assert [row[0].removesuffix(" (knee)") for row in report.members] == [str(one.number) for one in members][:20]
+    assert [row[0].removesuffix("*") for row in report.members] == [str(one.number) for one in members][:20]
     assert [card.name for card in report.cards] == [pick.name for pick in picks_of(members)]
     assert "4.6 pJ a MAC of real values (M. Horowitz" in said
     assert search.settings.fingerprint in said
@@ -205,3 +205,26 @@ def test_all_figures_are_drawn_in_a_browser(page, tmp_path):
     places = re.findall(r'<div class="figure[^"]*" data-figure="(\w+)"', drawn.stdout)
     assert places == ["front", "stages", "genes", "hypervolume"]
     assert drawn.stdout.count('class="plot-container plotly"') == len(places)
+
+
+def test_each_figure_is_a_file_of_its_own(storage, cli, tmp_path):
+    import plotly.io
+
+    for what, kind in (("hypervolume", "scatter"), ("genes", "parcoords"), ("stages", "bar")):
+        options = ["--figure", what, "--theme", "dark", "-o", f"{what}.json", "--storage", storage]
+        assert cli("study", "plot", NAME, *options).stdout == f"wrote {what}.json\n"
+        assert plotly.io.read_json(tmp_path / f"{what}.json").data[0].type == kind
+    for options, said in (
+        (["--figure", "genes", "--pick", "2"], "--pick is of the front alone; leave it out, or --figure genes"),
+        (["--figure", "genes", "--trained"], "--trained takes all trained networks; leave out --figure"),
+    ):
+        refused = cli("study", "plot", NAME, *options, "-o", "new.html", "--storage", storage)
+        assert (refused.exit_code, refused.stderr) == (2, f"error: {said}\n")
+    for output, said in (
+        ("new.txt", "new.txt is no page"),
+        ("genes.json/new.html", "cannot write genes.json/new.html"),
+    ):
+        refused = cli("study", "report", NAME, "-o", output, "--storage", storage)
+        assert refused.exit_code == 2
+        assert said in refused.stderr
+    assert not list(tmp_path.glob("*new*"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
+from autost_optuna.plots.figure import AUTO, THEMES
 from autost_optuna.storage import DEFAULT
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ output_format = click.option(
 )
 theme = click.option(
     "--theme",
-    type=click.Choice(["auto", "light", "dark"]),
-    default="auto",
+    type=click.Choice(THEMES),
+    default=AUTO,
     show_default=True,
     help="Colours of the figure; auto: a page follows its reader's browser, other forms are light.",
 )

@@ -93,7 +93,7 @@ def draw_audit(view: AuditView) -> "Figure":
     dress(figure, view.title, view.subtitle)
     figure.update_layout(barmode="stack", legend={"traceorder": "normal"})
     figure.update_xaxes(
-        title="stem, blocks by their number, head (hatched: reads real values)",
+        title="stage (hatched: reads real values)",
         categoryorder="array",
         categoryarray=[_stage(stage) for stage in view.stages],
         type="category",
