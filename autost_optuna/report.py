@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.baselines import baselines_of, in_words
@@ -80,10 +80,10 @@ def write_report(search: Search, path: Path) -> None:
     if path.suffix.lower() != ".html":
         raise ValueError(f"{path} is no page; name it .html")
     report = report_of(search)
-    values: dict[str, Any] = {field.name: getattr(report, field.name) for field in fields(Report)}
-    values["figures"] = {name: for_page(figure) for name, figure in report.figures.items()}
+    said = {field.name: getattr(report, field.name) for field in fields(Report)}
+    page = render("report.html", said, {name: for_page(figure) for name, figure in report.figures.items()})
     with replacing(path) as part:
-        part.write_text(render("report.html", values), encoding="utf-8")
+        part.write_text(page, encoding="utf-8")
 
 
 def report_of(search: Search) -> Report:
@@ -123,7 +123,7 @@ def report_of(search: Search) -> Report:
         unparted=unparted,
         convergence=_sentence(gained(search.course(), StopRule())),
         health=_health(summary.health, summary.hypervolume, (summary.infeasible, summary.silent, summary.failed)),
-        warning=summary.health.warning or "",
+        warning=_sentence(summary.health.warning) if summary.health.warning else "",
         exact=_exact(search),
         trust=tuple(_trust(search, summary.health, trainings, untrained)),
         trained=tuple(_trained(trainings, candidates)),
@@ -142,11 +142,12 @@ def report_of(search: Search) -> Report:
 
 def _answer(knee: Candidate, members: Sequence[Candidate], health: Health) -> str:
     most = members[-1]
+    shape = f"C {knee.architecture.embed_dim}, depth {knee.architecture.depth}"
     return (
         f"Of {units.counted(health.unique, 'architecture')} tried, {len(members):,} are beaten by none in both; where FLOPs "
-        f"begin to cost more stands trial {knee.number} ({in_a_line(knee.architecture)}), with "
-        f"{units.count(knee.flops, 'FLOPs')} at {units.energy(knee.energy_mj)} an image: {knee.flops / most.flops:.0%} of the "
-        f"most FLOPs found, at {knee.energy_mj / most.energy_mj:.0%} of their energy."
+        f"begin to cost more stands trial {knee.number} ({shape}), with {units.count(knee.flops, 'FLOPs')} at "
+        f"{units.energy(knee.energy_mj)} an image: {knee.flops / most.flops:.0%} of the most FLOPs found, at "
+        f"{knee.energy_mj / most.energy_mj:.0%} of their energy."
     )
 
 
@@ -206,16 +207,16 @@ def _few(search: Search, members: Sequence[Candidate]) -> list[Candidate]:
 
 def _members_said(name: str, members: int) -> str:
     if members <= ROWS:
-        return f"All {units.counted(members, 'member')} of the front, by ascending energy."
+        return f"All {units.counted(members, 'member')} of the front, by ascending energy; * the knee."
     return (
-        f"The {ROWS} of {members:,} members that dominate most together, by ascending energy; "
+        f"The {ROWS} of {members:,} members that dominate most together, by ascending energy, * the knee; "
         f"autost-optuna study front {shlex.quote(name)} lists all."
     )
 
 
 def _member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
     return (
-        f"{one.number}{' (knee)' if one is knee or one.number == knee.number else ''}",
+        f"{one.number}{'*' if one.number == knee.number else ''}",
         in_a_line(one.architecture),
         units.significant(one.flops / 1e9, 4),
         units.significant(one.energy_mj, 4),
@@ -234,14 +235,14 @@ def _card(name: str, chosen: Pick, bill: Bill | None) -> Card:
         trial=f"trial {one.number}",
         architecture=in_a_line(one.architecture),
         figures=(
-            ("FLOPs", f"{units.count(one.flops, 'FLOPs')}, exact"),
+            ("FLOPs", units.count(one.flops, "FLOPs")),
             (
                 "energy",
                 f"{units.energy(one.energy_mj)} ({units.energy(spread.low_mj)} to {units.energy(spread.high_mj)})",
             ),
             ("parameters", units.parameters(one.params)),
-            ("mean spike rate", f"{one.mean_rate:.3f}"),
-            ("without spikes, 8 bits", units.energy(one.quantised_mj)),
+            ("spike rate", f"{one.mean_rate:.3f}"),
+            ("without spikes", f"{units.energy(one.quantised_mj)}, 8 bits"),
         ),
         operations=tuple(
             (

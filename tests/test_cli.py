@@ -15,6 +15,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 from test_data import write_cifar10
+from test_plots import packed_figures
 from test_trained import store
 
 from autost_optuna import Architecture, load
@@ -152,7 +153,7 @@ def test_describe_draws_its_audit(cli, tmp_path):
     result = cli(*base, "audit.html", "-f", "json")
     assert answer(result)["energy_mj"] > 0
     assert "wrote audit.html" in result.stderr
-    assert "position convolution" in (tmp_path / "audit.html").read_text()
+    assert "position convolution" in str(packed_figures((tmp_path / "audit.html").read_text()))
 
 
 def test_a_study_keeps_its_convention(cli, tmp_path):
@@ -303,7 +304,7 @@ def test_describe_under_another_convention_and_seed(cli):
 def test_plot_writes_a_page_that_is_complete_in_itself(demo, tmp_path):
     assert demo("study", "plot", "demo", "-o", "sub/front.html").exit_code == 0
     page = (tmp_path / "sub" / "front.html").read_text()
-    assert "Pareto front" in page
+    assert "Pareto front" in str(packed_figures(page))
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page)
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["front.html"]
 
@@ -342,7 +343,7 @@ def test_baselines_stand_beside_the_search_until_they_are_taken_out(demo, tmp_pa
     assert lines[1]["published_params"] == "29705768"
     assert demo("study", "exact", "demo").exit_code == 0
     assert demo("study", "plot", "demo", "--pick", "2", "-o", "front.html").exit_code == 0
-    page = (tmp_path / "front.html").read_text()
+    page = str(packed_figures((tmp_path / "front.html").read_text()))
     assert all(said in page for said in ("spikingformer-8-512", "exact front (10 classes)", "baselines", "2 picks"))
     kept = answer(demo("study", "baseline", "demo", "--remove", "spikformer-4-384", "--remove", own, "-f", "json"))
     assert kept == [rows[1]]
@@ -692,7 +693,7 @@ def test_show_calibrates_the_prediction(measured):
 
 def test_both_fronts_are_drawn(measured, tmp_path):
     assert measured("study", "plot", "demo", "--trained", "-o", "a.html").stdout == "wrote a.html\n"
-    assert "Pareto front as measured" in (tmp_path / "a.html").read_text()
+    assert "Pareto front as measured" in str(packed_figures((tmp_path / "a.html").read_text()))
 
 
 def test_trained_networks_are_a_study_for_list_copy_and_delete_alone(measured, tmp_path):

@@ -13,6 +13,7 @@ import click
 
 from autost_optuna import units
 from autost_optuna.cli import show
+from autost_optuna.plots.figure import AUTO, THEMES
 from autost_optuna.storage import DEFAULT, shown
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ output_format = click.option(
 )
 theme = click.option(
     "--theme",
-    type=click.Choice(["auto", "light", "dark"]),
-    default="auto",
+    type=click.Choice(THEMES),
+    default=AUTO,
     show_default=True,
     help="Colours of the figure; auto: a page follows its reader's browser, other forms are light.",
 )

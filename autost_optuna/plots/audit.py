@@ -91,9 +91,9 @@ def draw_audit(view: AuditView) -> "Figure":
             hovertemplate="<b>stage %{x}</b>, " + found[0].family + ": %{y:.4g} mJ<br>%{customdata}<extra></extra>",
         )
     dress(figure, view.title, view.subtitle)
-    figure.update_layout(barmode="stack", legend={"orientation": "v", "x": 1.01, "y": 1}, margin={"b": 60})
+    figure.update_layout(barmode="stack", legend={"traceorder": "normal"})
     figure.update_xaxes(
-        title="stem, blocks by their number, head (hatched: reads real values)",
+        title="stage (hatched: reads real values)",
         categoryorder="array",
         categoryarray=[_stage(stage) for stage in view.stages],
         type="category",

@@ -39,15 +39,10 @@ def dress(figure: "Figure", title: str, subtitle: str) -> None:
     figure.update_layout(
         template="plotly_white",
         title={"text": escape(title), "subtitle": {"text": escape(subtitle)}, "x": 0.01, "xanchor": "left"},
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": -0.13,
-            "yanchor": "top",
-        },  # it covers no point there
+        # At the bottom, where it covers no point; the margin grows with its rows.
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container", "yanchor": "bottom"},
         hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": INK}},
-        margin={"l": 70, "r": 30, "t": TITLE + 20, "b": 110},
+        margin={"l": 70, "r": 30, "t": TITLE + 20, "b": 60},
         font={"family": "system-ui, sans-serif", "size": 14},
     )
 
@@ -71,8 +66,8 @@ def write_figure(figure: "Figure", path: Path, theme: str = AUTO) -> None:
         if suffix == ".html":
             title = figure.layout.title
             words = {"title": html.unescape(title.text), "subtitle": html.unescape(title.subtitle.text)}
-            values = {**words, "theme": theme, "figures": {"figure": for_page(figure)}}
-            part.write_text(render("figure.html", values), encoding="utf-8")
+            page = render("figure.html", {**words, "theme": theme}, {"figure": for_page(figure)})
+            part.write_text(page, encoding="utf-8")
         elif suffix == ".json":
             part.write_text(in_theme(figure, theme).to_json(), encoding="utf-8")
         else:

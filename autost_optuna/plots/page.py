@@ -1,13 +1,18 @@
-"""Pages complete in themselves: templates that escape what they are given, with plotly.js packed into the page once."""
+"""Pages complete in themselves: templates that escape what they are given, figures and plotly.js packed into the page once."""
 
 import base64
 import functools
 import gzip
+import json
 from collections.abc import Mapping
+from typing import Any
 
 
-def render(template: str, values: Mapping[str, object]) -> str:
-    """The page of a file in autost_optuna/templates. All values are escaped; a name that the template lacks is an error."""
+def render(template: str, values: Mapping[str, object], figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page of a file in autost_optuna/templates, in which a place names the figure, of JSON forms, that is drawn there.
+
+    All values are escaped; a name that they lack is an error.
+    """
     import jinja2
 
     pages = jinja2.Environment(
@@ -17,12 +22,18 @@ def render(template: str, values: Mapping[str, object]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return pages.get_template(template).render({**values, "plotly_js": packed_plotly()})
+    packed = {"plotly_js": packed_plotly(), "packed_figures": pack(json.dumps(figures))}
+    return pages.get_template(template).render({**values, **packed, "figures": tuple(figures)})
+
+
+def pack(text: str) -> str:
+    """Text as gzip in base64, a third as long or less, which browsers since 2023 unpack by themselves."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 @functools.cache
 def packed_plotly() -> str:
-    """plotly.js, 4.8 MB, as gzip in base64, 2 MB, which browsers since 2023 unpack by themselves."""
+    """plotly.js, 2 MB instead of 4.8."""
     from plotly.offline import get_plotlyjs
 
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+    return pack(get_plotlyjs())

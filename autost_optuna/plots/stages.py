@@ -72,7 +72,7 @@ def picks_of(members: Sequence[Candidate]) -> list[Pick]:
 
 
 def bills_of(search: Search, picks: Sequence[Pick]) -> list[Bill]:
-    """The bills of picks, their rates measured again as the search did, on its images; some tenths of a second each.
+    """The bills of picks, their rates measured again as the search did, on its images; a second or so each.
 
     ValueError where the images are others now, or the packages that decide a figure.
     """
@@ -99,7 +99,7 @@ def stages_view(name: str, bills: Sequence[Bill]) -> StagesView:
     first = bills[0].pick.candidate
     return StagesView(
         title=f"{name}: where the energy of the picks goes",
-        subtitle=f"shares of an image's energy; {first.convention}; {first.provenance}",
+        subtitle=f"shares of an image's energy, blocks by their number; {first.convention}; {first.provenance}",
         labels=tuple(
             (bill.pick.name, f"trial {bill.pick.candidate.number}", units.energy(total_mj(bill.charges)))
             for bill in bills
@@ -160,7 +160,7 @@ def draw_stages(view: StagesView) -> "Figure":
         uniformtext={"mode": "hide", "minsize": 10},
         margin={"l": 118, "b": 55},
     )
-    figure.update_xaxes(title="share of the energy (%), blocks by their number", range=[0, 100])
+    figure.update_xaxes(title="share of the energy (%)", range=[0, 100])
     figure.update_yaxes(
         tickvals=list(range(len(view.labels))),
         ticktext=["<br>".join((f"<b>{label[0]}</b>", *label[1:])) for label in view.labels],

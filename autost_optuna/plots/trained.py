@@ -101,7 +101,7 @@ def draw_trained(view: TrainedView) -> "Figure":
     flops = [*(c.flops / 1e9 for c in searched), *(p.flops / 1e9 for p in view.points)]
     figure.update_yaxes(type="log", title="GFLOPs an image (more is better)", row=1, col=1, **ticks(flops))
     figure.update_yaxes(title="validation accuracy (%)", row=2, col=1)
-    figure.update_layout(height=HEIGHT, legend={"y": -0.08}, margin={"t": 125})
+    figure.update_layout(height=HEIGHT, margin={"t": 125})
     for axis, text in (("y", "<b>Predicted</b> at initialisation"), ("y2", "<b>Measured</b> after training")):
         at: dict[str, Any] = {"xref": "paper", "x": 0, "yref": f"{axis} domain", "y": 1}
         figure.add_annotation(text=text, showarrow=False, xanchor="left", yanchor="bottom", font={"size": 15}, **at)

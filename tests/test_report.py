@@ -1,0 +1,230 @@
+"""The report: what is said of a study, and that its page is complete, safe and draws itself."""
+
+import html
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from test_plots import packed_figures
+from test_trained import store
+
+from autost_optuna import Space, Task
+from autost_optuna.constraints import Constraints
+from autost_optuna.plots.stages import bills_of, picks_of
+from autost_optuna.plots.study import study_figures
+from autost_optuna.proxies.energy import total_mj
+from autost_optuna.proxies.operations import REAL, operations
+from autost_optuna.report import report_of, write_report
+from autost_optuna.runner import run
+from autost_optuna.study import create, find_exact, open_search
+
+NAME = "<script>alert(1)</script> & 'mine'"
+SPACE = Space(name="<b>toy", embed_dim=(16, 32), depth=(1, 2, 3), num_heads=(2, 4), mlp_ratio=(1, 2))
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """A storage with a study of a name that is hard to bear, run to the end."""
+    place = str(tmp_path_factory.mktemp("report") / "a.journal")
+    create(NAME, place, space=SPACE, task=Task.preset("digits"), population=10, constraints=Constraints(max_depth=3))
+    run(open_search(NAME, place, write=True), trials=25)
+    return place
+
+
+@pytest.fixture
+def search(storage):
+    return open_search(NAME, storage)
+
+
+@pytest.fixture
+def own(storage, tmp_path_factory):
+    """The same study in a storage of its own, to be written to."""
+    return open_search(NAME, shutil.copy(storage, tmp_path_factory.mktemp("own")), write=True)
+
+
+class Text(HTMLParser):
+    """The tags of a page, and what a reader sees."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.words, self.within = [], [], []
+        self.feed(page)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self.within.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.within and self.within[-1] == tag:
+            self.within.pop()
+
+    def handle_data(self, data):
+        if not self.within:
+            self.words.append(data)
+
+
+@pytest.fixture
+def page(search, tmp_path):
+    write_report(search, tmp_path / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    return (tmp_path / "report.html").read_text()
+
+
+def test_the_page_needs_no_network_and_has_plotly_once(page):
+    read = Text(page)
+    assert [tag for tag, _ in read.tags].count("script") == 3
+    assert not [tag for tag, found in read.tags if tag in ("link", "img", "iframe") or "src" in found]
+    assert {found["href"][0] for tag, found in read.tags if tag == "a"} == {"#"}
+    assert "url(" not in page
+    assert page.count('id="plotly-js"') == 1
+    assert len(page) < 3_000_000
+    assert "@media print" in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_all_that_was_written_by_people_stays_text(page, search):
+    read = Text(page)
+    assert NAME in read.text
+    assert html.escape("<script>alert(1)</script>") in page
+    assert "<script>alert" not in page
+    assert "<b>toy" not in page.replace(html.escape("<b>toy"), "")
+    assert "<b>toy" in read.text
+    for figure in packed_figures(page).values():  # plotly reads tags in texts
+        assert "<script>" not in str(figure)
+
+
+def test_a_note_of_optuna_dashboard_is_shown_as_text(own, tmp_path):
+    from optuna_dashboard import save_note
+
+    save_note(own.study, "see <img src=x onerror=alert(1)>")
+    write_report(own, tmp_path / "a.html")
+    read = Text((tmp_path / "a.html").read_text())
+    assert "see <img src=x onerror=alert(1)>" in read.text
+    assert "img" not in [tag for tag, _ in read.tags]
+
+
+def test_it_says_what_the_study_says(page, search):
+    said, members = Text(page).text, search.front()
+    report = report_of(search)
+    assert f"Which spiking transformers of the space {SPACE.name} give the most capacity" in said
+    assert f"Of {len({c.architecture.key for c in search.candidates()})} architectures tried, {len(members)}" in said
+    assert "depth at most 3" in said
+    assert [row[0].removesuffix("*") for row in report.members] == [str(one.number) for one in members][:20]
+    assert [card.name for card in report.cards] == [pick.name for pick in picks_of(members)]
+    assert "4.6 pJ a MAC of real values (M. Horowitz" in said
+    assert search.settings.fingerprint in said
+    assert all(version in said for version in search.settings.versions.values())
+    assert "Not known. autost-optuna study exact" in said
+    assert "None of these networks has been trained" in said
+    assert "fewer than the 200 trials" in said.lower()
+
+
+def test_the_bills_of_the_picks_are_those_of_the_search(search):
+    bills = bills_of(search, picks_of(search.front()))
+    for bill in bills:
+        assert total_mj(bill.charges) == bill.pick.candidate.energy_mj
+    for card, bill in zip(report_of(search).cards, bills, strict=True):
+        dearest = max(bill.charges, key=lambda charge: charge.energy_pj)
+        assert card.operations[0][0] == dearest.name
+        assert len(card.operations) == 5
+        shares = sum(float(row[-1].rstrip("%")) for row in card.operations) + float(card.rest.split()[-1].rstrip("%"))
+        assert shares == pytest.approx(100, abs=0.4)
+
+
+def test_the_figures_are_in_reading_order(search):
+    assert list(study_figures(search)) == ["front", "hypervolume", "genes", "stages"]
+    assert list(study_figures(search, [])) == ["front", "hypervolume", "genes"]
+
+
+def test_its_commands_make_the_same_study(search, cli, tmp_path):
+    import shlex
+
+    report = report_of(search)
+    (tmp_path / "space.toml").write_text(report.own_space)
+    for line in report.commands:
+        words = shlex.split(line)
+        assert words.pop(0) == "autost-optuna"
+        result = cli(*words)
+        assert result.exit_code == 0, (line, result.output)
+    again = open_search(NAME, str(tmp_path / "autost.journal"))
+    assert again.settings == search.settings
+    assert [c.to_dict() for c in again.candidates()] == [c.to_dict() for c in search.candidates()]
+    assert (tmp_path / "report.html").exists()
+
+
+def test_what_was_trained_and_the_exact_front_are_told(own, tmp_path):
+    members = own.front()
+    exact = find_exact(own)
+    for member in members[:3]:
+        driven = [row.name for row in operations(member.architecture, own.settings.task) if row.driven_by != REAL]
+        rates, more = dict.fromkeys(driven, 0.1), dict.fromkeys(driven, 0.1) | {"stem.conv2": 0.2}
+        store(own, member, energy_mj=1.5 * member.energy_mj, initial_rates=rates, rates=more)
+    report = report_of(own)
+    assert list(report.figures) == ["front", "hypervolume", "genes", "stages", "trained"]
+    assert len(report.trained) == 3
+    assert report.trained[0][4] == "1.50"
+    assert "measured energy is 1.50 times the predicted" in report.trust[-1]
+    assert "Most moved the input rate of stem.conv2, from 0.100 to 0.200" in report.trust[-1]
+    assert f"has {len(exact.members):,} members" in report.exact
+    assert any(line.startswith("autost-optuna study exact") for line in report.commands)
+    write_report(own, tmp_path / "a.html")
+    assert "Predicted and measured" in (tmp_path / "a.html").read_text()
+
+
+def test_where_energies_cannot_be_parted_it_says_why(search, monkeypatch):
+    import autost_optuna.plots.stages as stages
+
+    def gone(settings):
+        raise ValueError("the images are gone")
+
+    monkeypatch.setattr(stages, "make_objective", gone)
+    report = report_of(search)
+    assert report.unparted == "Energies are not parted by operation here: the images are gone."
+    assert "stages" not in report.figures
+    assert not report.cards[0].operations
+
+
+def test_other_endings_and_studies_without_a_front_are_refused(storage, search, tmp_path):
+    with pytest.raises(ValueError, match=r"a.pdf is no page; name it .html"):
+        write_report(search, tmp_path / "a.pdf")
+    create("empty", storage, space=SPACE, task=Task.preset("digits"))
+    with pytest.raises(ValueError, match="no complete trial yet"):
+        write_report(open_search("empty", storage), tmp_path / "a.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="pages are drawn by Chromium, which is not installed")
+def test_all_figures_are_drawn_in_a_browser(page, tmp_path):
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", "--dump-dom"]
+    drawn = subprocess.run([*command, (tmp_path / "report.html").as_uri()], capture_output=True, text=True, timeout=60)
+    assert 'data-drawn="yes"' in drawn.stdout
+    places = re.findall(r'<div class="figure[^"]*" data-figure="(\w+)"', drawn.stdout)
+    assert places == ["front", "stages", "genes", "hypervolume"]
+    assert drawn.stdout.count('class="plot-container plotly"') == len(places)
+
+
+def test_each_figure_is_a_file_of_its_own(storage, cli, tmp_path):
+    import plotly.io
+
+    for what, kind in (("hypervolume", "scatter"), ("genes", "parcoords"), ("stages", "bar")):
+        options = ["--figure", what, "--theme", "dark", "-o", f"{what}.json", "--storage", storage]
+        assert cli("study", "plot", NAME, *options).stdout == f"wrote {what}.json\n"
+        assert plotly.io.read_json(tmp_path / f"{what}.json").data[0].type == kind
+    for options, said in (
+        (["--figure", "genes", "--pick", "2"], "--pick is of the front alone; leave it out, or --figure genes"),
+        (["--figure", "genes", "--trained"], "--trained takes all trained networks; leave out --figure"),
+    ):
+        refused = cli("study", "plot", NAME, *options, "-o", "new.html", "--storage", storage)
+        assert (refused.exit_code, refused.stderr) == (2, f"error: {said}\n")
+    for output, said in (
+        ("new.txt", "new.txt is no page"),
+        ("genes.json/new.html", "cannot write genes.json/new.html"),
+    ):
+        refused = cli("study", "report", NAME, "-o", output, "--storage", storage)
+        assert refused.exit_code == 2
+        assert said in refused.stderr
+    assert not list(tmp_path.glob("*new*"))
