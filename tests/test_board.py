@@ -116,7 +116,7 @@ async def visit(address, picture):
 
     async def until(found, *words):
         for _ in range(150):
-            text = await ask("document.body.innerText")
+            text = await ask("document.body.innerText") or ""  # of a page that is on its way there is none
             if all(word in text for word in words):
                 return text
             await asyncio.sleep(0.2)
