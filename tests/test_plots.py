@@ -55,10 +55,12 @@ def test_figure_shows_the_view_on_log_axes_with_units():
     assert knee.customdata[0] == [
         "1",
         "C 16, depth 1, heads 1, ratio 1",
-        "(2.00 mJ to 2.00 mJ), 0.00000100 M parameters",
+        "2.00 mJ to 2.00 mJ",
+        "0.00000100 M parameters",
     ]
     assert knee.hovertemplate == (
-        "<b>trial %{customdata[0]}</b>: %{customdata[1]}<br>%{x:.4g} mJ, %{y:.4g} GFLOPs %{customdata[2]}<br>"
+        "<b>trial %{customdata[0]}</b>: %{customdata[1]}<br>%{x:.4g} mJ (%{customdata[2]}), %{y:.4g} GFLOPs, "
+        "%{customdata[3]}<br>"
         "autost-optuna export demo --trial %{customdata[0]} -o trial-%{customdata[0]}<extra></extra>"
     )
 

@@ -28,7 +28,8 @@ def details(candidate: Candidate) -> list[str]:
     return [
         "-" if candidate.number is None else str(candidate.number),
         in_a_line(candidate.architecture),
-        f"({units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}), {units.parameters(candidate.params)}",
+        f"{units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}",
+        units.parameters(candidate.params),
     ]
 
 
@@ -36,7 +37,8 @@ def hover(study: str) -> str:
     """plotly's template of what a pointer sees of the `details` of a study's candidate at (mJ, GFLOPs)."""
     command = export_command(study, "NUMBER")
     return (
-        "<b>trial %{customdata[0]}</b>: %{customdata[1]}<br>%{x:.4g} mJ, %{y:.4g} GFLOPs %{customdata[2]}<br>"
+        "<b>trial %{customdata[0]}</b>: %{customdata[1]}<br>%{x:.4g} mJ (%{customdata[2]}), %{y:.4g} GFLOPs, "
+        "%{customdata[3]}<br>"
         f"{literal(command).replace('NUMBER', '%{customdata[0]}')}<extra></extra>"
     )
 
