@@ -10,6 +10,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -20,6 +21,7 @@ from autost_optuna.checkpoint import make_folder
 MANIFEST = "manifest.json"
 FORMAT = 1
 LARGEST_MANIFEST = 1 << 24  # bytes
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)  # what reading an entry of a zip raises
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold: the same files give the same zip
 
 
@@ -168,7 +170,9 @@ def opened(path: Path) -> Iterator[Bundle]:
         manifest = _read_manifest(path, archive)
         for name, digest in manifest["files"].items():
             if not _plain(name):
-                raise ValueError(f"{path / MANIFEST} names the file {name!r} outside the bundle; do not use this bundle")
+                raise ValueError(
+                    f"{path / MANIFEST} names the file {name!r} outside the bundle; do not use this bundle"
+                )
             if _digest(path, archive, name) != digest:
                 raise ValueError(f"{path / name} differs from its hash in {MANIFEST}; export the network again")
         yield Bundle(path=path, manifest=manifest, archive=archive)
@@ -191,10 +195,15 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile | None) -> dict[str, Any
     place = path / MANIFEST
     try:
         with _open(path, archive, MANIFEST) as file:
-            text = file.read(LARGEST_MANIFEST + 1)
-        manifest = json.loads(text[:LARGEST_MANIFEST].decode())
+            text = file.read(LARGEST_MANIFEST)
     except FileNotFoundError:
-        raise ValueError(f"{path} is no exported bundle: it has no {MANIFEST}; give the DIR or .zip of an export") from None
+        raise ValueError(
+            f"{path} is no exported bundle: it has no {MANIFEST}; give the DIR or .zip of an export"
+        ) from None
+    except DAMAGE as error:
+        raise ValueError(f"{path} is damaged ({error}); export the network again") from None
+    try:
+        manifest = json.loads(text.decode())
     except ValueError as error:
         raise ValueError(f"{place} is not JSON ({error}); export the network again") from None
     if (
@@ -214,6 +223,8 @@ def _digest(path: Path, archive: zipfile.ZipFile | None, name: str) -> str:
                 digest.update(piece)
     except FileNotFoundError:
         raise ValueError(f"{path / name} is missing; export the network again") from None
+    except DAMAGE as error:
+        raise ValueError(f"{path} is damaged ({error}); export the network again") from None
     return digest.hexdigest()
 
 

@@ -15,6 +15,7 @@ FILES = {
     "model.safetensors": "the weights, with architecture and task in the header",
     "model.onnx": f"the network as ONNX: `{INPUT}` in, `{OUTPUT}` out, a batch of any size, all time steps unrolled",
     "model.pt2": "the same as a program of `torch.export`",
+    "README.md": "this card",
     "model.py": "the same as plain PyTorch, which needs torch and spikingjelly only",
     "audit.csv": "the bill: every operation with its MACs, its spike rate and its energy",
     MANIFEST: "hashes of all files, versions, seed, data, energy convention, results",
@@ -48,7 +49,7 @@ def write_card(
     files = {name: what for name, what in FILES.items() if standalone or name != "model.py"}
     short = architecture.key if architecture.depth <= 4 else architecture.key.split("-h")[0]
     plain = (
-        f"""
+        """
 Without autost-optuna, `model.py` needs torch and spikingjelly:
 
 ```python
@@ -85,7 +86,9 @@ write that one there.
 """
 
 
-def _front_matter(study: str, settings: Settings, candidate: Candidate, training: dict[str, Any] | None) -> dict[str, Any]:
+def _front_matter(
+    study: str, settings: Settings, candidate: Candidate, training: dict[str, Any] | None
+) -> dict[str, Any]:
     """What Hugging Face reads of a model: https://huggingface.co/docs/hub/model-cards."""
     data = training["data"] if training else settings.data
     front: dict[str, Any] = {
@@ -100,7 +103,11 @@ def _front_matter(study: str, settings: Settings, candidate: Candidate, training
         found = (
             ("accuracy", "test accuracy", training["test_accuracy"]),
             ("accuracy", "validation accuracy", training["validation_accuracy"]),
-            ("energy_mj", f"energy an image in mJ, {training['measured']['convention']}", training["measured"]["energy_mj"]),
+            (
+                "energy_mj",
+                f"energy an image in mJ, {training['measured']['convention']}",
+                training["measured"]["energy_mj"],
+            ),
         )
         result = {
             "task": {"type": CLASSIFICATION},

@@ -15,7 +15,7 @@ from autost_optuna.candidate import Candidate
 from autost_optuna.card import write_card
 from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import NORMALISATIONS, rate_images
-from autost_optuna.graphs import write_onnx, write_program
+from autost_optuna.graphs import check_alive, write_onnx, write_program
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.objective import describe
 from autost_optuna.proxies.energy import Charge, charge_rows, estimate_energy
@@ -94,12 +94,13 @@ def _write(
     checkpoint.save(folder / WEIGHTS, network.state_dict(), checkpoint.describe_network(network))
     _write_audit(folder / "audit.csv", _bill(settings, candidate, training, data_root))
     images, source = _images(settings, training, data_root)
-    program = write_program(network, images, folder / "model.pt2")
-    parity = write_onnx(program, network, images, source, folder / "model.onnx")
+    write_program(network, images, folder / "model.pt2")
+    parity = write_onnx(network, images, source, folder / "model.onnx")
+    alive = None if training else check_alive(folder / "model.onnx", network, images, source)
     if plain:
         text = standalone.write_model(architecture, settings.task, normalisation)
         (folder / standalone.NAME).write_text(text, encoding="utf-8")
-    card = write_card(search.study.study_name, settings, candidate, training, parity, standalone=plain)
+    card = write_card(search.study.study_name, settings, candidate, training, alive or parity, standalone=plain)
     (folder / "README.md").write_text(card, encoding="utf-8")
     manifest = {
         "format": FORMAT,
@@ -121,6 +122,7 @@ def _write(
         "candidate": candidate.to_dict(),
         "training": training,
         "onnx": asdict(parity),
+        "onnx_alive": asdict(alive) if alive else None,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 

@@ -6,23 +6,24 @@ one and just above it in the other; one such spike moves the logits by more than
 graph, so it is told apart: with the spikes of onnxruntime put into torch, all else must agree.
 """
 
+import copy
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from autost_optuna.model.neuron import PLIF
+from autost_optuna.evaluation import recalibrate
+from autost_optuna.model.neuron import PLIF, spikes
 from autost_optuna.model.transformer import SpikingTransformer
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-    from torch.export import ExportedProgram
 
 INPUT, OUTPUT = "images", "logits"
 TOLERANCE = 1e-4  # of logits, and of potentials from the threshold where rounding decides a spike
@@ -50,7 +51,7 @@ class Parity:
     max_difference_same_spikes: float
 
 
-def write_program(network: SpikingTransformer, images: Tensor, path: Path) -> "ExportedProgram":
+def write_program(network: SpikingTransformer, images: Tensor, path: Path) -> None:
     """Write the network as torch.export's program, for batches of any size. RuntimeError where it gives other logits."""
     batch = {0: torch.export.Dim("batch")}
     with torch.no_grad(), _quiet():
@@ -64,23 +65,48 @@ def write_program(network: SpikingTransformer, images: Tensor, path: Path) -> "E
         for part in _batches(images):
             if not torch.equal(loaded(part), network(part)):
                 raise RuntimeError(f"{path.name} gives other logits than the network; nothing was exported")
-    return program
 
 
-def write_onnx(program: "ExportedProgram", network: SpikingTransformer, images: Tensor, source: str, path: Path) -> Parity:
-    """Write the program as ONNX, and compare onnxruntime with torch on `images`, which are of `source`.
+def write_onnx(network: SpikingTransformer, images: Tensor, source: str, path: Path) -> Parity:
+    """Write the network as ONNX, and compare onnxruntime with torch on `images`, which are of `source`.
 
     RuntimeError where the two differ by more than TOLERANCE, in a way that a spike on the threshold does not explain.
     """
-    model = _convert(program)
+    model = make_onnx(network, images)
     path.write_bytes(model.SerializeToString())
     return check_onnx(model, network, images, source)
 
 
-def _convert(program: "ExportedProgram") -> "ModelProto":
+def check_alive(path: Path, network: SpikingTransformer, images: Tensor, source: str) -> Parity:
+    """The comparison of a silent network, with the statistics of `images` put into its normalisation: then it fires."""
+    import onnx
+
+    alive = copy.deepcopy(network)
+    recalibrate(alive, iter([images]))
+    model, state = onnx.load(path), alive.eval().state_dict()
+    for value in model.graph.initializer:
+        if value.name.endswith(("running_mean", "running_var")):
+            value.CopyFrom(onnx.numpy_helper.from_array(state[value.name].numpy(), value.name))
+    return check_onnx(model, alive, images, f"{source}, normalised by their own statistics")
+
+
+def make_onnx(network: SpikingTransformer, images: Tensor) -> "ModelProto":
+    """The network as an ONNX model. A neuron is one operation to torch's exporter, which takes milliseconds for each."""
+    whole = copy.deepcopy(network)
+    for name, module in network.named_modules():
+        if isinstance(module, PLIF):
+            whole.set_submodule(name, _Whole(module))
+    batch = {0: torch.export.Dim("batch")}
     with torch.no_grad(), _quiet():
+        program = torch.export.export(whole, (images[:2],), dynamic_shapes={INPUT: batch})
         converted = torch.onnx.export(
-            program, dynamo=True, optimize=False, input_names=[INPUT], output_names=[OUTPUT], verbose=False
+            program,
+            dynamo=True,
+            optimize=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            custom_translation_table={torch.ops.autost_optuna.fire.default: _onnx_neuron(network.task.time_steps)},
+            verbose=False,
         )
     assert converted is not None
     model = converted.model_proto
@@ -90,6 +116,47 @@ def _convert(program: "ExportedProgram") -> "ModelProto":
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return model
+
+
+@torch.library.custom_op("autost_optuna::fire", mutates_args=())
+def _fire(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
+    """`spikes` as one operation."""
+    return spikes(x, decay, threshold)
+
+
+@_fire.register_fake
+def _(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
+    return torch.empty_like(x)
+
+
+class _Whole(nn.Module):
+    """A neuron layer whose steps the exporter does not see."""
+
+    def __init__(self, neuron: PLIF) -> None:
+        super().__init__()
+        self.w, self.v_threshold = neuron.w, neuron.v_threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, ...] to [T, ...]."""
+        fired: Tensor = _fire(x, self.w.sigmoid(), self.v_threshold)
+        return fired
+
+
+def _onnx_neuron(steps: int) -> "Callable[..., Any]":
+    """`spikes` of `steps` time steps in ONNX's operations, unrolled."""
+    from onnxscript import opset18 as op
+
+    def fire(x: Any, decay: Any, threshold: float) -> Any:
+        currents = op.Split(x, axis=0, num_outputs=steps) if steps > 1 else [x]
+        u = op.Mul(currents[0], op.Neg(decay))
+        fired = [op.LessOrEqual(u, -threshold)]
+        for now in currents[1:]:
+            u = op.Where(fired[-1], 0.0, u)
+            u = op.Sub(u, op.Mul(op.Add(now, u), decay))
+            fired.append(op.LessOrEqual(u, -threshold))
+        return op.CastLike(op.Concat(*fired, axis=0), x)
+
+    return fire
 
 
 def check_onnx(model: "ModelProto", network: SpikingTransformer, images: Tensor, source: str) -> Parity:
@@ -136,7 +203,9 @@ def _batches(images: Tensor) -> Iterator[Tensor]:
         yield images[1:]
 
 
-def _run_torch(network: SpikingTransformer, images: Tensor, given: Sequence[Tensor] = ()) -> tuple[Tensor, list[Tensor]]:
+def _run_torch(
+    network: SpikingTransformer, images: Tensor, given: Sequence[Tensor] = ()
+) -> tuple[Tensor, list[Tensor]]:
     """Logits [B, classes] and the spikes [T, B, ...] of each neuron layer; where spikes are `given`, they are those.
 
     RuntimeError where a given spike is another by more than TOLERANCE.
@@ -180,8 +249,8 @@ def _check_spikes(currents: Tensor, spikes: Tensor, decay: Tensor, threshold: fl
 
 
 def _neurons(model: "ModelProto", network: SpikingTransformer) -> list[str]:
-    """The names of the spikes of each neuron layer, which are the only stacks of the graph."""
-    found = [node.output[0] for node in model.graph.node if node.output[0].startswith("stack")]
+    """The names of the spikes of each neuron layer, named after the operation that they were."""
+    found = [node.output[0] for node in model.graph.node if node.output[0].startswith("fire")]
     assert len(found) == sum(isinstance(module, PLIF) for module in network.modules())
     return found
 
@@ -194,15 +263,13 @@ def _run_onnx(model: "ModelProto", images: Tensor, further: Sequence[str]) -> li
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     for name in further:
-        watched.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, None))
+        watched.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other processes may need the cores
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     parts = [session.run([OUTPUT, *further], {INPUT: part.numpy()}) for part in _batches(images)]
     logits, *between = ([torch.from_numpy(value) for value in values] for values in zip(*parts, strict=True))
-    return [torch.cat(logits), *(torch.cat(values, 1).float() for values in between)]
+    return [torch.cat(logits), *(torch.cat(values, 1) for values in between)]
 
 
 @contextmanager
