@@ -577,3 +577,24 @@ def test_the_command_lists_what_it_wrote(search, candidate, told, trained, cli):
     assert len(kinds) == 4
     assert error.startswith("error: NIR cannot express")
     assert not list(Path().iterdir())
+
+
+def test_where_the_images_are_not_on_this_machine_noise_is_compared_on(search):
+    images, source = autost_optuna.export._images(search.settings, {"data": "imagefolder"}, None)
+    assert (tuple(images.shape), source) == ((8, 1, 8, 8), "noise, seed 0")
+    assert images.std() > 0.5
+
+
+def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(autost_optuna.export, "__file__", str(tmp_path / "autost_optuna" / "export.py"))
+    assert autost_optuna.export._commit() is None
+
+
+def test_loading_needs_none_of_the_writers(trained):
+    program = f"""
+import sys, autost_optuna
+autost_optuna.load({str(trained)!r})
+assert not {{"onnx", "onnxruntime", "onnxscript", "yaml"}} & set(sys.modules), sorted(sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert found.returncode == 0, found.stderr
