@@ -11,6 +11,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -184,8 +185,8 @@ def _plain(name: str) -> bool:
 
 
 def _check_entries(path: Path, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, times in Counter(names).items():
+        if times > 1:
             raise ValueError(f"{path} holds {name!r} twice; do not use this bundle")
         if name != MANIFEST and not _plain(name):
             raise ValueError(f"{path} holds {name!r}, outside the bundle; do not use this bundle")
