@@ -74,7 +74,7 @@ def spikes(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
 
 
 def _unrolled(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
-    """`spikes` without writing in place, in as few operations as there can be: exporters take milliseconds for each."""
+    """`spikes` without writing in place; the exporter takes milliseconds for each operation."""
     first, *later = x.unbind()
     u = first * -decay
     fired = [u <= -threshold]
