@@ -1,88 +1,67 @@
-"""The bundle: a chosen network as a folder of plain files with a manifest of their hashes, and the way back, `load`."""
+"""The bundle: a chosen network as plain files with a manifest of their hashes, a folder or one .zip; the way back, `load`."""
 
-import hashlib
+import csv
 import json
 import os
-import shutil
-import tempfile
+import subprocess
 from dataclasses import asdict
-from pathlib import Path, PurePath
-from typing import Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from autost_optuna import checkpoint, units
+from autost_optuna import archive, checkpoint, standalone
+from autost_optuna.archive import FORMAT, MANIFEST
 from autost_optuna.candidate import Candidate
+from autost_optuna.card import write_card
 from autost_optuna.checkpoint import WEIGHTS
-from autost_optuna.data import NORMALISATIONS
+from autost_optuna.data import NORMALISATIONS, rate_images
+from autost_optuna.graphs import check_alive, write_onnx, write_program
 from autost_optuna.model.transformer import SpikingTransformer
-from autost_optuna.settings import installed_versions
+from autost_optuna.objective import describe
+from autost_optuna.proxies.energy import Charge, charge_rows, estimate_energy
+from autost_optuna.proxies.operations import operations, populations
+from autost_optuna.settings import Settings, installed_versions
 from autost_optuna.study import Search
-from autost_optuna.task import Task
 
-MANIFEST = "manifest.json"
-FORMAT = 1
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WRITERS = ("onnx", "onnxruntime", "onnxscript", "safetensors")
+CHECKED = 8  # images on which the graphs are compared with the network
 
 
-def export(search: Search, candidate: Candidate, folder: Path, *, weights: Path | None = None) -> Path:
-    """Write the bundle of a candidate to `folder`, whole or not at all.
+def export(
+    search: Search,
+    candidate: Candidate,
+    target: Path,
+    *,
+    weights: Path | None = None,
+    force: bool = False,
+    plain: bool = False,
+    data_root: Path | None = None,
+) -> Path:
+    """Write the bundle of a candidate to `target`, a folder or FILE.zip, whole or not at all.
 
-    `weights` is a training's checkpoint; without it the bundle holds the weights at initialisation, and says so.
-    ValueError where the folder exists, or where the checkpoint is of another network.
+    `weights` is a training's checkpoint; without it the bundle holds the weights at initialisation, and says so. `force`
+    replaces a bundle that is there; `plain` adds model.py; `data_root` is where the images are, where it is not the study's.
+    ValueError where there is anything of that name, or the checkpoint is of another network; RuntimeError where ONNX or
+    torch.export do not give the network's logits.
     """
-    if folder.name in ("", "..") or not folder.name.isprintable():
-        raise ValueError(f"{str(folder)!r} is no name for a new folder; choose another with -o")
-    if folder.exists() or folder.is_symlink():
-        raise ValueError(f"{folder} exists and is not overwritten; choose another folder with -o, or delete it")
-    network, training = _network(search, candidate, weights)
-    checkpoint.make_folder(folder.parent)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        _write(part, search, candidate, network, training)
-        part.chmod(0o755)
-        os.rename(part, folder)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(folder)) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return folder
+    with archive.placed(target, force=force) as folder:
+        network, training = _network(search, candidate, weights)
+        _write(folder, search, candidate, network, training, plain, data_root)
+    return target
 
 
-def load(folder: str | os.PathLike[str]) -> SpikingTransformer:
+def load(path: str | os.PathLike[str]) -> SpikingTransformer:
     """The network of an exported bundle, in eval mode; it reads images [B, *task.input_shape], normalised as the manifest says.
 
-    All files are checked against the manifest's hashes before anything is read, and no pickle is loaded. ValueError says
-    what is missing, changed or no part of a bundle.
+    `path` is a folder or a .zip. All files are checked against the manifest's hashes before anything is read, and no pickle
+    is loaded. ValueError says what is missing, changed or no part of a bundle.
     """
-    root = Path(folder)
-    manifest = read_manifest(root)
-    for name, digest in manifest["files"].items():
-        if PurePath(name).name != name or name in (".", ".."):
-            raise ValueError(f"{root / MANIFEST} names the file {name!r} outside the bundle; do not use this bundle")
-        if not (root / name).is_file():
-            raise ValueError(f"{root / name} is missing; export the network again")
-        if _sha256(root / name) != digest:
-            raise ValueError(f"{root / name} differs from its hash in {MANIFEST}; export the network again")
-    if WEIGHTS not in manifest["files"]:
-        raise ValueError(f"{root / MANIFEST} lists no {WEIGHTS}; export the network again")
-    model, _ = checkpoint.load_network(root / WEIGHTS)
-    return model
-
-
-def read_manifest(root: Path) -> dict[str, Any]:
-    """The manifest of a bundle."""
-    path = root / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise ValueError(f"{root} is no exported bundle: it has no {MANIFEST}; give the folder of an export") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); export the network again") from None
-    if (
-        not isinstance(manifest, dict)
-        or manifest.get("format") != FORMAT
-        or not isinstance(manifest.get("files"), dict)
-    ):
-        raise ValueError(f"{path} is not a manifest of format {FORMAT}; export the network again")
-    return manifest
+    with archive.opened(Path(path)) as bundle, bundle.file(WEIGHTS) as weights:
+        model, _ = checkpoint.load_network(weights)
+        return model
 
 
 def _network(
@@ -93,23 +72,41 @@ def _network(
     if weights is None:
         return SpikingTransformer(candidate.architecture, task, seed=seed).eval(), None
     network, info = checkpoint.load_trained(weights, candidate.architecture, task)
-    return network, {"data": info["data"], "recipe": info["recipe"], **info["training"]}
+    said = {name: info[name] for name in ("data", "data_fingerprint", "recipe")}
+    return network, {**said, **info["training"]}
 
 
 def _write(
-    part: Path, search: Search, candidate: Candidate, network: SpikingTransformer, training: dict[str, Any] | None
+    folder: Path,
+    search: Search,
+    candidate: Candidate,
+    network: SpikingTransformer,
+    training: dict[str, Any] | None,
+    plain: bool,
+    data_root: Path | None,
 ) -> None:
     import yaml
 
-    settings = search.settings
-    (part / "architecture.json").write_text(json.dumps(candidate.architecture.to_dict(), indent=2) + "\n")
-    (part / "autost.yaml").write_text(yaml.safe_dump(candidate.architecture.to_autost(), sort_keys=False))
-    checkpoint.save(part / WEIGHTS, network.state_dict(), checkpoint.describe_network(network))
-    (part / "README.md").write_text(_card(search, candidate, training), encoding="utf-8")
+    settings, architecture = search.settings, candidate.architecture
+    normalisation = NORMALISATIONS[training["data"] if training else settings.data]
+    (folder / "architecture.json").write_text(json.dumps(architecture.to_dict(), indent=2) + "\n")
+    (folder / "autost.yaml").write_text(yaml.safe_dump(architecture.to_autost(), sort_keys=False))
+    checkpoint.save(folder / WEIGHTS, network.state_dict(), checkpoint.describe_network(network))
+    _write_audit(folder / "audit.csv", _bill(settings, candidate, training, data_root))
+    images, source = _images(settings, training, data_root)
+    write_program(network, images, folder / "model.pt2")
+    parity = write_onnx(network, images, source, folder / "model.onnx")
+    alive = None if training else check_alive(folder / "model.onnx", network, images, source)
+    if plain:
+        text = standalone.write_model(architecture, settings.task, normalisation)
+        (folder / standalone.NAME).write_text(text, encoding="utf-8")
+    card = write_card(search.study.study_name, settings, candidate, training, alive or parity, standalone=plain)
+    (folder / "README.md").write_text(card, encoding="utf-8")
     manifest = {
         "format": FORMAT,
-        "files": {path.name: _sha256(path) for path in sorted(part.iterdir())},
-        "versions": installed_versions(),
+        "files": {path.name: archive.sha256(path) for path in sorted(folder.iterdir())},
+        "versions": {**installed_versions(), **{name: version(name) for name in WRITERS}},
+        "git_commit": _commit(),
         "study": search.study.study_name,
         "trial": candidate.number,
         "task": asdict(settings.task),
@@ -121,53 +118,72 @@ def _write(
             "fingerprint": settings.fingerprint,
         },
         "convention": {**settings.convention.to_dict(), "hash": settings.convention.hash},
-        "normalisation": asdict(NORMALISATIONS[training["data"] if training else settings.data]),
+        "normalisation": asdict(normalisation),
         "candidate": candidate.to_dict(),
         "training": training,
+        "onnx": asdict(parity),
+        "onnx_alive": asdict(alive) if alive else None,
     }
-    (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _card(search: Search, candidate: Candidate, training: dict[str, Any] | None) -> str:
-    """The model card."""
-    settings, architecture = search.settings, candidate.architecture
-    task: Task = settings.task
+def _bill(
+    settings: Settings, candidate: Candidate, training: dict[str, Any] | None, data_root: Path | None
+) -> list[Charge]:
+    """The bill by the rates of the trained network on its validation images, or by those at initialisation of the search."""
+    task, architecture, convention = settings.task, candidate.architecture, settings.convention
     if training:
-        state = (
-            f"trained for {units.counted(training['recipe']['epochs'], 'epoch')} on {training['data']}: "
-            f"{training['validation_accuracy']:.2%} on its validation split, {training['test_accuracy']:.2%} on the test set"
-        )
-    else:
-        state = f"untrained: weights at initialisation, seed {settings.seed}"
-    rows = (
-        ("architecture", f"`{architecture.to_text()}`"),
-        ("task", f"{task.name}: {'x'.join(map(str, task.input_shape))}, {task.num_classes} classes"),
-        ("time steps", str(task.time_steps)),
-        ("parameters", f"{candidate.params:,}"),
-        ("FLOPs an image", f"{candidate.flops:,} (2 x {candidate.macs:,} MACs, all time steps)"),
-        ("energy an image", f"{units.energy(candidate.energy_mj)} ({candidate.convention}, estimated)"),
-        ("weights", state),
+        rates = training["measured"]["rates"]
+        return estimate_energy(operations(architecture, task), rates, convention, populations(architecture, task))
+    description = describe(
+        architecture,
+        task,
+        data=settings.data,
+        data_root=_root(settings, settings.data, data_root),
+        images=settings.images,
+        seed=settings.seed,
+        seeds=settings.seeds,
+        convention=convention,
     )
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    return f"""# Spiking transformer {architecture.key if architecture.depth <= 4 else architecture.key.split("-h")[0]}
-
-Found by autost-optuna in study {search.study.study_name!r}, trial {candidate.number}.
-
-| what | value |
-| --- | --- |
-{table}
-
-The energy comes from spikes of untrained networks ({candidate.provenance}), under the convention whose prices are in
-`{MANIFEST}`. It ranks architectures; it is not a measurement of the weights in this folder.
-
-```python
-from autost_optuna import load
-
-network = load(".")  # checks every file against manifest.json
-logits = network(images)  # float32 [B, {", ".join(map(str, task.input_shape))}], normalised as there
-```
-"""
+    return list(description.charges)
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _write_audit(path: Path, charges: list[Charge]) -> None:
+    rows = charge_rows(charges)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _images(settings: Settings, training: dict[str, Any] | None, data_root: Path | None) -> "tuple[Tensor, str]":
+    """Test images [B, *task.input_shape] to compare on, or noise where they are not on this machine; and what they are."""
+    import torch
+
+    data = training["data"] if training else settings.data
+    root = _root(settings, data, data_root)
+    try:
+        drawn = rate_images(settings.task, data=data, root=root, count=CHECKED, seed=settings.seed, split="test")
+    except ValueError:
+        generator = torch.Generator().manual_seed(settings.seed)
+        return torch.randn(CHECKED, *settings.task.input_shape, generator=generator), f"noise, seed {settings.seed}"
+    return drawn.images, f"test images of {data}, seed {settings.seed}"
+
+
+def _root(settings: Settings, data: str, data_root: Path | None) -> Path | None:
+    """Where a data set is: as said, or else where the study has its own."""
+    if data_root is None and data == settings.data and settings.data_root:
+        return Path(settings.data_root)
+    return data_root
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package runs from, with -dirty where it was changed; None where there is none."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

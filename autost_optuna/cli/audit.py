@@ -1,6 +1,5 @@
 """autost-optuna describe: the audit of an architecture's energy, operation by operation."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from autost_optuna.cli.study import describe_candidate, quiet_optuna
 if TYPE_CHECKING:
     from autost_optuna.data import Cut
     from autost_optuna.objective import Description
-    from autost_optuna.proxies.energy import Charge
     from autost_optuna.settings import Settings
 
 
@@ -133,6 +131,8 @@ def _defaults(stored: "Settings | None", info: dict[str, Any] | None) -> dict[st
 
 
 def _print(description: "Description", form: str) -> None:
+    from autost_optuna.proxies.energy import charge_rows
+
     rows = charge_rows(description.charges)
     if form == "csv":
         click.echo(show.csv_text(rows), nl=False)
@@ -143,14 +143,6 @@ def _print(description: "Description", form: str) -> None:
     if description.candidate.silent:
         remedy = "give real images" if description.candidate.weights == INITIALISATION else "train it again"
         show.note(f"warning: the network is silent on these images, so its energy means nothing; {remedy}")
-
-
-def charge_rows(charges: "Sequence[Charge]") -> list[dict[str, Any]]:
-    """Rows of the audit in DESIGN's JSON form, with the share of the total; `macs` are a step's."""
-    from autost_optuna.proxies.energy import total_pj
-
-    total = total_pj(charges)
-    return [{**asdict(charge), "share": charge.energy_pj / total if total else 0.0} for charge in charges]
 
 
 def _headline(description: "Description") -> dict[str, Any]:

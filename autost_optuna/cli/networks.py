@@ -1,16 +1,25 @@
 """autost-optuna export, quickstart: networks taken away; the whole way."""
 
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
+from autost_optuna.cli import options, show
 from autost_optuna.cli.run import run_search
 from autost_optuna.cli.study import describe_candidate, quiet_optuna
 from autost_optuna.cli.train import chosen, train_under_bars
+
+if TYPE_CHECKING:
+    from autost_optuna.architecture import Architecture
+    from autost_optuna.task import Task
 
 
 @click.command(short_help="Export a network as a folder.")
@@ -22,8 +31,8 @@ from autost_optuna.cli.train import chosen, train_under_bars
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    metavar="DIR",
-    help="A folder that does not exist.",
+    metavar="DIR|FILE.zip",
+    help="A folder, or one file, that does not exist.",
 )
 @click.option(
     "--checkpoint",
@@ -31,13 +40,31 @@ from autost_optuna.cli.train import chosen, train_under_bars
     metavar="FILE",
     help="Trained weights; else those at initialisation.",
 )
+@click.option("--standalone", is_flag=True, help="Add model.py: the network in plain PyTorch, without this package.")
+@click.option("--nir", is_flag=True, help="Ask for NIR: refused, with a list of all that NIR has no node for.")
+@click.option("--force", is_flag=True, help="Replace the bundle that is there, once the new one is complete.")
+@options.data_root
 @options.storage
-def export(study: str, trial: int | None, knee: bool, output: Path, checkpoint: Path | None, storage: str) -> None:
-    """Export a network of STUDY as a folder: architecture (JSON, AutoST's YAML), weights, card, manifest.
+def export(
+    study: str,
+    trial: int | None,
+    knee: bool,
+    output: Path,
+    checkpoint: Path | None,
+    standalone: bool,
+    nir: bool,
+    force: bool,
+    data_root: Path | None,
+    storage: str,
+) -> None:
+    """Export a network of STUDY: weights, ONNX, torch.export program, audit, model card, manifest; see README.md in it.
+
+    ONNX and the program are compared with the network on images of the test set before anything is there.
 
     \b
-    Example:
+    Examples:
       autost-optuna export demo --knee -o my-network
+      autost-optuna export demo --trial 7 -o my-network.zip --standalone
     """
     quiet_optuna()
     from autost_optuna.export import export as export_bundle
@@ -45,9 +72,49 @@ def export(study: str, trial: int | None, knee: bool, output: Path, checkpoint: 
 
     search = open_search(study, storage)
     candidate = chosen(search, () if trial is None else (trial,), knee, None, most=1)[0]
-    export_bundle(search, candidate, output, weights=checkpoint)
+    if nir:
+        _refuse_nir(candidate.architecture, search.settings.task)
+    with _terminable():
+        export_bundle(search, candidate, output, weights=checkpoint, force=force, plain=standalone, data_root=data_root)
     weights = "trained weights" if checkpoint else "untrained weights (at initialisation)"
     click.echo(f"wrote {output}: trial {candidate.number}, {describe_candidate(candidate)}, {weights}")
+    _print_files(output)
+
+
+def _refuse_nir(architecture: "Architecture", task: "Task") -> NoReturn:
+    """ValueError, and before it each kind of part that NIR has no node for: no spiking transformer is without."""
+    from autost_optuna.nir import inexpressible
+
+    kinds = inexpressible(architecture, task)
+    for kind, names in kinds.items():
+        show.note(f"{kind}: {', '.join(names)}")
+    count = sum(len(names) for names in kinds.values())
+    raise ValueError(
+        f"NIR cannot express {count} nodes of this network, listed above; leave out --nir, and use model.onnx"
+    )
+
+
+def _print_files(path: Path) -> None:
+    from autost_optuna.archive import opened
+    from autost_optuna.card import FILES
+
+    with opened(path) as bundle:
+        rows = [[name, units.count(size, "B"), FILES[name]] for name, size in bundle.sizes.items()]
+    show.print_table(["file", "size", "what it is"], rows, left=["file", "what it is"])
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """A SIGTERM ends the command as Ctrl-C does, so that what was begun is cleaned away."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.command(short_help="The whole way in two minutes, on built-in data.")

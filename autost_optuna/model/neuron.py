@@ -59,7 +59,10 @@ def spikes(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
     """The neuron's spikes [T, ...] for currents `x` [T, ...] from v = 0, with `decay` = 1 / tau.
 
     It follows u = -v, since `threshold_` can then reset all neurons that fire (u <= -threshold) in one pass in place.
+    An exported graph has the same arithmetic, `_unrolled`.
     """
+    if torch.compiler.is_exporting():
+        return _unrolled(x, decay, threshold)
     out = torch.empty_like(x)
     u = torch.mul(x[0], -decay)
     for t in range(x.shape[0]):
@@ -68,6 +71,18 @@ def spikes(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
         torch.le(u, -threshold, out=out[t])
         torch.threshold_(u, -threshold, 0.0)
     return out
+
+
+def _unrolled(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
+    """`spikes` without writing in place; the exporter takes milliseconds for each operation."""
+    first, *later = x.unbind()
+    u = first * -decay
+    fired = [u <= -threshold]
+    for now in later:
+        u = torch.where(fired[-1], 0.0, u)
+        u = u - (now + u) * decay
+        fired.append(u <= -threshold)
+    return torch.stack(fired).to(x.dtype)
 
 
 class _Fire(torch.autograd.Function):

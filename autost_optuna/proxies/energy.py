@@ -12,8 +12,8 @@ weights), pooling, residual additions, biases, the traffic of activations and sp
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from autost_optuna.proxies.convention import DEFAULT, ONCE, Convention
 from autost_optuna.proxies.operations import REAL, Operation, Population
@@ -128,6 +128,12 @@ def total_pj(charges: Sequence[Charge]) -> float:
 def total_mj(charges: Sequence[Charge]) -> float:
     """Sum of a bill in mJ (1 mJ = 1e9 pJ)."""
     return total_pj(charges) * 1e-9
+
+
+def charge_rows(charges: Sequence[Charge]) -> list[dict[str, Any]]:
+    """Rows of the audit, each with its share of the total; `macs` are a step's."""
+    total = total_pj(charges)
+    return [{**asdict(charge), "share": charge.energy_pj / total if total else 0.0} for charge in charges]
 
 
 def mean_rate(charges: Sequence[Charge]) -> float:
