@@ -12,6 +12,7 @@ from autost_optuna.artifacts import folder_of, keep
 from autost_optuna.front import nondominated
 from autost_optuna.plots.stages import Pick, bills_of, picks_of
 from autost_optuna.plots.study import study_figures
+from autost_optuna.proxies.energy import charge_rows
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
 from autost_optuna.trained import trainings_of
 
@@ -42,6 +43,9 @@ def write_board(search: Search) -> None:
     if folder is not None:
         knee = next(pick.candidate for pick in picks if "knee" in pick.names)
         keep("knee.json", json.dumps(knee.architecture.to_dict(), indent=2) + "\n", search.study, folder)
+        for bill in bills:
+            if "knee" in bill.pick.names:
+                keep("knee-audit.csv", units.csv_text(charge_rows(bill.charges)), search.study, folder)
 
 
 def _card(figure: "Figure") -> "Figure":
@@ -60,10 +64,14 @@ def _write_note(search: Search, picks: Sequence[Pick]) -> None:
     from optuna_dashboard import get_note, save_note
 
     before = get_note(search.study)
-    own = before.partition(BELOW)[2] if BELOW in before else before
-    body = f"{note(search, picks)}\n---\n\n{BELOW}\n{own}"
+    body = f"{note(search, picks)}\n---\n\n{BELOW}\n{own_note(before)}"
     if body != before:
         save_note(search.study, body)
+
+
+def own_note(whole: str) -> str:
+    """What a person wrote of a study's note."""
+    return whole.partition(BELOW)[2] if BELOW in whole else whole
 
 
 def note(search: Search, picks: Sequence[Pick]) -> str:

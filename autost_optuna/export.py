@@ -1,6 +1,5 @@
 """The bundle: a chosen network as plain files with a manifest of their hashes, a folder or one .zip; the way back, `load`."""
 
-import csv
 import json
 import os
 import subprocess
@@ -9,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autost_optuna import archive, checkpoint, standalone
+from autost_optuna import archive, checkpoint, standalone, units
 from autost_optuna.archive import FORMAT, MANIFEST
 from autost_optuna.candidate import Candidate
 from autost_optuna.card import write_card
@@ -92,7 +91,8 @@ def _write(
     (folder / "architecture.json").write_text(json.dumps(architecture.to_dict(), indent=2) + "\n")
     (folder / "autost.yaml").write_text(yaml.safe_dump(architecture.to_autost(), sort_keys=False))
     checkpoint.save(folder / WEIGHTS, network.state_dict(), checkpoint.describe_network(network))
-    _write_audit(folder / "audit.csv", _bill(settings, candidate, training, data_root))
+    bill = units.csv_text(charge_rows(_bill(settings, candidate, training, data_root)))
+    (folder / "audit.csv").write_text(bill, encoding="utf-8")
     images, source = _images(settings, training, data_root)
     write_program(network, images, folder / "model.pt2")
     parity = write_onnx(network, images, source, folder / "model.onnx")
@@ -146,14 +146,6 @@ def _bill(
         convention=convention,
     )
     return list(description.charges)
-
-
-def _write_audit(path: Path, charges: list[Charge]) -> None:
-    rows = charge_rows(charges)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _images(settings: Settings, training: dict[str, Any] | None, data_root: Path | None) -> "tuple[Tensor, str]":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.baselines import baselines_of, in_words
+from autost_optuna.board import own_note
 from autost_optuna.calibration import Calibration, Ranks, calibrate, group, measured_front
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
@@ -159,7 +160,7 @@ def _note(search: Search) -> str:
     """What a person wrote in optuna-dashboard on the study."""
     from optuna_dashboard import get_note
 
-    return str(get_note(search.study)).strip()
+    return own_note(get_note(search.study)).strip()
 
 
 def _trainings(search: Search) -> tuple[list[Training], str]:

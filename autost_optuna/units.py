@@ -1,10 +1,13 @@
-"""Numbers for people: counts and energies with an SI prefix or a fixed unit, three to four significant digits."""
+"""Numbers for people: counts and energies with an SI prefix or a fixed unit, three to four significant digits; rows as CSV."""
 
+import csv
+import io
 import itertools
 import math
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -97,3 +100,14 @@ def command(*words: str) -> str:
 def one_line(text: str) -> str:
     """`text` on one line without control characters, so that no name can break a message or a terminal."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A header and one line a row; lists are joined by a slash."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: "/".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()})
+    return text.getvalue()

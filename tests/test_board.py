@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import csv
+import io
 import json
 import shutil
 import socket
@@ -36,6 +38,12 @@ def figures_of(search):
     return {name: json.loads(text) for name, text in stored.items()}
 
 
+def files_of(search):
+    store = FileSystemArtifactStore(f"{search.storage}.artifacts")
+    metas = get_all_artifact_meta(search.study)
+    return {meta.filename: store.open_reader(meta.artifact_id).read() for meta in metas}
+
+
 def test_a_board_has_figures_note_and_files(search, tmp_path):
     write_board(search)
     figures = figures_of(search)
@@ -46,10 +54,10 @@ def test_a_board_has_figures_note_and_files(search, tmp_path):
     assert note.startswith(f"# {escape(NAME)}\n")
     assert f"| {chosen.number} | {escape(chosen.architecture.to_text())} |" in note
     assert f"autost-optuna export '{NAME}' --trial {chosen.number} -o '{NAME}-{chosen.number}'" in note
-    (meta,) = get_all_artifact_meta(search.study)
-    assert meta.filename == "knee.json"
-    with FileSystemArtifactStore(f"{search.storage}.artifacts").open_reader(meta.artifact_id) as file:
-        assert json.loads(file.read()) == chosen.architecture.to_dict()
+    kept = files_of(search)
+    assert json.loads(kept["knee.json"]) == chosen.architecture.to_dict()
+    bill = list(csv.DictReader(io.StringIO(kept["knee-audit.csv"].decode())))
+    assert sum(float(row["energy_pj"]) for row in bill) * 1e-9 == pytest.approx(chosen.energy_mj)
 
 
 def test_a_board_is_written_anew_and_a_persons_own_note_stays(search):
@@ -65,7 +73,7 @@ def test_a_board_is_written_anew_and_a_persons_own_note_stays(search):
     assert note.endswith("bought by Ann\nand Bob")
     assert "15 trials" in note
     assert len(figures_of(search)["hypervolume"]["data"]) > 0
-    assert len(get_all_artifact_meta(search.study)) == 1
+    assert len(get_all_artifact_meta(search.study)) == 2
 
 
 def test_without_a_candidate_there_is_no_board(tmp_path, toy_space):
@@ -81,9 +89,7 @@ def test_commands_keep_the_board(cli):
     assert cli("study", "copy", "demo", "--to", "other.journal").exit_code == 0
     copied = open_search("demo", "other.journal")
     assert set(figures_of(copied)) == {"front", "hypervolume", "genes", "stages"}
-    (meta,) = get_all_artifact_meta(copied.study)
-    with FileSystemArtifactStore("other.journal.artifacts").open_reader(meta.artifact_id) as file:
-        assert b"embed_dim" in file.read()
+    assert files_of(copied) == files_of(open_search("demo", "autost.journal"))
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def _print(description: "Description", form: str) -> None:
 
     rows = charge_rows(description.charges)
     if form == "csv":
-        click.echo(show.csv_text(rows), nl=False)
+        click.echo(units.csv_text(rows), nl=False)
     elif form == "json":
         show.print_json({**_headline(description), "operations": rows})
     else:

@@ -64,7 +64,7 @@ def baseline(
     if form == "json":
         show.print_json([to_row(one, members) for one in found])
     elif form == "csv":
-        click.echo(show.csv_text([_flat_row(to_row(one, members)) for one in found]), nl=False)
+        click.echo(units.csv_text([_flat_row(to_row(one, members)) for one in found]), nl=False)
     else:
         _print_baselines(search, found, members)
 

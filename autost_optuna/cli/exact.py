@@ -50,7 +50,7 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
         show.print_json({**asdict(front), "members": rows})
     elif form == "csv":
         rows = [{**member.architecture.to_dict(), **member_row(member)} for member in front.members]
-        click.echo(show.csv_text(rows), nl=False)
+        click.echo(units.csv_text(rows), nl=False)
     else:
         _print_exact(search, front)
 

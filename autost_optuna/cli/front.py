@@ -70,7 +70,7 @@ def front(
         show.print_json([{**front_row(member), **more} for member, more in zip(members, extra, strict=True)])
     elif form == "csv":
         rows = [{**flat_row(member), **more} for member, more in zip(members, extra, strict=True)]
-        click.echo(show.csv_text(rows), nl=False)
+        click.echo(units.csv_text(rows), nl=False)
     else:
         _print_front(members, chosen, extra)
         show.note(f"* knee. Energy at initialisation: {rates_line(search)}")

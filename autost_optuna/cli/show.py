@@ -1,14 +1,11 @@
 """What commands print: tables, JSON and CSV on stdout; progress and notes on stderr."""
 
-import csv
-import io
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import click
 
@@ -38,17 +35,6 @@ def is_terminal() -> bool:
 def print_json(data: object) -> None:
     """JSON alone on stdout."""
     click.echo(json.dumps(data, indent=2))
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A header and one line a row; lists are joined by a slash."""
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: "/".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()})
-    return text.getvalue()
 
 
 def print_table(

@@ -142,7 +142,7 @@ def list_studies(form: str, storage: str) -> None:
     if form == "json":
         show.print_json(rows)
     elif form == "csv":
-        click.echo(show.csv_text(rows), nl=False)
+        click.echo(units.csv_text(rows), nl=False)
     else:
         cells = [["-" if value is None else str(value) for value in row.values()] for row in rows]
         show.print_table(

@@ -110,7 +110,7 @@ def print_rows(search: "Search", form: str) -> None:
         show.print_json(found)
     elif form == "csv":
         flat = [{"number": row["number"], **row["architecture"], **row} for row in found]
-        click.echo(show.csv_text([{k: v for k, v in row.items() if k != "architecture"} for row in flat]), nl=False)
+        click.echo(units.csv_text([{k: v for k, v in row.items() if k != "architecture"} for row in flat]), nl=False)
     else:
         _print_table(found)
         show.note(

@@ -19,7 +19,6 @@ import torch
 
 from autost_optuna import Space, Task
 from autost_optuna.calibration import calibrate
-from autost_optuna.cli.show import csv_text
 from autost_optuna.cli.trained import rows
 from autost_optuna.front import knee, pick
 from autost_optuna.plots.figure import write_figure
@@ -30,6 +29,7 @@ from autost_optuna.runner import run
 from autost_optuna.study import create, summarise
 from autost_optuna.trained import open_trained
 from autost_optuna.training import Means, orders, train_members
+from autost_optuna.units import csv_text
 
 HERE = Path(__file__).parent
 NAME, TRIALS, PICKS, SEEDS = "digits_front", 500, 5, 2
