@@ -49,7 +49,10 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
                 if x_seq.dtype == torch.float32:
                     return spikes(x_seq, self.w.sigmoid(), self.v_threshold)
             elif x_seq.device.type == "cpu":
-                fired: Tensor = _fire(x_seq, self.w, self.v_threshold, self.fused)
+                fire: Any = _Fire.apply
+                if torch.compiler.is_compiling():  # of what is around it: the neuron is fused by itself
+                    fire = torch.compiler.disable(fire)
+                fired: Tensor = fire(x_seq, self.w, self.v_threshold, self.fused)
                 return fired
         out: Tensor = super().multi_step_forward(x_seq, *args, **kwargs)
         return out
@@ -104,12 +107,6 @@ class _Fire(torch.autograd.Function):
         out, total = back(u, _flat(grads[0], ctx.strides), decay, ctx.threshold)
         # d sigmoid(w) / dw = d (1 - d)
         return out.as_strided(grads[0].shape, ctx.strides), (total * (decay - 1)).to(w.dtype), None, None
-
-
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def _fire(x: Tensor, w: Tensor, threshold: float, fused: bool) -> Tensor:
-    """`_Fire`, which is fused by itself and not with what is around it."""
-    return _Fire.apply(x, w, threshold, fused)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _charge(currents: Tensor, decay: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
