@@ -108,7 +108,7 @@ def counted(request):
     with batch_statistics(network):
         with torch.no_grad(), DispatchCounterMode([synapses]):
             network(images)
-        with pytest.MonkeyPatch.context() as patch, ModuleCounterMode([memory], model=network):
+        with pytest.MonkeyPatch.context() as patch, torch.no_grad(), ModuleCounterMode([memory], model=network):
             # SpikingJelly's own neurons run and hold states, which it counts.
             patch.setattr(PLIF, "multi_step_forward", ParametricLIFNode.multi_step_forward)
             network(images)
