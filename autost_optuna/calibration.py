@@ -92,8 +92,8 @@ class Calibration:
 
     The ratios, mean, least and largest, are measured over predicted energy of an architecture. `energy` ranks predicted
     against measured energy, `accuracy` FLOPs against validation accuracy, None where fewer than three architectures, or equal
-    figures, tell nothing.
-    Of `pairs` architectures `swapped` pairs are the other way round in measured energy. `layers` moved most comes first.
+    figures, tell nothing. Of `pairs` architectures `swapped` pairs are the other way round in measured energy. `layers`
+    moved most comes first.
     """
 
     recipe_hash: str

@@ -317,6 +317,8 @@ def test_fused_training_is_the_same_training(few, tmp_path):
     )
     assert fused.log[0].loss == pytest.approx(plain.log[0].loss, rel=1e-3)
     assert fused.measured.rates == pytest.approx(plain.measured.rates, rel=0.05, abs=1e-3)
+    weights, expected = (checkpoint.load(trained.path)[0] for trained in (fused, plain))
+    assert weights.keys() == expected.keys()
 
 
 def test_fusing_needs_a_compiler(few, tmp_path, monkeypatch):

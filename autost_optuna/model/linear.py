@@ -37,7 +37,7 @@ class SpikeLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """[..., C] to [..., D]."""
         if self._packed is None or _product is None:
-            if torch.is_grad_enabled() and input.device.type == "cpu":
+            if torch.is_grad_enabled() and input.device.type == "cpu" and torch.backends.mkldnn.is_available():
                 return self._convolve(input)
             return super().forward(input)
         weight, scales, zeros = self._packed
@@ -46,7 +46,7 @@ class SpikeLinear(nn.Linear):
         return out.view(*input.shape[:-1], -1)
 
     def _convolve(self, input: Tensor) -> Tensor:
-        """The same as a convolution of 1x1, whose products and gradients are faster on the CPU than those of a matrix."""
+        """The same as a convolution of 1x1, whose products and gradients oneDNN computes faster than those of a matrix."""
         rows = input.reshape(1, -1, 1, self.in_features).permute(0, 3, 1, 2)
         out = F.conv2d(rows, self.weight[:, :, None, None], self.bias)
         return out.permute(0, 2, 3, 1).reshape(*input.shape[:-1], self.out_features)
