@@ -21,6 +21,7 @@ from autost_optuna.checkpoint import make_folder
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+NEW, OLD = "new", "old"  # in the folder of an export at work: what it writes, what that replaces
 LARGEST_MANIFEST = 1 << 24  # bytes
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)  # what reading an entry of a zip raises
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold: the same files give the same zip
@@ -38,31 +39,33 @@ def placed(target: Path, *, force: bool) -> Iterator[Path]:
     With `force` a bundle or an empty folder of that name is replaced once the new one is complete. ValueError where there
     is anything else, or no `force`.
     """
+    if target.name in ("", "..") or not target.name.isprintable():
+        raise ValueError(f"{str(target)!r} is no name for a new folder or .zip; choose another with -o")
+    _sweep(target)
     _check_target(target, force)
     make_folder(target.parent)
-    _sweep(target)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
-    handle = os.open(part, os.O_RDONLY)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+    handle = os.open(work, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)  # tells the next export that this one lives
     try:
-        yield part
+        new = work / NEW
+        new.mkdir()
+        yield new
         _check_target(target, force)
         if zipped(target):
-            packed = part / target.name
-            pack(part, packed)
-            os.replace(packed, target)
+            pack(new, work / target.name)
+            _settle_file(work / target.name, target, force)
         else:
-            _settle(part, target)
+            _settle(new, target, force)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(target)) from None
     finally:
+        _restore(work, target)
         os.close(handle)
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _check_target(target: Path, force: bool) -> None:
-    if target.name in ("", "..") or not target.name.isprintable():
-        raise ValueError(f"{str(target)!r} is no name for a new folder or .zip; choose another with -o")
     if not target.exists() and not target.is_symlink():
         return
     if not force:
@@ -81,30 +84,42 @@ def _replaceable(target: Path) -> bool:
     return target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
 
 
-def _settle(part: Path, target: Path) -> None:
-    """Rename `part` to `target`; what is there goes after that."""
-    part.chmod(0o755)
-    if not target.exists():
-        os.rename(part, target)
+def _settle_file(packed: Path, target: Path, force: bool) -> None:
+    """Give the zip its name; without `force` as a link, which fails where another export was quicker."""
+    if force:
+        os.replace(packed, target)
         return
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.part-", dir=target.parent) as aside:
-        old = Path(aside) / target.name
-        os.rename(target, old)
-        try:
-            os.rename(part, target)
-        except OSError:
-            os.rename(old, target)
-            raise
+    try:
+        os.link(packed, target)
+    except FileExistsError:
+        _check_target(target, force)
+        raise
+    except OSError:  # a file system without hard links
+        os.rename(packed, target)
+
+
+def _settle(new: Path, target: Path, force: bool) -> None:
+    """Rename `new` to `target`; what is there goes aside first."""
+    if force and target.exists():
+        os.rename(target, new.with_name(OLD))
+    os.rename(new, target)  # an empty folder gives way, another is an OSError
+
+
+def _restore(work: Path, target: Path) -> None:
+    """Put back what an export was to replace and has not replaced."""
+    if (work / OLD).is_dir() and not target.exists():
+        os.rename(work / OLD, target)
 
 
 def _sweep(target: Path) -> None:
-    """Remove what exports to this name left that were killed: nobody holds their lock."""
+    """Clear up after exports to this name that were killed: nobody holds their lock."""
     for left in target.parent.glob(f".{glob.escape(target.name)}.part-*"):
         with contextlib.suppress(OSError):
             handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not (left / target.name).is_dir():  # there the only copy of an older bundle may be
+                if any(left.iterdir()):  # an empty one may have just been made, and not be locked yet
+                    _restore(left, target)
                     shutil.rmtree(left)
             finally:
                 os.close(handle)

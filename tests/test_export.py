@@ -448,13 +448,47 @@ def test_a_terminated_export_leaves_nothing(search, candidate, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_next_export_removes_what_a_killed_one_left(tmp_path):
-    (tmp_path / ".out.part-x").mkdir()
-    (tmp_path / ".out.part-x" / "model.onnx").write_text("half")
-    (tmp_path / ".out.part-y" / "out").mkdir(parents=True)  # an older bundle, put aside when the process was killed
-    with placed(tmp_path / "out", force=False):
+def test_the_next_export_clears_up_after_a_killed_one(tmp_path):
+    for place in (".out.part-x/new", ".out.part-y/old"):  # the second had put the older bundle aside
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "manifest.json").write_text(place)
+    with pytest.raises(ValueError, match="exists and is not overwritten"), placed(tmp_path / "out", force=False):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {"out", ".out.part-y"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "manifest.json").read_text() == ".out.part-y/old"
+
+
+@pytest.mark.parametrize(("interrupted", "left"), [(1, "older"), (2, "newer")])
+def test_an_interrupted_replacement_loses_no_bundle(tmp_path, monkeypatch, interrupted, left):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.json").write_text("older")
+    rename, calls = os.rename, []
+
+    def interrupt(source, target):
+        rename(source, target)
+        calls.append(target)
+        if len(calls) == interrupted:  # the older bundle is put aside, then the newer one is in its place
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", interrupt)
+    with pytest.raises(KeyboardInterrupt), placed(tmp_path / "out", force=True) as folder:
+        (folder / "manifest.json").write_text("newer")
+    assert (tmp_path / "out" / "manifest.json").read_text() == left
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_of_two_exports_at_once_to_one_zip_the_first_stays(tmp_path, monkeypatch):
+    target = tmp_path / "out.zip"
+
+    def overtaken(folder, packed):
+        pack(folder, packed)
+        target.write_text("of another, just now")
+
+    monkeypatch.setattr("autost_optuna.archive.pack", overtaken)
+    with pytest.raises(ValueError, match="exists and is not overwritten"), placed(target, force=False):
+        pass
+    assert target.read_text() == "of another, just now"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
 
 
 def change(bundle, name, edit):
