@@ -2,10 +2,11 @@
 optuna-dashboard shows them."""
 
 import contextlib
-import io
 import json
+import mimetypes
+import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -47,26 +48,41 @@ def upload(path: Path, study: optuna.Study, trial: FrozenTrial, folder: Path) ->
 
 
 def keep(name: str, content: str, study: optuna.Study, folder: Path) -> None:
-    """Keep a text with a study as the file `name`, in place of what was kept under that name before."""
-    store = FileSystemArtifactStore(folder)
+    """Keep a text with a study as its file `name`, in place of what was kept so before."""
+    place = folder / _own(name, study)
     folder.mkdir(parents=True, exist_ok=True)
-    attributes = study._storage.get_study_system_attrs(study._study_id)
-    metas = [json.loads(value) for key, value in attributes.items() if key.startswith(ARTIFACTS_ATTR_PREFIX)]
-    for meta in metas:
-        if meta and meta["filename"] == name:  # null where a person deleted it in the dashboard
-            store.write(meta["artifact_id"], io.BytesIO(content.encode()))
-            return
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / name
-        path.write_text(content, encoding="utf-8")
-        upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=study)
+    part = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        part.write_text(content, encoding="utf-8")
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
+    kind = mimetypes.guess_type(name)[0] or "text/plain"
+    meta = json.dumps({"artifact_id": place.name, "filename": name, "mimetype": kind, "encoding": None})
+    key = f"{ARTIFACTS_ATTR_PREFIX}{place.name}"
+    if study._storage.get_study_system_attrs(study._study_id).get(key) != meta:
+        study._storage.set_study_system_attr(study._study_id, key, meta)
 
 
-def artifacts_of(study: optuna.Study) -> list[str]:
-    """The names under which the folder keeps the artifacts of a study and of all its trials."""
-    attributes = [*study._storage.get_study_system_attrs(study._study_id)]
-    attributes += (name for trial in study.get_trials(deepcopy=False) for name in trial.system_attrs)
-    return [name.removeprefix(ARTIFACTS_ATTR_PREFIX) for name in attributes if name.startswith(ARTIFACTS_ATTR_PREFIX)]
+def _own(name: str, study: optuna.Study) -> str:
+    """The name in the folder of a study's own file: always the same, so that two processes keep one file."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{study.study_name}/{name}"))
+
+
+def artifacts_of(study: optuna.Study, *, own: bool = True) -> list[str]:
+    """The names under which the folder keeps the artifacts of a study and of all its trials; with or without `own_of` it."""
+    attributes = [*study._storage.get_study_system_attrs(study._study_id).items()]
+    attributes += (pair for trial in study.get_trials(deepcopy=False) for pair in trial.system_attrs.items())
+    left_out = () if own else own_of(study)
+    names = [name for name, value in attributes if name.startswith(ARTIFACTS_ATTR_PREFIX) and json.loads(value)]  # null: deleted in the dashboard
+    return [name.removeprefix(ARTIFACTS_ATTR_PREFIX) for name in names if name not in left_out]
+
+
+def own_of(study: optuna.Study) -> list[str]:
+    """The attributes of the files that `keep` keeps with a study."""
+    attributes = study._storage.get_study_system_attrs(study._study_id).items()
+    files = [(name, json.loads(value)) for name, value in attributes if name.startswith(ARTIFACTS_ATTR_PREFIX)]
+    return [name for name, file in files if file and name == f"{ARTIFACTS_ATTR_PREFIX}{_own(file['filename'], study)}"]
 
 
 def copy(artifacts: Iterable[str], source: Path | None, to: Path | None) -> int:

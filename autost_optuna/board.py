@@ -4,14 +4,18 @@ import contextlib
 import json
 import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import optuna
 
 from autost_optuna import units
 from autost_optuna.artifacts import folder_of, keep
 from autost_optuna.front import nondominated
+from autost_optuna.plots.figure import dress
 from autost_optuna.plots.stages import Pick, bills_of, picks_of
-from autost_optuna.plots.study import study_figures
+from autost_optuna.plots.study import FIGURES, study_figures
 from autost_optuna.proxies.energy import charge_rows
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
 from autost_optuna.trained import trainings_of
@@ -19,33 +23,62 @@ from autost_optuna.trained import trainings_of
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+MOST = 1000  # dominated candidates that a card draws: a journal keeps every figure that it ever had
 WIDTH = 88  # characters of a subtitle in a card
 BELOW = "*All above is written anew after each run. What you write below this line stays.*"
 
 
-def write_board(search: Search) -> None:
+def write_board(search: Search, data_root: Path | None = None) -> None:
     """Keep figures, note and files of the search as it is now with its study; nothing where it has no candidate yet.
 
-    What cannot be measured here, since the images are elsewhere, is left as it was. OSError where the files cannot be kept.
+    What needs the study's images (`data_root`, where they are not where the study has them) is taken off where they are not
+    here: a bill of earlier picks would be read as one of these. OSError where the files cannot be kept.
     """
-    from optuna_dashboard import save_plotly_graph_object
-
     picks = picks_of(members) if (members := nondominated(search.candidates())) else []
     if not picks:
         return
     bills = []
     with contextlib.suppress(ValueError):
-        bills = bills_of(search, picks)
-    for name, figure in study_figures(search, bills).items():
-        save_plotly_graph_object(search.study, _card(figure), graph_object_id=name)
+        bills = bills_of(search, picks, data_root)
+    _write_figures(search, study_figures(search, bills, most=MOST))
     _write_note(search, picks)
     folder = folder_of(search.storage)
     if folder is not None:
         knee = next(pick.candidate for pick in picks if "knee" in pick.names)
+        audits = (units.csv_text(charge_rows(bill.charges)) for bill in bills if "knee" in bill.pick.names)
+        command = units.command("describe", f"{search.study.study_name}:{knee.number}", "--format", "csv")
         keep("knee.json", json.dumps(knee.architecture.to_dict(), indent=2) + "\n", search.study, folder)
-        for bill in bills:
-            if "knee" in bill.pick.names:
-                keep("knee-audit.csv", units.csv_text(charge_rows(bill.charges)), search.study, folder)
+        keep("knee-audit.csv", next(audits, f"not at hand after the last run: {command}\n"), search.study, folder)
+
+
+def _write_figures(search: Search, figures: "Mapping[str, Figure]") -> None:
+    """Keep the figures that are others now, for a journal only grows. Those that no longer apply give way to a line."""
+    from optuna_dashboard import save_plotly_graph_object
+
+    stored = figures_of(search.study)
+    for name in FIGURES:
+        if name in figures or name in stored:
+            figure = _card(figures[name] if name in figures else _nothing(search.study.study_name, name))
+            if stored.get(name) != figure.to_json():
+                save_plotly_graph_object(search.study, figure, graph_object_id=name)
+
+
+def figures_of(study: optuna.Study) -> dict[str, str]:
+    """The figures that are kept with a study for optuna-dashboard, as JSON by their names."""
+    from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
+    figures: dict[str, str] = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+    return figures
+
+
+def _nothing(study: str, name: str) -> "Figure":
+    """In place of a figure of which there is nothing to draw now."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout={"xaxis": {"visible": False}, "yaxis": {"visible": False}})
+    command = units.command("study", "plot", study, "--figure", name, "-o", f"{name}.html")
+    dress(figure, f"{name}: not at hand after the last run", "" if name == "trained" else f"{command} says why")
+    return figure
 
 
 def _card(figure: "Figure") -> "Figure":
@@ -64,14 +97,14 @@ def _write_note(search: Search, picks: Sequence[Pick]) -> None:
     from optuna_dashboard import get_note, save_note
 
     before = get_note(search.study)
-    body = f"{note(search, picks)}\n---\n\n{BELOW}\n{own_note(before)}"
+    body = f"{note(search, picks)}\n---\n\n{BELOW}\n\n{own_note(before)}"
     if body != before:
         save_note(search.study, body)
 
 
 def own_note(whole: str) -> str:
     """What a person wrote of a study's note."""
-    return whole.partition(BELOW)[2] if BELOW in whole else whole
+    return (whole.partition(BELOW)[2] if BELOW in whole else whole).strip()
 
 
 def note(search: Search, picks: Sequence[Pick]) -> str:
@@ -121,4 +154,4 @@ def _row(pick: Pick) -> str:
 
 def escape(text: str) -> str:
     """Text as Markdown shows it literally."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|~" else sign for sign in text)
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|~&" else sign for sign in text)

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import optuna
-from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.distributions import distribution_to_json
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage, RDBStorage
@@ -20,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from autost_optuna.artifacts import own_of
 from autost_optuna.storage import open_storage, relational, relational_patience, shown
 
 # What the bulk copy was tested with; another version of Optuna's tables may have other columns.
@@ -54,8 +54,8 @@ def copy_study(
     name = name or study.study_name
     source, backend = study._storage, open_storage(to, create=True, write=True)
     frozen = copy.copy(next(found for found in source.get_all_studies() if found._study_id == study._study_id))
-    attributes = frozen.system_attrs.items()  # a study's own files are rewritten in place, and so are no other study's
-    frozen.system_attrs = {key: value for key, value in attributes if not key.startswith(ARTIFACTS_ATTR_PREFIX)}
+    left_out = own_of(study)  # of the name, so that the copy keeps its own anew
+    frozen.system_attrs = {key: value for key, value in frozen.system_attrs.items() if key not in left_out}
     origin, database = _tested(source), _tested(backend)
     try:
         if origin is not None and database is not None:

@@ -11,14 +11,15 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
-from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna_dashboard import get_note, save_note
-from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from autost_optuna import Task
-from autost_optuna.board import BELOW, escape, write_board
+from autost_optuna.artifacts import keep
+from autost_optuna.board import BELOW, escape, figures_of, write_board
 from autost_optuna.front import knee
 from autost_optuna.runner import run
 from autost_optuna.study import create, open_search
@@ -33,20 +34,23 @@ def search(tmp_path, toy_space):
     return open_search(NAME, found.storage, write=True)
 
 
-def figures_of(search):
-    stored = get_plotly_graph_objects(search.study._storage.get_study_system_attrs(search.study._study_id))
-    return {name: json.loads(text) for name, text in stored.items()}
+def drawn(search):
+    return {name: json.loads(text) for name, text in figures_of(search.study).items()}
 
 
 def files_of(search):
     store = FileSystemArtifactStore(f"{search.storage}.artifacts")
     metas = get_all_artifact_meta(search.study)
-    return {meta.filename: store.open_reader(meta.artifact_id).read() for meta in metas}
+    files = {}
+    for meta in metas:
+        with store.open_reader(meta.artifact_id) as file:
+            files[meta.filename] = file.read()
+    return files
 
 
 def test_a_board_has_figures_note_and_files(search, tmp_path):
     write_board(search)
-    figures = figures_of(search)
+    figures = drawn(search)
     assert set(figures) == {"front", "hypervolume", "genes", "stages"}
     assert "my &lt;b&gt;study" in figures["front"]["layout"]["title"]["text"]
     note = get_note(search.study)
@@ -64,7 +68,7 @@ def test_a_board_is_written_anew_and_a_persons_own_note_stays(search):
     save_note(search.study, "bought by Ann")  # before there was a board
     write_board(search)
     first = get_note(search.study)
-    assert first.endswith(f"{BELOW}\nbought by Ann")
+    assert first.endswith(f"{BELOW}\n\nbought by Ann")
     save_note(search.study, f"{first}\nand Bob")
     run(search, trials=3)
     write_board(search)
@@ -72,14 +76,80 @@ def test_a_board_is_written_anew_and_a_persons_own_note_stays(search):
     assert note.count(BELOW) == 1
     assert note.endswith("bought by Ann\nand Bob")
     assert "15 trials" in note
-    assert len(figures_of(search)["hypervolume"]["data"]) > 0
-    assert len(get_all_artifact_meta(search.study)) == 2
+    assert len(drawn(search)["hypervolume"]["data"]) > 0
+    assert set(files_of(search)) == {"knee.json", "knee-audit.csv"}
+
+
+def test_a_board_of_the_same_study_writes_nothing(search):
+    journal = Path(search.storage)
+    for own in ("", "mine"):
+        save_note(search.study, own)
+        write_board(search)
+        before = journal.read_bytes()
+        write_board(open_search(NAME, search.storage, write=True))
+        assert journal.read_bytes() == before
+
+
+def test_what_no_longer_applies_gives_way(search, monkeypatch):
+    write_board(search)
+    kept = drawn(search)["front"]
+
+    def elsewhere(search, picks, data_root):
+        raise ValueError("no images in /somewhere")
+
+    monkeypatch.setattr("autost_optuna.board.bills_of", elsewhere)
+    write_board(search)
+    figures = drawn(search)
+    assert figures["front"] == kept
+    assert (figures["stages"]["data"], "trained" in figures) == ([], False)
+    assert "not at hand" in figures["stages"]["layout"]["title"]["text"]
+    assert "/somewhere" not in json.dumps(figures)
+    assert files_of(search)["knee-audit.csv"].startswith(b"not at hand after the last run: autost-optuna describe")
+    monkeypatch.undo()
+    write_board(search)
+    assert drawn(search)["stages"]["data"]
+    assert files_of(search)["knee-audit.csv"].startswith(b"name,macs,")
+
+
+def test_two_processes_keep_one_file(search):
+    folder = Path(f"{search.storage}.artifacts")
+    other = open_search(NAME, search.storage, write=True)
+    for study, text in ((search.study, "first"), (other.study, "second")):
+        keep("a.txt", text, study, folder)
+    assert files_of(search) == {"a.txt": b"second"}
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_copy_has_a_persons_files_and_its_own_board(search, cli, tmp_path):
+    write_board(search)
+    (tmp_path / "offer.txt").write_text("7 chips")
+    store = FileSystemArtifactStore(f"{search.storage}.artifacts")
+    upload_artifact(artifact_store=store, file_path=str(tmp_path / "offer.txt"), study_or_trial=search.study)
+    for name in (NAME, "new"):
+        to = tmp_path / f"{name[:3]}.journal"
+        told = cli("study", "copy", NAME, "--to", to, "--as", name, "--storage", search.storage)
+        assert told.exit_code == 0
+        assert "not copied" not in told.stderr
+        copied = open_search(name, str(to))
+        assert files_of(copied) == {**files_of(search), "offer.txt": b"7 chips"}
+        assert len(get_all_artifact_meta(copied.study)) == 3
+
+
+def test_what_fails_on_the_board_is_a_warning(search, cli, monkeypatch):
+    def broken(search, data_root):
+        raise RuntimeError("the figure\nbroke")
+
+    monkeypatch.setattr("autost_optuna.board.write_board", broken)
+    told = cli("study", "run", NAME, "--trials", 1, "--storage", search.storage)
+    assert told.exit_code == 0
+    assert "hypervolume" in told.stdout
+    assert told.stderr.endswith("is not up to date (the figure broke); the study itself is safe\n")
 
 
 def test_without_a_candidate_there_is_no_board(tmp_path, toy_space):
     empty = create("empty", str(tmp_path / "s.journal"), space=toy_space, task=Task.preset("digits"))
     write_board(empty)
-    assert (get_note(empty.study), figures_of(empty)) == ("", {})
+    assert (get_note(empty.study), drawn(empty)) == ("", {})
 
 
 def test_commands_keep_the_board(cli):
@@ -88,7 +158,7 @@ def test_commands_keep_the_board(cli):
     assert "3 trials" in get_note(open_search("demo", "autost.journal").study)
     assert cli("study", "copy", "demo", "--to", "other.journal").exit_code == 0
     copied = open_search("demo", "other.journal")
-    assert set(figures_of(copied)) == {"front", "hypervolume", "genes", "stages"}
+    assert set(drawn(copied)) == {"front", "hypervolume", "genes", "stages"}
     assert files_of(copied) == files_of(open_search("demo", "autost.journal"))
 
 

@@ -58,8 +58,6 @@ def baseline(
         add_baselines(search, chosen, data_root=data_root, device=options.chosen_device(device))
     elif remove or clear:
         remove_baselines(search, [b.name for b in baselines_of(search)] if clear else map(name_of, remove))
-    if networks or remove or clear:
-        keep_board(search)
     found, members = baselines_of(search), nondominated(search.candidates())
     if form == "json":
         show.print_json([to_row(one, members) for one in found])
@@ -67,6 +65,8 @@ def baseline(
         click.echo(units.csv_text([_flat_row(to_row(one, members)) for one in found]), nl=False)
     else:
         _print_baselines(search, found, members)
+    if networks or remove or clear:
+        keep_board(search, data_root)
 
 
 def _flat_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
       autost-optuna study copy demo --to sqlite:///team.db
     """
     quiet_optuna()
+    from autost_optuna.artifacts import artifacts_of, folder_of
+    from autost_optuna.artifacts import copy as copy_files
     from autost_optuna.storage import shown
     from autost_optuna.study import TRAINED, check_name, load_study, open_search
     from autost_optuna.trained import copy_trained
@@ -39,9 +41,11 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
     else:
         check_name(new or name)
         made = copy_study(open_search(name, storage).study, to, name=new, on_slow=on_slow)
-        keep_board(open_search(new or name, to, write=True))
+        behind = copy_files(artifacts_of(study, own=False), folder_of(storage), folder_of(to))
     click.echo(f"copied {units.counted(made.trials, 'trial')} of {name} to study {new or name} in {shown(to)}")
     if made.cut_off:
         show.note(f"{units.counted(made.cut_off, 'trial')} still running: failed in the copy")
     if behind:
-        show.note(f"{units.counted(behind, 'learning curve')} not copied: that takes two storages that are files here")
+        show.note(f"{units.counted(behind, 'file')} not copied: that takes two storages that are files here")
+    if TRAINED not in study.user_attrs:
+        keep_board(open_search(new or name, to, write=True))

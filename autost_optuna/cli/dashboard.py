@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING
 import click
 
 from autost_optuna.cli import options, show
+from autost_optuna.units import one_line
 
 if TYPE_CHECKING:
     from autost_optuna.study import Search
 
 
-def keep_board(search: "Search") -> None:
-    """Bring what the dashboard shows of a search up to date. What it cannot keep is told: the study itself is safe."""
+def keep_board(search: "Search", data_root: Path | None = None) -> None:
+    """Bring what the dashboard shows of a search up to date, after all else: whatever fails here, the study is safe."""
     from autost_optuna.board import write_board
 
     try:
-        write_board(search)
-    except OSError as error:
+        write_board(search, data_root)
+    except Exception as error:  # a storage's, a file's, a figure's: a warning has the same remedy for all
+        reason = one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
         show.note(
-            f"warning: the dashboard's files of the study are not kept ({error.strerror or error}); the study is safe"
+            f"warning: what the dashboard shows of the study is not up to date ({reason}); the study itself is safe"
         )
 
 

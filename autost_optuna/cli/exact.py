@@ -44,7 +44,6 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
             update("measuring", done, total, "")
 
         front = find_exact(search, data_root=data_root, device=options.chosen_device(device), on_done=on_done)
-    keep_board(search)
     if form == "json":
         rows = [{**member_row(member), "architecture": member.architecture.to_dict()} for member in front.members]
         show.print_json({**asdict(front), "members": rows})
@@ -53,6 +52,7 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
         click.echo(units.csv_text(rows), nl=False)
     else:
         _print_exact(search, front)
+    keep_board(search, data_root)
 
 
 def member_row(member: "Member") -> dict[str, Any]:

@@ -132,9 +132,9 @@ def run_search(
         click.echo(f"the space is exhausted: {every} evaluated")
     if outcome.evidence is not None:
         click.echo(("" if outcome.done else "nothing was run: ") + evidence_line(outcome.evidence, search.settings.box))
-    if outcome.done:
-        keep_board(search)
     _print_result(search)
+    if outcome.done:
+        keep_board(search, data_root)
     return outcome
 
 

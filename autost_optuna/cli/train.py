@@ -130,8 +130,8 @@ def train(
     )
     trained = train_under_bars(search, todo, means, workers)
     if not rank():
-        keep_board(search)
         _print_trained(trained)
+        keep_board(search, data_root if data in (None, search.settings.data) else None)
 
 
 def train_under_bars(search: "Search", todo: "Sequence[Order]", means: "Means", workers: int = 1) -> "list[Training]":

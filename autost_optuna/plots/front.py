@@ -12,7 +12,7 @@ from autost_optuna.candidate import Candidate
 from autost_optuna.exact import ExactFront, Member
 from autost_optuna.front import knee, nondominated, unique
 from autost_optuna.plots.figure import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, dress, escape, shown, ticks
-from autost_optuna.plots.points import details, hover, in_a_line, thin
+from autost_optuna.plots.points import MOST, details, hover, in_a_line, thin
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -57,10 +57,12 @@ def front_view(
     exact: ExactFront | None = None,
     picks: Sequence[Candidate] = (),
     baselines: Sequence[Baseline] = (),
+    most: int = MOST,
 ) -> FrontView:
     """The plot of a search called `name`; with `quantised`, each member's network without spikes as a second point.
 
-    Beside it the `exact` front of the space, `picks` that are marked, and `baselines`. ValueError where there is no candidate.
+    Beside it the `exact` front of the space, `picks` that are marked, and `baselines`; at most `most` dominated candidates.
+    ValueError where there is no candidate.
     """
     distinct = unique(candidates)
     members = nondominated(distinct)
@@ -72,7 +74,7 @@ def front_view(
         title=f"{name}: {units.counted(len(members), 'member')} of the front among "
         f"{units.counted(len(distinct), 'architecture')}",
         subtitle=f"energy an image: {chosen.convention}; {chosen.provenance}",
-        dominated=thin(dominated),
+        dominated=thin(dominated, most),
         all_dominated=len(dominated),
         members=tuple(members),
         knee=chosen,

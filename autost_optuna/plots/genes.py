@@ -38,15 +38,15 @@ class GenesView:
     on_front: tuple[bool, ...]
 
 
-def genes_view(name: str, candidates: Sequence[Candidate]) -> GenesView:
-    """The plot of a search called `name`. ValueError where there is no candidate."""
+def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> GenesView:
+    """The plot of a search called `name`, with at most `most` dominated candidates. ValueError where there is no candidate."""
     distinct = unique(candidates)
     members = nondominated(distinct)
     if not members:
         raise ValueError(f"study {name} has no candidate yet; run autost-optuna study run {name} --trials 100")
     on_front = {member.architecture.key for member in members}
     dominated = [c for c in distinct if c.architecture.key not in on_front]
-    drawn = [*thin(dominated, MOST), *members]
+    drawn = [*thin(dominated, min(most, MOST)), *members]
     grey = shown("grey: dominated", len(drawn) - len(members), len(dominated))
     return GenesView(
         title=f"{name}: what the {units.counted(len(members), 'member')} of the front have in common",

@@ -8,6 +8,7 @@ from autost_optuna.baselines import baselines_of
 from autost_optuna.plots.convergence import convergence_view, draw_convergence
 from autost_optuna.plots.front import draw_front, front_view
 from autost_optuna.plots.genes import draw_genes, genes_view
+from autost_optuna.plots.points import MOST
 from autost_optuna.plots.stages import Bill, bills_of, draw_stages, picks_of, stages_view
 from autost_optuna.plots.trained import draw_trained, trained_view
 from autost_optuna.study import Search
@@ -16,20 +17,22 @@ from autost_optuna.trained import trainings_of
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+FIGURES = ("front", "hypervolume", "genes", "stages", "trained")
 
-def study_figures(search: Search, bills: Sequence[Bill] | None = None) -> "dict[str, Figure]":
-    """The figures front, hypervolume, genes, stages and trained by their names; those that there is something to draw for.
+
+def study_figures(search: Search, bills: Sequence[Bill] | None = None, most: int = MOST) -> "dict[str, Figure]":
+    """The figures by their names of FIGURES, those that there is something to draw for; of at most `most` dominated candidates.
 
     `bills` of the picks, where they are at hand; else they are measured, and where that cannot be, there is no figure of
     them. ValueError where the study has no front.
     """
     search.front()  # says why where there is none
     name, candidates = search.study.study_name, search.candidates()
-    view = front_view(name, candidates, exact=search.exact(), baselines=baselines_of(search))
+    view = front_view(name, candidates, exact=search.exact(), baselines=baselines_of(search), most=most)
     figures = {
         "front": draw_front(view),
         "hypervolume": hypervolume_figure(search),
-        "genes": draw_genes(genes_view(name, candidates)),
+        "genes": draw_genes(genes_view(name, candidates, most)),
     }
     if bills is None:
         with contextlib.suppress(ValueError):  # the images are not here, or the packages are others
