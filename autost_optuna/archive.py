@@ -220,7 +220,7 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile | None) -> dict[str, Any
         raise ValueError(f"{path} is damaged ({error}); export the network again") from None
     try:
         manifest = json.loads(text.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{place} is not JSON ({error}); export the network again") from None
     if (
         not isinstance(manifest, dict)

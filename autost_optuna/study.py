@@ -203,6 +203,8 @@ def check_name(name: str) -> None:
     """ValueError where `name` cannot be a study's."""
     if not name.strip() or not name.isprintable():
         raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
+    if name.startswith("-"):
+        raise ValueError(f"study name {name!r} would be read as an option; choose one that begins otherwise")
     if name.endswith(TRAINED_ENDING):
         raise ValueError(
             f"study name {name!r} ends as those of trained networks do; choose one without {TRAINED_ENDING}"

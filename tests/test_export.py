@@ -517,6 +517,7 @@ def rename_in_manifest(bundle, old, new):
         (lambda b: (b / "manifest.json").unlink(), "has no manifest.json"),
         (lambda b: (b / "manifest.json").write_text("{"), "is not JSON"),
         (lambda b: (b / "manifest.json").write_bytes(b"\xff"), "is not JSON"),
+        (lambda b: (b / "manifest.json").write_text("[" * 200_000), "is not JSON"),
         (lambda b: (b / "manifest.json").write_text("[]"), "not a manifest"),
         (lambda b: (b / "manifest.json").write_text('{"format": 1, "files": {}}'), "has no model.safetensors"),
         (lambda b: rename_in_manifest(b, "README.md", "../s.journal"), "outside"),
@@ -605,7 +606,7 @@ def test_the_command_lists_what_it_wrote(search, candidate, told, trained, cli):
     again = cli(*words, trained)
     assert (again.exit_code, len(again.stderr.splitlines())) == (2, 1)
     assert "exists and is not overwritten" in again.stderr
-    refused = cli(*words, "out.zip", "--nir")
+    refused = cli(*words, "out.zip", "--nir", "--quiet")
     assert (refused.exit_code, refused.stdout) == (2, "")
     *kinds, error = refused.stderr.splitlines()
     assert len(kinds) == 4

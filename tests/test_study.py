@@ -179,6 +179,7 @@ def test_other_images_than_the_studys_are_refused(tmp_path, storage, toy_space):
     [
         ({"name": " "}, "study name"),
         ({"name": "a\nb"}, "study name"),
+        ({"name": "-q"}, "would be read as an option"),
         ({"population": 1}, "population 1"),
         ({"population": 10**20}, "population 1"),
         ({"seed": -1}, "seed -1"),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     help="Trained weights; else those at initialisation.",
 )
 @click.option("--standalone", is_flag=True, help="Add model.py: the network in plain PyTorch, without this package.")
-@click.option("--nir", is_flag=True, help="Ask for NIR: refused, with a list of all that NIR has no node for.")
+@click.option("--nir", is_flag=True, help="Always refused as yet, with a list of all that NIR has no node for.")
 @click.option("--force", is_flag=True, help="Replace the bundle that is there, once the new one is complete.")
 @options.data_root
 @options.storage
@@ -87,7 +87,7 @@ def _refuse_nir(architecture: "Architecture", task: "Task") -> NoReturn:
 
     kinds = inexpressible(architecture, task)
     for kind, names in kinds.items():
-        show.note(f"{kind}: {', '.join(names)}")
+        click.echo(f"{kind}: {', '.join(names)}", err=True)  # the error's own list, so --quiet does not hide it
     count = sum(len(names) for names in kinds.values())
     raise ValueError(
         f"NIR cannot express {count} nodes of this network, listed above; leave out --nir, and use model.onnx"
