@@ -42,6 +42,7 @@ def test_the_tour_runs_as_it_stands(cli, tmp_path):
         result = cli(*words)
         assert result.exit_code == 0, (line, result.output)
         assert result.stdout, line
+        assert words[0] != "export" or "untrained weights (at initialisation)" in result.stdout
     from autost_optuna.cli import main
 
     every = {f"study {name}" for name in main.commands["study"].commands} | set(main.commands) - {"study", "quickstart"}
