@@ -74,9 +74,8 @@ def artifacts_of(study: optuna.Study, *, own: bool = True) -> list[str]:
     attributes = [*study._storage.get_study_system_attrs(study._study_id).items()]
     attributes += (pair for trial in study.get_trials(deepcopy=False) for pair in trial.system_attrs.items())
     left_out = () if own else own_of(study)
-    names = [
-        name for name, value in attributes if name.startswith(ARTIFACTS_ATTR_PREFIX) and json.loads(value)
-    ]  # null: deleted in the dashboard
+    ours = [(name, value) for name, value in attributes if name.startswith(ARTIFACTS_ATTR_PREFIX)]
+    names = [name for name, value in ours if json.loads(value)]  # null: deleted in the dashboard
     return [name.removeprefix(ARTIFACTS_ATTR_PREFIX) for name in names if name not in left_out]
 
 
