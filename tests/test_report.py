@@ -1,7 +1,9 @@
 """The report: what is said of a study, and that its page is complete, safe and draws itself."""
 
 import html
+import json
 import re
+import shlex
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -10,7 +12,8 @@ import pytest
 from test_plots import packed_figures
 from test_trained import store
 
-from autost_optuna import Space, Task
+from autost_optuna import Architecture, Space, Task
+from autost_optuna.baselines import baselines_of
 from autost_optuna.constraints import Constraints
 from autost_optuna.plots.stages import bills_of, picks_of
 from autost_optuna.plots.study import study_figures
@@ -19,6 +22,7 @@ from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.report import report_of, write_report
 from autost_optuna.runner import run
 from autost_optuna.study import create, find_exact, open_search
+from autost_optuna.trained import trainings_of
 
 NAME = "<script>alert(1)</script> & 'mine'"
 SPACE = Space(name="<b>toy", embed_dim=(16, 32), depth=(1, 2, 3), num_heads=(2, 4), mlp_ratio=(1, 2))
@@ -141,19 +145,56 @@ def test_the_figures_are_in_reading_order(search):
 
 
 def test_its_commands_make_the_same_study(search, cli, tmp_path):
-    import shlex
-
     report = report_of(search)
-    (tmp_path / "space.toml").write_text(report.own_space)
+    assert [name for name, _ in report.files] == ["space.toml"]
+    again = repeat(report, cli, tmp_path)
+    assert again.settings == search.settings
+    assert [c.to_dict() for c in again.candidates()] == [c.to_dict() for c in search.candidates()]
+
+
+def repeat(report, cli, folder):
+    """Do what a report says in a folder, and open the study that comes of it."""
+    for name, text in report.files:
+        (folder / name).write_text(text)
     for line in report.commands:
         words = shlex.split(line)
         assert words.pop(0) == "autost-optuna"
         result = cli(*words)
         assert result.exit_code == 0, (line, result.output)
-    again = open_search(NAME, str(tmp_path / "autost.journal"))
-    assert again.settings == search.settings
-    assert [c.to_dict() for c in again.candidates()] == [c.to_dict() for c in search.candidates()]
-    assert (tmp_path / "report.html").exists()
+    assert (folder / "report.html").exists()
+    return open_search(report.name, str(folder / "autost.journal"))
+
+
+def test_its_commands_bring_back_baselines_trainings_and_prices_too(cli, tmp_path, monkeypatch):
+    (tmp_path / "mine.toml").write_text(
+        'name = "my chip"\nmac = { pj = 0.6, source = "a \\"sheet\\", §4" }\n'
+        'accumulate = { pj = 1e-2, source = "C:\\\\chips\\u007f" }\nbit = { pj = 3, source = "guessed" }\nweight_bits = 8\n'
+    )
+    (tmp_path / "s.toml").write_text("embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2.5]\n")
+    own = Architecture.from_text("C=16,depth=1,heads=2,ratio=4")
+    (tmp_path / "own.json").write_text(json.dumps(own.to_dict()))
+    for words in (
+        "study create mine --space s.toml --task digits --energy mine.toml --population 5 --seed 3",
+        "study run mine --trials 6",
+        "study baseline mine own.json spikformer-2-384",
+        "train mine --knee --epochs 1 --images 100 --seeds 2",
+    ):
+        result = cli(*words.split())
+        assert result.exit_code == 0, (words, result.output)
+    first = open_search("mine", str(tmp_path / "autost.journal"))
+    report = report_of(first)
+    assert [name.partition("-")[0] for name, _ in report.files] == ["space.toml", "convention.toml", "recipe"]
+    (tmp_path / "again").mkdir()
+    monkeypatch.chdir(tmp_path / "again")
+    again = repeat(report, cli, tmp_path / "again")
+    assert again.settings == first.settings
+    assert [c.to_dict() for c in again.candidates()] == [c.to_dict() for c in first.candidates()]
+    assert [(b.architecture, b.energy_mj) for b in baselines_of(again)] == [
+        (b.architecture, b.energy_mj) for b in baselines_of(first)
+    ]
+    found = [(one.key, one.search_trial, one.energy_mj, one.validation_accuracy) for one in trainings_of(first)]
+    assert len(found) == 2
+    assert found == [(one.key, one.search_trial, one.energy_mj, one.validation_accuracy) for one in trainings_of(again)]
 
 
 def test_what_was_trained_and_the_exact_front_are_told(own, tmp_path):
