@@ -27,7 +27,7 @@ from autost_optuna.proxies.energy import total_mj
 from autost_optuna.recipe import RECIPES
 from autost_optuna.settings import Settings
 from autost_optuna.space import PRESETS
-from autost_optuna.study import Search, reached, summarise
+from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
 from autost_optuna.trained import Training, trainings_of
 
 if TYPE_CHECKING:
@@ -78,23 +78,26 @@ class Report:
     figures: "dict[str, Figure]"
 
 
-def write_report(search: Search, path: Path) -> None:
-    """Write the report of a study to `path`, an .html file. ValueError for another ending, or where there is no front."""
+def write_report(search: Search, path: Path, data_root: Path | None = None) -> None:
+    """Write the report of a study to `path`, an .html file. ValueError for another ending, or where there is no front.
+
+    Its images are those in `data_root`, by default where they were; ValueError where one is given that does not hold them.
+    """
     if path.suffix.lower() != ".html":
         raise ValueError(f"{path} is no page; name it .html")
-    report = report_of(search)
+    report = report_of(search, data_root)
     said = {field.name: getattr(report, field.name) for field in fields(Report)}
     page = render("report.html", said, {name: for_page(figure) for name, figure in report.figures.items()})
     with replacing(path) as part:
         part.write_text(page, encoding="utf-8")
 
 
-def report_of(search: Search) -> Report:
-    """All that a report says of a study. ValueError where it has no front."""
+def report_of(search: Search, data_root: Path | None = None) -> Report:
+    """All that a report says of a study, nothing of the machine. ValueError where it has no front, or see `write_report`."""
     members, settings, name = search.front(), search.settings, search.study.study_name
     candidates, summary = search.candidates(), summarise(search)
     picks, (trainings, untrained) = picks_of(members), _trainings(search)
-    bills, unparted = _bills(search, picks)
+    bills, unparted = _bills(search, picks, data_root)
     space, convention = settings.space, settings.convention
     form = " uniform" if space.uniform else ""
     knee = next(one.candidate for one in picks if "knee" in one.names)
@@ -166,19 +169,27 @@ def _note(search: Search) -> str:
 
 
 def _trainings(search: Search) -> tuple[list[Training], str]:
-    """The trained networks, and why there are none."""
+    """The trained networks, and why there are none; the reason at length may name a place on this machine."""
     try:
         return trainings_of(search), ""
-    except ValueError as error:
-        return [], str(error)
+    except ValueError:
+        name = search.study.study_name
+        says = units.command("study", "front", name, "--trained")
+        return [], f"{name}{TRAINED_ENDING} holds none of this search; {says} says more"
 
 
-def _bills(search: Search, picks: Sequence[Pick]) -> tuple[list[Bill], str]:
-    """The bills of the picks, and why there are none."""
+def _bills(search: Search, picks: Sequence[Pick], data_root: Path | None) -> tuple[list[Bill], str]:
+    """The bills of the picks, and why there are none; the reason at length may name a place on this machine."""
     try:
-        return bills_of(search, picks), ""
-    except ValueError as error:
-        return [], f"Energies are not parted by operation here: {error}."
+        return bills_of(search, picks, data_root), ""
+    except ValueError:
+        if data_root is not None:  # it was asked for
+            raise
+        says = units.command("study", "plot", search.study.study_name, "--figure", "stages", "-o", "stages.html")
+        return [], (
+            f"Energies are not parted by operation here: the study's images of {search.settings.data} are not where they "
+            f"were, or it was made with other packages. {says} says more."
+        )
 
 
 def _task(settings: Settings) -> str:

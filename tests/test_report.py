@@ -6,9 +6,12 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import optuna
 import pytest
+from test_data import write_cifar10
 from test_plots import packed_figures
 from test_trained import store
 
@@ -21,6 +24,7 @@ from autost_optuna.proxies.energy import total_mj
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.report import report_of, write_report
 from autost_optuna.runner import run
+from autost_optuna.storage import open_storage
 from autost_optuna.study import create, find_exact, open_search
 from autost_optuna.trained import trainings_of
 
@@ -216,15 +220,48 @@ def test_what_was_trained_and_the_exact_front_are_told(own, tmp_path):
     assert "Predicted and measured" in (tmp_path / "a.html").read_text()
 
 
-def test_where_energies_cannot_be_parted_it_says_why(search, monkeypatch):
-    import autost_optuna.plots.stages as stages
+def test_images_may_lie_elsewhere_and_no_place_of_the_machine_is_told(cli, tmp_path):
+    write_cifar10(tmp_path / "data")
+    (tmp_path / "s.toml").write_text("embed_dim = [16]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n")
+    create = ["study", "create", "my c", "--space", "s.toml", "--data", "cifar10", "--data-root", tmp_path / "data"]
+    assert cli(*create, "--images", 1).exit_code == 0
+    assert cli("study", "run", "my c", "--trials", 3).exit_code == 0
+    optuna.create_study(study_name="my c.trained", storage=open_storage("autost.journal", write=True))
+    (tmp_path / "data").rename(tmp_path / "moved")
 
-    def gone(settings):
-        raise ValueError("the images are gone")
+    def report(*options):
+        result = cli("study", "report", "my c", "-o", "a.html", *options)
+        return result, (tmp_path / "a.html").read_text() if result.exit_code == 0 else ""
 
-    monkeypatch.setattr(stages, "make_objective", gone)
-    report = report_of(search)
-    assert report.unparted == "Energies are not parted by operation here: the images are gone."
+    result, page = report()
+    assert result.exit_code == 0, result.output
+    assert "the study's images of cifar10 are not where they were" in Text(page).text
+    assert "autost-optuna study plot 'my c' --figure stages -o stages.html says more" in Text(page).text
+    assert "my c.trained holds none of this search" in Text(page).text
+    assert list(packed_figures(page)) == ["front", "hypervolume", "genes"]
+    stages = ["study", "plot", "my c", "--figure", "stages", "-o", "stages.html"]
+    assert str(tmp_path / "data") in cli(*stages).stderr
+    found, whole = report("--data-root", tmp_path / "moved")
+    assert found.exit_code == 0, found.output
+    assert "stages" in packed_figures(whole)
+    assert "not where they were" not in whole
+    for one in (page, whole):
+        assert str(tmp_path) not in html.unescape(one) + json.dumps(packed_figures(one))
+    assert cli(*stages, "--data-root", tmp_path / "moved").stdout == "wrote stages.html\n"
+    for wrong in (report("--data-root", tmp_path)[0], cli(*stages, "--data-root", tmp_path)):
+        assert wrong.exit_code == 2
+        assert "cifar-10-batches-py" in wrong.stderr
+    for other in ([], ["--figure", "genes"]):
+        refused = cli("study", "plot", "my c", *other, "-o", "b.html", "--data-root", "moved")
+        assert refused.stderr == (
+            "error: --data-root is of the figure stages alone; leave it out, or give --figure stages\n"
+        )
+
+
+def test_where_packages_are_others_energies_are_not_parted(search):
+    settings = replace(search.settings, versions={**search.settings.versions, "torch": "1.0"})
+    report = report_of(replace(search, settings=settings))
+    assert report.unparted.startswith("Energies are not parted by operation here: ")
     assert "stages" not in report.figures
     assert not report.cards[0].operations
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autost_optuna import units
@@ -71,12 +72,13 @@ def picks_of(members: Sequence[Candidate]) -> list[Pick]:
     return [Pick(names=tuple(names), candidate=member) for names, member in chosen.values()]
 
 
-def bills_of(search: Search, picks: Sequence[Pick]) -> list[Bill]:
+def bills_of(search: Search, picks: Sequence[Pick], data_root: Path | None = None) -> list[Bill]:
     """The bills of picks, their rates measured again as the search did, on its images; a second or so each.
 
-    ValueError where the images are others now, or the packages that decide a figure.
+    The images are those in `data_root`, by default where they were. ValueError where they are others now, or the packages
+    that decide a figure.
     """
-    objective, settings = make_objective(search.settings), search.settings
+    objective, settings = make_objective(search.settings, data_root), search.settings
     bills = []
     for pick in picks:
         architecture = pick.candidate.architecture

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autost_optuna.baselines import baselines_of
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-def study_figures(search: Search, bills: Sequence[Bill] | None = None) -> "dict[str, Figure]":
+def study_figures(
+    search: Search, bills: Sequence[Bill] | None = None, data_root: Path | None = None
+) -> "dict[str, Figure]":
     """The figures front, hypervolume, genes, stages and trained by their names; those that there is something to draw for.
 
-    `bills` of the picks, where they are at hand; else they are measured, and where that cannot be, there is no figure of
-    them. ValueError where the study has no front.
+    `bills` of the picks, where they are at hand; else they are measured on the images in `data_root`, and where that cannot
+    be, there is no figure of them. ValueError where the study has no front.
     """
     search.front()  # says why where there is none
     name, candidates = search.study.study_name, search.candidates()
@@ -33,7 +36,7 @@ def study_figures(search: Search, bills: Sequence[Bill] | None = None) -> "dict[
     }
     if bills is None:
         with contextlib.suppress(ValueError):  # the images are not here, or the packages are others
-            figures["stages"] = stages_figure(search)
+            figures["stages"] = stages_figure(search, data_root)
     elif bills:
         figures["stages"] = draw_stages(stages_view(name, bills))
     with contextlib.suppress(ValueError):  # of none, or of another search of that name
@@ -51,6 +54,6 @@ def genes_figure(search: Search) -> "Figure":
     return draw_genes(genes_view(search.study.study_name, search.candidates()))
 
 
-def stages_figure(search: Search) -> "Figure":
+def stages_figure(search: Search, data_root: Path | None = None) -> "Figure":
     """Energy by stage of a study's picks. ValueError where it has no front, or its images are others now."""
-    return draw_stages(stages_view(search.study.study_name, bills_of(search, picks_of(search.front()))))
+    return draw_stages(stages_view(search.study.study_name, bills_of(search, picks_of(search.front()), data_root)))
