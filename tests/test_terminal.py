@@ -242,6 +242,14 @@ def test_studies_are_completed_from_the_journal(demo, tmp_path, monkeypatch, cap
     assert capfd.readouterr() == ("", "")
 
 
+def test_every_command_that_takes_a_study_completes_its_name(demo):
+    takes = {words for words, member in COMMANDS.items() if any(isinstance(p, click.Argument) for p in member.params)}
+    completed = {words for words in takes if complete(f"autost-optuna {' '.join(words)} d") == ["demo"]}
+    # A new study's name, and an architecture, of which a study and trial is one form.
+    assert takes - completed == {("study", "create"), ("describe",)}
+    assert len(completed) >= 12
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_lines_of_the_help_set_completion_up(shell):
     assert f"_AUTOST_OPTUNA_COMPLETE={shell}_source autost-optuna" in main.epilog

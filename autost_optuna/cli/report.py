@@ -8,8 +8,8 @@ from autost_optuna.cli import options
 from autost_optuna.cli.study import quiet_optuna
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Write a study into one page.")
+@options.study_argument("name")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.html", help="The page.")
 @options.data_root
 @options.storage
