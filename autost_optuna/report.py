@@ -14,9 +14,9 @@ from autost_optuna.board import own_note
 from autost_optuna.calibration import Calibration, Ranks, calibrate, group, measured_front
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
+from autost_optuna.convergence import in_words as converged
 from autost_optuna.data import BUILT_IN
 from autost_optuna.front import Health, pick
-from autost_optuna.plots.convergence import gained
 from autost_optuna.plots.figure import for_page, replacing
 from autost_optuna.plots.page import render
 from autost_optuna.plots.points import export_command, in_a_line
@@ -127,7 +127,7 @@ def report_of(search: Search, data_root: Path | None = None) -> Report:
         baselines=tuple((one.name, in_words(one, members)) for one in baselines_of(search)),
         cards=tuple(_card(name, one, next((b for b in bills if b.pick == one), None)) for one in picks),
         unparted=unparted,
-        convergence=_sentence(gained(search.course(), StopRule())),
+        convergence=_sentence(converged(search.course().evidence(StopRule()))),
         health=_health(summary.health, summary.hypervolume, (summary.infeasible, summary.silent, summary.failed)),
         warning=_sentence(summary.health.warning) if summary.health.warning else "",
         exact=_exact(search),

@@ -15,7 +15,8 @@ from test_trained import training
 
 from autost_optuna import Architecture, Task
 from autost_optuna.baselines import NETWORKS, Baseline
-from autost_optuna.convergence import Course
+from autost_optuna.cli.run import evidence_line
+from autost_optuna.convergence import Course, StopRule
 from autost_optuna.exact import ExactFront, Member
 from autost_optuna.front import Box, nondominated
 from autost_optuna.objective import describe
@@ -412,10 +413,21 @@ def test_the_hypervolume_rises_by_steps_below_the_exact_fronts():
 
 def test_convergence_is_said_with_its_evidence():
     still = Course(BOX, [candidate(10, 10.0), *[None] * 300])
-    assert convergence_view("demo", still).subtitle.startswith("the last 200 trials added 0.00%: converged")
+    assert convergence_view("demo", still).subtitle.startswith(
+        "converged: hypervolume 0.2500 rose by 0 % over the last 200 of 301"
+    )
     late = Course(BOX, [candidate(10, 10.0), *[None] * 150, candidate(100, 1.0, 1), *[None] * 150])
-    assert convergence_view("demo", late).subtitle.startswith("the last 200 trials added 75.00%: not converged")
-    assert "nothing is said" in convergence_view("demo", Course(BOX, [None] * 200)).subtitle
+    assert convergence_view("demo", late).subtitle.startswith("not converged: hypervolume 1.0000 rose by 75 % over")
+    for trials, said in (
+        (200, "200 trials, and the rule looks back over 200"),
+        (201, "no candidate of 201 trials is inside the space's box"),
+    ):
+        course = Course(BOX, [None] * trials)
+        assert convergence_view("demo", course).subtitle == f"not converged: {said}"
+        assert evidence_line(course.evidence(StopRule()), BOX) == f"not converged: {said}"
+    assert evidence_line(late.evidence(StopRule()), BOX) == (
+        f"{convergence_view('demo', late).subtitle}, logarithmic axes, reference point 1 FLOPs, 100 mJ"
+    )
 
 
 def test_genes_have_an_axis_each_and_members_come_last():
