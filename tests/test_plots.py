@@ -264,6 +264,7 @@ def test_an_architecture_is_one_readable_line():
         ("demo", "autost-optuna export demo --trial 7 -o trial-7"),
         ("my study", "autost-optuna export 'my study' --trial 7 -o trial-7"),
         ("<b>$(rm)", "autost-optuna export '<b>$(rm)' --trial 7 -o trial-7"),
+        ("NUMBER", "autost-optuna export NUMBER --trial 7 -o trial-7"),
     ],
 )
 def test_a_pointer_sees_the_command_that_exports_a_trial(name, said):
