@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shlex
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from autost_optuna import units
 from autost_optuna.artifacts import folder_of, keep
 from autost_optuna.front import nondominated
+from autost_optuna.plots.points import export_command
 from autost_optuna.plots.stages import Pick, bills_of, picks_of
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import charge_rows
@@ -79,7 +79,6 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
     settings, name = search.settings, search.study.study_name
     summary, near = summarise(search), reached(search)
     health = summary.health
-    command = shlex.quote(name)
     best = next(pick.candidate for pick in picks if "knee" in pick.names)
     exact = "" if near is None else f", {near.share:.1%} of the exact front's"
     lines = [
@@ -103,8 +102,8 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
         *(_row(pick) for pick in picks),
         "",
         "```sh",
-        f"autost-optuna train {command} --trial {best.number}",
-        f"autost-optuna export {command} --trial {best.number} -o {shlex.quote(f'{name}-{best.number}')}",
+        units.command("train", name, "--trial", str(best.number)),
+        export_command(name, str(best.number)),
         "```",
         "",
     ]

@@ -1,6 +1,5 @@
 """One HTML file that answers a study: what is said (`report_of`), and its page (`write_report`)."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -224,7 +223,7 @@ def _members_said(name: str, members: int) -> str:
         return f"All {units.counted(members, 'member')} of the front, by ascending energy; * the knee."
     return (
         f"The {ROWS} of {members:,} members that dominate most together, by ascending energy, * the knee; "
-        f"autost-optuna study front {shlex.quote(name)} lists all."
+        f"{units.command('study', 'front', name)} lists all."
     )
 
 
@@ -243,7 +242,6 @@ def _card(name: str, chosen: Pick, bill: Bill | None) -> Card:
     charges = () if bill is None else bill.charges
     dear, whole = costliest(charges, OPERATIONS), total_mj(charges)
     left = len(charges) - len(dear)
-    quoted = shlex.quote(name)
     return Card(
         name=chosen.name,
         trial=f"trial {one.number}",
@@ -269,8 +267,8 @@ def _card(name: str, chosen: Pick, bill: Bill | None) -> Card:
         ),
         rest=f"and {units.counted(left, 'operation')} with {1 - total_mj(dear) / whole:.1%}" if left > 0 else "",
         commands=(
-            f"autost-optuna describe {shlex.quote(f'{name}:{one.number}')}",
-            f"autost-optuna train {quoted} --trial {one.number}",
+            units.command("describe", f"{name}:{one.number}"),
+            units.command("train", name, "--trial", str(one.number)),
             export_command(name, str(one.number)),
         ),
     )
@@ -293,9 +291,10 @@ def _health(found: Health, hypervolume: float, others: tuple[int, int, int]) -> 
 
 
 def _exact(search: Search) -> str:
-    exact, near, name = search.exact(), reached(search), shlex.quote(search.study.study_name)
+    exact, near = search.exact(), reached(search)
     if exact is None or near is None:
-        return f"Not known. autost-optuna study exact {name} measures it where the space can be enumerated."
+        measures = units.command("study", "exact", search.study.study_name)
+        return f"Not known. {measures} measures it where the space can be enumerated."
     soon = (
         ""
         if near.trials_to_95 is None
@@ -316,7 +315,7 @@ def _exact(search: Search) -> str:
 
 def _trust(search: Search, found: Health, trainings: Sequence[Training], untrained: str) -> list[str]:
     """How far the two figures may be believed, in plain sentences."""
-    settings, name = search.settings, shlex.quote(search.study.study_name)
+    settings = search.settings
     sentences = [
         "FLOPs are exact counts. They stand for capacity; that they rank accuracy is AutoST's claim (Wang et al., ICASSP "
         "2024), which this program does not promise.",
@@ -336,9 +335,9 @@ def _trust(search: Search, found: Health, trainings: Sequence[Training], untrain
         )
     if not trainings:
         reason = f" ({untrained})" if untrained else ""
+        finds = units.command("train", search.study.study_name, "--front", "5")
         sentences.append(
-            f"None of these networks has been trained{reason}: how accurate they become is not known. autost-optuna train "
-            f"{name} --front 5 finds out."
+            f"None of these networks has been trained{reason}: how accurate they become is not known. {finds} finds out."
         )
     return sentences + [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
 

@@ -408,8 +408,8 @@ def test_the_hypervolume_rises_by_steps_below_the_exact_fronts():
     alone = convergence_view("demo", Course(BOX, found))
     assert len(draw_convergence(alone).data) == 1
     assert "exact" not in alone.title
-    with pytest.raises(ValueError, match="no finished trial yet"):
-        convergence_view("demo", Course(BOX))
+    with pytest.raises(ValueError, match=r"no finished trial yet; run autost-optuna study run 'my s' --trials 100"):
+        convergence_view("my s", Course(BOX))
 
 
 def test_convergence_is_said_with_its_evidence():
@@ -445,8 +445,8 @@ def test_genes_have_an_axis_each_and_members_come_last():
     many = genes_view("demo", cloud(3000))
     assert many.on_front.count(False) == 1500
     assert "shown" in many.subtitle
-    with pytest.raises(ValueError, match="no candidate yet"):
-        genes_view("demo", [])
+    with pytest.raises(ValueError, match="no candidate yet; run autost-optuna study run 'my s' --trials 100"):
+        genes_view("my s", [])
 
 
 def test_picks_have_the_names_of_what_stands_out():

@@ -43,7 +43,9 @@ def genes_view(name: str, candidates: Sequence[Candidate]) -> GenesView:
     distinct = unique(candidates)
     members = nondominated(distinct)
     if not members:
-        raise ValueError(f"study {name} has no candidate yet; run autost-optuna study run {name} --trials 100")
+        raise ValueError(
+            f"study {name} has no candidate yet; run {units.command('study', 'run', name, '--trials', '100')}"
+        )
     on_front = {member.architecture.key for member in members}
     dominated = [c for c in distinct if c.architecture.key not in on_front]
     drawn = [*thin(dominated, MOST), *members]
