@@ -10,7 +10,7 @@ from autost_optuna import units
 from autost_optuna.artifacts import folder_of, keep
 from autost_optuna.front import nondominated
 from autost_optuna.plots.points import export_command
-from autost_optuna.plots.stages import Pick, bills_of, picks_of
+from autost_optuna.plots.stages import Pick, bills_of, knee_of, picks_of
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import charge_rows
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
@@ -41,10 +41,10 @@ def write_board(search: Search) -> None:
     _write_note(search, picks)
     folder = folder_of(search.storage)
     if folder is not None:
-        knee = next(pick.candidate for pick in picks if "knee" in pick.names)
+        knee = knee_of(picks)
         keep("knee.json", json.dumps(knee.architecture.to_dict(), indent=2) + "\n", search.study, folder)
         for bill in bills:
-            if "knee" in bill.pick.names:
+            if bill.pick.candidate is knee:
                 keep("knee-audit.csv", units.csv_text(charge_rows(bill.charges)), search.study, folder)
 
 
@@ -79,7 +79,7 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
     settings, name = search.settings, search.study.study_name
     summary, near = summarise(search), reached(search)
     health = summary.health
-    best = next(pick.candidate for pick in picks if "knee" in pick.names)
+    best = knee_of(picks)
     exact = "" if near is None else f", {near.share:.1%} of the exact front's"
     lines = [
         f"# {escape(name)}",

@@ -19,7 +19,7 @@ from autost_optuna.front import Health, pick
 from autost_optuna.plots.figure import for_page, replacing
 from autost_optuna.plots.page import render
 from autost_optuna.plots.points import export_command, in_a_line
-from autost_optuna.plots.stages import Bill, Pick, bills_of, costliest, picks_of
+from autost_optuna.plots.stages import Bill, Pick, bills_of, costliest, knee_of, picks_of
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.proxies.energy import total_mj
@@ -99,7 +99,7 @@ def report_of(search: Search, data_root: Path | None = None) -> Report:
     bills, unparted = _bills(search, picks, data_root)
     space, convention = settings.space, settings.convention
     form = " uniform" if space.uniform else ""
-    knee = next(one.candidate for one in picks if "knee" in one.names)
+    knee = knee_of(picks)
     return Report(
         name=name,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

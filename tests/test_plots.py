@@ -18,7 +18,7 @@ from autost_optuna.baselines import NETWORKS, Baseline
 from autost_optuna.cli.run import evidence_line
 from autost_optuna.convergence import Course, StopRule
 from autost_optuna.exact import ExactFront, Member
-from autost_optuna.front import Box, nondominated
+from autost_optuna.front import Box, knee, nondominated
 from autost_optuna.objective import describe
 from autost_optuna.plots.audit import audit_view, draw_audit
 from autost_optuna.plots.convergence import convergence_view, draw_convergence
@@ -26,7 +26,7 @@ from autost_optuna.plots.figure import BLUE, DIM, GREEN, INK, ORANGE, PURPLE, SK
 from autost_optuna.plots.front import Mark, draw_front, front_view, label_corners
 from autost_optuna.plots.genes import draw_genes, genes_view
 from autost_optuna.plots.points import export_command, hover, hull, in_a_line, thin
-from autost_optuna.plots.stages import Bill, Pick, draw_stages, picks_of, stages_view
+from autost_optuna.plots.stages import Bill, Pick, draw_stages, knee_of, picks_of, stages_view
 from autost_optuna.plots.trained import draw_trained, trained_view
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import Charge
@@ -456,6 +456,7 @@ def test_picks_have_the_names_of_what_stands_out():
         (("knee",), 1),
         (("most FLOPs",), 4),
     ]
+    assert knee_of(picks_of(members)) is knee(members)
     (only,) = picks_of(members[:1])
     assert only.name == "least energy and knee and most FLOPs"
     with pytest.raises(ValueError, match="the front is empty"):

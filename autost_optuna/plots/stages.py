@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COSTLY = 4  # operations that a pointer sees of a stage
 DARK_GREY = "#555555"
+KNEE = "knee"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,9 +68,14 @@ class StagesView:
 def picks_of(members: Sequence[Candidate]) -> list[Pick]:
     """The picks of a front, by ascending energy; a member that is picked twice has both names. ValueError of an empty front."""
     chosen: dict[int, tuple[list[str], Candidate]] = {}
-    for name, member in (("least energy", members[:1]), ("knee", [knee(members)]), ("most FLOPs", members[-1:])):
+    for name, member in (("least energy", members[:1]), (KNEE, [knee(members)]), ("most FLOPs", members[-1:])):
         chosen.setdefault(id(member[0]), ([], member[0]))[0].append(name)
     return [Pick(names=tuple(names), candidate=member) for names, member in chosen.values()]
+
+
+def knee_of(picks: Sequence[Pick]) -> Candidate:
+    """The knee among the picks of a front."""
+    return next(pick.candidate for pick in picks if KNEE in pick.names)
 
 
 def bills_of(search: Search, picks: Sequence[Pick], data_root: Path | None = None) -> list[Bill]:
