@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.artifacts import folder_of, keep
-from autost_optuna.front import nondominated
+from autost_optuna.bills import bills_of
+from autost_optuna.front import Pick, knee_of, nondominated, picks_of
 from autost_optuna.plots.points import export_command
-from autost_optuna.plots.stages import Pick, bills_of, knee_of, picks_of
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import charge_rows
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise

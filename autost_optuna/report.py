@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from autost_optuna import units
 from autost_optuna.architecture import toml_text
 from autost_optuna.baselines import baselines_of, in_words
+from autost_optuna.bills import Bill, bills_of, costliest
 from autost_optuna.board import own_note
 from autost_optuna.calibration import Calibration, Ranks, calibrate, group, measured_front
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
 from autost_optuna.convergence import in_words as converged
 from autost_optuna.data import BUILT_IN
-from autost_optuna.front import Health, pick
+from autost_optuna.front import Health, Pick, knee_of, pick, picks_of
 from autost_optuna.plots.figure import for_page, replacing
 from autost_optuna.plots.page import render
 from autost_optuna.plots.points import export_command, in_a_line
-from autost_optuna.plots.stages import Bill, Pick, bills_of, costliest, knee_of, picks_of
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.proxies.energy import total_mj

@@ -33,6 +33,7 @@ RANKS = [
     "settings",
     "exact",
     "study",
+    "bills",
     "baselines",
     "presence",
     "trained",

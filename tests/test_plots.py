@@ -15,10 +15,11 @@ from test_trained import training
 
 from autost_optuna import Architecture, Task
 from autost_optuna.baselines import NETWORKS, Baseline
+from autost_optuna.bills import Bill
 from autost_optuna.cli.run import evidence_line
 from autost_optuna.convergence import Course, StopRule
 from autost_optuna.exact import ExactFront, Member
-from autost_optuna.front import Box, knee, nondominated
+from autost_optuna.front import Box, Pick, knee, knee_of, nondominated, picks_of
 from autost_optuna.objective import describe
 from autost_optuna.plots.audit import audit_view, draw_audit
 from autost_optuna.plots.convergence import convergence_view, draw_convergence
@@ -26,7 +27,7 @@ from autost_optuna.plots.figure import BLUE, DIM, GREEN, INK, ORANGE, PURPLE, SK
 from autost_optuna.plots.front import Mark, draw_front, front_view, label_corners
 from autost_optuna.plots.genes import draw_genes, genes_view
 from autost_optuna.plots.points import export_command, hover, hull, in_a_line, thin
-from autost_optuna.plots.stages import Bill, Pick, draw_stages, knee_of, picks_of, stages_view
+from autost_optuna.plots.stages import draw_stages, stages_view
 from autost_optuna.plots.trained import draw_trained, trained_view
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import Charge

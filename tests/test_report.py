@@ -17,8 +17,9 @@ from test_trained import store
 
 from autost_optuna import Architecture, Space, Task
 from autost_optuna.baselines import baselines_of
+from autost_optuna.bills import bills_of
 from autost_optuna.constraints import Constraints
-from autost_optuna.plots.stages import bills_of, picks_of
+from autost_optuna.front import picks_of
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import total_mj
 from autost_optuna.proxies.operations import REAL, operations
@@ -248,9 +249,11 @@ def test_images_may_lie_elsewhere_and_no_place_of_the_machine_is_told(cli, tmp_p
     for one in (page, whole):
         assert str(tmp_path) not in html.unescape(one) + json.dumps(packed_figures(one))
     assert cli(*stages, "--data-root", tmp_path / "moved").stdout == "wrote stages.html\n"
-    for wrong in (report("--data-root", tmp_path)[0], cli(*stages, "--data-root", tmp_path)):
-        assert wrong.exit_code == 2
-        assert "cifar-10-batches-py" in wrong.stderr
+    write_cifar10(tmp_path / "others", count=7)
+    for folder, said in ((tmp_path, "cifar-10-batches-py"), (tmp_path / "others", "have fingerprint")):
+        for wrong in (report("--data-root", folder)[0], cli(*stages, "--data-root", folder)):
+            assert wrong.exit_code == 2
+            assert said in wrong.stderr
     for other in ([], ["--figure", "genes"]):
         refused = cli("study", "plot", "my c", *other, "-o", "b.html", "--data-root", "moved")
         assert refused.stderr == (

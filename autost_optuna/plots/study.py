@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autost_optuna.baselines import baselines_of
+from autost_optuna.bills import Bill, bills_of
+from autost_optuna.front import picks_of
 from autost_optuna.plots.convergence import convergence_view, draw_convergence
 from autost_optuna.plots.front import draw_front, front_view
 from autost_optuna.plots.genes import draw_genes, genes_view
-from autost_optuna.plots.stages import Bill, bills_of, draw_stages, picks_of, stages_view
+from autost_optuna.plots.stages import draw_stages, stages_view
 from autost_optuna.plots.trained import draw_trained, trained_view
 from autost_optuna.study import Search
 from autost_optuna.trained import trainings_of
