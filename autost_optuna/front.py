@@ -55,6 +55,14 @@ def nondominated(candidates: Iterable[Candidate]) -> list[Candidate]:
     return members
 
 
+def part(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+    """The members of the Pareto front as of `nondominated`, and the dominated architectures, each once."""
+    distinct = unique(candidates)
+    members = nondominated(distinct)
+    on_front = {id(member) for member in members}
+    return members, [candidate for candidate in distinct if id(candidate) not in on_front]
+
+
 class Staircase:
     """The area that a growing set of points dominates, kept up to date point by point; the reference point is (0, 0).
 

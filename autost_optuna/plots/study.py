@@ -28,7 +28,7 @@ def study_figures(
     `bills` of the picks, where they are at hand; else they are measured on the images in `data_root`, and where that cannot
     be, there is no figure of them. ValueError where the study has no front.
     """
-    search.front()  # says why where there is none
+    members = search.front()  # says why where there is none
     name, candidates = search.study.study_name, search.candidates()
     view = front_view(name, candidates, exact=search.exact(), baselines=baselines_of(search))
     figures = {
@@ -38,8 +38,8 @@ def study_figures(
     }
     if bills is None:
         with contextlib.suppress(ValueError):  # the images are not here, or the packages are others
-            figures["stages"] = stages_figure(search, data_root)
-    elif bills:
+            bills = bills_of(search, picks_of(members), data_root)
+    if bills:
         figures["stages"] = draw_stages(stages_view(name, bills))
     with contextlib.suppress(ValueError):  # of none, or of another search of that name
         figures["trained"] = draw_trained(trained_view(name, candidates, trainings_of(search)))
