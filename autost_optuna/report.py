@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 ROWS = 20  # of the front in its table; a longer one is in `study front`
 OPERATIONS = 5  # of a pick in its card
+# What an operation reads where that is no spikes.
+DRIVERS = {"mac": "real values", "state": "neuron states", "static": "nothing"}
 Rows = tuple[tuple[str, ...], ...]
 
 
@@ -259,7 +261,7 @@ def _card(name: str, chosen: Pick, bill: Bill | None) -> Card:
         operations=tuple(
             (
                 charge.name,
-                {"mac": "real"}.get(charge.kind, "-") if charge.rate is None else f"{charge.rate:.3f}",
+                DRIVERS[charge.kind] if charge.rate is None else f"spikes, {charge.rate:.3f}",
                 units.energy(charge.energy_pj * 1e-9),
                 f"{charge.energy_pj * 1e-9 / whole:.1%}",
             )

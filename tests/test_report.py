@@ -139,6 +139,11 @@ def test_the_bills_of_the_picks_are_those_of_the_search(search):
     for card, bill in zip(report_of(search).cards, bills, strict=True):
         dearest = max(bill.charges, key=lambda charge: charge.energy_pj)
         assert card.operations[0][0] == dearest.name
+        charged = {charge.name: charge for charge in bill.charges}
+        for name, reads, *_ in card.operations:
+            rate = charged[name].rate
+            assert reads == ("real values" if rate is None else f"spikes, {rate:.3f}")
+        assert any(row[1] == "real values" for row in card.operations)
         assert len(card.operations) == 5
         shares = sum(float(row[-1].rstrip("%")) for row in card.operations) + float(card.rest.split()[-1].rstrip("%"))
         assert shares == pytest.approx(100, abs=0.4)
