@@ -3,9 +3,11 @@ import dataclasses
 import gzip
 import json
 import math
+import os
 import random
 import re
 import shutil
+import stat
 import subprocess
 
 import pytest
@@ -23,7 +25,7 @@ from autost_optuna.front import Box, Pick, knee, knee_of, nondominated, picks_of
 from autost_optuna.objective import describe
 from autost_optuna.plots.audit import audit_view, draw_audit
 from autost_optuna.plots.convergence import convergence_view, draw_convergence
-from autost_optuna.plots.figure import BLUE, DIM, GREEN, INK, ORANGE, PURPLE, SKY, in_theme, write_figure
+from autost_optuna.plots.figure import BLUE, DIM, GREEN, INK, ORANGE, PURPLE, SKY, in_theme, replacing, write_figure
 from autost_optuna.plots.front import Mark, draw_front, front_view, label_corners
 from autost_optuna.plots.genes import draw_genes, genes_view
 from autost_optuna.plots.points import export_command, hover, hull, in_a_line, thin
@@ -391,6 +393,25 @@ def test_json_is_plotlys(tmp_path):
     assert plotly.io.read_json(tmp_path / "a.json") == figure
     write_figure(figure, tmp_path / "b.json", "dark")
     assert plotly.io.read_json(tmp_path / "b.json").data[1].line.color == SKY
+
+
+def test_two_that_write_one_file_do_not_mix_and_its_permissions_are_the_usual_ones(tmp_path):
+    target = tmp_path / "a.html"
+    before = os.umask(0o027)
+    try:
+        with replacing(target) as one, replacing(target) as other:
+            one.write_text("one")
+            other.write_text("other")
+            assert one.read_text() == "one"
+            assert not target.exists()
+        assert target.read_text() == "one"  # the inner one is put in place first
+        assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    finally:
+        os.umask(before)
+    with pytest.raises(UnicodeEncodeError), replacing(target) as part:
+        part.write_text("half\ud800", encoding="utf-8")
+    assert target.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 BOX = Box(worst_flops=1, worst_energy_mj=100.0, best_flops=100, best_energy_mj=1.0)
