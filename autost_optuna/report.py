@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 ROWS = 20  # of the front in its table; a longer one is in `study front`
 OPERATIONS = 5  # of a pick in its card
-# What an operation reads where that is no spikes.
-DRIVERS = {"mac": "real values", "state": "neuron states", "static": "nothing"}
+# What stands in the place of a spike rate where no spikes are read; the page says what it means.
+NO_SPIKES = {"mac": "real", "state": "states", "static": "-"}
 Rows = tuple[tuple[str, ...], ...]
 
 
@@ -261,7 +261,7 @@ def _card(name: str, chosen: Pick, bill: Bill | None) -> Card:
         operations=tuple(
             (
                 charge.name,
-                DRIVERS[charge.kind] if charge.rate is None else f"spikes, {charge.rate:.3f}",
+                NO_SPIKES[charge.kind] if charge.rate is None else f"{charge.rate:.3f}",
                 units.energy(charge.energy_pj * 1e-9),
                 f"{charge.energy_pj * 1e-9 / whole:.1%}",
             )
