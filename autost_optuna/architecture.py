@@ -217,6 +217,18 @@ def read_toml(path: Path, example: str) -> dict[str, Any]:
         raise ValueError(f"{path} is not TOML ({error}); see {example} for the form") from None
 
 
+def toml_text(values: Mapping[str, Any]) -> str:
+    """The file that `read_toml` reads as `values`: numbers, texts, lists of them, and tables, each on a line."""
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{name} = {_toml(part)}' for name, part in value.items())} }}"
+    # JSON's form of the others is TOML's too, but for one control character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def check_keys(what: str, data: object, allowed: Sequence[str], needed: Sequence[str] | None = None) -> dict[str, Any]:
     """`data` as a dict of `allowed` keys with all that are `needed` (all, by default); ValueError names what is wrong."""
     needed = allowed if needed is None else needed

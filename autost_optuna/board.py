@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +11,10 @@ import optuna
 
 from autost_optuna import units
 from autost_optuna.artifacts import folder_of, keep
-from autost_optuna.front import nondominated
+from autost_optuna.bills import bills_of
+from autost_optuna.front import Pick, knee_of, nondominated, picks_of
 from autost_optuna.plots.figure import dress
-from autost_optuna.plots.stages import Pick, bills_of, picks_of
+from autost_optuna.plots.points import export_command
 from autost_optuna.plots.study import FIGURES, study_figures
 from autost_optuna.proxies.energy import charge_rows
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
@@ -44,8 +44,8 @@ def write_board(search: Search, data_root: Path | None = None) -> None:
     _write_note(search, picks)
     folder = folder_of(search.storage)
     if folder is not None:
-        knee = next(pick.candidate for pick in picks if "knee" in pick.names)
-        audits = (units.csv_text(charge_rows(bill.charges)) for bill in bills if "knee" in bill.pick.names)
+        knee = knee_of(picks)
+        audits = (units.csv_text(charge_rows(bill.charges)) for bill in bills if bill.pick.candidate is knee)
         command = units.command("describe", f"{search.study.study_name}:{knee.number}", "--format", "csv")
         keep("knee.json", json.dumps(knee.architecture.to_dict(), indent=2) + "\n", search.study, folder)
         keep("knee-audit.csv", next(audits, f"not at hand after the last run: {command}\n"), search.study, folder)
@@ -112,8 +112,7 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
     settings, name = search.settings, search.study.study_name
     summary, near = summarise(search), reached(search)
     health = summary.health
-    command = shlex.quote(name)
-    best = next(pick.candidate for pick in picks if "knee" in pick.names)
+    best = knee_of(picks)
     exact = "" if near is None else f", {near.share:.1%} of the exact front's"
     lines = [
         f"# {escape(name)}",
@@ -136,8 +135,8 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
         *(_row(pick) for pick in picks),
         "",
         "```sh",
-        f"autost-optuna train {command} --trial {best.number}",
-        f"autost-optuna export {command} --trial {best.number} -o {shlex.quote(f'{name}-{best.number}')}",
+        units.command("train", name, "--trial", str(best.number)),
+        export_command(name, str(best.number)),
         "```",
         "",
     ]

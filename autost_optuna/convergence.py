@@ -4,6 +4,7 @@ import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from autost_optuna import units
 from autost_optuna.candidate import Candidate
 from autost_optuna.front import Box, Staircase
 
@@ -39,9 +40,30 @@ class Evidence:
         return self.trials > self.rule.patience and self.gain < self.rule.tolerance * self.hypervolume
 
     @property
+    def share(self) -> float | None:
+        """What the last trials added, as a share of the hypervolume; None where the rule has nothing to look back on."""
+        looks_back = self.trials > self.rule.patience and self.hypervolume
+        return self.gain / self.hypervolume if looks_back else None
+
+    @property
     def fruitless(self) -> bool:
         """Whether so many trials gave no candidate in the box that more will not: all infeasible, or all silent."""
         return self.trials > FRUITLESS * self.rule.patience and not self.hypervolume
+
+
+def in_words(evidence: Evidence) -> str:
+    """Whether a search has converged, and by what."""
+    rule, trials = evidence.rule, units.counted(evidence.trials, "trial")
+    said = "converged" if evidence.converged else "not converged"
+    if evidence.trials <= rule.patience:
+        return f"{said}: {trials}, and the rule looks back over {rule.patience:,}"
+    if evidence.share is None:
+        return f"{said}: no candidate of {trials} is inside the space's box"
+    less = "less than" if evidence.converged else "not less than"
+    return (
+        f"{said}: hypervolume {evidence.hypervolume:.4f} rose by {100 * evidence.share:.2g} % over the "
+        f"last {rule.patience:,} of {trials} ({less} {100 * rule.tolerance:g} %)"
+    )
 
 
 class Course:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from autost_optuna import archive, checkpoint, standalone, units
 from autost_optuna.archive import FORMAT, MANIFEST
+from autost_optuna.bills import bills_of, charges_of
 from autost_optuna.candidate import Candidate
 from autost_optuna.card import write_card
 from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import NORMALISATIONS, rate_images
+from autost_optuna.front import Pick
 from autost_optuna.graphs import check_alive, write_onnx, write_program
 from autost_optuna.model.transformer import SpikingTransformer
-from autost_optuna.objective import describe
-from autost_optuna.proxies.energy import Charge, charge_rows, estimate_energy
-from autost_optuna.proxies.operations import operations, populations
+from autost_optuna.proxies.energy import Charge, charge_rows
 from autost_optuna.settings import Settings, installed_versions
 from autost_optuna.study import Search
 
@@ -91,8 +91,8 @@ def _write(
     (folder / "architecture.json").write_text(json.dumps(architecture.to_dict(), indent=2) + "\n")
     (folder / "autost.yaml").write_text(yaml.safe_dump(architecture.to_autost(), sort_keys=False))
     checkpoint.save(folder / WEIGHTS, network.state_dict(), checkpoint.describe_network(network))
-    bill = units.csv_text(charge_rows(_bill(settings, candidate, training, data_root)))
-    (folder / "audit.csv").write_text(bill, encoding="utf-8")
+    charges = _charges(search, candidate, training, data_root)
+    (folder / "audit.csv").write_text(units.csv_text(charge_rows(charges)), encoding="utf-8")
     images, source = _images(settings, training, data_root)
     write_program(network, images, folder / "model.pt2")
     parity = write_onnx(network, images, source, folder / "model.onnx")
@@ -127,25 +127,14 @@ def _write(
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _bill(
-    settings: Settings, candidate: Candidate, training: dict[str, Any] | None, data_root: Path | None
-) -> list[Charge]:
-    """The bill by the rates of the trained network on its validation images, or by those at initialisation of the search."""
-    task, architecture, convention = settings.task, candidate.architecture, settings.convention
+def _charges(
+    search: Search, candidate: Candidate, training: dict[str, Any] | None, data_root: Path | None
+) -> tuple[Charge, ...]:
+    """By the rates of the trained network on its validation images, or by those at initialisation on the search's images."""
     if training:
-        rates = training["measured"]["rates"]
-        return estimate_energy(operations(architecture, task), rates, convention, populations(architecture, task))
-    description = describe(
-        architecture,
-        task,
-        data=settings.data,
-        data_root=_root(settings, settings.data, data_root),
-        images=settings.images,
-        seed=settings.seed,
-        seeds=settings.seeds,
-        convention=convention,
-    )
-    return list(description.charges)
+        return charges_of(candidate.architecture, search.settings, training["measured"]["rates"])
+    root = _root(search.settings, search.settings.data, data_root)
+    return bills_of(search, [Pick(names=("exported",), candidate=candidate)], root)[0].charges
 
 
 def _images(settings: Settings, training: dict[str, Any] | None, data_root: Path | None) -> "tuple[Tensor, str]":

@@ -12,6 +12,7 @@ from autost_optuna.candidate import Candidate
 # with one constant spike rate they are one (Spearman 0.9999, three quarters of all candidates "Pareto-optimal").
 DEGENERATE_SPEARMAN = 0.998
 DEGENERATE_SHARE = 0.7
+KNEE = "knee"  # among the names of picks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,14 @@ def nondominated(candidates: Iterable[Candidate]) -> list[Candidate]:
         if last is None or candidate.flops > last.flops or twin:
             members.append(candidate)
     return members
+
+
+def part(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+    """The members of the Pareto front as of `nondominated`, and the dominated architectures, each once."""
+    distinct = unique(candidates)
+    members = nondominated(distinct)
+    on_front = {id(member) for member in members}
+    return members, [candidate for candidate in distinct if id(candidate) not in on_front]
 
 
 class Staircase:
@@ -135,6 +144,32 @@ def pick(members: Sequence[Candidate], box: Box, count: int) -> list[Candidate]:
     for before in reversed(rounds):
         places.append(before[places[-1]])
     return [members[place] for place in reversed(places)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pick:
+    """A member of a front that stands out, and by what: "least energy", "knee", "most FLOPs"."""
+
+    names: tuple[str, ...]
+    candidate: Candidate
+
+    @property
+    def name(self) -> str:
+        """All names in one."""
+        return " and ".join(self.names)
+
+
+def picks_of(members: Sequence[Candidate]) -> list[Pick]:
+    """The picks of a front, by ascending energy; a member that is picked twice has both names. ValueError of an empty front."""
+    chosen: dict[int, tuple[list[str], Candidate]] = {}
+    for name, member in (("least energy", members[:1]), (KNEE, [knee(members)]), ("most FLOPs", members[-1:])):
+        chosen.setdefault(id(member[0]), ([], member[0]))[0].append(name)
+    return [Pick(names=tuple(names), candidate=member) for names, member in chosen.values()]
+
+
+def knee_of(picks: Sequence[Pick]) -> Candidate:
+    """The knee among the picks of a front."""
+    return next(pick.candidate for pick in picks if KNEE in pick.names)
 
 
 def within(members: Sequence[Candidate], max_energy_mj: float) -> list[Candidate]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from autost_optuna.architecture import as_count, check_keys, read_toml
+from autost_optuna.architecture import as_count, check_keys, read_toml, toml_text
 from autost_optuna.data.events import CUTS, Cut
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -102,7 +102,7 @@ class Recipe:
 
     def to_toml(self) -> str:
         """A file that `load` reads."""
-        return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in self.to_dict().items())
+        return toml_text(self.to_dict())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Recipe":

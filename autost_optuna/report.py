@@ -1,7 +1,5 @@
 """One HTML file that answers a study: what is said (`report_of`), and its page (`write_report`)."""
 
-import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -9,23 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autost_optuna import units
+from autost_optuna.architecture import toml_text
 from autost_optuna.baselines import baselines_of, in_words
+from autost_optuna.bills import Bill, bills_of, costliest
 from autost_optuna.board import own_note
 from autost_optuna.calibration import Calibration, Ranks, calibrate, group, measured_front
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
-from autost_optuna.front import Health, pick
-from autost_optuna.plots.convergence import gained
+from autost_optuna.convergence import in_words as converged
+from autost_optuna.data import BUILT_IN
+from autost_optuna.front import Health, Pick, knee_of, pick, picks_of
 from autost_optuna.plots.figure import for_page, replacing
 from autost_optuna.plots.page import render
 from autost_optuna.plots.points import export_command, in_a_line
-from autost_optuna.plots.stages import Bill, Pick, bills_of, costliest, picks_of
 from autost_optuna.plots.study import study_figures
-from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.proxies.energy import total_mj
+from autost_optuna.recipe import RECIPES
 from autost_optuna.settings import Settings
 from autost_optuna.space import PRESETS
-from autost_optuna.study import Search, reached, summarise
+from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
 from autost_optuna.trained import Training, trainings_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 ROWS = 20  # of the front in its table; a longer one is in `study front`
 OPERATIONS = 5  # of a pick in its card
+# What stands in the place of a spike rate where no spikes are read; the page says what it means.
+NO_SPIKES = {"mac": "real", "state": "states", "static": "-"}
 Rows = tuple[tuple[str, ...], ...]
 
 
@@ -71,31 +74,34 @@ class Report:
     trust: tuple[str, ...]
     trained: Rows
     commands: tuple[str, ...]
-    own_space: str
+    files: Rows
     provenance: Rows
     figures: "dict[str, Figure]"
 
 
-def write_report(search: Search, path: Path) -> None:
-    """Write the report of a study to `path`, an .html file. ValueError for another ending, or where there is no front."""
+def write_report(search: Search, path: Path, data_root: Path | None = None) -> None:
+    """Write the report of a study to `path`, an .html file. ValueError for another ending, or where there is no front.
+
+    Its images are those in `data_root`, by default where they were; ValueError where one is given that does not hold them.
+    """
     if path.suffix.lower() != ".html":
         raise ValueError(f"{path} is no page; name it .html")
-    report = report_of(search)
+    report = report_of(search, data_root)
     said = {field.name: getattr(report, field.name) for field in fields(Report)}
     page = render("report.html", said, {name: for_page(figure) for name, figure in report.figures.items()})
     with replacing(path) as part:
         part.write_text(page, encoding="utf-8")
 
 
-def report_of(search: Search) -> Report:
-    """All that a report says of a study. ValueError where it has no front."""
+def report_of(search: Search, data_root: Path | None = None) -> Report:
+    """All that a report says of a study, nothing of the machine. ValueError where it has no front, or see `write_report`."""
     members, settings, name = search.front(), search.settings, search.study.study_name
     candidates, summary = search.candidates(), summarise(search)
     picks, (trainings, untrained) = picks_of(members), _trainings(search)
-    bills, unparted = _bills(search, picks)
+    bills, unparted = _bills(search, picks, data_root)
     space, convention = settings.space, settings.convention
     form = " uniform" if space.uniform else ""
-    knee = next(one.candidate for one in picks if "knee" in one.names)
+    knee = knee_of(picks)
     return Report(
         name=name,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -122,14 +128,14 @@ def report_of(search: Search) -> Report:
         baselines=tuple((one.name, in_words(one, members)) for one in baselines_of(search)),
         cards=tuple(_card(name, one, next((b for b in bills if b.pick == one), None)) for one in picks),
         unparted=unparted,
-        convergence=_sentence(gained(search.course(), StopRule())),
+        convergence=_sentence(converged(search.course().evidence(StopRule()))),
         health=_health(summary.health, summary.hypervolume, (summary.infeasible, summary.silent, summary.failed)),
         warning=_sentence(summary.health.warning) if summary.health.warning else "",
         exact=_exact(search),
         trust=tuple(_trust(search, summary.health, trainings, untrained)),
         trained=tuple(_trained(trainings, candidates)),
-        commands=tuple(_commands(search, len(search.course().hypervolumes))),
-        own_space="" if _is_preset(settings) else _toml(settings),
+        commands=tuple(_commands(search, trainings)),
+        files=tuple(_files(settings, trainings)),
         provenance=(
             *((package, version) for package, version in settings.versions.items()),
             ("seed", str(settings.seed)),
@@ -164,19 +170,27 @@ def _note(search: Search) -> str:
 
 
 def _trainings(search: Search) -> tuple[list[Training], str]:
-    """The trained networks, and why there are none."""
+    """The trained networks, and why there are none; the reason at length may name a place on this machine."""
     try:
         return trainings_of(search), ""
-    except ValueError as error:
-        return [], str(error)
+    except ValueError:
+        name = search.study.study_name
+        says = units.command("study", "front", name, "--trained")
+        return [], f"{name}{TRAINED_ENDING} holds none of this search; {says} says more"
 
 
-def _bills(search: Search, picks: Sequence[Pick]) -> tuple[list[Bill], str]:
-    """The bills of the picks, and why there are none."""
+def _bills(search: Search, picks: Sequence[Pick], data_root: Path | None) -> tuple[list[Bill], str]:
+    """The bills of the picks, and why there are none; the reason at length may name a place on this machine."""
     try:
-        return bills_of(search, picks), ""
-    except ValueError as error:
-        return [], f"Energies are not parted by operation here: {error}."
+        return bills_of(search, picks, data_root), ""
+    except ValueError:
+        if data_root is not None:  # it was asked for
+            raise
+        says = units.command("study", "plot", search.study.study_name, "--figure", "stages", "-o", "stages.html")
+        return [], (
+            f"Energies are not parted by operation here: the study's images of {search.settings.data} are not where they "
+            f"were, or it was made with other packages. {says} says more."
+        )
 
 
 def _task(settings: Settings) -> str:
@@ -211,7 +225,7 @@ def _members_said(name: str, members: int) -> str:
         return f"All {units.counted(members, 'member')} of the front, by ascending energy; * the knee."
     return (
         f"The {ROWS} of {members:,} members that dominate most together, by ascending energy, * the knee; "
-        f"autost-optuna study front {shlex.quote(name)} lists all."
+        f"{units.command('study', 'front', name)} lists all."
     )
 
 
@@ -230,7 +244,6 @@ def _card(name: str, chosen: Pick, bill: Bill | None) -> Card:
     charges = () if bill is None else bill.charges
     dear, whole = costliest(charges, OPERATIONS), total_mj(charges)
     left = len(charges) - len(dear)
-    quoted = shlex.quote(name)
     return Card(
         name=chosen.name,
         trial=f"trial {one.number}",
@@ -248,7 +261,7 @@ def _card(name: str, chosen: Pick, bill: Bill | None) -> Card:
         operations=tuple(
             (
                 charge.name,
-                {"mac": "real"}.get(charge.kind, "-") if charge.rate is None else f"{charge.rate:.3f}",
+                NO_SPIKES[charge.kind] if charge.rate is None else f"{charge.rate:.3f}",
                 units.energy(charge.energy_pj * 1e-9),
                 f"{charge.energy_pj * 1e-9 / whole:.1%}",
             )
@@ -256,8 +269,8 @@ def _card(name: str, chosen: Pick, bill: Bill | None) -> Card:
         ),
         rest=f"and {units.counted(left, 'operation')} with {1 - total_mj(dear) / whole:.1%}" if left > 0 else "",
         commands=(
-            f"autost-optuna describe {shlex.quote(f'{name}:{one.number}')}",
-            f"autost-optuna train {quoted} --trial {one.number}",
+            units.command("describe", f"{name}:{one.number}"),
+            units.command("train", name, "--trial", str(one.number)),
             export_command(name, str(one.number)),
         ),
     )
@@ -280,9 +293,10 @@ def _health(found: Health, hypervolume: float, others: tuple[int, int, int]) -> 
 
 
 def _exact(search: Search) -> str:
-    exact, near, name = search.exact(), reached(search), shlex.quote(search.study.study_name)
+    exact, near = search.exact(), reached(search)
     if exact is None or near is None:
-        return f"Not known. autost-optuna study exact {name} measures it where the space can be enumerated."
+        measures = units.command("study", "exact", search.study.study_name)
+        return f"Not known. {measures} measures it where the space can be enumerated."
     soon = (
         ""
         if near.trials_to_95 is None
@@ -303,7 +317,7 @@ def _exact(search: Search) -> str:
 
 def _trust(search: Search, found: Health, trainings: Sequence[Training], untrained: str) -> list[str]:
     """How far the two figures may be believed, in plain sentences."""
-    settings, name = search.settings, shlex.quote(search.study.study_name)
+    settings = search.settings
     sentences = [
         "FLOPs are exact counts. They stand for capacity; that they rank accuracy is AutoST's claim (Wang et al., ICASSP "
         "2024), which this program does not promise.",
@@ -323,9 +337,9 @@ def _trust(search: Search, found: Health, trainings: Sequence[Training], untrain
         )
     if not trainings:
         reason = f" ({untrained})" if untrained else ""
+        finds = units.command("train", search.study.study_name, "--front", "5")
         sentences.append(
-            f"None of these networks has been trained{reason}: how accurate they become is not known. autost-optuna train "
-            f"{name} --front 5 finds out."
+            f"None of these networks has been trained{reason}: how accurate they become is not known. {finds} finds out."
         )
     return sentences + [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
 
@@ -373,30 +387,70 @@ def _is_preset(settings: Settings) -> bool:
     return PRESETS.get(space.name) == replace(space, uniform=False)
 
 
-def _toml(settings: Settings) -> str:
-    """The space as the file that `study create --space` reads; its form of one ratio and head count is an option."""
-    choices = {name: value for name, value in settings.space.to_dict().items() if name != "uniform"}
-    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in choices.items())
+def _is_known(convention: Convention) -> bool:
+    return convention.name in CONVENTIONS and CONVENTIONS[convention.name].hash == convention.hash
 
 
-def _commands(search: Search, trials: int) -> list[str]:
-    """What one types to come by the same study; a folder is that of whoever types."""
-    settings, name = search.settings, search.study.study_name
-    convention = settings.convention
-    known = CONVENTIONS.get(convention.name)
-    words = ["autost-optuna", "study", "create", name]
-    words += ["--space", settings.space.name if _is_preset(settings) else "space.toml"]
+def _recipe(training: Training) -> str:
+    """What `train --recipe` takes: a name, or the file of a recipe that has no name of its own."""
+    preset = RECIPES.get(training.recipe_name)
+    known = preset is not None and preset.hash == training.recipe_hash
+    return training.recipe_name if known else f"recipe-{training.recipe_hash}.toml"
+
+
+def _files(settings: Settings, trainings: Sequence[Training]) -> Rows:
+    """The files that the commands read, by their names."""
+    # The space's form of one ratio and head count is an option of the command.
+    space = {name: value for name, value in settings.space.to_dict().items() if name != "uniform"}
+    files = {} if _is_preset(settings) else {"space.toml": space}
+    files |= {} if _is_known(settings.convention) else {"convention.toml": settings.convention.to_dict()}
+    files |= {_recipe(one): one.recipe for one in trainings if _recipe(one) != one.recipe_name}
+    return tuple((name, toml_text(values)) for name, values in files.items())
+
+
+def _commands(search: Search, trainings: Sequence[Training]) -> list[str]:
+    """What one types to come by the same report; a folder is that of whoever types."""
+    name, trials, baselines = search.study.study_name, len(search.course().hypervolumes), baselines_of(search)
+    commands = [_creation(search), units.command("study", "run", name, "--trials", str(trials))]
+    commands += [] if search.exact() is None else [units.command("study", "exact", name)]
+    if baselines:
+        sources = [one.name if one.published else one.architecture.to_text() for one in baselines]
+        commands.append(units.command("study", "baseline", name, *sources))
+    commands += _train(search, trainings)
+    return [*commands, units.command("study", "report", name, "-o", "report.html")]
+
+
+def _creation(search: Search) -> str:
+    settings = search.settings
+    words = ["--space", settings.space.name if _is_preset(settings) else "space.toml"]
     words += ["--uniform"] if settings.space.uniform else []
     words += ["--task", settings.task.name, "--data", settings.data]
     words += ["--data-root", "DIR"] if settings.data_root else []
     words += ["--images", str(settings.images), "--seeds", str(settings.seeds)]
-    words += ["--energy", convention.name if known and known.hash == convention.hash else "convention.toml"]
+    words += ["--energy", settings.convention.name if _is_known(settings.convention) else "convention.toml"]
     for field in fields(settings.constraints):
         bound = getattr(settings.constraints, field.name)
         option = f"--{field.name.removesuffix('_mj').replace('_', '-')}"
         words += [] if bound is None else [option, f"{bound:.15g}"]
     words += ["--population", str(settings.population), "--seed", str(settings.seed)]
-    quoted = shlex.quote(name)
-    commands = [shlex.join(words), f"autost-optuna study run {quoted} --trials {trials}"]
-    commands += [] if search.exact() is None else [f"autost-optuna study exact {quoted}"]
-    return [*commands, f"autost-optuna study report {quoted} -o report.html"]
+    return units.command("study", "create", search.study.study_name, *words)
+
+
+def _train(search: Search, trainings: Sequence[Training]) -> list[str]:
+    """A command for the networks of each recipe, data and seed; none for networks whose trial is no more."""
+    numbers = {one.architecture.key: one.number for one in reversed(search.candidates())}
+    alike: dict[tuple[str, str, int], list[str]] = {}
+    for one in trainings:
+        if one.architecture.key in numbers:
+            trial = ["--trial", str(numbers[one.architecture.key])]
+            alike.setdefault((_recipe(one), one.data, one.seed), []).extend(trial)
+    return [
+        units.command(
+            "train",
+            search.study.study_name,
+            *trials,
+            *("--data", data, *(() if data in BUILT_IN else ("--data-root", "DIR"))),
+            *("--recipe", recipe, "--seed", str(seed)),
+        )
+        for (recipe, data, seed), trials in alike.items()
+    ]

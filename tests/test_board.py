@@ -57,7 +57,7 @@ def test_a_board_has_figures_note_and_files(search, tmp_path):
     chosen = knee(search.front())
     assert note.startswith(f"# {escape(NAME)}\n")
     assert f"| {chosen.number} | {escape(chosen.architecture.to_text())} |" in note
-    assert f"autost-optuna export '{NAME}' --trial {chosen.number} -o '{NAME}-{chosen.number}'" in note
+    assert f"autost-optuna export '{NAME}' --trial {chosen.number} -o trial-{chosen.number}" in note
     kept = files_of(search)
     assert json.loads(kept["knee.json"]) == chosen.architecture.to_dict()
     bill = list(csv.DictReader(io.StringIO(kept["knee-audit.csv"].decode())))

@@ -204,7 +204,8 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
     assert "std mJ" in table.stdout
     assert "2 seeds with their weights and images drawn anew, alike for all; so few make it too sure" in table.stderr
     assert cli("study", "plot", "demo", "--quantised", "-o", "q.html").exit_code == 0
-    assert "without spikes" in (tmp_path / "q.html").read_text()
+    drawn = packed_figures((tmp_path / "q.html").read_text())["figure"]["data"]
+    assert "without spikes, 8 bits" in [trace["name"] for trace in drawn]
 
 
 def test_a_warning_is_one_line(cli):

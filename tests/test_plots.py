@@ -3,9 +3,11 @@ import dataclasses
 import gzip
 import json
 import math
+import os
 import random
 import re
 import shutil
+import stat
 import subprocess
 
 import pytest
@@ -15,17 +17,19 @@ from test_trained import training
 
 from autost_optuna import Architecture, Task
 from autost_optuna.baselines import NETWORKS, Baseline
-from autost_optuna.convergence import Course
+from autost_optuna.bills import Bill
+from autost_optuna.cli.run import evidence_line
+from autost_optuna.convergence import Course, StopRule
 from autost_optuna.exact import ExactFront, Member
-from autost_optuna.front import Box, nondominated
+from autost_optuna.front import Box, Pick, knee, knee_of, nondominated, picks_of
 from autost_optuna.objective import describe
 from autost_optuna.plots.audit import audit_view, draw_audit
 from autost_optuna.plots.convergence import convergence_view, draw_convergence
-from autost_optuna.plots.figure import BLUE, DIM, GREEN, INK, ORANGE, PURPLE, SKY, in_theme, write_figure
+from autost_optuna.plots.figure import BLUE, DIM, GREEN, INK, ORANGE, PURPLE, SKY, in_theme, replacing, write_figure
 from autost_optuna.plots.front import Mark, draw_front, front_view, label_corners
 from autost_optuna.plots.genes import draw_genes, genes_view
 from autost_optuna.plots.points import export_command, hover, hull, in_a_line, thin
-from autost_optuna.plots.stages import Bill, Pick, draw_stages, picks_of, stages_view
+from autost_optuna.plots.stages import draw_stages, stages_view
 from autost_optuna.plots.trained import draw_trained, trained_view
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import Charge
@@ -236,9 +240,8 @@ def test_a_line_leads_from_each_prediction_to_its_measurement():
     assert figure.layout.xaxis.type == figure.layout.xaxis2.type == "log"
     assert "mJ" in figure.layout.xaxis2.title.text
     assert "validation accuracy" in figure.layout.yaxis2.title.text
-    low, high = min(figure.layout.xaxis.tickvals), max(figure.layout.xaxis.tickvals)
-    assert low <= 1.0
-    assert high >= 60.0 / 2
+    # Energies from 1, predicted, to 100 mJ, the dearest of the search.
+    assert list(figure.layout.xaxis.tickvals) == [1, 2, 5, 10, 20, 50, 100]
 
 
 def test_members_that_were_predicted_alike_share_their_text():
@@ -263,6 +266,7 @@ def test_an_architecture_is_one_readable_line():
         ("demo", "autost-optuna export demo --trial 7 -o trial-7"),
         ("my study", "autost-optuna export 'my study' --trial 7 -o trial-7"),
         ("<b>$(rm)", "autost-optuna export '<b>$(rm)' --trial 7 -o trial-7"),
+        ("NUMBER", "autost-optuna export NUMBER --trial 7 -o trial-7"),
     ],
 )
 def test_a_pointer_sees_the_command_that_exports_a_trial(name, said):
@@ -338,8 +342,12 @@ def test_dark_colours_take_the_place_of_light_ones_and_no_text_is_touched():
     assert dark.data[-1].text == ("white",)
     assert list(dark.data[0].x) == list(light.data[0].x)
     assert in_theme(light, "auto") is in_theme(light, "light") is light
-    left = {found.lower() for found in re.findall(r'color": ?"(#?\w+)"', dark.to_json())}
-    assert INK not in left
+    inks, left = (
+        {found.lower() for found in re.findall(r'color": ?"(#?\w+)"', figure.to_json())} for figure in (light, dark)
+    )
+    assert INK in inks
+    assert DIM[INK] in left
+    assert not left & set(DIM) - set(DIM.values())
 
 
 def luminance(colour):
@@ -390,6 +398,25 @@ def test_json_is_plotlys(tmp_path):
     assert plotly.io.read_json(tmp_path / "b.json").data[1].line.color == SKY
 
 
+def test_two_that_write_one_file_do_not_mix_and_its_permissions_are_the_usual_ones(tmp_path):
+    target = tmp_path / "a.html"
+    before = os.umask(0o027)
+    try:
+        with replacing(target) as one, replacing(target) as other:
+            one.write_text("one")
+            other.write_text("other")
+            assert one.read_text() == "one"
+            assert not target.exists()
+        assert target.read_text() == "one"  # the inner one is put in place first
+        assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    finally:
+        os.umask(before)
+    with pytest.raises(UnicodeEncodeError), replacing(target) as part:
+        part.write_text("half\ud800", encoding="utf-8")
+    assert target.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [target]
+
+
 BOX = Box(worst_flops=1, worst_energy_mj=100.0, best_flops=100, best_energy_mj=1.0)
 
 
@@ -406,16 +433,27 @@ def test_the_hypervolume_rises_by_steps_below_the_exact_fronts():
     alone = convergence_view("demo", Course(BOX, found))
     assert len(draw_convergence(alone).data) == 1
     assert "exact" not in alone.title
-    with pytest.raises(ValueError, match="no finished trial yet"):
-        convergence_view("demo", Course(BOX))
+    with pytest.raises(ValueError, match=r"no finished trial yet; run autost-optuna study run 'my s' --trials 100"):
+        convergence_view("my s", Course(BOX))
 
 
 def test_convergence_is_said_with_its_evidence():
     still = Course(BOX, [candidate(10, 10.0), *[None] * 300])
-    assert convergence_view("demo", still).subtitle.startswith("the last 200 trials added 0.00%: converged")
+    assert convergence_view("demo", still).subtitle.startswith(
+        "converged: hypervolume 0.2500 rose by 0 % over the last 200 of 301"
+    )
     late = Course(BOX, [candidate(10, 10.0), *[None] * 150, candidate(100, 1.0, 1), *[None] * 150])
-    assert convergence_view("demo", late).subtitle.startswith("the last 200 trials added 75.00%: not converged")
-    assert "nothing is said" in convergence_view("demo", Course(BOX, [None] * 200)).subtitle
+    assert convergence_view("demo", late).subtitle.startswith("not converged: hypervolume 1.0000 rose by 75 % over")
+    for trials, said in (
+        (200, "200 trials, and the rule looks back over 200"),
+        (201, "no candidate of 201 trials is inside the space's box"),
+    ):
+        course = Course(BOX, [None] * trials)
+        assert convergence_view("demo", course).subtitle == f"not converged: {said}"
+        assert evidence_line(course.evidence(StopRule()), BOX) == f"not converged: {said}"
+    assert evidence_line(late.evidence(StopRule()), BOX) == (
+        f"{convergence_view('demo', late).subtitle}, logarithmic axes, reference point 1 FLOPs, 100 mJ"
+    )
 
 
 def test_genes_have_an_axis_each_and_members_come_last():
@@ -431,9 +469,9 @@ def test_genes_have_an_axis_each_and_members_come_last():
     assert list(lines.dimensions[0]["ticktext"]) == ["8", "16", "24", "32", "40"]
     many = genes_view("demo", cloud(3000))
     assert many.on_front.count(False) == 1500
-    assert "shown" in many.subtitle
-    with pytest.raises(ValueError, match="no candidate yet"):
-        genes_view("demo", [])
+    assert f"grey: dominated (1,500 of {3000 - sum(many.on_front):,} shown)" in many.subtitle
+    with pytest.raises(ValueError, match="no candidate yet; run autost-optuna study run 'my s' --trials 100"):
+        genes_view("my s", [])
 
 
 def test_picks_have_the_names_of_what_stands_out():
@@ -443,6 +481,7 @@ def test_picks_have_the_names_of_what_stands_out():
         (("knee",), 1),
         (("most FLOPs",), 4),
     ]
+    assert knee_of(picks_of(members)) is knee(members)
     (only,) = picks_of(members[:1])
     assert only.name == "least energy and knee and most FLOPs"
     with pytest.raises(ValueError, match="the front is empty"):

@@ -1,24 +1,33 @@
 """The report: what is said of a study, and that its page is complete, safe and draws itself."""
 
 import html
+import json
 import re
+import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import optuna
 import pytest
+from test_data import write_cifar10
 from test_plots import packed_figures
 from test_trained import store
 
-from autost_optuna import Space, Task
+from autost_optuna import Architecture, Space, Task
+from autost_optuna.baselines import baselines_of
+from autost_optuna.bills import bills_of
 from autost_optuna.constraints import Constraints
-from autost_optuna.plots.stages import bills_of, picks_of
+from autost_optuna.front import knee, pick, picks_of
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import total_mj
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.report import report_of, write_report
 from autost_optuna.runner import run
+from autost_optuna.storage import open_storage
 from autost_optuna.study import create, find_exact, open_search
+from autost_optuna.trained import trainings_of
 
 NAME = "<script>alert(1)</script> & 'mine'"
 SPACE = Space(name="<b>toy", embed_dim=(16, 32), depth=(1, 2, 3), num_heads=(2, 4), mlp_ratio=(1, 2))
@@ -91,10 +100,22 @@ def test_all_that_was_written_by_people_stays_text(page, search):
     assert NAME in read.text
     assert html.escape("<script>alert(1)</script>") in page
     assert "<script>alert" not in page
-    assert "<b>toy" not in page.replace(html.escape("<b>toy"), "")
+    assert "<b>toy" not in page
     assert "<b>toy" in read.text
-    for figure in packed_figures(page).values():  # plotly reads tags in texts
-        assert "<script>" not in str(figure)
+    figures = packed_figures(page)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in json.dumps(figures["front"])
+    for figure in figures.values():  # plotly reads tags in texts
+        assert "<script>" not in json.dumps(figure)
+
+
+def test_a_long_front_is_told_by_those_that_dominate_most_together(search, monkeypatch):
+    monkeypatch.setattr("autost_optuna.report.ROWS", 2)
+    members, report = search.front(), report_of(search)
+    few = pick(members, search.settings.box, 2)
+    assert len(members) > 2
+    assert [row[0].removesuffix("*") for row in report.members] == [str(one.number) for one in few]
+    assert report.members_said.startswith(f"The 2 of {len(members)} members that dominate most together")
+    assert report.members_said.endswith(f"autost-optuna study front {shlex.quote(NAME)} lists all.")
 
 
 def test_a_note_of_optuna_dashboard_is_shown_as_text(own, tmp_path):
@@ -113,14 +134,19 @@ def test_it_says_what_the_study_says(page, search):
     assert f"Which spiking transformers of the space {SPACE.name} give the most capacity" in said
     assert f"Of {len({c.architecture.key for c in search.candidates()})} architectures tried, {len(members)}" in said
     assert "depth at most 3" in said
-    assert [row[0].removesuffix("*") for row in report.members] == [str(one.number) for one in members][:20]
+    assert len(members) <= 20
+    best = knee(members)
+    assert [row[0] for row in report.members] == [
+        f"{one.number}{'*' if one.number == best.number else ''}" for one in members
+    ]
     assert [card.name for card in report.cards] == [pick.name for pick in picks_of(members)]
     assert "4.6 pJ a MAC of real values (M. Horowitz" in said
     assert search.settings.fingerprint in said
-    assert all(version in said for version in search.settings.versions.values())
+    assert len(search.settings.versions) == 4
+    assert all(f"{package} {version}" in said for package, version in search.settings.versions.items())
     assert "Not known. autost-optuna study exact" in said
     assert "None of these networks has been trained" in said
-    assert "fewer than the 200 trials" in said.lower()
+    assert "Not converged: 25 trials, and the rule looks back over 200." in said
 
 
 def test_the_bills_of_the_picks_are_those_of_the_search(search):
@@ -130,30 +156,73 @@ def test_the_bills_of_the_picks_are_those_of_the_search(search):
     for card, bill in zip(report_of(search).cards, bills, strict=True):
         dearest = max(bill.charges, key=lambda charge: charge.energy_pj)
         assert card.operations[0][0] == dearest.name
+        charged = {charge.name: charge for charge in bill.charges}
+        for name, reads, *_ in card.operations:
+            rate = charged[name].rate
+            assert reads == ("real" if rate is None else f"{rate:.3f}")
+        assert any(row[1] == "real" for row in card.operations)
         assert len(card.operations) == 5
         shares = sum(float(row[-1].rstrip("%")) for row in card.operations) + float(card.rest.split()[-1].rstrip("%"))
         assert shares == pytest.approx(100, abs=0.4)
 
 
 def test_the_figures_are_in_reading_order(search):
-    assert list(study_figures(search)) == ["front", "hypervolume", "genes", "stages"]
+    bills = bills_of(search, picks_of(search.front()))
+    assert list(study_figures(search, bills)) == ["front", "hypervolume", "genes", "stages"]
     assert list(study_figures(search, [])) == ["front", "hypervolume", "genes"]
 
 
 def test_its_commands_make_the_same_study(search, cli, tmp_path):
-    import shlex
-
     report = report_of(search)
-    (tmp_path / "space.toml").write_text(report.own_space)
+    assert [name for name, _ in report.files] == ["space.toml"]
+    again = repeat(report, cli, tmp_path)
+    assert again.settings == search.settings
+    assert [c.to_dict() for c in again.candidates()] == [c.to_dict() for c in search.candidates()]
+
+
+def repeat(report, cli, folder):
+    """Do what a report says in a folder, and open the study that comes of it."""
+    for name, text in report.files:
+        (folder / name).write_text(text)
     for line in report.commands:
         words = shlex.split(line)
         assert words.pop(0) == "autost-optuna"
         result = cli(*words)
         assert result.exit_code == 0, (line, result.output)
-    again = open_search(NAME, str(tmp_path / "autost.journal"))
-    assert again.settings == search.settings
-    assert [c.to_dict() for c in again.candidates()] == [c.to_dict() for c in search.candidates()]
-    assert (tmp_path / "report.html").exists()
+    assert (folder / "report.html").exists()
+    return open_search(report.name, str(folder / "autost.journal"))
+
+
+def test_its_commands_bring_back_baselines_trainings_and_prices_too(cli, tmp_path, monkeypatch):
+    (tmp_path / "mine.toml").write_text(
+        'name = "my chip"\nmac = { pj = 0.6, source = "a \\"sheet\\", §4" }\n'
+        'accumulate = { pj = 1e-2, source = "C:\\\\chips\\u007f" }\nbit = { pj = 3, source = "guessed" }\nweight_bits = 8\n'
+    )
+    (tmp_path / "s.toml").write_text("embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2.5]\n")
+    own = Architecture.from_text("C=16,depth=1,heads=2,ratio=4")
+    (tmp_path / "own.json").write_text(json.dumps(own.to_dict()))
+    for words in (
+        "study create mine --space s.toml --task digits --energy mine.toml --population 5 --seed 3",
+        "study run mine --trials 6",
+        "study baseline mine own.json spikformer-2-384",
+        "train mine --knee --epochs 1 --images 100 --seeds 2",
+    ):
+        result = cli(*words.split())
+        assert result.exit_code == 0, (words, result.output)
+    first = open_search("mine", str(tmp_path / "autost.journal"))
+    report = report_of(first)
+    assert [name.partition("-")[0] for name, _ in report.files] == ["space.toml", "convention.toml", "recipe"]
+    (tmp_path / "again").mkdir()
+    monkeypatch.chdir(tmp_path / "again")
+    again = repeat(report, cli, tmp_path / "again")
+    assert again.settings == first.settings
+    assert [c.to_dict() for c in again.candidates()] == [c.to_dict() for c in first.candidates()]
+    assert [(b.architecture, b.energy_mj) for b in baselines_of(again)] == [
+        (b.architecture, b.energy_mj) for b in baselines_of(first)
+    ]
+    found = [(one.key, one.search_trial, one.energy_mj, one.validation_accuracy) for one in trainings_of(first)]
+    assert len(found) == 2
+    assert found == [(one.key, one.search_trial, one.energy_mj, one.validation_accuracy) for one in trainings_of(again)]
 
 
 def test_what_was_trained_and_the_exact_front_are_told(own, tmp_path):
@@ -172,18 +241,56 @@ def test_what_was_trained_and_the_exact_front_are_told(own, tmp_path):
     assert f"has {len(exact.members):,} members" in report.exact
     assert any(line.startswith("autost-optuna study exact") for line in report.commands)
     write_report(own, tmp_path / "a.html")
-    assert "Predicted and measured" in (tmp_path / "a.html").read_text()
+    page = (tmp_path / "a.html").read_text()
+    assert "Predicted and measured" in Text(page).text
+    assert "trained" in packed_figures(page)
+    assert 'data-figure="trained"' in page
 
 
-def test_where_energies_cannot_be_parted_it_says_why(search, monkeypatch):
-    import autost_optuna.plots.stages as stages
+def test_images_may_lie_elsewhere_and_no_place_of_the_machine_is_told(cli, tmp_path):
+    write_cifar10(tmp_path / "data")
+    (tmp_path / "s.toml").write_text("embed_dim = [16]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n")
+    create = ["study", "create", "my c", "--space", "s.toml", "--data", "cifar10", "--data-root", tmp_path / "data"]
+    assert cli(*create, "--images", 1).exit_code == 0
+    assert cli("study", "run", "my c", "--trials", 3).exit_code == 0
+    optuna.create_study(study_name="my c.trained", storage=open_storage("autost.journal", write=True))
+    (tmp_path / "data").rename(tmp_path / "moved")
 
-    def gone(settings):
-        raise ValueError("the images are gone")
+    def report(*options):
+        result = cli("study", "report", "my c", "-o", "a.html", *options)
+        return result, (tmp_path / "a.html").read_text() if result.exit_code == 0 else ""
 
-    monkeypatch.setattr(stages, "make_objective", gone)
-    report = report_of(search)
-    assert report.unparted == "Energies are not parted by operation here: the images are gone."
+    result, page = report()
+    assert result.exit_code == 0, result.output
+    assert "the study's images of cifar10 are not where they were" in Text(page).text
+    assert "autost-optuna study plot 'my c' --figure stages -o stages.html says more" in Text(page).text
+    assert "my c.trained holds none of this search" in Text(page).text
+    assert list(packed_figures(page)) == ["front", "hypervolume", "genes"]
+    stages = ["study", "plot", "my c", "--figure", "stages", "-o", "stages.html"]
+    assert str(tmp_path / "data") in cli(*stages).stderr
+    found, whole = report("--data-root", tmp_path / "moved")
+    assert found.exit_code == 0, found.output
+    assert "stages" in packed_figures(whole)
+    assert "not where they were" not in whole
+    for one in (page, whole):
+        assert str(tmp_path) not in html.unescape(one) + json.dumps(packed_figures(one))
+    assert cli(*stages, "--data-root", tmp_path / "moved").stdout == "wrote stages.html\n"
+    write_cifar10(tmp_path / "others", count=7)
+    for folder, said in ((tmp_path, "cifar-10-batches-py"), (tmp_path / "others", "have fingerprint")):
+        for wrong in (report("--data-root", folder)[0], cli(*stages, "--data-root", folder)):
+            assert wrong.exit_code == 2
+            assert said in wrong.stderr
+    for other in ([], ["--figure", "genes"]):
+        refused = cli("study", "plot", "my c", *other, "-o", "b.html", "--data-root", "moved")
+        assert refused.stderr == (
+            "error: --data-root is of the figure stages alone; leave it out, or give --figure stages\n"
+        )
+
+
+def test_where_packages_are_others_energies_are_not_parted(search):
+    settings = replace(search.settings, versions={**search.settings.versions, "torch": "1.0"})
+    report = report_of(replace(search, settings=settings))
+    assert report.unparted.startswith("Energies are not parted by operation here: ")
     assert "stages" not in report.figures
     assert not report.cards[0].operations
 
@@ -227,4 +334,4 @@ def test_each_figure_is_a_file_of_its_own(storage, cli, tmp_path):
         refused = cli("study", "report", NAME, "-o", output, "--storage", storage)
         assert refused.exit_code == 2
         assert said in refused.stderr
-    assert not list(tmp_path.glob("*new*"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["genes.json", "hypervolume.json", "stages.json"]

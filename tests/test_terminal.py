@@ -242,6 +242,14 @@ def test_studies_are_completed_from_the_journal(demo, tmp_path, monkeypatch, cap
     assert capfd.readouterr() == ("", "")
 
 
+def test_every_command_that_takes_a_study_completes_its_name(demo):
+    takes = {words for words, member in COMMANDS.items() if any(isinstance(p, click.Argument) for p in member.params)}
+    completed = {words for words in takes if complete(f"autost-optuna {' '.join(words)} d") == ["demo"]}
+    # A new study's name, and an architecture, of which a study and trial is one form.
+    assert takes - completed == {("study", "create"), ("describe",)}
+    assert len(completed) >= 12
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_lines_of_the_help_set_completion_up(shell):
     assert f"_AUTOST_OPTUNA_COMPLETE={shell}_source autost-optuna" in main.epilog
@@ -297,6 +305,35 @@ def test_a_pipe_gets_neither_codes_nor_bars(demo, tmp_path):
         assert result.returncode == 0, result.stderr
         assert "\x1b" not in result.stdout + result.stderr
         assert not [line for line in result.stdout.splitlines() if line != line.rstrip()]
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_goes_early_is_no_failure(demo, tmp_path, buffered):
+    variables = {**os.environ, **({} if buffered else {"PYTHONUNBUFFERED": "1"})}
+    assert demo("study", "run", "demo", "--trials", "12").exit_code == 0
+    front = [sys.executable, "-m", "autost_optuna", "study", "front", "demo"]
+    for words in (front, [*front, "-f", "json"]):
+        with subprocess.Popen(
+            words, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            process.stdout.close()  # before a line is read
+            assert (process.stderr.read(), process.wait()) == (b"", 0)
+    line = f"set -o pipefail; {shlex.join(front)} | head -1"
+    result = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[:2] == ["trial", "C"]
+    assert result.stderr.startswith("* knee.")
+
+
+def test_another_broken_pipe_is_a_failure(cli, monkeypatch):
+    def lost(storage):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("autost_optuna.study.list_searches", lost)
+    result = cli("study", "list")
+    assert (result.exit_code, result.stderr) == (
+        1, "error: a process that this one spoke to has ended; repeat the command\n"
+    )  # fmt: skip
 
 
 def test_a_table_wider_than_the_terminal_is_whole(demo, tmp_path):

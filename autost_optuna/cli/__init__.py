@@ -1,11 +1,13 @@
 """The command line: parse, call one public function, print. Nothing heavy is imported before a command runs."""
 
+import contextlib
 import errno
 import os
+import select
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -52,9 +54,6 @@ class Program(click.Group):
             _fail(f"{error.format_message()} See {place} --help.", 2)
         except (click.Abort, KeyboardInterrupt):
             _fail("interrupted", 130)
-        except BrokenPipeError:
-            sys.stderr.close()  # the reader has gone, as with `| head`; there is nobody left to tell
-            sys.exit(0)
         except ValueError as error:
             _fail(str(error), 2)
         except OSError as error:
@@ -69,6 +68,26 @@ class Program(click.Group):
             _fail(str(error), 1)
         except Exception as error:
             _fail(f"unexpected {type(error).__name__}: {error}; please report it with the command that you typed", 1)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that has gone, as with `| head`, has read what it wanted: that is no failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # here, since click itself ends with 1 and in silence
+            gone = [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream)]
+            if not gone:
+                raise RuntimeError("a process that this one spoke to has ended; repeat the command") from None
+            for stream in gone:  # what is left in its buffer is written at exit, and goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            return 0
+
+
+def _has_no_reader(stream: TextIO) -> bool:
+    """Whether a stream is a pipe whose other end is closed."""
+    poll = select.poll()
+    with contextlib.suppress(OSError, TypeError, ValueError):  # no stream, a closed one, or one without a file
+        poll.register(stream, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _warning(

@@ -102,6 +102,7 @@ def front(
 @picks
 @budget
 @trained_option
+@options.data_root
 @options.theme
 @options.storage
 def plot(
@@ -112,6 +113,7 @@ def plot(
     pick: str | None,
     max_energy: float | None,
     trained: bool,
+    data_root: Path | None,
     theme: str,
     storage: str,
 ) -> None:
@@ -132,24 +134,34 @@ def plot(
     check_ending(output)
     search = open_search(name, storage)
     if trained:
-        check_alone(figure=what != "front", quantised=quantised, pick=pick, max_energy=max_energy)
+        check_alone(figure=what != "front", quantised=quantised, pick=pick, max_energy=max_energy, data_root=data_root)
         figure = trained_figure(search)
     elif what != "front":
-        figure = _other_figure(search, what, {"--quantised": quantised, "--pick": pick, "--max-energy": max_energy})
+        others = {"--quantised": quantised, "--pick": pick, "--max-energy": max_energy}
+        figure = _other_figure(search, what, others, data_root)
     else:
+        _check_stages(what, data_root)
         marked = [] if pick is None and max_energy is None else selected(search, pick, max_energy)
         figure = _front_figure(search, quantised, marked)
     write_figure(figure, output, theme)
     click.echo(f"wrote {output}")
 
 
-def _other_figure(search: "Search", what: str, others: Mapping[str, object]) -> "Figure":
+def _check_stages(what: str, data_root: Path | None) -> None:
+    if data_root is not None and what != "stages":
+        raise ValueError("--data-root is of the figure stages alone; leave it out, or give --figure stages")
+
+
+def _other_figure(search: "Search", what: str, others: Mapping[str, object], data_root: Path | None) -> "Figure":
     from autost_optuna.plots.study import genes_figure, hypervolume_figure, stages_figure
 
     for option, value in others.items():
         if value:
             raise ValueError(f"{option} is of the front alone; leave it out, or --figure {what}")
-    return {"hypervolume": hypervolume_figure, "genes": genes_figure, "stages": stages_figure}[what](search)
+    _check_stages(what, data_root)
+    if what == "stages":
+        return stages_figure(search, data_root)
+    return {"hypervolume": hypervolume_figure, "genes": genes_figure}[what](search)
 
 
 def _front_figure(search: "Search", quantised: bool, marked: list[Candidate]) -> "Figure":

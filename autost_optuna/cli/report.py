@@ -8,15 +8,17 @@ from autost_optuna.cli import options
 from autost_optuna.cli.study import quiet_optuna
 
 
-@click.command()
-@click.argument("name")
+@click.command(short_help="Write a study into one page.")
+@options.study_argument("name")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.html", help="The page.")
+@options.data_root
 @options.storage
-def report(name: str, output: Path, storage: str) -> None:
+def report(name: str, output: Path, data_root: Path | None, storage: str) -> None:
     """Write what there is to say of the study NAME into one page, which needs no network and prints well.
 
     Question and answer, space, front, picks with their audits, convergence, health, the exact front where it is known, how
-    far to trust the figures, what was trained, and how to come by the same.
+    far to trust the figures, what was trained, and how to come by the same. Energies are parted on the study's images; give
+    --data-root where these lie elsewhere than when it was created.
 
     \b
     Example:
@@ -26,5 +28,5 @@ def report(name: str, output: Path, storage: str) -> None:
     from autost_optuna.report import write_report
     from autost_optuna.study import open_search
 
-    write_report(open_search(name, storage), output)
+    write_report(open_search(name, storage), output, data_root)
     click.echo(f"wrote {output}")

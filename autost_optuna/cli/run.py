@@ -165,16 +165,10 @@ def _print_result(search: "Search") -> None:
 
 
 def evidence_line(evidence: "Evidence", box: "Box") -> str:
-    """Whether a search has converged, and by what."""
-    rule = evidence.rule
-    said = "converged" if evidence.converged else "not converged"
-    if evidence.trials <= rule.patience:
-        return f"{said}: {units.counted(evidence.trials, 'trial')}, and the rule looks back over {rule.patience:,}"
-    if not evidence.hypervolume:
-        return f"{said}: no candidate of {units.counted(evidence.trials, 'trial')} is inside the space's box"
-    less = "less than" if evidence.converged else "not less than"
-    return (
-        f"{said}: hypervolume {evidence.hypervolume:.4f} rose by {100 * evidence.gain / evidence.hypervolume:.2g} % over the "
-        f"last {rule.patience:,} of {units.counted(evidence.trials, 'trial')} ({less} {100 * rule.tolerance:g} %), "
-        f"logarithmic axes, reference point {units.count(box.worst_flops, 'FLOPs')}, {units.energy(box.worst_energy_mj)}"
-    )
+    """Whether a search has converged, and by what, with the corner that its hypervolume is measured from."""
+    from autost_optuna.convergence import in_words
+
+    if evidence.share is None:
+        return in_words(evidence)
+    corner = f"{units.count(box.worst_flops, 'FLOPs')}, {units.energy(box.worst_energy_mj)}"
+    return f"{in_words(evidence)}, logarithmic axes, reference point {corner}"

@@ -61,8 +61,7 @@ def print_table(
     console.width = max(console.width, whole.minimum)
     with console.capture() as printed:
         console.print(table)
-    for line in printed.get().splitlines():
-        click.echo(line.rstrip())
+    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))  # at once: a reader may go after a line
 
 
 @contextmanager

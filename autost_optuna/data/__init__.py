@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "BUILT_IN",
     "NAMES",
     "NORMALISATIONS",
     "Cut",
@@ -39,6 +40,7 @@ IMAGES = {
 RECORDINGS = dict.fromkeys(("digits-saccades", "nmnist", "cifar10dvs", "dvs128gesture"), COUNTS)
 NORMALISATIONS = {**IMAGES, **RECORDINGS}
 NAMES = tuple(NORMALISATIONS)
+BUILT_IN = ("digits", "digits-saccades")
 
 
 def own_data(task: Task) -> str:

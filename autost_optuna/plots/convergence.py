@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autost_optuna import units
-from autost_optuna.convergence import Course, StopRule
+from autost_optuna.convergence import Course, StopRule, in_words
 from autost_optuna.exact import ExactFront
 from autost_optuna.plots.figure import BLUE, INK, dress
 
@@ -27,28 +27,18 @@ def convergence_view(name: str, course: Course, exact: ExactFront | None = None)
     """The plot of the course of a search called `name`. ValueError where no trial is finished."""
     volumes = course.hypervolumes
     if not volumes:
-        raise ValueError(f"study {name} has no finished trial yet; run autost-optuna study run {name} --trials 100")
+        raise ValueError(
+            f"study {name} has no finished trial yet; run {units.command('study', 'run', name, '--trials', '100')}"
+        )
     last = len(volumes) - 1
     turns = [place for place, volume in enumerate(volumes) if place in (0, last) or volume != volumes[place - 1]]
     reached = "" if exact is None else f", {volumes[-1] / exact.hypervolume:.1%} of the exact front's"
     return ConvergenceView(
         title=f"{name}: hypervolume {volumes[-1]:.4f} after {units.counted(len(volumes), 'trial')}{reached}",
-        subtitle=gained(course, StopRule()),
+        subtitle=in_words(course.evidence(StopRule())),
         trials=tuple(place + 1 for place in turns),
         hypervolumes=tuple(volumes[place] for place in turns),
         exact=None if exact is None else exact.hypervolume,
-    )
-
-
-def gained(course: Course, rule: StopRule) -> str:
-    """What the last trials added, in words, and whether that is convergence by the rule."""
-    evidence = course.evidence(rule)
-    if evidence.trials <= rule.patience:
-        return f"fewer than the {rule.patience:,} trials that a stop rule looks back on: nothing is said of convergence"
-    gain = evidence.gain / evidence.hypervolume if evidence.hypervolume else 0.0
-    verdict = "converged" if evidence.converged else "not converged"
-    return (
-        f"the last {rule.patience:,} trials added {gain:.2%}: {verdict} by the rule of less than {rule.tolerance:.1%}"
     )
 
 

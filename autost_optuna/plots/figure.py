@@ -5,6 +5,7 @@ import errno
 import html
 import json
 import logging
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,10 +77,14 @@ def write_figure(figure: "Figure", path: Path, theme: str = AUTO) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write that takes the place of `path` when it is whole. ValueError, or OSError on a full disk, naming `path`."""
-    part = path.with_name(f".{path.stem}.part{path.suffix.lower()}")
+    """A file to write that takes the place of `path` when it is whole; each writer has its own.
+
+    ValueError, or OSError on a full disk, naming `path`.
+    """
+    part = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(8)}.part{path.suffix.lower()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch(exist_ok=False)  # with a new file's usual permissions, unlike tempfile's
         yield part
         part.replace(path)
     except OSError as error:

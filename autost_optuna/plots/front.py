@@ -10,7 +10,7 @@ from autost_optuna.architecture import Architecture
 from autost_optuna.baselines import Baseline, in_words
 from autost_optuna.candidate import Candidate
 from autost_optuna.exact import ExactFront, Member
-from autost_optuna.front import knee, nondominated, unique
+from autost_optuna.front import knee, part
 from autost_optuna.plots.figure import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, dress, escape, shown, ticks
 from autost_optuna.plots.points import MOST, details, hover, in_a_line, thin
 
@@ -64,15 +64,12 @@ def front_view(
     Beside it the `exact` front of the space, `picks` that are marked, and `baselines`; at most `most` dominated candidates.
     ValueError where there is no candidate.
     """
-    distinct = unique(candidates)
-    members = nondominated(distinct)
+    members, dominated = part(candidates)
     chosen = knee(members)
-    on_front = {member.architecture.key for member in members}
-    dominated = [c for c in distinct if c.architecture.key not in on_front]
     return FrontView(
         name=name,
         title=f"{name}: {units.counted(len(members), 'member')} of the front among "
-        f"{units.counted(len(distinct), 'architecture')}",
+        f"{units.counted(len(members) + len(dominated), 'architecture')}",
         subtitle=f"energy an image: {chosen.convention}; {chosen.provenance}",
         dominated=thin(dominated, most),
         all_dominated=len(dominated),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.candidate import Candidate
-from autost_optuna.front import nondominated, unique
+from autost_optuna.front import part
 from autost_optuna.plots.figure import BLUE, GREY, INK, dress, shown, ticks
 from autost_optuna.plots.points import thin
 
@@ -40,12 +40,11 @@ class GenesView:
 
 def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> GenesView:
     """The plot of a search called `name`, with at most `most` dominated candidates. ValueError where there is no candidate."""
-    distinct = unique(candidates)
-    members = nondominated(distinct)
+    members, dominated = part(candidates)
     if not members:
-        raise ValueError(f"study {name} has no candidate yet; run autost-optuna study run {name} --trials 100")
-    on_front = {member.architecture.key for member in members}
-    dominated = [c for c in distinct if c.architecture.key not in on_front]
+        raise ValueError(
+            f"study {name} has no candidate yet; run {units.command('study', 'run', name, '--trials', '100')}"
+        )
     drawn = [*thin(dominated, min(most, MOST)), *members]
     grey = shown("grey: dominated", len(drawn) - len(members), len(dominated))
     return GenesView(

@@ -1,7 +1,6 @@
 """Candidates as points: the line that a pointer sees, the command that exports one, and a cloud thinned."""
 
 import math
-import shlex
 from collections.abc import Sequence
 
 from autost_optuna import units
@@ -35,17 +34,21 @@ def details(candidate: Candidate) -> list[str]:
 
 def hover(study: str) -> str:
     """plotly's template of what a pointer sees of the `details` of a study's candidate at (mJ, GFLOPs)."""
-    command = export_command(study, "NUMBER")
+    command = _export(literal(units.command("export", study)), "%{customdata[0]}")
     return (
         "<b>trial %{customdata[0]}</b>: %{customdata[1]}<br>%{x:.4g} mJ (%{customdata[2]}), %{y:.4g} GFLOPs, "
         "%{customdata[3]}<br>"
-        f"{literal(command).replace('NUMBER', '%{customdata[0]}')}<extra></extra>"
+        f"{command}<extra></extra>"
     )
 
 
 def export_command(study: str, number: int | str) -> str:
     """What one types to take a trial's network away."""
-    return f"autost-optuna export {shlex.quote(study)} --trial {number} -o trial-{number}"
+    return _export(units.command("export", study), str(number))
+
+
+def _export(command: str, number: str) -> str:
+    return f"{command} --trial {number} -o trial-{number}"
 
 
 def literal(text: str) -> str:

@@ -2,45 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autost_optuna import units
-from autost_optuna.candidate import Candidate
-from autost_optuna.front import knee
+from autost_optuna.bills import Bill, costliest
 from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, SKY, dress
 from autost_optuna.plots.points import in_a_line
-from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, total_mj
-from autost_optuna.proxies.operations import operations, populations
-from autost_optuna.settings import make_objective
-from autost_optuna.study import Search
+from autost_optuna.proxies.energy import Charge, total_mj
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COSTLY = 4  # operations that a pointer sees of a stage
 DARK_GREY = "#555555"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pick:
-    """A member of a front that stands out, and by what: "least energy", "knee", "most FLOPs"."""
-
-    names: tuple[str, ...]
-    candidate: Candidate
-
-    @property
-    def name(self) -> str:
-        """All names in one."""
-        return " and ".join(self.names)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bill:
-    """A pick with the charges that its energy is the sum of."""
-
-    pick: Pick
-    charges: tuple[Charge, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,35 +36,6 @@ class StagesView:
     subtitle: str
     labels: tuple[tuple[str, ...], ...]
     stages: tuple[Stage, ...]
-
-
-def picks_of(members: Sequence[Candidate]) -> list[Pick]:
-    """The picks of a front, by ascending energy; a member that is picked twice has both names. ValueError of an empty front."""
-    chosen: dict[int, tuple[list[str], Candidate]] = {}
-    for name, member in (("least energy", members[:1]), ("knee", [knee(members)]), ("most FLOPs", members[-1:])):
-        chosen.setdefault(id(member[0]), ([], member[0]))[0].append(name)
-    return [Pick(names=tuple(names), candidate=member) for names, member in chosen.values()]
-
-
-def bills_of(search: Search, picks: Sequence[Pick], data_root: Path | None = None) -> list[Bill]:
-    """The bills of picks, their rates measured again as the search did, on its images; a second or so each.
-
-    ValueError where the images are others now, or the packages that decide a figure.
-    """
-    objective, settings = make_objective(search.settings, data_root), search.settings
-    bills = []
-    for pick in picks:
-        architecture = pick.candidate.architecture
-        rates = mean_by_operation(objective.rates.measure(architecture))
-        ledger, layers = operations(architecture, settings.task), populations(architecture, settings.task)
-        charges = estimate_energy(ledger, rates, settings.convention, layers)
-        bills.append(Bill(pick=pick, charges=tuple(charges)))
-    return bills
-
-
-def costliest(charges: Sequence[Charge], count: int) -> list[Charge]:
-    """The charges of most energy."""
-    return sorted(charges, key=lambda charge: -charge.energy_pj)[:count]
 
 
 def stages_view(name: str, bills: Sequence[Bill]) -> StagesView:

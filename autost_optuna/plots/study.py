@@ -2,14 +2,17 @@
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autost_optuna.baselines import baselines_of
+from autost_optuna.bills import Bill, bills_of
+from autost_optuna.front import picks_of
 from autost_optuna.plots.convergence import convergence_view, draw_convergence
 from autost_optuna.plots.front import draw_front, front_view
 from autost_optuna.plots.genes import draw_genes, genes_view
 from autost_optuna.plots.points import MOST
-from autost_optuna.plots.stages import Bill, bills_of, draw_stages, picks_of, stages_view
+from autost_optuna.plots.stages import draw_stages, stages_view
 from autost_optuna.plots.trained import draw_trained, trained_view
 from autost_optuna.study import Search
 from autost_optuna.trained import trainings_of
@@ -20,11 +23,10 @@ if TYPE_CHECKING:
 FIGURES = ("front", "hypervolume", "genes", "stages", "trained")
 
 
-def study_figures(search: Search, bills: Sequence[Bill] | None = None, most: int = MOST) -> "dict[str, Figure]":
+def study_figures(search: Search, bills: Sequence[Bill], most: int = MOST) -> "dict[str, Figure]":
     """The figures by their names of FIGURES, those that there is something to draw for; of at most `most` dominated candidates.
 
-    `bills` of the picks, where they are at hand; else they are measured, and where that cannot be, there is no figure of
-    them. ValueError where the study has no front.
+    Without `bills` of the picks there is no figure of stages. ValueError where the study has no front.
     """
     search.front()  # says why where there is none
     name, candidates = search.study.study_name, search.candidates()
@@ -34,10 +36,7 @@ def study_figures(search: Search, bills: Sequence[Bill] | None = None, most: int
         "hypervolume": hypervolume_figure(search),
         "genes": draw_genes(genes_view(name, candidates, most)),
     }
-    if bills is None:
-        with contextlib.suppress(ValueError):  # the images are not here, or the packages are others
-            figures["stages"] = stages_figure(search)
-    elif bills:
+    if bills:
         figures["stages"] = draw_stages(stages_view(name, bills))
     with contextlib.suppress(ValueError):  # of none, or of another search of that name
         figures["trained"] = draw_trained(trained_view(name, candidates, trainings_of(search)))
@@ -54,6 +53,6 @@ def genes_figure(search: Search) -> "Figure":
     return draw_genes(genes_view(search.study.study_name, search.candidates()))
 
 
-def stages_figure(search: Search) -> "Figure":
+def stages_figure(search: Search, data_root: Path | None = None) -> "Figure":
     """Energy by stage of a study's picks. ValueError where it has no front, or its images are others now."""
-    return draw_stages(stages_view(search.study.study_name, bills_of(search, picks_of(search.front()))))
+    return draw_stages(stages_view(search.study.study_name, bills_of(search, picks_of(search.front()), data_root)))

@@ -1,6 +1,5 @@
 """The network as one file of plain PyTorch, for people who do not want this package where it runs."""
 
-import json
 from importlib.resources import files
 from string import Template
 
@@ -17,7 +16,6 @@ def write_model(architecture: Architecture, task: Task, normalisation: Normalisa
     template = Template((files(__name__) / f"{NAME}.in").read_text(encoding="utf-8"))
     return template.substitute(
         title=architecture.to_text(),
-        task=json.dumps(task.name),
         shape=f"[B, {', '.join(map(str, task.input_shape))}]",
         weights=WEIGHTS,
         embed_dim=architecture.embed_dim,

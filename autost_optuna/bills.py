@@ -1,0 +1,45 @@
+"""Bills: the charges that the energies of a front's picks are the sums of, measured again on the study's images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autost_optuna.architecture import Architecture
+from autost_optuna.front import Pick
+from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation
+from autost_optuna.proxies.operations import operations, populations
+from autost_optuna.settings import Settings, make_objective
+from autost_optuna.study import Search
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bill:
+    """A pick with the charges that its energy is the sum of."""
+
+    pick: Pick
+    charges: tuple[Charge, ...]
+
+
+def bills_of(search: Search, picks: Sequence[Pick], data_root: Path | None = None) -> list[Bill]:
+    """The bills of picks, their rates measured again as the search did, on its images; a second or so each.
+
+    The images are those in `data_root`, by default where they were. ValueError where they are others now, or the packages
+    that decide a figure.
+    """
+    objective, settings = make_objective(search.settings, data_root), search.settings
+    bills = []
+    for pick in picks:
+        rates = mean_by_operation(objective.rates.measure(pick.candidate.architecture))
+        bills.append(Bill(pick=pick, charges=charges_of(pick.candidate.architecture, settings, rates)))
+    return bills
+
+
+def charges_of(architecture: Architecture, settings: Settings, rates: Mapping[str, float]) -> tuple[Charge, ...]:
+    """An architecture's charges under a study's convention at input spike rates by the name of the operation."""
+    ledger, layers = operations(architecture, settings.task), populations(architecture, settings.task)
+    return tuple(estimate_energy(ledger, rates, settings.convention, layers))
+
+
+def costliest(charges: Sequence[Charge], count: int) -> list[Charge]:
+    """The charges of most energy."""
+    return sorted(charges, key=lambda charge: -charge.energy_pj)[:count]
