@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from autost_optuna import units
 from autost_optuna.baselines import baselines_of, in_words
 from autost_optuna.board import own_note
-from autost_optuna.calibration import Calibration, Ranks, calibrate, group, measured_front
+from autost_optuna.calibration import Calibration, calibrate, group, measured_front
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
 from autost_optuna.front import Health, pick
@@ -23,6 +23,7 @@ from autost_optuna.plots.stages import Bill, Pick, bills_of, costliest, picks_of
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import total_mj
+from autost_optuna.ranks import Ranks
 from autost_optuna.settings import Settings
 from autost_optuna.space import PRESETS
 from autost_optuna.study import Search, reached, summarise
