@@ -103,7 +103,7 @@ def lost(proxy: Floats, figures: Floats, most: int) -> float:
 
 
 def reliability_of_mean(correlation: float, seeds: float) -> float:
-    """How the mean of `seeds` trainings correlates with that of as many others, from one with one (Spearman, Brown 1910)."""
+    """How the mean of `seeds` trainings correlates with that of as many others, from one with one (Spearman; Brown 1910)."""
     return seeds * correlation / (1 + (seeds - 1) * correlation)
 
 

@@ -139,9 +139,9 @@ class Regret:
 class Ceiling:
     """What seeds leave to be ranked, from `architectures` that were trained with several seeds.
 
-    Correlations are of one seed with another, in the mean over pairs of seeds. `reliability` is that of the mean over `seeds`
-    trainings, by Spearman and Brown's formula from Spearman's rho, and `spearman_most` its root: no proxy is expected to
-    correlate more with the means (attenuation, Spearman 1904). None where seeds do not agree at all.
+    Correlations are of one seed with another, in the mean over pairs of seeds. `most` is the Spearman correlation with the
+    means over `seeds` trainings that no proxy is expected to exceed, the root of these means' reliability (attenuation,
+    Spearman 1904), which Spearman and Brown's formula gives (1910).
     """
 
     architectures: int
@@ -150,8 +150,7 @@ class Ceiling:
     spearman: Figure
     top_tenth: Top | None
     top_fifth: Top | None
-    reliability: float | None
-    spearman_most: float | None
+    most: Figure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,11 +192,11 @@ class Validation:
         if self.ceiling is None:
             return f"no architecture has several seeds, so how much of {self.target} is chance is not known"
         found = self.ceiling
-        most = "nothing" if found.spearman_most is None else f"a Spearman of {found.spearman_most:.2f} at most"
         top = "" if found.top_tenth is None else f", {found.top_tenth.kendall.text} within the top tenth"
         return (
             f"from one seed to another {units.counted(found.architectures, 'architecture')} are ranked alike at Kendall "
-            f"{found.kendall.text}{top}; with the mean of {found.seeds:.3g} seeds {most} is left to a proxy"
+            f"{found.kendall.text}{top}; with the mean of {found.seeds:.3g} seeds no proxy is expected above a Spearman of "
+            f"{found.most.text}"
         )
 
 
@@ -325,7 +324,6 @@ def _ceiling(evidence: Evidence, figures: Mapping[tuple[str, str], Figure]) -> C
         return None
     repeated = [place for place, seeds in enumerate(evidence.accuracies) if len(seeds) > 1]
     number, between = harmonic_mean([len(seeds) for seeds in evidence.accuracies]), figures[SEEDS, "spearman"]
-    reliability = reliability_of_mean(between.value, number) if between.value > 0 else None
     return Ceiling(
         architectures=len(repeated),
         seeds=number,
@@ -333,9 +331,17 @@ def _ceiling(evidence: Evidence, figures: Mapping[tuple[str, str], Figure]) -> C
         spearman=between,
         top_tenth=_top(evidence, repeated, SEEDS, "top_tenth", figures),
         top_fifth=_top(evidence, repeated, SEEDS, "top_fifth", figures),
-        reliability=reliability,
-        spearman_most=None if reliability is None else math.sqrt(reliability),
+        most=Figure(
+            value=highest(between.value, number),
+            low=None if between.low is None else highest(between.low, number),
+            high=None if between.high is None else highest(between.high, number),
+        ),
     )
+
+
+def highest(between: float, seeds: float) -> float:
+    """The most that a proxy is expected to correlate with the mean of `seeds`, of which one with one does so `between`."""
+    return math.sqrt(reliability_of_mean(between, seeds)) if between > 0 else 0.0
 
 
 def _sentence(

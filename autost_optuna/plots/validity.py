@@ -1,6 +1,7 @@
 """The plot of proxies against trained accuracy: what is drawn (`validity_view`), and how (`draw_validity`)."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 MOST = 2000  # points of a panel; more hide each other
 WIDE = 20  # a proxy whose values lie further apart than this factor has a logarithmic axis
-PANEL = 400  # pixels, of a row of panels with its title
+DECADES = 1000  # such a factor, from which ticks stand at whole decades
+PANEL = 390  # pixels, of a row of panels with its title
 RUG, GAP = 0.045, 0.012  # of a panel's side: the strip of ranks, and the space before it
 LEGEND = 110  # pixels below the panels
-TITLES = ("the rest", "top fifth", "top tenth")
+BANDS = ("the rest", "top fifth", "top tenth")
 COLOURS = (GREY, BLUE, ORANGE)
 
 
@@ -92,12 +94,10 @@ def validity_view(evidence: Evidence, validation: Validation) -> ValidityView:
                 infinite=len(places) - len(finite),
             )
         )
-    best = validation.proxies[0]
     return ValidityView(
         title=f"{evidence.target}: {units.counted(len(panels), 'proxy' if len(panels) == 1 else 'proxie')} against "
         f"{units.counted(number, 'trained architecture')}",
-        subtitle=f"best is {best.name}, Spearman {best.spearman.text}; intervals of 95 %. Strips: ranks in the other figure, "
-        "a smooth change of colour is a good proxy",
+        subtitle="with 95 % intervals; strips: ranks in the other figure, where a good proxy's colours change smoothly",
         target=evidence.target,
         panels=tuple(panels),
         drawn=len(places),
@@ -117,8 +117,8 @@ def draw_validity(view: ValidityView) -> "Figure":
     columns = min(2, len(view.panels))
     rows = math.ceil(len(view.panels) / columns)
     dress(figure, view.title, view.subtitle)
-    height = rows * PANEL + TITLE + LEGEND
-    figure.update_layout(height=height, margin={"t": TITLE + 50, "b": LEGEND}, coloraxis=_colours(rows))
+    height = rows * PANEL + TITLE + 70 + LEGEND
+    figure.update_layout(height=height, margin={"t": TITLE + 70, "b": LEGEND}, coloraxis=_colours(rows))
     for index, panel in enumerate(view.panels):
         column, row = index % columns, index // columns
         _draw_panel(figure, view, panel, index, (column, columns), (row, rows))
@@ -136,24 +136,24 @@ def _draw_panel(
     x, y, side, up = f"x{2 * index + 1}", f"y{2 * index + 1}", f"x{2 * index + 2}", f"y{2 * index + 2}"
     strip: dict[str, Any] = {"visible": False, "fixedrange": True, "range": [-1, 1]}
     inner = 1 - RUG - GAP
-    kind = "log" if panel.logarithmic else "linear"
+    scale = _logarithmic([p.proxy for p in panel.points]) if panel.logarithmic else {"exponentformat": "SI"}
     figure.update_layout(
         {
-            _axis(x): {"domain": [left, left + inner * width], "anchor": y, "title": escape(panel.name), "type": kind},
+            _axis(x): {"domain": [left, left + inner * width], "anchor": y, "title": escape(panel.name), **scale},
             _axis(y): {"domain": [bottom, bottom + inner * height], "anchor": x, "title": escape(view.target)},
             _axis(side): {"domain": [right - RUG * width, right], "anchor": y, **strip},
             _axis(up): {"domain": [top - RUG * height, top], "anchor": x, **strip},
         }
     )
-    for band, name in enumerate(TITLES):
+    for band, name in enumerate(BANDS):
         points = [point for point in panel.points if point.band == band]
-        legend = shown(name, view.drawn, view.architectures) if band == 0 else name
+        legend = shown(name, view.drawn, view.architectures) if band == 0 else f"{name} by {escape(view.target)}"
         figure.add_trace(_scatter(points, panel, x, y, COLOURS[band], legend, first=index == 0))
     proxies, accuracies = [p.proxy for p in panel.points], [p.accuracy for p in panel.points]
     flat = [0.0] * len(proxies)
     figure.add_trace(_strip(proxies, flat, [p.accuracy_rank for p in panel.points], x, up, "line-ns"))
     figure.add_trace(_strip(flat, accuracies, [p.proxy_rank for p in panel.points], side, y, "line-ew"))
-    infinite = f" ({panel.infinite:,} infinite, not shown)" if panel.infinite else ""
+    infinite = f" ({panel.infinite:,} infinite)" if panel.infinite else ""
     figure.add_annotation(
         text=f"<b>{escape(panel.title)}</b>{infinite}",
         showarrow=False,
@@ -211,13 +211,23 @@ def _colours(rows: int) -> dict[str, Any]:
         "cmin": 0,
         "cmax": 100,
         "colorbar": {
-            "title": {"text": "better than, %", "side": "right"},
+            "title": {"text": "better than (%)", "side": "right"},
             "thickness": 12,
             "len": 1 / rows,
             "y": 1,
             "yanchor": "top",
         },
     }
+
+
+def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
+    """An axis with ticks at 1, 2, 5 of each decade, large numbers with an SI prefix."""
+    low, high = min(values), max(values)
+    steps = (1, 2, 5) if high < DECADES * low else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    at = [step * 10.0**power for power in powers for step in steps]
+    text = [re.sub(r"\.0+ ", " ", units.count(float(f"{value:g}"))) if value >= 1e4 else f"{value:g}" for value in at]
+    return {"type": "log", "tickvals": at, "ticktext": text, "tickangle": 0}
 
 
 def _span(place: int, places: int, *, space: float) -> tuple[float, float]:
