@@ -79,15 +79,16 @@ class Table:
             lower=lower,
         )
 
-    def without_empty(self, names: Sequence[str]) -> "Table":
-        """The rows that have something in all columns of these names. ValueError where there is none."""
+    def finite(self, names: Sequence[str]) -> "Table":
+        """The rows that hold finite numbers in the columns of these names. ValueError where there is none."""
         cells = zip(*(self._cells(name) for name in names), strict=True)
-        kept = [place for place, row in enumerate(cells) if "" not in row]
-        if not kept:
-            raise ValueError(f"no row of {self.source} is without an empty cell; leave out the column that is empty")
-        return replace(
-            self, rows=tuple(self.rows[place] for place in kept), places=tuple(self.places[place] for place in kept)
-        )
+        kept = [place for place, row in enumerate(cells) if not any(_missing(cell) for cell in row)]
+        if names and not kept:
+            raise ValueError(
+                f"no row of {self.source} has numbers in all of {', '.join(names)}; leave out the empty one"
+            )
+        rows, places = (tuple(of[place] for place in kept) for of in (self.rows, self.places))
+        return replace(self, rows=rows, places=places) if names else self
 
     @property
     def _have(self) -> str:
@@ -113,10 +114,18 @@ class Table:
                 what = repr(cell) if cell != "" else "empty"
                 raise ValueError(
                     f"{self.source}, {place}: {name} is {what}, no number; mend the row or leave it out"
-                    + (" (--skip-empty)" if cell == "" else "")
+                    + (" (--finite)" if _missing(cell) else "")
                 )
             found.append(value)
         return found
+
+
+def _missing(cell: str | float) -> bool:
+    """Whether a cell is empty, NaN or infinite; what is no number at all is a mistake, not missing."""
+    try:
+        return not math.isfinite(float(cell))
+    except ValueError:
+        return cell == ""
 
 
 def read_table(path: Path, where: Mapping[str, str] | None = None) -> Table:

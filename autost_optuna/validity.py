@@ -368,11 +368,18 @@ def _warnings(name: str, whole: Figure, tops: Mapping[str, Top | None], tied: fl
         said.append(f"{name} cannot be told from chance: its interval {holds}; train more architectures to know")
     elif whole.value < 0:
         said.append(f"{name} ranks the wrong way round (Kendall {whole.text}); its negative is the proxy")
-    unsure = [top.replace("_", " ") for top, found in tops.items() if found is not None and not found.kendall.sure]
-    if whole.sure and unsure:
-        said.append(
-            f"{name} cannot be told from chance within the {' and the '.join(unsure)}; it does not choose among the best"
-        )
+    else:
+        within = {top.replace("_", " "): found.kendall for top, found in tops.items() if found is not None}
+        unsure = [top for top, found in within.items() if not found.sure]
+        wrong = [top for top, found in within.items() if found.sure and found.value < 0]
+        if unsure:
+            said.append(
+                f"{name} cannot be told from chance within the {' and the '.join(unsure)}: not for choosing there"
+            )
+        if wrong:
+            said.append(
+                f"{name} ranks the wrong way round within the {' and the '.join(wrong)}: not for choosing there"
+            )
     if tied >= TIED:
         said.append(f"{name} is equal in {100 * tied:.0f} of 100 pairs, of which it says nothing")
     return tuple(said)

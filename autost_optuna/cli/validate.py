@@ -40,7 +40,7 @@ REGRET = "lost of top"
 @click.option("--group", metavar="COLUMN", help="What rows of one architecture, one a seed, have in common.")
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only the rows of a table that have this value.")
 @click.option(
-    "--skip-empty", is_flag=True, help="Leave out rows of a table in which one of the named columns is empty."
+    "--finite", is_flag=True, help="Leave out the rows of a table in which a target or proxy is empty, NaN or infinite."
 )
 @click.option("--lower", is_flag=True, help="Less is better, of target and proxies, as of energies.")
 @click.option(
@@ -69,7 +69,7 @@ def validate(
     params: str | None,
     group: str | None,
     where: tuple[str, ...],
-    skip_empty: bool,
+    finite: bool,
     lower: bool,
     recipe: str | None,
     samples: int,
@@ -101,8 +101,8 @@ def validate(
     if (study is None) == (path is None):
         raise ValueError("name either a study or --table FILE.csv")
     table = _of_file(path, where, recipe) if path else _of_study(str(study), storage, where, recipe)
-    if skip_empty:
-        table = _whole(table, [*targets, *proxies, *(name for name in (params, group) if name)])
+    if finite:
+        table = _finite(table, [*targets, *proxies])
     evidence = table.evidence(targets=targets, proxies=proxies, params=params, group=group, lower=lower)
     with show.bars("resamples") as update:
         found = judge(
@@ -127,11 +127,11 @@ def _of_file(path: Path, where: tuple[str, ...], recipe: str | None) -> "Table":
     return read_table(path, pairs)
 
 
-def _whole(table: "Table", names: list[str]) -> "Table":
-    """The rows without an empty cell, with a note of how many are left out."""
-    kept = table.without_empty(names) if names else table
+def _finite(table: "Table", names: list[str]) -> "Table":
+    """The rows of finite numbers, with a note of how many are left out."""
+    kept = table.finite(names)
     if left := len(table.rows) - len(kept.rows):
-        show.note(f"{units.counted(left, 'row')} with an empty cell left out")
+        show.note(f"{units.counted(left, 'row')} without a finite number left out")
     return kept
 
 

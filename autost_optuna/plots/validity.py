@@ -16,7 +16,7 @@ from autost_optuna.validity import TOPS, Evidence, Validation
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-MOST = 2000  # points of a panel; more hide each other
+MOST = 2500  # points of a panel; more hide each other
 WIDE = 20  # a proxy whose values lie further apart than this factor has a logarithmic axis
 DECADES = 1000  # such a factor, from which ticks stand at whole decades
 PANEL = 390  # pixels, of a row of panels with its title
@@ -64,7 +64,9 @@ class ValidityView:
 def validity_view(evidence: Evidence, validation: Validation) -> ValidityView:
     """The plot of evidence and what was found in it."""
     accuracy, number = np.asarray(evidence.means), len(evidence.accuracies)
-    places = list(range(0, number, math.ceil(number / MOST))) if number > MOST else list(range(number))
+    places = np.argsort(accuracy, kind="stable")[
+        :: -math.ceil(number / MOST)
+    ]  # evenly by accuracy, the highest among them
     sense, once = -1 if evidence.lower else 1, np.ones((1, number), np.float32)
     band = sum((within_top(sense * accuracy, once, share)[0] > 0).astype(int) for share in TOPS.values())
     ranks = _beaten(sense * accuracy)
