@@ -81,14 +81,15 @@ class Table:
 
     def finite(self, names: Sequence[str]) -> "Table":
         """The rows that hold finite numbers in the columns of these names. ValueError where there is none."""
-        cells = zip(*(self._cells(name) for name in names), strict=True)
-        kept = [place for place, row in enumerate(cells) if not any(_missing(cell) for cell in row)]
-        if names and not kept:
+        columns = [self._cells(name) for name in names]
+        kept = [place for place in range(len(self.rows)) if not any(_missing(column[place]) for column in columns)]
+        if not kept:
             raise ValueError(
                 f"no row of {self.source} has numbers in all of {', '.join(names)}; leave out the empty one"
             )
-        rows, places = (tuple(of[place] for place in kept) for of in (self.rows, self.places))
-        return replace(self, rows=rows, places=places) if names else self
+        return replace(
+            self, rows=tuple(self.rows[place] for place in kept), places=tuple(self.places[place] for place in kept)
+        )
 
     @property
     def _have(self) -> str:

@@ -374,11 +374,11 @@ def _warnings(name: str, whole: Figure, tops: Mapping[str, Top | None], tied: fl
         wrong = [top for top, found in within.items() if found.sure and found.value < 0]
         if unsure:
             said.append(
-                f"{name} cannot be told from chance within the {' and the '.join(unsure)}: not for choosing there"
+                f"{name} cannot be told from chance within the {' and the '.join(unsure)}: no help in choosing among these"
             )
         if wrong:
             said.append(
-                f"{name} ranks the wrong way round within the {' and the '.join(wrong)}: not for choosing there"
+                f"{name} ranks the wrong way round within the {' and the '.join(wrong)}: no help in choosing among these"
             )
     if tied >= TIED:
         said.append(f"{name} is equal in {100 * tied:.0f} of 100 pairs, of which it says nothing")

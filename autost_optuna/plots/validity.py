@@ -16,7 +16,7 @@ from autost_optuna.validity import TOPS, Evidence, Validation
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-MOST = 2500  # points of a panel; more hide each other
+MOST = 1500  # points of a panel; more hide each other
 WIDE = 20  # a proxy whose values lie further apart than this factor has a logarithmic axis
 DECADES = 1000  # such a factor, from which ticks stand at whole decades
 PANEL = 390  # pixels, of a row of panels with its title
@@ -67,6 +67,9 @@ def validity_view(evidence: Evidence, validation: Validation) -> ValidityView:
     places = np.argsort(accuracy, kind="stable")[
         :: -math.ceil(number / MOST)
     ]  # evenly by accuracy, the highest among them
+    places = np.random.default_rng(0).permutation(
+        places
+    )  # so that what covers others is no better and no worse than these
     sense, once = -1 if evidence.lower else 1, np.ones((1, number), np.float32)
     band = sum((within_top(sense * accuracy, once, share)[0] > 0).astype(int) for share in TOPS.values())
     ranks = _beaten(sense * accuracy)
