@@ -37,6 +37,8 @@ def rank(first: Sequence[float], second: Sequence[float]) -> Ranks | None:
 def kendall(first: Floats, second: Floats, weights: Weights) -> Floats:
     """Kendall's tau-b [S]: (C - D) / sqrt((P - X)(P - Y)) of P pairs, X and Y tied (Kendall 1945). NaN without order."""
     kept = np.flatnonzero(weights.any(axis=0))
+    if not len(kept):
+        return np.full(len(weights), np.nan)
     x, y, held = codes(first[kept]), codes(second[kept]), np.ascontiguousarray(weights[:, kept])
     number = held.sum(axis=1, dtype=np.float64)
     pairs = number * (number - 1) / 2

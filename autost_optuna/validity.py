@@ -367,7 +367,7 @@ def _warnings(name: str, whole: Figure, tops: Mapping[str, Top | None], tied: fl
         holds = "is unknown" if whole.low is None else f"{whole.interval} contains 0"
         said.append(f"{name} cannot be told from chance: its interval {holds}; train more architectures to know")
     elif whole.value < 0:
-        said.append(f"{name} ranks the wrong way round (Kendall {whole.text}); its negative is the proxy")
+        said.append(f"{name} ranks the wrong way round, Kendall {whole.text}: its negative is the proxy")
     else:
         within = {top.replace("_", " "): found.kendall for top, found in tops.items() if found is not None}
         unsure = [top for top, found in within.items() if not found.sure]
