@@ -4,6 +4,7 @@ import csv
 import gzip
 import math
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -180,10 +181,10 @@ def trained_table(source: str, trainings: Sequence[Training]) -> Table:
 
 def _read(path: Path, lines: Iterator[str], where: Mapping[str, str]) -> Table:
     reader = csv.reader(lines, strict=True)
-    names = next(reader, [])
+    names = [units.one_line(name) for name in next(reader, [])]
     if not any(names):
         raise ValueError(f"{path} is empty; give a table with a line of column names first")
-    if again := [name for name in names if names.count(name) > 1]:
+    if again := [name for name, times in Counter(names).items() if times > 1]:
         raise ValueError(f"{path} has two columns {again[0]!r}; name them apart")
     table = Table(source=str(path), names=tuple(names), rows=(), places=())
     for name in where:

@@ -12,7 +12,7 @@ from statistics import fmean, harmonic_mean
 
 import numpy as np
 
-from autost_optuna import units
+from autost_optuna import notebook, units
 from autost_optuna.ranks import (
     Codes,
     Floats,
@@ -185,6 +185,37 @@ class Validation:
     proxies: tuple[Verdict, ...]
     ceiling: Ceiling | None
     warnings: tuple[str, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the `cells`."""
+        regrets = [f"lost of top {one.k}" for one in self.proxies[0].regret]
+        return ["proxy", "Kendall", "95 %", "Spearman", "95 %", "top tenth", "top fifth", "at fixed params", *regrets]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """A row for people for each proxy; within the tops Kendall's tau, at fixed parameters Spearman's rho."""
+        return [
+            [
+                one.name,
+                *(part for found in (one.kendall, one.spearman) for part in (f"{found.value:.2f}", found.interval)),
+                *("-" if top is None else f"{top.kendall.value:.2f}" for top in (one.top_tenth, one.top_fifth)),
+                "-" if one.fixed_params is None else f"{one.fixed_params.value:.2f}",
+                *(units.significant(regret.lost) for regret in one.regret),
+            ]
+            for one in self.proxies
+        ]
+
+    def _repr_html_(self) -> str:
+        """Its table, sentences and warnings in a notebook."""
+        said = [verdict.sentence for verdict in self.proxies]
+        warned = [*self.warnings, *(warning for verdict in self.proxies for warning in verdict.warnings)]
+        return notebook.titled(
+            f"{self.target}: {units.counted(self.architectures, 'architecture')}",
+            notebook.table(self.columns, self.cells, left=["proxy"]),
+            *(notebook.remark(line) for line in (*said, self.ceiling_sentence)),
+            *(notebook.remark(f"warning: {line}") for line in warned),
+        )
 
     @property
     def ceiling_sentence(self) -> str:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from test_notebook import EVIL, read
 from test_plots import packed_figures
 from test_trained import store
 
@@ -339,6 +340,22 @@ def test_a_figure_is_sure_where_its_interval_leaves_zero_out():
     assert Figure(value=0.5, low=None, high=None).text == "0.50 (unknown)"
 
 
+def test_a_notebook_shows_table_sentences_and_warnings():
+    evidence = sample(proxies=["flops", "noise"])
+    found = validate(evidence)
+    paragraphs, rows = read(found)
+    assert paragraphs[:4] == [
+        "accuracy: 45 architectures",
+        *(one.sentence for one in found.proxies),
+        found.ceiling_sentence,
+    ]
+    assert [line.removeprefix("warning: ") for line in paragraphs[4:]] == [
+        w for one in found.proxies for w in one.warnings
+    ]
+    assert rows == [found.columns, *found.cells]
+    assert read(validate(replace(evidence, target=EVIL)))[0][0] == f"{EVIL}: 45 architectures"
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -549,6 +566,13 @@ def test_what_is_printed_is_what_was_found(cli):
     assert float(rows[0]["kendall_low"]) == first.kendall.low
     assert float(rows[0]["top_tenth_spearman"]) == first.top_tenth.spearman.value
     assert float(rows[0]["lost_10"]) == first.regret[-1].lost
+
+
+def test_a_header_cannot_break_the_terminal(cli, tmp_path):
+    (tmp_path / "t.csv").write_text("accuracy, flo\x1b[31mps\n1,1\n2,2\n3,3\n")
+    result = cli("validate", "--table", "t.csv", "--target", "accuracy", "--proxy", "flo [31mps")
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.output
 
 
 def test_rows_are_chosen_and_left_out(cli, tmp_path):

@@ -12,9 +12,7 @@ from autost_optuna.cli.study import quiet_optuna
 
 if TYPE_CHECKING:
     from autost_optuna.table import Table
-    from autost_optuna.validity import Figure, Top, Validation, Verdict
-
-REGRET = "lost of top"
+    from autost_optuna.validity import Figure, Validation, Verdict
 
 
 @click.command(short_help="Measure how far proxies can be trusted.")
@@ -169,40 +167,16 @@ def _print(found: "Validation", form: str) -> None:
     elif form == "csv":
         click.echo(units.csv_text([_flat(found, verdict) for verdict in found.proxies]), nl=False)
     else:
-        _print_table(found)
+        show.print_table(found.columns, found.cells, left=["proxy"])
+        show.note(
+            f"{units.counted(found.architectures, 'architecture')} by {found.target}; intervals from {found.samples:,} "
+            f"resamples, seed {found.seed}; tops: Kendall within them; at fixed params: Spearman"
+        )
         for verdict in found.proxies:
             click.echo(verdict.sentence)
         click.echo(found.ceiling_sentence)
     for warning in (*found.warnings, *(said for verdict in found.proxies for said in verdict.warnings)):
         show.note(f"warning: {warning}")
-
-
-def _print_table(found: "Validation") -> None:
-    regrets = [f"{REGRET} {one.k}" for one in found.proxies[0].regret]
-    rows = [
-        [
-            verdict.name,
-            *(
-                cell
-                for figure in (verdict.kendall, verdict.spearman)
-                for cell in (f"{figure.value:.2f}", figure.interval)
-            ),
-            *(_top_cell(top) for top in (verdict.top_tenth, verdict.top_fifth)),
-            "-" if verdict.fixed_params is None else f"{verdict.fixed_params.value:.2f}",
-            *(units.significant(one.lost) for one in verdict.regret),
-        ]
-        for verdict in found.proxies
-    ]
-    columns = ["proxy", "Kendall", "95 %", "Spearman", "95 %", "top tenth", "top fifth", "at fixed params", *regrets]
-    show.print_table(columns, rows, left=["proxy"])
-    show.note(
-        f"{units.counted(found.architectures, 'architecture')} by {found.target}; intervals from {found.samples:,} resamples, "
-        f"seed {found.seed}; tops: Kendall within them; at fixed params: Spearman"
-    )
-
-
-def _top_cell(top: "Top | None") -> str:
-    return "-" if top is None else f"{top.kendall.value:.2f}"
 
 
 def _flat(found: "Validation", verdict: "Verdict") -> dict[str, Any]:
