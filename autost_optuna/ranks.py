@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Weights = NDArray[np.float32]
-Codes = NDArray[np.signedinteger]
-BLOCK = 256  # architectures that are compared with all others at once
+Codes = NDArray[np.int64]
 CELLS = 2_000_000  # of a batch of resamples
 
 
@@ -122,23 +121,24 @@ def codes(figures: NDArray[np.generic]) -> Codes:
 
 
 def _concordance(x: Codes, y: Codes, weights: Weights) -> Floats:
-    """Pairs in the same order in `x` and `y`, less those in opposite orders [S]. All sums are of whole numbers, so exact."""
+    """Pairs in the same order in `x` and `y`, less those in opposite orders [S]; all sums are of whole numbers, so exact.
+
+    A pair is met once: at the highest bit in which its `y` differ, among those with equal higher bits, in the order of `x`.
+    """
     found = np.zeros(len(weights))
-    if max(x.max(), y.max()) < np.iinfo(np.int16).max:  # a third of the time
-        x, y = x.astype(np.int16), y.astype(np.int16)
-    for start in range(0, len(x), BLOCK):
-        block, earlier = slice(start, start + BLOCK), slice(None, start)
-        weight = weights[:, block].astype(np.float64)
-        found += (weight * (weights[:, earlier] @ _signs(x, y, earlier, block))).sum(axis=1)
-        found += (weight * (weights[:, block] @ _signs(x, y, block, block))).sum(axis=1) / 2  # each pair is met twice
+    order = np.argsort(x, kind="stable")
+    x, y, held = x[order], y[order], weights[:, order].T.astype(np.float64)
+    for bit in range(int(y.max()).bit_length()):
+        group = y >> (bit + 1)
+        place = np.argsort(group, kind="stable")
+        upper, group, weight = (y[place] >> bit & 1).astype(bool), group[place], held[place]
+        run = group * (int(x.max()) + 1) + x[place]  # of equal x in a group; ascending, as the groups are
+        less = np.zeros((len(x) + 1, len(weights)))  # the weight of lower bits up to a place
+        np.cumsum(np.where(upper[:, None], 0, weight), axis=0, out=less[1:])
+        ends = [np.searchsorted(of, of[upper], side) for of in (group, run) for side in ("left", "right")]
+        start, end, first, last = (less[at] for at in ends)
+        found += ((first - start - (end - last)) * weight[upper]).sum(axis=0)
     return found
-
-
-def _signs(x: Codes, y: Codes, rows: slice, columns: slice) -> Weights:
-    """1 where two architectures are in the same order in `x` and `y`, -1 in opposite ones, 0 where one ties them."""
-    signs = [np.sign(np.subtract.outer(level[rows], level[columns])) for level in (x, y)]
-    both: Weights = (signs[0] * signs[1]).astype(np.float32)
-    return both
 
 
 def _tied(level: Codes, weights: Weights) -> Floats:

@@ -30,7 +30,7 @@ from autost_optuna.ranks import (
 
 TOPS = {"top_tenth": 0.1, "top_fifth": 0.2}
 COVERED = 95  # per cent that an interval covers
-LEAST, MOST = 3, 20_000  # architectures; more make 200 million pairs, to be counted in each of many resamples
+LEAST, MOST = 3, 50_000  # architectures; more take minutes a proxy
 FEWEST = 5  # architectures whose correlation within a top is given
 FEW = 20  # below, intervals of a bootstrap are too narrow
 TIED = 0.5  # a share of tied pairs from which a proxy says little
@@ -60,7 +60,7 @@ class Evidence:
                 f"{units.counted(number, 'architecture')} cannot be ranked against a proxy; give at least {LEAST}"
             )
         if number > MOST:
-            raise ValueError(f"{number:,} architectures make too many pairs; give a sample of at most {MOST:,}")
+            raise ValueError(f"{number:,} architectures take too long to resample; give at most {MOST:,}")
         if not self.proxies:
             raise ValueError("no proxy is named; name one at least")
         lists = {**self.proxies, **({} if self.params is None else {"params": self.params}), "labels": self.labels}
