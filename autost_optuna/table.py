@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 
 from autost_optuna import units
 from autost_optuna.trained import Training
@@ -62,14 +61,16 @@ class Table:
             params = PARAMS
         rows: dict[str | float, list[int]] = {}
         for place, key in enumerate(self.places if group is None else self._cells(group)):
+            if key == "":
+                raise ValueError(
+                    f"{self.source}, {self.places[place]}: {group} is empty; name the row's architecture there"
+                )
             rows.setdefault(key, []).append(place)
         seeds = [self._numbers(name, finite=True) for name in targets]
 
         def means(name: str) -> tuple[float, ...]:
             values = self._numbers(name)
-            return tuple(
-                values[found[0]] if len(found) == 1 else fmean(values[i] for i in found) for found in rows.values()
-            )
+            return tuple(sum(values[i] for i in found) / len(found) for found in rows.values())
 
         return Evidence(
             target="/".join(targets),

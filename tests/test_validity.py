@@ -450,6 +450,16 @@ MISTAKES = {
         "there is no column 'naswot'; the columns of",
     ),
     "unknown group": (["--table", "t.csv", *NAMED, "--group", "key"], GOOD, "there is no column 'key'"),
+    "no architecture": (
+        ["--table", "t.csv", *NAMED, "--group", "key"],
+        "accuracy,flops,key\n1,1,a\n2,2,\n",
+        "t.csv, line 3: key is empty; name the row's architecture there",
+    ),
+    "opposite ends": (
+        ["--table", "t.csv", *NAMED, "--group", "key"],
+        "accuracy,flops,key\n1,inf,a\n2,-inf,a\n3,1,b\n4,2,c\n",
+        "flops has a value that is no number",
+    ),
     "unknown params": (["--table", "t.csv", *NAMED, "--params", "size"], GOOD, "there is no column 'size'"),
     "twice": (["--table", "t.csv", *NAMED, "--proxy", "flops"], GOOD, "proxy 'flops' is named twice; name it once"),
     "itself": (["--table", "t.csv", *NAMED, "--proxy", "accuracy"], GOOD, "'accuracy' is named as target and as proxy"),
@@ -566,12 +576,12 @@ def test_a_header_cannot_break_the_terminal(cli, tmp_path):
 
 
 def test_rows_are_chosen_and_left_out(cli, tmp_path):
-    rows = "".join(f"{data},{i},{i if i != 2 else ''}\n" for data in "ab" for i in range(5))
-    (tmp_path / "t.csv").write_text("data,accuracy,flops\n" + rows)
+    rows = "".join(f"{data},{i},{i if i != 2 else ''},{i if i != 4 else 'nan'}\n" for data in "ab" for i in range(6))
+    (tmp_path / "t.csv").write_text("data,accuracy,flops,params\n" + rows)
     result = cli("validate", "--table", "t.csv", *NAMED, "--where", "data=b", "--finite", "-f", "json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["architectures"] == 4
-    assert "1 row without a finite number left out" in result.stderr
+    assert "2 rows without a finite number left out" in result.stderr
 
 
 def test_the_figure_is_written_beside_what_is_printed(cli, tmp_path):

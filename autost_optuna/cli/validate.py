@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 @click.option("--group", metavar="COLUMN", help="What rows of one architecture, one a seed, have in common.")
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only the rows of a table that have this value.")
 @click.option(
-    "--finite", is_flag=True, help="Leave out the rows of a table in which a target or proxy is empty, NaN or infinite."
+    "--finite",
+    is_flag=True,
+    help="Leave out the rows of a table in which a target, a proxy or params is empty, NaN or infinite.",
 )
 @click.option("--lower", is_flag=True, help="Less is better, of target and proxies, as of energies.")
 @click.option(
@@ -92,6 +94,7 @@ def validate(
     quiet_optuna()
     from autost_optuna.plots.figure import check_ending, write_figure
     from autost_optuna.plots.validity import draw_validity, validity_view
+    from autost_optuna.table import PARAMS
     from autost_optuna.validity import validate as judge
 
     if output is not None:
@@ -100,7 +103,9 @@ def validate(
         raise ValueError("name either a study or --table FILE.csv")
     table = _of_file(path, where, recipe) if path else _of_study(str(study), storage, where, recipe)
     if finite:
-        table = _finite(table, [*targets, *proxies])
+        table = _finite(
+            table, [*targets, *proxies, *([params] if params else [PARAMS] if PARAMS in table.names else [])]
+        )
     evidence = table.evidence(targets=targets, proxies=proxies, params=params, group=group, lower=lower)
     with show.bars("resamples") as update:
         found = judge(
