@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from autost_optuna.model.transformer import SpikingTransformer
     from autost_optuna.objective import Objective, evaluate
     from autost_optuna.sampler import DeclaredNSGAIISampler
+    from autost_optuna.table import read_table
+    from autost_optuna.validity import validate
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,6 +29,8 @@ __all__ = [
     "Task",
     "evaluate",
     "load",
+    "read_table",
+    "validate",
 ]
 
 _LAZY = {
@@ -35,6 +39,8 @@ _LAZY = {
     "DeclaredNSGAIISampler": "autost_optuna.sampler",
     "SpikingTransformer": "autost_optuna.model.transformer",
     "load": "autost_optuna.export",
+    "read_table": "autost_optuna.table",
+    "validate": "autost_optuna.validity",
 }
 
 

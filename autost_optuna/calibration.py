@@ -13,6 +13,7 @@ from autost_optuna.architecture import Architecture
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_rate, total_mj
 from autost_optuna.proxies.operations import operations, populations
+from autost_optuna.ranks import Ranks, rank
 from autost_optuna.task import Task
 from autost_optuna.trained import Training
 
@@ -60,14 +61,6 @@ class Group:
     def test_accuracy(self) -> Mean:
         """The accuracy on the test set, which was looked at once a training."""
         return mean_of([run.test_accuracy for run in self.runs])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ranks:
-    """Rank correlations of two figures over networks."""
-
-    spearman: float
-    kendall: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,15 +180,6 @@ def _calibrate(groups: Sequence[Group], task: Task, convention: Convention) -> C
 def mean_of(values: Sequence[float]) -> Mean:
     """Mean and sample deviation of at least one value."""
     return Mean(mean=fmean(values), deviation=stdev(values) if len(values) > 1 else None)
-
-
-def rank(first: Sequence[float], second: Sequence[float]) -> Ranks | None:
-    """Spearman's rho and Kendall's tau-b, None below three points or where all are equal."""
-    if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
-        return None
-    from scipy.stats import kendalltau, spearmanr
-
-    return Ranks(spearman=float(spearmanr(first, second).statistic), kendall=float(kendalltau(first, second).statistic))
 
 
 def swapped_pairs(first: Sequence[float], second: Sequence[float]) -> int:

@@ -11,7 +11,7 @@ from autost_optuna.architecture import toml_text
 from autost_optuna.baselines import baselines_of, in_words
 from autost_optuna.bills import Bill, bills_of, costliest
 from autost_optuna.board import own_note
-from autost_optuna.calibration import Calibration, Ranks, calibrate, group, measured_front
+from autost_optuna.calibration import Calibration, calibrate, group, measured_front
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
 from autost_optuna.convergence import in_words as converged
@@ -23,6 +23,7 @@ from autost_optuna.plots.points import export_command, in_a_line
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.proxies.energy import total_mj
+from autost_optuna.ranks import Ranks
 from autost_optuna.recipe import RECIPES
 from autost_optuna.settings import Settings
 from autost_optuna.space import PRESETS

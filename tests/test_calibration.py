@@ -13,19 +13,18 @@ from test_trained import training
 from autost_optuna import Architecture, Task
 from autost_optuna.calibration import (
     Mean,
-    Ranks,
     calibrate,
     group,
     mean_of,
     measured_front,
     moved,
-    rank,
     role_of,
     swapped_pairs,
 )
 from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT
 from autost_optuna.proxies.energy import estimate_energy, total_mj
 from autost_optuna.proxies.operations import REAL, operations, populations
+from autost_optuna.ranks import Ranks, rank
 
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=3, pooling="0101")
 ROLES = {

@@ -751,7 +751,7 @@ HELPS = [
             "delete",
         )
     ),
-    *([name] for name in ("describe", "train", "export", "quickstart", "dashboard")),
+    *([name] for name in ("describe", "train", "validate", "export", "quickstart", "dashboard")),
 ]
 
 

@@ -10,6 +10,8 @@ ROOT = Path(__file__).parent.parent / "autost_optuna"
 RANKS = [
     "units",
     "notebook",
+    "ranks",
+    "validity",
     "architecture",
     "task",
     "space",
@@ -38,6 +40,7 @@ RANKS = [
     "presence",
     "trained",
     "calibration",
+    "table",
     "workers",
     "runner",
     "fork",
@@ -92,6 +95,7 @@ ORDER = {
         "stages",
         "trained",
         "study",
+        "validity",
     ],
     "cli": [
         "show",
@@ -108,6 +112,7 @@ ORDER = {
         "audit",
         "train",
         "networks",
+        "validate",
         "__init__",
     ],
 }
@@ -166,5 +171,7 @@ def test_arithmetic_takes_no_torch():
         "front.py",
         "candidate.py",
         "calibration.py",
+        "ranks.py",
+        "validity.py",
     ):
         assert not [m for m in imported(ROOT / module) if m.startswith("torch")]

@@ -24,6 +24,7 @@ from autost_optuna.cli.report import report
 from autost_optuna.cli.run import run
 from autost_optuna.cli.study import study
 from autost_optuna.cli.train import train
+from autost_optuna.cli.validate import validate
 from autost_optuna.units import one_line
 
 
@@ -130,7 +131,7 @@ def main() -> None:
 
 for member in (run, exact, baseline, front, plot, report, copy):
     study.add_command(member)
-for command in (study, describe, train, export, quickstart, dashboard):
+for command in (study, describe, train, validate, export, quickstart, dashboard):
     main.add_command(command)
 for command in (main, *main.commands.values(), *study.commands.values()):
     options.quiet(command)

@@ -106,9 +106,9 @@ def _studies(context: click.Context, _: click.Parameter, incomplete: str) -> lis
     return []
 
 
-def study_argument(name: str) -> Callable[..., Any]:
+def study_argument(name: str, *, required: bool = True) -> Callable[..., Any]:
     """The argument that names a study, which a shell completes."""
-    return click.argument(name, shell_complete=_studies)
+    return click.argument(name, required=required, shell_complete=_studies)
 
 
 def hint(*words: str, storage: str) -> str:

@@ -1,0 +1,208 @@
+"""autost-optuna validate: how far proxies can be trusted, on trained networks or on any table."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autost_optuna import units
+from autost_optuna.cli import options, show
+from autost_optuna.cli.study import quiet_optuna
+
+if TYPE_CHECKING:
+    from autost_optuna.table import Table
+    from autost_optuna.validity import Figure, Validation, Verdict
+
+
+@click.command(short_help="Measure how far proxies can be trusted.")
+@options.study_argument("study", required=False)
+@click.option("--table", "path", type=click.Path(path_type=Path), metavar="FILE.csv", help="A table, .csv or .csv.gz.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="COLUMN",
+    help="What the proxies stand for; given again, another seed of it. Of a study by default validation_accuracy.",
+)
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    metavar="COLUMN",
+    help="A proxy; given again, another. Of a study by default flops, params and predicted_mj.",
+)
+@click.option(
+    "--params", metavar="COLUMN", help="Parameters, to be held fixed. By default the column params, where there is one."
+)
+@click.option("--group", metavar="COLUMN", help="What rows of one architecture, one a seed, have in common.")
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only the rows of a table that have this value.")
+@click.option(
+    "--finite",
+    is_flag=True,
+    help="Leave out the rows of a table in which a target, a proxy or params is empty, NaN or infinite.",
+)
+@click.option("--lower", is_flag=True, help="Less is better, of target and proxies, as of energies.")
+@click.option(
+    "--recipe", metavar="NAME", help="Of a study's networks those of this recipe; by default of the one with most."
+)
+@click.option(
+    "--samples",
+    type=int,
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Resamples of the architectures, for intervals.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the resamples.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .html, .json, .svg or .png."
+)
+@options.output_format
+@options.theme
+@options.storage
+def validate(
+    study: str | None,
+    path: Path | None,
+    targets: tuple[str, ...],
+    proxies: tuple[str, ...],
+    params: str | None,
+    group: str | None,
+    where: tuple[str, ...],
+    finite: bool,
+    lower: bool,
+    recipe: str | None,
+    samples: int,
+    seed: int,
+    output: Path | None,
+    form: str,
+    theme: str,
+    storage: str,
+) -> None:
+    """Measure how proxies rank architectures against what training made of them: of the trained networks of a STUDY, or of a
+    table with a row each.
+
+    Rank correlations with 95 % intervals, on all and within the best tenth and fifth, and with parameters held fixed; what is
+    lost by training only the best by proxy; and, where seeds repeat, how much of the target is chance.
+
+    \b
+    Example:
+      autost-optuna validate demo -o validity.html
+      autost-optuna validate demo --target energy_mj --proxy predicted_mj --lower
+      autost-optuna validate --table runs.csv --target accuracy --proxy flops --proxy naswot --group architecture
+    """
+    quiet_optuna()
+    from autost_optuna.plots.figure import check_ending, write_figure
+    from autost_optuna.plots.validity import draw_validity, validity_view
+    from autost_optuna.table import PARAMS
+    from autost_optuna.validity import validate as judge
+
+    if output is not None:
+        check_ending(output)
+    if (study is None) == (path is None):
+        raise ValueError("name either a study or --table FILE.csv")
+    table = _of_file(path, where, recipe) if path else _of_study(str(study), storage, where, recipe)
+    if finite:
+        table = _finite(
+            table, [*targets, *proxies, *([params] if params else [PARAMS] if PARAMS in table.names else [])]
+        )
+    evidence = table.evidence(targets=targets, proxies=proxies, params=params, group=group, lower=lower)
+    with show.bars("resamples") as update:
+        found = judge(
+            evidence, samples=samples, seed=seed, on_done=lambda done, total: update("resampling", done, total, "")
+        )
+    _print(found, form)
+    if output is not None:
+        write_figure(draw_validity(validity_view(evidence, found)), output, theme)
+        show.note(units.one_line(f"wrote {output}"))
+
+
+def _of_file(path: Path, where: tuple[str, ...], recipe: str | None) -> "Table":
+    """The rows of a file that are asked for."""
+    from autost_optuna.table import read_table
+
+    if recipe is not None:
+        raise ValueError(f"--recipe {recipe} is of a study's networks; choose rows of a table by --where COLUMN=VALUE")
+    pairs = dict(text.partition("=")[::2] for text in where)
+    for text in where:
+        if "=" not in text:
+            raise ValueError(f"--where {text!r} has no value; write --where COLUMN=VALUE")
+    return read_table(path, pairs)
+
+
+def _finite(table: "Table", names: list[str]) -> "Table":
+    """The rows of finite numbers, with a note of how many are left out."""
+    kept = table.finite(names)
+    if left := len(table.rows) - len(kept.rows):
+        show.note(f"{units.counted(left, 'row')} without a finite number left out")
+    return kept
+
+
+def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | None) -> "Table":
+    """The trained networks of a study that can be compared: of one recipe and data set, those of most architectures."""
+    from autost_optuna.calibration import group, trained_alike
+    from autost_optuna.study import open_search
+    from autost_optuna.table import trained_table
+    from autost_optuna.trained import open_trained
+
+    if where:
+        raise ValueError(f"--where {where[0]} is of a table; choose trained networks by --recipe NAME")
+    trainings = open_trained(open_search(name, storage)).all()
+    named = list(dict.fromkeys(one.recipe_name for one in trainings))
+    alike = trained_alike(group(one for one in trainings if recipe in (None, one.recipe_name)))
+    if not alike:
+        raise ValueError(f"study {name} has no networks of a recipe {recipe!r}; it has {', '.join(named) or 'none'}")
+    most = max(alike, key=len)
+    runs = [run for one in most for run in one.runs]
+    if len(most) < 3:
+        command = units.command("train", name, "--front", "20")
+        raise ValueError(
+            f"study {name} has {units.counted(len(most), 'architecture')} trained alike; {command} trains more"
+        )
+    if len(runs) < len(trainings):
+        left = units.counted(len(trainings) - len(runs), "network")
+        show.note(f"of recipe {runs[0].recipe_name} on {runs[0].data}; {left} trained otherwise left out")
+    return trained_table(name, runs)
+
+
+def _print(found: "Validation", form: str) -> None:
+    """The verdicts as table with a sentence each, as JSON or as CSV."""
+    if form == "json":
+        show.print_json({**asdict(found), "ceiling_sentence": found.ceiling_sentence})
+    elif form == "csv":
+        click.echo(units.csv_text([_flat(found, verdict) for verdict in found.proxies]), nl=False)
+    else:
+        show.print_table(found.columns, found.cells, left=["proxy"])
+        show.note(
+            f"{units.counted(found.architectures, 'architecture')} by {found.target}; intervals from {found.samples:,} "
+            f"resamples, seed {found.seed}; tops: Kendall within them; at fixed params: Spearman"
+        )
+        for verdict in found.proxies:
+            click.echo(verdict.sentence)
+        click.echo(found.ceiling_sentence)
+    for warning in (*found.warnings, *(said for verdict in found.proxies for said in verdict.warnings)):
+        show.note(f"warning: {warning}")
+
+
+def _flat(found: "Validation", verdict: "Verdict") -> dict[str, Any]:
+    """A verdict without nesting."""
+    figures = {"kendall": verdict.kendall, "spearman": verdict.spearman, "fixed_params": verdict.fixed_params}
+    for name, top in (("top_tenth", verdict.top_tenth), ("top_fifth", verdict.top_fifth)):
+        figures[f"{name}_kendall"] = None if top is None else top.kendall
+        figures[f"{name}_spearman"] = None if top is None else top.spearman
+    return {
+        "proxy": verdict.name,
+        "target": found.target,
+        "architectures": found.architectures,
+        **{key: value for name, figure in figures.items() for key, value in _cells(name, figure).items()},
+        "agreeing": verdict.agreeing,
+        **{f"lost_{one.k}": one.lost for one in verdict.regret},
+        **{f"random_{one.k}": one.random for one in verdict.regret},
+        "warnings": list(verdict.warnings),
+    }
+
+
+def _cells(name: str, figure: "Figure | None") -> dict[str, float | None]:
+    """A figure and the ends of its interval as three cells."""
+    values = (None,) * 3 if figure is None else (figure.value, figure.low, figure.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))

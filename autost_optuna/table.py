@@ -1,0 +1,215 @@
+"""Tables of figures of architectures, from a CSV file or from the trained networks of a search, read as evidence."""
+
+import csv
+import gzip
+import math
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from autost_optuna import units
+from autost_optuna.trained import Training
+from autost_optuna.validity import Evidence
+
+PARAMS = "params"
+ENDINGS = (".csv", ".csv.gz")
+LONGEST = 1_000_000  # characters of a line
+MOST = 200_000  # rows that are kept
+LISTED = 20  # columns that a message names
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows of named cells, and where each stands in `source`, for messages.
+
+    `targets`, `proxies` and `group` are the columns that evidence is of where it names no others.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    rows: tuple[tuple[str | float, ...], ...] = field(repr=False)
+    places: tuple[str, ...] = field(repr=False)
+    targets: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+    group: str | None = None
+
+    def evidence(
+        self,
+        *,
+        targets: Sequence[str] = (),
+        proxies: Sequence[str] = (),
+        params: str | None = None,
+        group: str | None = None,
+        lower: bool = False,
+    ) -> Evidence:
+        """The columns of these names as evidence; an architecture is a row, or all rows of one value in column `group`.
+
+        Several targets are seeds of one figure; so are the rows of a group, whose proxies are averaged. `params` is by default
+        the column of that name, where there is one. ValueError that names column and row for what is missing or no number.
+        """
+        targets, proxies, group = targets or self.targets, proxies or self.proxies, group or self.group
+        for what, given in (("target", targets), ("proxy", proxies)):
+            if not given:
+                raise ValueError(f"no {what} is named; {self._have}")
+            if again := {name for name in given if given.count(name) > 1}:
+                raise ValueError(f"{what} {min(again)!r} is named twice; name it once")
+        if both := set(targets) & set(proxies):
+            raise ValueError(f"{min(both)!r} is named as target and as proxy; choose one")
+        if params is None and PARAMS in self.names:
+            params = PARAMS
+        rows: dict[str | float, list[int]] = {}
+        for place, key in enumerate(self.places if group is None else self._cells(group)):
+            if key == "":
+                raise ValueError(
+                    f"{self.source}, {self.places[place]}: {group} is empty; name the row's architecture there"
+                )
+            rows.setdefault(key, []).append(place)
+        seeds = [self._numbers(name, finite=True) for name in targets]
+
+        def means(name: str) -> tuple[float, ...]:
+            values = self._numbers(name)
+            return tuple(sum(values[i] for i in found) / len(found) for found in rows.values())
+
+        return Evidence(
+            target="/".join(targets),
+            accuracies=tuple(tuple(values[i] for i in found for values in seeds) for found in rows.values()),
+            proxies={name: means(name) for name in proxies},
+            labels=tuple(str(key) for key in rows),
+            params=None if params is None else means(params),
+            lower=lower,
+        )
+
+    def finite(self, names: Sequence[str]) -> "Table":
+        """The rows that hold finite numbers in the columns of these names. ValueError where there is none."""
+        columns = [self._cells(name) for name in names]
+        kept = [place for place in range(len(self.rows)) if not any(_missing(column[place]) for column in columns)]
+        if not kept:
+            raise ValueError(
+                f"no row of {self.source} has numbers in all of {', '.join(names)}; leave out the empty one"
+            )
+        return replace(
+            self, rows=tuple(self.rows[place] for place in kept), places=tuple(self.places[place] for place in kept)
+        )
+
+    @property
+    def _have(self) -> str:
+        shown = ", ".join(self.names[:LISTED])
+        more = len(self.names) - LISTED
+        return f"the columns of {self.source} are {shown}{f' and {more} more' if more > 0 else ''}"
+
+    def _cells(self, name: str) -> list[str | float]:
+        if name not in self.names:
+            raise ValueError(f"there is no column {name!r}; {self._have}")
+        column = self.names.index(name)
+        return [row[column] for row in self.rows]
+
+    def _numbers(self, name: str, *, finite: bool = False) -> list[float]:
+        """A column as numbers; infinite ones have a rank, and may be a proxy."""
+        found = []
+        for place, cell in zip(self.places, self._cells(name), strict=True):
+            try:
+                value = float(cell)
+            except ValueError:
+                value = math.nan
+            if math.isnan(value) or (finite and math.isinf(value)):
+                what = repr(cell) if cell != "" else "empty"
+                raise ValueError(
+                    f"{self.source}, {place}: {name} is {what}, no number; mend the row or leave it out"
+                    + (" (--finite)" if _missing(cell) else "")
+                )
+            found.append(value)
+        return found
+
+
+def _missing(cell: str | float) -> bool:
+    """Whether a cell is empty, NaN or infinite; what is no number at all is a mistake, not missing."""
+    try:
+        return not math.isfinite(float(cell))
+    except ValueError:
+        return cell == ""
+
+
+def read_table(path: Path, where: Mapping[str, str] | None = None) -> Table:
+    """Read a .csv or .csv.gz with a header, only the rows that have the values of `where`. ValueError for all that is amiss."""
+    if not path.name.lower().endswith(ENDINGS):
+        raise ValueError(f"{path} is no table by its name; give {' or '.join(ENDINGS)}")
+    try:
+        if path.name.lower().endswith(".gz"):
+            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+                return _read(path, iter(lambda: file.readline(LONGEST), ""), where or {})
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _read(path, iter(lambda: file.readline(LONGEST), ""), where or {})
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8; save it as CSV in UTF-8") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is no whole gzip file ({error}); fetch it again") from None
+    except csv.Error as error:
+        raise ValueError(f"{path} is no CSV ({error}); save it again, with commas between columns") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path} ({error.strerror or error}); choose another file") from None
+
+
+def trained_table(source: str, trainings: Sequence[Training]) -> Table:
+    """The trained networks of a search, a row each: proxies, and what was measured."""
+    rows: list[dict[str, str | float]] = [
+        {
+            "architecture": one.architecture.to_text(),
+            "seed": one.seed,
+            "embed_dim": one.architecture.embed_dim,
+            "depth": one.architecture.depth,
+            "flops": one.flops,
+            "params": one.params,
+            "predicted_mj": one.predicted_mj,
+            "validation_accuracy": one.validation_accuracy,
+            "test_accuracy": one.test_accuracy,
+            "energy_mj": one.energy_mj,
+            "mean_rate": one.mean_rate,
+        }
+        for one in trainings
+    ]
+    return Table(
+        source=source,
+        names=tuple(rows[0]) if rows else (),
+        rows=tuple(tuple(row.values()) for row in rows),
+        places=tuple(f"trial {one.number}" for one in trainings),
+        targets=("validation_accuracy",),
+        proxies=("flops", "params", "predicted_mj"),
+        group="architecture",
+    )
+
+
+def _read(path: Path, lines: Iterator[str], where: Mapping[str, str]) -> Table:
+    reader = csv.reader(lines, strict=True)
+    names = [units.one_line(name) for name in next(reader, [])]
+    if not any(names):
+        raise ValueError(f"{path} is empty; give a table with a line of column names first")
+    if again := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(f"{path} has two columns {again[0]!r}; name them apart")
+    table = Table(source=str(path), names=tuple(names), rows=(), places=())
+    for name in where:
+        table._cells(name)
+    wanted = {names.index(name): value for name, value in where.items()}
+    rows, places, there = [], [], 0
+    for cells in reader:
+        if not cells:
+            continue
+        if len(cells) != len(names):
+            raise ValueError(
+                f"{path}, line {reader.line_num} has {len(cells)} cells for {len(names)} columns; mend it or leave it out"
+            )
+        there += 1
+        if all(cells[column] == value for column, value in wanted.items()):
+            rows.append(tuple(cells))
+            places.append(f"line {reader.line_num}")
+        if len(rows) > MOST:
+            raise ValueError(f"{path} has more than {MOST:,} rows; give a sample of them")
+    if not rows:
+        of = " and ".join(f"{name}={value}" for name, value in where.items())
+        raise ValueError(
+            f"none of the {units.counted(there, 'row')} of {path} has {of}; choose another value"
+            if where and there
+            else f"{path} has no rows; give at least three"
+        )
+    return Table(source=str(path), names=tuple(names), rows=tuple(rows), places=tuple(places))
