@@ -221,7 +221,7 @@ class Objective:
         device: str = "cpu",
         cache_bytes: int | None = None,
     ) -> None:
-        from autost_optuna.proxies.spikes import InitialRates
+        from autost_optuna.proxies.spikes import CACHE_BYTES, InitialRates
 
         space.check(task)
         self.space = space
@@ -229,8 +229,8 @@ class Objective:
         self.images = images or rate_images(task, data=data, root=data_root, count=num_images, seeds=seeds, seed=seed)
         self.convention = convention
         self.constraints = constraints or Constraints()
-        limit = {} if cache_bytes is None else {"cache_bytes": cache_bytes}
-        self.rates = InitialRates(task, self.images.images, seed=seed, seeds=seeds, device=device, **limit)
+        limit = CACHE_BYTES if cache_bytes is None else cache_bytes
+        self.rates = InitialRates(task, self.images.images, seed=seed, seeds=seeds, cache_bytes=limit, device=device)
         self._known: dict[str, Candidate] = {}
 
     def remember(self, candidates: Iterable[Candidate]) -> None:
