@@ -14,7 +14,8 @@ from autost_optuna.board import own_note
 from autost_optuna.calibration import Calibration, Ranks, calibrate, group, measured_front
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
-from autost_optuna.front import Health, pick
+from autost_optuna.front import Health, in_plane, pick
+from autost_optuna.goals import GOALS, further
 from autost_optuna.plots.convergence import gained
 from autost_optuna.plots.figure import for_page, replacing
 from autost_optuna.plots.page import render
@@ -89,7 +90,7 @@ def write_report(search: Search, path: Path) -> None:
 
 def report_of(search: Search) -> Report:
     """All that a report says of a study. ValueError where it has no front."""
-    members, settings, name = search.front(), search.settings, search.study.study_name
+    members, settings, name = in_plane(search.front()), search.settings, search.study.study_name
     candidates, summary = search.candidates(), summarise(search)
     picks, (trainings, untrained) = picks_of(members), _trainings(search)
     bills, unparted = _bills(search, picks)
@@ -116,6 +117,7 @@ def report_of(search: Search) -> Report:
             ),
             ("energy convention", f"{convention.label}: {_prices(settings)}"),
             ("constraints", str(settings.constraints)),
+            *_objectives(settings),
         ),
         members=tuple(_member(one, knee) for one in _few(search, members)),
         members_said=_members_said(name, len(members)),
@@ -177,6 +179,14 @@ def _bills(search: Search, picks: Sequence[Pick]) -> tuple[list[Bill], str]:
         return bills_of(search, picks), ""
     except ValueError as error:
         return [], f"Energies are not parted by operation here: {error}."
+
+
+def _objectives(settings: Settings) -> Rows:
+    """What the search has for objectives where these are more than FLOPs and energy, and what of them is here."""
+    if not further(settings.objectives):
+        return ()
+    labels = ", ".join(GOALS[name].label for name in settings.objectives)
+    return (("objectives", f"{labels}; hypervolume, picks and tables here are of the front of FLOPs and energy alone"),)
 
 
 def _task(settings: Settings) -> str:

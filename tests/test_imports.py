@@ -13,6 +13,7 @@ RANKS = [
     "architecture",
     "task",
     "space",
+    "goals",
     "candidate",
     "front",
     "data",

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from autost_optuna import Architecture, SpikingTransformer
+from autost_optuna.goals import GOALS
 from autost_optuna.model.neuron import PLIF
 from autost_optuna.objective import evaluate
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.gradients import grad_norm, path_network, snip, synflow, weight_gradients
 from autost_optuna.proxies.patterns import Pattern, hamming_kernel, naswot, sahd, sparse_kernel, total_spikes
-from autost_optuna.proxies.scores import SCORES, measure_scores, scores
+from autost_optuna.proxies.scores import measure_scores, scores
 from autost_optuna.proxies.spikes import InitialRates, batch_statistics
 from autost_optuna.proxies.zen import Features, zen
 
@@ -280,9 +281,9 @@ def test_zen_does_not_see_the_scale_of_weights(toy_task, images):
 
 def test_each_score_alone_is_what_it_is_among_all(toy_task, images):
     found = scores(ARCHITECTURE, toy_task, images, LABELS)
-    assert list(found) == list(SCORES)
+    assert list(found) == list(GOALS)
     assert all(math.isfinite(value) for value in found.values())
-    for name in SCORES:
+    for name in GOALS:
         assert scores(ARCHITECTURE, toy_task, images, LABELS, 0, [name]) == {name: found[name]}
 
 
@@ -294,12 +295,12 @@ def test_counts_and_energy_are_the_candidates(toy_task, images):
 
 def test_seeds_are_averaged_each_on_its_own_images(toy_task, images):
     rates = InitialRates(toy_task, images, seed=5, seeds=2, patterns=True)
-    both = measure_scores(ARCHITECTURE, rates, LABELS, SCORES)
+    both = measure_scores(ARCHITECTURE, rates, LABELS, GOALS)
     parts = ((5, slice(0, 2)), (6, slice(2, 4)))
     halves = [scores(ARCHITECTURE, toy_task, images[part], LABELS[part], seed) for seed, part in parts]
     for name, value in both.items():
         assert value == pytest.approx((halves[0][name] + halves[1][name]) / 2, rel=1e-12), name
-        assert (halves[0][name] == halves[1][name]) == (SCORES[name].source == "counts"), name
+        assert (halves[0][name] == halves[1][name]) == (GOALS[name].source == "counts"), name
 
 
 def test_scores_leave_the_random_numbers_of_others_alone(toy_task, images):

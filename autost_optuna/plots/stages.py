@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.candidate import Candidate
-from autost_optuna.front import knee
+from autost_optuna.front import in_plane, knee
 from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, SKY, dress
 from autost_optuna.plots.points import in_a_line
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, total_mj
@@ -66,6 +66,7 @@ class StagesView:
 def picks_of(members: Sequence[Candidate]) -> list[Pick]:
     """The picks of a front, by ascending energy; a member that is picked twice has both names. ValueError of an empty front."""
     chosen: dict[int, tuple[list[str], Candidate]] = {}
+    members = in_plane(members)
     for name, member in (("least energy", members[:1]), ("knee", [knee(members)]), ("most FLOPs", members[-1:])):
         chosen.setdefault(id(member[0]), ([], member[0]))[0].append(name)
     return [Pick(names=tuple(names), candidate=member) for names, member in chosen.values()]

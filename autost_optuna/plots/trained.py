@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from autost_optuna import units
 from autost_optuna.calibration import Group, Mean, group, measured_front
 from autost_optuna.candidate import Candidate
-from autost_optuna.front import nondominated, unique
+from autost_optuna.front import in_plane, nondominated, unique
 from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, dress, escape, shown, ticks
 from autost_optuna.plots.points import details, export_command, hover, in_a_line, thin
 from autost_optuna.trained import Training
@@ -54,7 +54,7 @@ def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence
             f"study {name} has no trained networks yet; {units.command('train', name, '--knee')} makes one"
         )
     distinct, groups = unique(candidates), group(trainings)
-    members = nondominated(distinct)
+    members = in_plane(nondominated(distinct))
     on_front = {member.architecture.key for member in members}
     numbers = {c.architecture.key: c.number for c in distinct}
     points = {id(one): _point(name, one, numbers.get(one.architecture.key)) for one in groups}

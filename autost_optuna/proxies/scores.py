@@ -1,11 +1,11 @@
 """All proxies of one architecture by their names, each computed only where it is asked for."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from autost_optuna.architecture import Architecture
+from autost_optuna.goals import GOALS, check_goals
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
 from autost_optuna.proxies.flops import count_flops, count_params
@@ -19,43 +19,13 @@ if TYPE_CHECKING:
     from autost_optuna.proxies.spikes import InitialRates
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Score:
-    """What a proxy is called, which way is better, and what it is computed from."""
-
-    label: str
-    direction: Literal["maximize", "minimize"]
-    source: Literal["counts", "rates", "patterns", "weights", "gradients", "noise"]
-
-
-SCORES = {
-    "params": Score(label="parameters", direction="maximize", source="counts"),
-    "flops": Score(label="FLOPs", direction="maximize", source="counts"),
-    "energy_mj": Score(label="energy (mJ)", direction="minimize", source="rates"),
-    "total_spikes": Score(label="spikes an image", direction="minimize", source="patterns"),
-    "naswot": Score(label="NASWOT", direction="maximize", source="patterns"),
-    "sahd": Score(label="SAHD", direction="maximize", source="patterns"),
-    "synflow": Score(label="log SynFlow", direction="maximize", source="weights"),
-    "snip": Score(label="SNIP", direction="maximize", source="gradients"),
-    "grad_norm": Score(label="GradNorm", direction="maximize", source="gradients"),
-    "zen": Score(label="Zen", direction="maximize", source="noise"),
-}
-
-
-def check_scores(names: Collection[str]) -> None:
-    """ValueError where one of `names` is no proxy, with those that there are."""
-    for name in names:
-        if name not in SCORES:
-            raise ValueError(f"no proxy {name!r}; choose among {', '.join(SCORES)}")
-
-
 def scores(
     architecture: Architecture,
     task: Task,
     images: "Tensor",
     labels: "Tensor",
     seed: int = 0,
-    names: Collection[str] = tuple(SCORES),
+    names: Sequence[str] = tuple(GOALS),
     *,
     convention: Convention = DEFAULT,
     device: str = "cpu",
@@ -67,7 +37,8 @@ def scores(
     """
     from autost_optuna.proxies.spikes import InitialRates
 
-    patterns = any(SCORES[name].source == "patterns" for name in names if name in SCORES)
+    check_goals(names)
+    patterns = any(GOALS[name].source == "patterns" for name in names)
     rates = InitialRates(task, images, seed=seed, device=device, patterns=patterns)
     return measure_scores(architecture, rates, labels, names, convention)
 
@@ -75,16 +46,15 @@ def scores(
 def measure_scores(
     architecture: Architecture,
     rates: "InitialRates",
-    labels: "Tensor",
+    labels: "Tensor | None",
     names: Collection[str],
     convention: Convention = DEFAULT,
 ) -> dict[str, float]:
     """The same on the images, weights and kept spikes of `rates`, means over its seeds, in the order of `names`.
 
-    `labels` are those of all its images, seed after seed.
+    `labels` are those of all its images, seed after seed; SNIP and GradNorm alone need them.
     """
-    check_scores(names)
-    task, asked = rates.task, {SCORES[name].source for name in names}
+    task, asked = rates.task, {GOALS[name].source for name in names}
     found: dict[str, float] = {}
     if "counts" in asked:
         found |= {"params": float(count_params(architecture, task)), "flops": float(count_flops(architecture, task))}
@@ -93,21 +63,26 @@ def measure_scores(
         mean = mean_by_operation(rates.measure(architecture))
         found["energy_mj"] = total_mj(estimate_energy(ledger, mean, convention, layers))
     if "patterns" in asked:
+        if {"naswot", "sahd"} & set(names) and len(rates.batches[rates.seed]) < 2:
+            raise ValueError("naswot and sahd compare images, and there is 1; measure on --images 2 or more")
         found |= _means([_of_patterns(patterns) for patterns in rates.measure_patterns(architecture)])
     if asked & {"weights", "gradients", "noise"}:
-        parts = zip(rates.batches.items(), labels.chunk(rates.seeds), strict=True)
+        classes = [None] * rates.seeds if labels is None else labels.chunk(rates.seeds)
+        parts = zip(rates.batches.items(), classes, strict=True)
         found |= _means([_of_network(architecture, task, seed, x, y, asked) for (seed, x), y in parts])
     return {name: found[name] for name in names}
 
 
-def check_labels(labels: "Tensor", task: Task) -> None:
-    """ValueError where a class is none of the task's."""
-    most = int(labels.max())
-    if most >= task.num_classes:
+def _checked(labels: "Tensor | None", task: Task) -> "Tensor":
+    """The classes of images. ValueError where there are none, or one is none of the task's."""
+    remedy = "so SNIP and GradNorm cannot be computed; give images of the task's own classes, or leave these two out"
+    if labels is None:
+        raise ValueError(f"the classes of the images are not known, {remedy}")
+    if int(labels.max()) >= task.num_classes:
         raise ValueError(
-            f"class {most} of an image is none of the {task.num_classes} of task {task.name}, so snip and grad_norm cannot be "
-            "computed; give images of the task's own classes, or leave these two out"
+            f"class {int(labels.max())} of an image is none of the {task.num_classes} of task {task.name}, {remedy}"
         )
+    return labels
 
 
 def _of_patterns(patterns: "Sequence[Pattern]") -> dict[str, float]:
@@ -117,7 +92,7 @@ def _of_patterns(patterns: "Sequence[Pattern]") -> dict[str, float]:
 
 
 def _of_network(
-    architecture: Architecture, task: Task, seed: int, images: "Tensor", labels: "Tensor", asked: Collection[str]
+    architecture: Architecture, task: Task, seed: int, images: "Tensor", labels: "Tensor | None", asked: Collection[str]
 ) -> dict[str, float]:
     """Scores of the network with weights of `seed`: those of its weights, its gradients and its answer to noise."""
     import torch
@@ -134,9 +109,9 @@ def _of_network(
         ones = torch.ones(1, *paths.task.input_shape, device=images.device)
         found["synflow"] = synflow(paths, ones, [paths.stem, *paths.blocks])
     if "gradients" in asked:
-        check_labels(labels, task)
+        classes = _checked(labels, task).to(images.device)
         with batch_statistics(network):
-            gradients = weight_gradients(network, images, labels.to(images.device))
+            gradients = weight_gradients(network, images, classes)
         found |= {"snip": snip(gradients), "grad_norm": grad_norm(gradients)}
     if "noise" in asked:
         drawn = torch.randn(2, *images.shape, generator=torch.Generator().manual_seed(seed)).to(images.device)
