@@ -197,6 +197,26 @@ def describe(
     )
 
 
+def describe_scores(
+    architecture: Architecture,
+    task: Task,
+    *,
+    data: str = "digits",
+    data_root: Path | None = None,
+    images: int = 4,
+    seed: int = 0,
+    seeds: int = 1,
+    convention: Convention = DEFAULT,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """All proxies of an architecture, by the names in `goals.GOALS`, on the images that `describe` takes at initialisation."""
+    from autost_optuna.proxies.spikes import InitialRates
+
+    drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
+    rates = InitialRates(task, drawn.images, seed=seed, seeds=seeds, device=device, patterns=True)
+    return measure_scores(architecture, rates, drawn.labels, tuple(GOALS), convention)
+
+
 class Objective:
     """Two objectives of an Optuna trial: FLOPs (maximise) and energy in mJ an image at initialisation (minimise).
 

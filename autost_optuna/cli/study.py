@@ -212,7 +212,8 @@ def show_study(name: str, form: str, storage: str) -> None:
     click.echo(f"front        {health.front_size} members, {health.nondominated_share:.1%} of the unique ones")
     plane = " of FLOPs and energy" if further(search.settings.objectives) else ""
     click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box{plane}, logarithmic axes")
-    click.echo(f"exact front  {_reached_line(near, options.hint('study', 'exact', name, storage=storage))}")
+    if not plane:
+        click.echo(f"exact front  {_reached_line(near, options.hint('study', 'exact', name, storage=storage))}")
     click.echo(f"Spearman     {number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
     for goal, rank in summary.correlations.items():
         click.echo(
