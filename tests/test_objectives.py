@@ -194,13 +194,6 @@ def test_every_proxy_can_be_an_objective(create, storage):
         assert list(trial.user_attrs["candidate"]["scores"]) == list(further(names))
 
 
-def test_two_processes_share_a_search_of_three_objectives(create, storage):
-    search = create(objectives=THREE)
-    run(search, trials=6, workers=2)
-    assert all(len(trial.values) == 3 for trial in search.study.trials)
-    assert len(search.study.trials) == 6
-
-
 def test_images_that_look_alike_are_refused_and_their_trials_pruned(toy_space, toy_task, create, monkeypatch):
     drawn = rate_images(toy_task)
     twins = RateImages(images=drawn.images[[0, 1, 0, 2]], data="twins", fingerprint="0")
@@ -264,9 +257,13 @@ def test_a_study_older_than_the_choice_still_opens(create, storage):
 # --- the command line ---
 
 
-def test_the_command_line_searches_three_objectives(cli):
+def test_the_command_line_searches_three_objectives(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text("embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n")
     asked = [word for name in THREE for word in ("--objective", name)]
-    done = cli("study", "create", "t", "--space", "tiny", "--task", "digits", "--population", 4, *asked)
+    (tmp_path / "plan.toml").write_text(f"objective = {json.dumps(THREE)}\n")
+    assert cli("study", "create", "p", "--space", "toy.toml", "--task", "digits", "--plan", "plan.toml").exit_code == 0
+    assert json.loads(cli("study", "show", "p", "-f", "json").stdout)["settings"]["objectives"] == list(THREE)
+    done = cli("study", "create", "t", "--space", "toy.toml", "--task", "digits", "--population", 4, *asked)
     assert done.exit_code == 0, done.output
     assert cli("study", "run", "t", "--trials", 6).exit_code == 0
     said = cli("study", "show", "t").stdout

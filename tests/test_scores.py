@@ -329,3 +329,9 @@ def test_classes_of_other_tasks_are_refused_where_they_are_needed(toy_task, imag
     assert scores(ARCHITECTURE, toy_task, images, LABELS + 90, 0, ["sahd", "synflow", "zen"])
     with pytest.raises(ValueError, match="class 99 of an image is none of the 10 of task digits"):
         scores(ARCHITECTURE, toy_task, images, LABELS + 90, 0, ["snip"])
+
+
+def test_recordings_have_scores_too(toy_task):
+    task = replace(toy_task, name="nmnist", channels=2, events=True)
+    frames = torch.randint(0, 3, (4, 3, 2, 8, 8), generator=torch.Generator().manual_seed(0)).float()
+    assert all(math.isfinite(value) for value in scores(ARCHITECTURE, task, frames, LABELS, seed=1).values())

@@ -58,7 +58,6 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
 @options.bounds
 @click.option(
     "--objective",
-    "objectives",
     multiple=True,
     default=DEFAULT_OBJECTIVES,
     show_default=True,
@@ -87,7 +86,7 @@ def create(
     min_depth: int | None,
     max_depth: int | None,
     max_energy: float | None,
-    objectives: tuple[str, ...],
+    objective: tuple[str, ...],
     population: int,
     seed: int,
     skip_if_exists: bool,
@@ -130,7 +129,7 @@ def create(
         ),
         seed=seed,
         population=population,
-        objectives=objectives,
+        objectives=objective,
         skip_if_exists=skip_if_exists,
         device=options.chosen_device(device),
     )
