@@ -13,6 +13,7 @@ from autost_optuna import units
 from autost_optuna.artifacts import folder_of, keep
 from autost_optuna.bills import bills_of
 from autost_optuna.front import Pick, knee_of, nondominated, picks_of
+from autost_optuna.goals import GOALS, further
 from autost_optuna.plots.figure import dress
 from autost_optuna.plots.points import export_command
 from autost_optuna.plots.study import FIGURES, study_figures
@@ -113,6 +114,10 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
     summary, near = summarise(search), reached(search)
     health = summary.health
     best = knee_of(picks)
+    others = [GOALS[name].label for name in further(settings.objectives)]
+    goals = (
+        "both" if not others else f"all of FLOPs, energy, {', '.join(others)}; figures and picks are of the first two"
+    )
     exact = "" if near is None else f", {near.share:.1%} of the exact front's"
     lines = [
         f"# {escape(name)}",
@@ -124,7 +129,7 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
         "- **Up is better: FLOPs** an image, counted exactly, which stand for the accuracy after training.",
         f"- **Left is better: energy** an image in mJ, estimated under {escape(best.convention)} from the spikes of the "
         f"network ({escape(best.provenance)}). It ranks architectures and is no measurement of a trained network.",
-        "- Of a member of the **front** none is better in both. The **knee** is where more FLOPs begin to cost more.",
+        f"- Of a member of the **front** none is better in {goals}. The **knee** is where more FLOPs begin to cost more.",
         "- The dashboard's own Pareto plot has FLOPs to the right and energy up: better is right and down there.",
         "",
         f"{units.counted(health.trials, 'trial')}, {units.counted(health.unique, 'architecture')}, "

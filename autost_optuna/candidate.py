@@ -1,11 +1,13 @@
 """Candidate: an architecture with its FLOPs, energy and parameters, and how they are known."""
 
+import math
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 from autost_optuna import notebook, units
 from autost_optuna.architecture import Architecture
+from autost_optuna.goals import ENERGY, FLOPS, GOALS
 
 INITIALISATION, TRAINED = "initialisation", "trained"
 
@@ -37,7 +39,7 @@ class Candidate:
     mean input spike rate over all spike-driven MACs; `silent` says that next to no spike was seen, which makes `energy_mj`
     meaningless. `quantised_mj` is the energy of the same architecture without spikes in 8-bit integers, `break_even_rate`
     the mean rate at which the two are equal, None where there is none: the cheaper one is then so at every rate. `number`
-    is the trial's in its study.
+    is the trial's in its study, `scores` are what its search has for objectives beside FLOPs and energy, by their names.
     """
 
     architecture: Architecture
@@ -57,6 +59,19 @@ class Candidate:
     seeds: int
     weights: str = INITIALISATION
     number: int | None = None
+    scores: tuple[tuple[str, float], ...] = ()
+
+    def value(self, objective: str) -> float:
+        """The value of one of its search's objectives."""
+        return {FLOPS: float(self.flops), ENERGY: self.energy_mj, **dict(self.scores)}[objective]
+
+    @property
+    def unscored(self) -> str | None:
+        """Why a score of it cannot be compared, None where all can."""
+        for name, value in self.scores:
+            if not math.isfinite(value):
+                return f"{name} is {value:g}, so it cannot tell: two images look alike to the network, or no spike passes it"
+        return None
 
     @property
     def spread(self) -> Spread:
@@ -89,6 +104,7 @@ class Candidate:
             ("energy an image", f"{units.energy(self.energy_mj)}, {self.convention}"),
             ("spread", "" if spread.std_mj is None else single),
             ("spike rate", f"{self.mean_rate:.3f}" + (": silent, the energy means nothing" if self.silent else "")),
+            *((GOALS[name].label, units.significant(value, 4)) for name, value in self.scores),
             ("rates", self.provenance),
             ("without spikes", f"{units.energy(self.quantised_mj)} in 8-bit integers"),
         ]
@@ -99,10 +115,12 @@ class Candidate:
         """The JSON form, without the trial number, which its study knows."""
         fields = asdict(self)
         fields.pop("number")
+        scores = dict(fields.pop("scores"))
         return {
             **fields,
             "architecture": self.architecture.to_dict(),
             "energies_mj": [list(row) for row in self.energies_mj],
+            **({"scores": scores} if scores else {}),
         }
 
     @classmethod
@@ -111,6 +129,7 @@ class Candidate:
         parts = {
             "architecture": Architecture.from_dict(data["architecture"]),
             "energies_mj": tuple(tuple(row) for row in data["energies_mj"]),
+            "scores": tuple(data.get("scores", {}).items()),
         }
         return cls(**{**data, **parts, "number": number})
 

@@ -83,4 +83,7 @@ def _difference(search: Search, objective: Objective, members: list[Candidate]) 
         same = again.flops == member.flops and math.isclose(again.energy_mj, member.energy_mj, rel_tol=1e-6)
         if not same:
             return f"trial {member.number} gives {again.energy_mj:.6g} mJ, it gave {member.energy_mj:.6g} mJ"
+        for name, value in member.scores:
+            if not math.isclose(dict(again.scores).get(name, math.nan), value, rel_tol=1e-6):
+                return f"trial {member.number} had {name} {value:.6g}, and has another here"
     return None

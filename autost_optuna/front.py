@@ -1,4 +1,8 @@
-"""Front: the non-dominated candidates of a search (FLOPs up, energy down), its hypervolume, knee, picks and health."""
+"""Front: the non-dominated candidates of a search (FLOPs up, energy down), its hypervolume, knee, picks and health.
+
+Where a search has further objectives, the front is of all of them; hypervolume, knee and picks stay those of the plane of
+FLOPs and energy.
+"""
 
 import bisect
 import math
@@ -7,6 +11,7 @@ from dataclasses import dataclass
 
 from autost_optuna import units
 from autost_optuna.candidate import Candidate
+from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS
 
 # Above this share of non-dominated candidates, or this rank correlation, the two objectives say nearly the same:
 # with one constant spike rate they are one (Spearman 0.9999, three quarters of all candidates "Pareto-optimal").
@@ -45,9 +50,42 @@ def unique(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def nondominated(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The members of the Pareto front, each architecture once, by ascending energy (and so by ascending FLOPs)."""
+    """The members of the Pareto front, each architecture once, by ascending energy.
+
+    And so by ascending FLOPs, unless the candidates have scores, which are then objectives too.
+    """
+    distinct = unique(candidates)
+    return _in_all(distinct) if any(c.scores for c in distinct) else _staircase(distinct)
+
+
+def in_plane(members: Iterable[Candidate]) -> list[Candidate]:
+    """The members of a front that are non-dominated in FLOPs and energy alone: all of them where they have no scores."""
+    found = list(members)
+    return _staircase(found) if any(member.scores for member in found) else found
+
+
+def _in_all(distinct: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates that no other one dominates in FLOPs, energy and scores."""
+    import numpy as np
+
+    def merits(candidate: Candidate) -> tuple[float, ...]:
+        signs = {"maximize": 1.0, "minimize": -1.0}
+        scores = (signs[GOALS[name].direction] * value for name, value in candidate.scores)
+        return (-candidate.energy_mj, float(candidate.flops), *scores)
+
+    ordered = sorted(distinct, key=merits, reverse=True)  # none is dominated by one that comes after it
+    points = np.array([merits(candidate) for candidate in ordered])
+    kept: list[int] = []
+    for place, point in enumerate(points):
+        front = points[kept]
+        if not ((front >= point).all(1) & (front > point).any(1)).any():
+            kept.append(place)
+    return [ordered[place] for place in kept]
+
+
+def _staircase(distinct: Iterable[Candidate]) -> list[Candidate]:
     members: list[Candidate] = []
-    for candidate in sorted(unique(candidates), key=lambda c: (c.energy_mj, -c.flops)):
+    for candidate in sorted(distinct, key=lambda c: (c.energy_mj, -c.flops)):
         last = members[-1] if members else None
         twin = last is not None and (candidate.flops, candidate.energy_mj) == (last.flops, last.energy_mj)
         if last is None or candidate.flops > last.flops or twin:
@@ -106,6 +144,7 @@ def knee(members: Sequence[Candidate]) -> Candidate:
     """
     if not members:
         raise ValueError("the front is empty, so it has no knee; run more trials")
+    members = in_plane(members)
     first, last = members[0], members[-1]
     if len(members) < 3 or first.flops == last.flops:
         return first
@@ -129,6 +168,7 @@ def pick(members: Sequence[Candidate], box: Box, count: int) -> list[Candidate]:
 
     if count < 1:
         raise ValueError(f"{count} members cannot be picked; ask for at least 1")
+    members = in_plane(members)
     if count >= len(members):
         return list(members)
     scaled = np.array([box.scaled(m.flops, m.energy_mj) for m in members]).clip(0)
@@ -162,6 +202,7 @@ class Pick:
 def picks_of(members: Sequence[Candidate]) -> list[Pick]:
     """The picks of a front, by ascending energy; a member that is picked twice has both names. ValueError of an empty front."""
     chosen: dict[int, tuple[list[str], Candidate]] = {}
+    members = in_plane(members)
     for name, member in (("least energy", members[:1]), (KNEE, [knee(members)]), ("most FLOPs", members[-1:])):
         chosen.setdefault(id(member[0]), ([], member[0]))[0].append(name)
     return [Pick(names=tuple(names), candidate=member) for names, member in chosen.values()]
@@ -176,7 +217,7 @@ def within(members: Sequence[Candidate], max_energy_mj: float) -> list[Candidate
     """The members of a front within a budget of energy; the last has the most FLOPs. ValueError where there is none."""
     if not max_energy_mj > 0:
         raise ValueError(f"a budget of {max_energy_mj:g} mJ is not positive; give one such as 1.5")
-    found = [member for member in members if member.energy_mj <= max_energy_mj]
+    found = in_plane(member for member in members if member.energy_mj <= max_energy_mj)
     if not found:
         cheapest = units.energy(members[0].energy_mj) if members else "not known"
         raise ValueError(
@@ -264,9 +305,17 @@ def health(candidates: Sequence[Candidate]) -> Health:
     )
 
 
-def _spearman(candidates: Sequence[Candidate]) -> float | None:
-    if len({c.flops for c in candidates}) < 2 or len({c.energy_mj for c in candidates}) < 2 or len(candidates) < 3:
+def correlations(candidates: Sequence[Candidate]) -> dict[str, dict[str, float | None]]:
+    """Spearman's rank correlation of each score with FLOPs and with energy: near 1 or -1 it adds little to that one."""
+    distinct = unique(candidates)
+    names = [name for name, _ in distinct[0].scores] if distinct else []
+    return {name: {other: _spearman(distinct, (name, other)) for other in DEFAULT_OBJECTIVES} for name in names}
+
+
+def _spearman(candidates: Sequence[Candidate], names: tuple[str, str] = DEFAULT_OBJECTIVES) -> float | None:
+    pairs = [[candidate.value(name) for candidate in candidates] for name in names]
+    if len(candidates) < 3 or any(len(set(values)) < 2 for values in pairs):
         return None
     from scipy.stats import spearmanr
 
-    return float(spearmanr([c.flops for c in candidates], [c.energy_mj for c in candidates]).statistic)
+    return float(spearmanr(*pairs).statistic)

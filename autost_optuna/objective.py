@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,11 +13,13 @@ from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import INITIALISATION, TRAINED, Candidate
 from autost_optuna.constraints import Constraints, violation
 from autost_optuna.data import Cut, RateImages, rate_images
+from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, further
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.flops import count_params
 from autost_optuna.proxies.operations import operations, populations
 from autost_optuna.proxies.quantised import Quantised, compare_quantised
+from autost_optuna.proxies.scores import measure_scores
 from autost_optuna.space import Space
 from autost_optuna.task import Task
 
@@ -195,14 +197,36 @@ def describe(
     )
 
 
+def describe_scores(
+    architecture: Architecture,
+    task: Task,
+    *,
+    data: str = "digits",
+    data_root: Path | None = None,
+    images: int = 4,
+    seed: int = 0,
+    seeds: int = 1,
+    convention: Convention = DEFAULT,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """All proxies of an architecture, by the names in `goals.GOALS`, on the images that `describe` takes at initialisation."""
+    from autost_optuna.proxies.spikes import InitialRates
+
+    drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
+    rates = InitialRates(task, drawn.images, seed=seed, seeds=seeds, device=device, patterns=True)
+    return measure_scores(architecture, rates, drawn.labels, tuple(GOALS), convention)
+
+
 class Objective:
     """Two objectives of an Optuna trial: FLOPs (maximise) and energy in mJ an image at initialisation (minimise).
 
-    Works with any Optuna study of directions ("maximize", "minimize"). The candidate is stored as the trial's user
+    Works with any Optuna study of directions ("maximize", "minimize"). `objectives` may name further proxies beside "flops"
+    and "energy_mj" (`goals.GOALS`), in the order of the study's directions. The candidate is stored as the trial's user
     attribute "candidate". A silent network's trial is pruned, with the reason as its attribute "silent": its energy would
     beat every other and mean nothing. So is that of an architecture which does not keep the constraints, with the reason as
     "infeasible" and Optuna's named constraints: a front that does not read these, such as optuna-dashboard's, never shows
-    it. Counts are checked before anything is measured. An architecture seen before is not measured again.
+    it. So is one with a score that cannot tell, with the reason as "unscored". Counts are checked before anything is
+    measured. An architecture seen before is not measured again.
     """
 
     def __init__(
@@ -220,17 +244,28 @@ class Objective:
         seeds: int = 1,
         device: str = "cpu",
         cache_bytes: int | None = None,
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
     ) -> None:
-        from autost_optuna.proxies.spikes import InitialRates
+        from autost_optuna.proxies.spikes import CACHE_BYTES, InitialRates
 
         space.check(task)
+        check_objectives(objectives)
+        self.objectives = tuple(objectives)
         self.space = space
         self.task = task
         self.images = images or rate_images(task, data=data, root=data_root, count=num_images, seeds=seeds, seed=seed)
         self.convention = convention
         self.constraints = constraints or Constraints()
-        limit = {} if cache_bytes is None else {"cache_bytes": cache_bytes}
-        self.rates = InitialRates(task, self.images.images, seed=seed, seeds=seeds, device=device, **limit)
+        limit = CACHE_BYTES if cache_bytes is None else cache_bytes
+        self.rates = InitialRates(
+            task,
+            self.images.images,
+            seed=seed,
+            seeds=seeds,
+            cache_bytes=limit,
+            device=device,
+            patterns=any(GOALS[name].source == "patterns" for name in objectives),
+        )
         self._known: dict[str, Candidate] = {}
 
     def remember(self, candidates: Iterable[Candidate]) -> None:
@@ -240,13 +275,16 @@ class Objective:
     def evaluate(self, architecture: Architecture) -> Candidate:
         """The candidate of an architecture, measured once."""
         if architecture.key not in self._known:
-            self._known[architecture.key] = evaluate(
-                architecture, self.rates, convention=self.convention, data=self.images.data
-            )
+            candidate = evaluate(architecture, self.rates, convention=self.convention, data=self.images.data)
+            names = further(self.objectives)
+            if names and not candidate.silent:
+                scores = measure_scores(architecture, self.rates, self.images.labels, names, self.convention)
+                candidate = replace(candidate, scores=tuple(scores.items()))
+            self._known[architecture.key] = candidate
         return self._known[architecture.key]
 
-    def __call__(self, trial: optuna.Trial) -> tuple[float, float]:
-        """(FLOPs, energy in mJ) of the architecture that the trial suggests."""
+    def __call__(self, trial: optuna.Trial) -> tuple[float, ...]:
+        """The objectives of the architecture that the trial suggests, by default (FLOPs, energy in mJ)."""
         architecture = self.space.suggest(trial)
         self._keep(trial, self.constraints.of_counts(architecture, self.task))
         candidate = self.evaluate(architecture)
@@ -256,7 +294,10 @@ class Objective:
             trial.set_user_attr("silent", reason)
             raise optuna.TrialPruned(reason)
         self._keep(trial, self.constraints.of_energy(candidate.energy_mj))
-        return float(candidate.flops), candidate.energy_mj
+        if candidate.unscored:
+            trial.set_user_attr("unscored", candidate.unscored)
+            raise optuna.TrialPruned(candidate.unscored)
+        return tuple(candidate.value(name) for name in self.objectives)
 
     def _keep(self, trial: optuna.Trial, values: dict[str, float]) -> None:
         """Set the named constraints; prune the trial where one is not kept."""

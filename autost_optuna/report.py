@@ -16,7 +16,8 @@ from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
 from autost_optuna.convergence import in_words as converged
 from autost_optuna.data import BUILT_IN
-from autost_optuna.front import Health, Pick, knee_of, pick, picks_of
+from autost_optuna.front import Health, Pick, in_plane, knee_of, pick, picks_of
+from autost_optuna.goals import GOALS, further
 from autost_optuna.plots.figure import for_page, replacing
 from autost_optuna.plots.page import render
 from autost_optuna.plots.points import export_command, in_a_line
@@ -96,7 +97,7 @@ def write_report(search: Search, path: Path, data_root: Path | None = None) -> N
 
 def report_of(search: Search, data_root: Path | None = None) -> Report:
     """All that a report says of a study, nothing of the machine. ValueError where it has no front, or see `write_report`."""
-    members, settings, name = search.front(), search.settings, search.study.study_name
+    members, settings, name = in_plane(search.front()), search.settings, search.study.study_name
     candidates, summary = search.candidates(), summarise(search)
     picks, (trainings, untrained) = picks_of(members), _trainings(search)
     bills, unparted = _bills(search, picks, data_root)
@@ -123,6 +124,7 @@ def report_of(search: Search, data_root: Path | None = None) -> Report:
             ),
             ("energy convention", f"{convention.label}: {_prices(settings)}"),
             ("constraints", str(settings.constraints)),
+            *_objectives(settings),
         ),
         members=tuple(_member(one, knee) for one in _few(search, members)),
         members_said=_members_said(name, len(members)),
@@ -192,6 +194,14 @@ def _bills(search: Search, picks: Sequence[Pick], data_root: Path | None) -> tup
             f"Energies are not parted by operation here: the study's images of {search.settings.data} are not where they "
             f"were, or it was made with other packages. {says} says more."
         )
+
+
+def _objectives(settings: Settings) -> Rows:
+    """What the search has for objectives where these are more than FLOPs and energy, and what of them is here."""
+    if not further(settings.objectives):
+        return ()
+    labels = ", ".join(GOALS[name].label for name in settings.objectives)
+    return (("objectives", f"{labels}; hypervolume, picks and tables here are of the front of FLOPs and energy alone"),)
 
 
 def _task(settings: Settings) -> str:

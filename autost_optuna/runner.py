@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import Evidence, StopRule
 from autost_optuna.front import nondominated
+from autost_optuna.goals import check_plane
 from autost_optuna.objective import Objective
 from autost_optuna.presence import Presence, retire
 from autost_optuna.sampler import SpaceExhausted
@@ -66,6 +67,8 @@ def run(
     """
     if trials is None and until is None:
         raise ValueError("neither a number of trials nor a stop rule; give trials, such as 200, or until=StopRule()")
+    if until is not None:
+        check_plane(search.settings.objectives, "the hypervolume that a stop rule watches", "give --trials N alone")
     if trials is not None and trials < 1:
         raise ValueError(f"trials {trials} is not positive; ask for at least 1")
     if timeout is not None and not timeout > 0:

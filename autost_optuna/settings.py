@@ -9,6 +9,7 @@ from typing import Any
 from autost_optuna.constraints import Constraints, violation
 from autost_optuna.data import rate_images
 from autost_optuna.front import Box
+from autost_optuna.goals import DEFAULT_OBJECTIVES, check_objectives
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.sampler import DeclaredNSGAIISampler
@@ -36,6 +37,7 @@ class Settings:
     population: int
     box: Box
     versions: dict[str, str]
+    objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, with the hash of the convention beside it."""
@@ -45,7 +47,10 @@ class Settings:
     def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
         """Read the form of `to_dict`. ValueError where it is another version's, or its convention is not the hashed one."""
         try:
+            data = {"objectives": DEFAULT_OBJECTIVES, **data}  # studies older than the choice have none
             values = {name: data[name] for name in (field.name for field in fields(cls))}
+            values["objectives"] = tuple(data["objectives"])
+            check_objectives(values["objectives"])
             values |= {"space": Space.from_dict(data["space"]), "task": Task(**data["task"]), "box": Box(**data["box"])}
             values |= {"constraints": Constraints(**data["constraints"])}
             values["convention"] = Convention.from_dict(data["convention"])
@@ -141,6 +146,7 @@ def make_objective(
         seeds=settings.seeds,
         device=device,
         cache_bytes=cache_bytes,
+        objectives=settings.objectives,
     )
 
 

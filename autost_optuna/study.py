@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
@@ -21,7 +21,8 @@ from autost_optuna.constraints import Constraints
 from autost_optuna.convergence import Course
 from autost_optuna.data import rate_images
 from autost_optuna.exact import ExactFront, check_enumerable, check_feasible, exact_front
-from autost_optuna.front import Box, Health, health, hypervolume, knee, nondominated, pick
+from autost_optuna.front import Box, Health, correlations, health, hypervolume, knee, nondominated, pick
+from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, check_plane
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
@@ -35,8 +36,6 @@ TRAINED_METRICS = ("validation accuracy", "measured energy (mJ)")  # as optuna-d
 CREATION_S = 2.0  # between the writes that make a study lie milliseconds
 EXACT = f"{ATTRIBUTE}:exact"
 SHOWN = 10  # members of a front in a notebook
-METRICS = ("FLOPs", "energy (mJ)")
-DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
 
 
 class StudyExists(ValueError):  # noqa: N818 - what is told is what is there
@@ -138,25 +137,28 @@ def create(
     constraints: Constraints | None = None,
     seed: int = 0,
     population: int = 50,
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
     skip_if_exists: bool = False,
     device: str = "cpu",
 ) -> Search:
     """Create a study of two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked before.
 
-    ValueError where the space does not fit the task, nothing in it keeps the constraints, the images are missing or silent,
-    the storage cannot be written, or the study exists (unless `skip_if_exists` and it has these settings; the convention
-    is compared where one is given).
+    `objectives` names these two and further proxies (`goals.GOALS`), each in its own direction. ValueError where the space
+    does not fit the task, nothing in it keeps the constraints, the images are missing or silent, the storage cannot be
+    written, or the study exists (unless `skip_if_exists` and it has these settings; the convention is compared where one
+    is given).
     """
     check_name(name)
     if not 2 <= population <= 100_000:
         raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
-    constraints = constraints or Constraints()
+    check_objectives(objectives)
+    constraints, objectives = constraints or Constraints(), tuple(objectives)
     asked = {"space": space, "task": task, "data": data, "images": images, "seeds": seeds, "constraints": constraints}
 
     def existing() -> Search:
         search = open_search(name, storage)
         search.settings.check_convention(expected)
-        search.settings.check_same({**asked, "seed": seed, "population": population})
+        search.settings.check_same({**asked, "seed": seed, "population": population, "objectives": objectives})
         return search
 
     expected = convention
@@ -168,7 +170,16 @@ def create(
     check_feasible(space, task, constraints)
     drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
     convention = convention or DEFAULT
-    objective = Objective(space, task, images=drawn, convention=convention, seed=seed, seeds=seeds, device=device)
+    objective = Objective(
+        space,
+        task,
+        images=drawn,
+        convention=convention,
+        seed=seed,
+        seeds=seeds,
+        device=device,
+        objectives=objectives,
+    )
     box = measure_box(objective)
     most = constraints.max_energy_mj
     if most is not None and most < 0.9 * box.best_energy_mj:  # the smallest network is about the thriftiest
@@ -190,6 +201,7 @@ def create(
         population=population,
         box=box,
         versions=installed_versions(),
+        objectives=objectives,
     )
     try:
         return make_study(name, storage, settings)
@@ -219,12 +231,12 @@ def make_study(name: str, storage: str, settings: Settings) -> Search:
             study_name=name,
             storage=backend,
             sampler=make_sampler(settings),
-            directions=list(DIRECTIONS),
+            directions=[GOALS[name].direction for name in settings.objectives],
         )
     except DuplicatedStudyError:
         raise _exists(name, storage) from None
     try:
-        name_metrics(study, METRICS)
+        name_metrics(study, [GOALS[name].label for name in settings.objectives])
         study.set_user_attr(ATTRIBUTE, settings.to_dict())
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what is told
@@ -284,6 +296,7 @@ def find_exact(
     """The exact front of the study's space, measured once and stored with the study. ValueError where it is too large."""
     found = search.exact()
     if found is None:
+        check_plane(search.settings.objectives, "an exact front", "create a study of these two for it")
         check_enumerable(search.settings.space)
         objective = make_objective(search.settings, data_root, device)
         found = exact_front(objective, search.settings.box, seed=search.settings.seed, on_done=on_done)
@@ -367,7 +380,8 @@ def delete(name: str, storage: str) -> int:
     """
     study = load_study(name, storage, write=True)
     trials, ours = study.get_trials(deepcopy=False), {ATTRIBUTE, TRAINED} & study.user_attrs.keys()
-    if trials and not ours and study.metric_names not in (list(METRICS), list(TRAINED_METRICS)):
+    labels, metrics = {goal.label for goal in GOALS.values()}, study.metric_names or ["none"]
+    if trials and not ours and metrics != list(TRAINED_METRICS) and not labels.issuperset(metrics):
         raise _foreign(name, storage)
     artifacts = set(artifacts_of(study))
     optuna.delete_study(study_name=name, storage=study._storage)
@@ -380,7 +394,7 @@ def delete(name: str, storage: str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """What `study show` says of a search."""
+    """What `study show` says of a search; `correlations` are Spearman's of further objectives with FLOPs and energy."""
 
     health: Health
     hypervolume: float
@@ -388,6 +402,8 @@ class Summary:
     infeasible: int
     silent: int
     failed: int
+    unscored: int
+    correlations: dict[str, dict[str, float | None]]
 
     def _repr_html_(self) -> str:
         """In a notebook: how far the search is, and how healthy."""
@@ -418,6 +434,8 @@ def summarise(search: Search) -> Summary:
         infeasible=sum("infeasible" in trial.user_attrs for trial in trials),
         silent=sum("silent" in trial.user_attrs for trial in trials),
         failed=sum(trial.state == TrialState.FAIL for trial in trials),
+        unscored=sum("unscored" in trial.user_attrs for trial in trials),
+        correlations=correlations(candidates),
     )
 
 
@@ -455,6 +473,8 @@ def measure_box(objective: Objective) -> Box:
             f"the network is silent on these images (mean spike rate {min(low.mean_rate, high.mean_rate):.2g}); "
             "give real images that are not blank"
         )
+    if low.unscored or high.unscored:
+        raise ValueError(f"{low.unscored or high.unscored}; give other images, or leave out that objective")
     return Box(
         worst_flops=0.9 * count_flops(smallest, objective.task),
         worst_energy_mj=1.1 * max(low.energy_mj, high.energy_mj),

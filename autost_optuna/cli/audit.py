@@ -1,5 +1,6 @@
 """autost-optuna describe: the audit of an architecture's energy, operation by operation."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from autost_optuna import units
 from autost_optuna.candidate import INITIALISATION
 from autost_optuna.cli import options, show
 from autost_optuna.cli.study import describe_candidate, quiet_optuna
+from autost_optuna.goals import GOALS
 
 if TYPE_CHECKING:
     from autost_optuna.data import Cut
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Trained weights; rates on test images."
 )
+@click.option("--proxies", is_flag=True, help="Add all training-free proxies of it; they take some seconds.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw where the energy goes: FILE.html.")
 @options.theme
 @options.device
@@ -67,6 +70,7 @@ def describe(
     energy: str | None,
     counting: str,
     checkpoint: Path | None,
+    proxies: bool,
     plot: Path | None,
     theme: str,
     device: str,
@@ -85,6 +89,7 @@ def describe(
     quiet_optuna()
     from autost_optuna.checkpoint import load_trained
     from autost_optuna.objective import describe as describe_architecture
+    from autost_optuna.objective import describe_scores
     from autost_optuna.plots.audit import audit_view, draw_audit
     from autost_optuna.plots.figure import check_ending, write_figure
     from autost_optuna.proxies.convention import Convention
@@ -93,6 +98,8 @@ def describe(
 
     if plot is not None:
         check_ending(plot)
+    if proxies and (checkpoint is not None or form == "csv"):
+        raise ValueError("--proxies are of an untrained network, as a table or JSON; leave out --checkpoint and -f csv")
     chosen, search = find_architecture(architecture, storage)
     stored = search.settings if search else None
     asked = Task.preset(task) if task else stored.task if stored else None
@@ -113,7 +120,7 @@ def describe(
     if plot is not None:
         write_figure(draw_audit(audit_view(found)), plot, theme)
         show.note(units.one_line(f"wrote {plot}"))
-    _print(found, form)
+    _print(found, form, describe_scores(chosen, on, **known, device=on_device) if proxies else {})
 
 
 def _defaults(stored: "Settings | None", info: dict[str, Any] | None) -> dict[str, Any]:
@@ -130,16 +137,21 @@ def _defaults(stored: "Settings | None", info: dict[str, Any] | None) -> dict[st
     return known
 
 
-def _print(description: "Description", form: str) -> None:
+def _print(description: "Description", form: str, scores: dict[str, float]) -> None:
     from autost_optuna.proxies.energy import charge_rows
 
     rows = charge_rows(description.charges)
     if form == "csv":
         click.echo(units.csv_text(rows), nl=False)
     elif form == "json":
-        show.print_json({**_headline(description), "operations": rows})
+        finite = {name: value if math.isfinite(value) else None for name, value in scores.items()}
+        show.print_json({**_headline(description), **({"proxies": finite} if scores else {}), "operations": rows})
     else:
         _print_audit(description)
+        if scores:
+            better = {"maximize": "more", "minimize": "less"}
+            cells = [[n, units.count(v), f"{better[GOALS[n].direction]} is better"] for n, v in scores.items()]
+            show.print_table(["proxy", "value", ""], cells, left=["proxy", ""])
     if description.candidate.silent:
         remedy = "give real images" if description.candidate.weights == INITIALISATION else "train it again"
         show.note(f"warning: the network is silent on these images, so its energy means nothing; {remedy}")

@@ -12,6 +12,7 @@ from autost_optuna.candidate import Candidate
 from autost_optuna.cli import options, show
 from autost_optuna.cli.study import quiet_optuna, rates_line
 from autost_optuna.cli.trained import check_alone, print_rows, trained_figure, trained_option
+from autost_optuna.goals import GOALS, check_plane
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -63,6 +64,8 @@ def front(
         print_rows(search, form)
         return
     whole = search.front()
+    if spread:
+        check_plane(search.settings.objectives, "the probability that --spread adds", "leave out --spread")
     chosen, members = knee(whole), selected(search, pick, max_energy)
     certainty = nondomination(search.candidates()) if spread else {}
     extra = [spread_row(member, certainty[member.architecture.key]) if spread else {} for member in members]
@@ -196,8 +199,9 @@ def selected(search: "Search", pick: str | None, max_energy: float | None) -> li
 
 def picked(search: "Search", members: list[Candidate], count: int) -> list[Candidate]:
     """The `count` members that dominate most together; a note where there are not as many."""
-    from autost_optuna.front import pick
+    from autost_optuna.front import in_plane, pick
 
+    members = in_plane(members)
     if count > len(members):
         show.note(f"all {units.counted(len(members), 'member')} there are, fewer than the {count} asked for")
     return pick(members, search.settings.box, count)
@@ -211,6 +215,7 @@ def front_row(candidate: Candidate) -> dict[str, Any]:
         "flops": candidate.flops,
         "energy_mj": candidate.energy_mj,
         "params": candidate.params,
+        **dict(candidate.scores),
     }
 
 
@@ -238,13 +243,15 @@ def _print_front(members: list[Candidate], chosen: Candidate, extra: list[dict[s
                 f"{member.params / 1e6:.2f}",
                 f"{member.flops / 1e9:.3f}",
                 units.significant(member.energy_mj, 4),
+                *(units.significant(value, 4) for _, value in member.scores),
                 *_spread_cells(more),
                 heads,
                 ratios,
             ]
         )
     added = ["std mJ", "low mJ", "high mJ", "error mJ", "P"] if extra[0] else []
-    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *added, "heads", "ratio"]
+    scores = [GOALS[name].label for name, _ in members[0].scores]
+    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *scores, *added, "heads", "ratio"]
     show.print_table(columns, rows, fold=["heads", "ratio"])
 
 

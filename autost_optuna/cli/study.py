@@ -11,6 +11,7 @@ from autost_optuna.architecture import check_keys, read_toml
 from autost_optuna.candidate import Candidate
 from autost_optuna.cli import options, show
 from autost_optuna.cli.trained import print_summary, readable, summary_of
+from autost_optuna.goals import DEFAULT_OBJECTIVES, ENERGY, FLOPS, GOALS, further
 
 if TYPE_CHECKING:
     from autost_optuna.study import Reached, Search
@@ -55,6 +56,14 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
 @click.option("--seeds", default=1, show_default=True, help="Initialisations that rates are the mean of.")
 @options.energy
 @options.bounds
+@click.option(
+    "--objective",
+    multiple=True,
+    default=DEFAULT_OBJECTIVES,
+    show_default=True,
+    metavar="NAME",
+    help=f"An objective, for each one anew: flops, energy_mj, and further ones of {', '.join(further(tuple(GOALS)))}.",
+)
 @click.option("--population", default=50, show_default=True, help="NSGA-II population.")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, images and search.")
 @click.option("--skip-if-exists", is_flag=True, help="Succeed where the study exists, and leave it as it is.")
@@ -77,6 +86,7 @@ def create(
     min_depth: int | None,
     max_depth: int | None,
     max_energy: float | None,
+    objective: tuple[str, ...],
     population: int,
     seed: int,
     skip_if_exists: bool,
@@ -86,8 +96,9 @@ def create(
     """Create the study NAME. Constraints (--min-params to --max-energy) keep candidates out of its front.
 
     \b
-    Example:
+    Examples:
       autost-optuna study create demo --space tiny --task digits
+      autost-optuna study create demo3 --space tiny --objective flops --objective sahd --objective energy_mj
     """
     quiet_optuna()
     from autost_optuna.constraints import Constraints
@@ -118,6 +129,7 @@ def create(
         ),
         seed=seed,
         population=population,
+        objectives=objective,
         skip_if_exists=skip_if_exists,
         device=options.chosen_device(device),
     )
@@ -175,7 +187,8 @@ def show_study(name: str, form: str, storage: str) -> None:
     baselines, members = baselines_of(search), nondominated(search.candidates())
     trainings = readable(search)
     if form == "json":
-        counts = {name: getattr(summary, name) for name in ("space_size", "infeasible", "silent", "failed")}
+        named = ("space_size", "infeasible", "silent", "unscored", "failed", "correlations")
+        counts = {name: getattr(summary, name) for name in named}
         shares = {"unique_share": summary.health.unique_share}
         numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
         beside = {"exact": near and asdict(near), "baselines": [to_row(one, members) for one in baselines]}
@@ -184,16 +197,27 @@ def show_study(name: str, form: str, storage: str) -> None:
         return
     health = summary.health
     click.echo(f"study {name}: {_settings_line(search)}")
+    if further(search.settings.objectives):
+        click.echo(f"objectives   {', '.join(GOALS[goal].label for goal in search.settings.objectives)}")
     if search.settings.constraints:
         click.echo(f"constraints  {search.settings.constraints}")
+    unscored = f", {summary.unscored} without a score" if summary.unscored else ""
     infeasible = f", {summary.infeasible:,} outside the constraints" if search.settings.constraints else ""
-    click.echo(f"trials       {health.trials:,} complete{infeasible}, {summary.silent} silent, {summary.failed} failed")
+    click.echo(
+        f"trials       {health.trials:,} complete{infeasible}, {summary.silent} silent{unscored}, {summary.failed} failed"
+    )
     share = "" if health.unique_share is None else f", {health.unique_share:.1%} of the trials"
     click.echo(f"unique       {health.unique:,} of {summary.space_size:,} architectures in the space{share}")
     click.echo(f"front        {health.front_size} members, {health.nondominated_share:.1%} of the unique ones")
-    click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box, logarithmic axes")
-    click.echo(f"exact front  {_reached_line(near, options.hint('study', 'exact', name, storage=storage))}")
+    plane = " of FLOPs and energy" if further(search.settings.objectives) else ""
+    click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box{plane}, logarithmic axes")
+    if not plane:
+        click.echo(f"exact front  {_reached_line(near, options.hint('study', 'exact', name, storage=storage))}")
     click.echo(f"Spearman     {number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
+    for goal, rank in summary.correlations.items():
+        click.echo(
+            f"             {number(rank[FLOPS])} of {GOALS[goal].label} with FLOPs, {number(rank[ENERGY])} with energy"
+        )
     for one in baselines:
         click.echo(f"baseline     {one.name}: {in_words(one, members)}")
     print_summary(search, trainings)

@@ -146,11 +146,15 @@ def fit(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateImages:
-    """The images that rates are measured on: normalised [B, *task.input_shape], their source, a fingerprint of their pixels."""
+    """The images that rates are measured on: normalised [B, *task.input_shape], their source, a fingerprint of their pixels.
+
+    `labels` [B] are their classes, None where they are not known.
+    """
 
     images: "Tensor"
     data: str
     fingerprint: str
+    labels: "Tensor | None" = None
 
 
 def rate_images(
@@ -169,6 +173,7 @@ def rate_images(
     ValueError where the data set has not so many, or is not what the task's network reads.
     """
     import numpy as np
+    import torch
 
     as_count("seeds", seeds)
     if not 0 <= seed <= seed + seeds - 1 < 2**32:
@@ -181,4 +186,9 @@ def rate_images(
     chosen = np.random.default_rng(seed).permutation(len(part.labels))[: count * seeds]
     pixels = part.images[chosen]
     fingerprint = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
-    return RateImages(images=fit(pixels, dataset.normalisation, task), data=data, fingerprint=fingerprint)
+    return RateImages(
+        images=fit(pixels, dataset.normalisation, task),
+        data=data,
+        fingerprint=fingerprint,
+        labels=torch.as_tensor(part.labels[chosen]),
+    )

@@ -1,7 +1,7 @@
 """The Pareto plot: what is drawn (`front_view`), and how (`draw_front`)."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ from autost_optuna.architecture import Architecture
 from autost_optuna.baselines import Baseline, in_words
 from autost_optuna.candidate import Candidate
 from autost_optuna.exact import ExactFront, Member
-from autost_optuna.front import knee, part
+from autost_optuna.front import in_plane, knee, part
+from autost_optuna.goals import GOALS
 from autost_optuna.plots.figure import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, dress, escape, shown, ticks
 from autost_optuna.plots.points import MOST, details, hover, in_a_line, thin
 
@@ -24,7 +25,10 @@ CHARACTER, LINE, LONGEST = 0.009, 0.04, 24
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrontView:
-    """What the Pareto plot shows of a search: of its `all_dominated` dominated architectures those in `dominated`."""
+    """What the Pareto plot shows of a search: of its `all_dominated` dominated architectures those in `dominated`.
+
+    `members` are those of the front of FLOPs and energy, `others` are on the front by further objectives.
+    """
 
     name: str
     title: str
@@ -32,6 +36,7 @@ class FrontView:
     dominated: tuple[Candidate, ...]
     all_dominated: int
     members: tuple[Candidate, ...]
+    others: tuple[Candidate, ...]
     knee: Candidate
     quantised: bool
     exact: ExactFront | None
@@ -64,16 +69,18 @@ def front_view(
     Beside it the `exact` front of the space, `picks` that are marked, and `baselines`; at most `most` dominated candidates.
     ValueError where there is no candidate.
     """
-    members, dominated = part(candidates)
-    chosen = knee(members)
+    whole, dominated = part(candidates)
+    chosen, members = knee(whole), in_plane(whole)
+    in_line = {member.architecture.key for member in members}
     return FrontView(
         name=name,
-        title=f"{name}: {units.counted(len(members), 'member')} of the front among "
-        f"{units.counted(len(members) + len(dominated), 'architecture')}",
+        title=f"{name}: {units.counted(len(whole), 'member')} of the front among "
+        f"{units.counted(len(whole) + len(dominated), 'architecture')}",
         subtitle=f"energy an image: {chosen.convention}; {chosen.provenance}",
         dominated=thin(dominated, most),
         all_dominated=len(dominated),
         members=tuple(members),
+        others=tuple(member for member in whole if member.architecture.key not in in_line),
         knee=chosen,
         quantised=quantised,
         exact=exact,
@@ -120,8 +127,9 @@ def draw_front(view: FrontView) -> "Figure":
                 marker={"color": GREY, "size": 5, "opacity": 0.55},
             ),
             *([_exact(view.exact)] if view.exact else []),
+            *([_others(view, trace)] if view.others else []),
             trace(
-                "Pareto front",
+                "Pareto front of FLOPs and energy" if view.others else "Pareto front",
                 view.members,
                 mode="lines+markers",
                 line={"color": BLUE, "width": 2, "shape": "hv"},
@@ -138,7 +146,7 @@ def draw_front(view: FrontView) -> "Figure":
     if view.picks:
         ring = {"color": INK, "size": 15, "symbol": "circle-open", "line": {"width": 2}}
         figure.add_trace(trace(units.counted(len(view.picks), "pick"), view.picks, mode="markers", marker=ring))
-    points: list[Candidate | Member | Mark] = [*view.dominated, *view.members, *view.baselines]
+    points: list[Candidate | Member | Mark] = [*view.dominated, *view.others, *view.members, *view.baselines]
     points += view.exact.members if view.exact else []
     energies, flops = [c.energy_mj for c in points], [c.flops / 1e9 for c in points]
     if view.quantised:
@@ -153,6 +161,13 @@ def draw_front(view: FrontView) -> "Figure":
         width = high - low or 1
         figure.update_xaxes(range=[low - 0.04 * width, high + 0.2 * width])  # room for labels
     return figure
+
+
+def _others(view: FrontView, trace: "Callable[..., go.Scatter]") -> "go.Scatter":
+    """Open circles: members that further objectives put on the front."""
+    labels = " and ".join(GOALS[name].label for name, _ in view.others[0].scores)
+    ring = {"color": BLUE, "size": 6, "symbol": "circle-open", "line": {"width": 1}}
+    return trace(f"on the front by {labels}", view.others, mode="markers", marker=ring)
 
 
 def _exact(exact: ExactFront) -> "go.Scatter":

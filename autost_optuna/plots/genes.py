@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from autost_optuna import units
 from autost_optuna.candidate import Candidate
 from autost_optuna.front import part
+from autost_optuna.goals import GOALS
 from autost_optuna.plots.figure import BLUE, GREY, INK, dress, shown, ticks
 from autost_optuna.plots.points import thin
 
@@ -57,6 +58,7 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
             Axis(label="ratio", values=tuple(fmean(c.architecture.mlp_ratio) for c in drawn)),
             Axis(label="mJ", values=tuple(c.energy_mj for c in drawn), logarithmic=True),
             Axis(label="GFLOPs", values=tuple(c.flops / 1e9 for c in drawn), logarithmic=True),
+            *(Axis(label=GOALS[n].label, values=tuple(c.value(n) for c in drawn)) for n, _ in members[0].scores),
         ),
         on_front=(False,) * (len(drawn) - len(members)) + (True,) * len(members),
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from autost_optuna import units
 from autost_optuna.architecture import Architecture, Ratio
 from autost_optuna.candidate import Candidate
+from autost_optuna.goals import GOALS
 from autost_optuna.plots.figure import escape
 
 MOST = 5000  # dominated candidates that are drawn; more hide each other, and make a page large and slow
@@ -22,13 +23,13 @@ def in_a_line(architecture: Architecture) -> str:
 
 
 def details(candidate: Candidate) -> list[str]:
-    """What `hover` shows of a candidate: trial, architecture, the range of its energy over images, and parameters."""
+    """What `hover` shows of a candidate: trial, architecture, the range of its energy over images, parameters, scores."""
     spread = candidate.spread
     return [
         "-" if candidate.number is None else str(candidate.number),
         in_a_line(candidate.architecture),
         f"{units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}",
-        units.parameters(candidate.params),
+        "".join([units.parameters(candidate.params), *(f", {GOALS[n].label} {v:.4g}" for n, v in candidate.scores)]),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from autost_optuna import units
 from autost_optuna.calibration import Group, Mean, group, measured_front
 from autost_optuna.candidate import Candidate
-from autost_optuna.front import part
+from autost_optuna.front import in_plane, part
 from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, dress, escape, shown, ticks
 from autost_optuna.plots.points import details, export_command, hover, in_a_line, thin
 from autost_optuna.trained import Training
@@ -53,8 +53,9 @@ def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence
         raise ValueError(
             f"study {name} has no trained networks yet; {units.command('train', name, '--knee')} makes one"
         )
-    (members, dominated), groups = part(candidates), group(trainings)
-    numbers = {c.architecture.key: c.number for c in (*members, *dominated)}
+    (whole, dominated), groups = part(candidates), group(trainings)
+    members = in_plane(whole)
+    numbers = {c.architecture.key: c.number for c in (*whole, *dominated)}
     points = {id(one): _point(name, one, numbers.get(one.architecture.key)) for one in groups}
     architectures = len({training.architecture for training in trainings})
     data = ", ".join(dict.fromkeys(training.data for training in trainings))

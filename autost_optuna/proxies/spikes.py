@@ -10,7 +10,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,14 +19,24 @@ from torch import Tensor, nn
 from autost_optuna.architecture import Architecture, as_count
 from autost_optuna.model.blocks import MLP, Attention, Product, Stem
 from autost_optuna.model.linear import SpikeLinear
+from autost_optuna.model.neuron import PLIF
 from autost_optuna.model.transformer import SpikingTransformer, init_attention, init_mlp, init_stem
 from autost_optuna.pages import keep_pages
 from autost_optuna.proxies.operations import REAL, operations
+from autost_optuna.proxies.patterns import Pattern
 from autost_optuna.proxies.proof import driving_input, watching
 from autost_optuna.task import Task
 
 Rates = dict[str, float]
 Found = dict[str, list[float]]  # rates by operation, one an image
+
+
+class Seen(NamedTuple):
+    """What is kept of a part's spikes: rates, and where they are asked for the patterns of its layers of neurons."""
+
+    rates: Found
+    patterns: tuple[Pattern, ...]
+
 
 ENTRY_BYTES = 2048  # what an entry holds that is not a tensor, about
 # A population of 50 deep networks has about 1.5 GB of residual streams and weights whose reuse pays. A machine with little
@@ -41,8 +51,8 @@ def measure_rates(model: SpikingTransformer, images: Tensor) -> list[Rates]:
     """
     names = _driven(model)
     with _measuring(), watching(model, "", names, _demand_spikes):
-        _, found = _observe(model, "", names, images, len(images))
-    return _by_image(found)
+        _, seen = _observe(model, "", names, images, len(images))
+    return _by_image(seen.rates)
 
 
 def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[str, int]]:
@@ -88,7 +98,8 @@ class InitialRates:
     """Spike rates of architectures at initialisation on fixed images, with what architectures share computed once.
 
     `images` [B, *task.input_shape], normalised; they are parted into `seeds` batches of equal size, and the network that
-    sees the first has weights of `seed`, the next of `seed` + 1, and so on. Residual streams after each block and the
+    sees the first has weights of `seed`, the next of `seed` + 1, and so on. With `patterns` the same forward also gives
+    `measure_patterns`, of whole batches. Residual streams after each block and the
     weights of blocks stay in the memory of `device` up to `cache_bytes`, least recently used ones leaving first. On the CPU
     the rates are those of `measure_rates`, bit for bit; a GPU rounds otherwise, which moves a few spikes.
     """
@@ -102,6 +113,7 @@ class InitialRates:
         seeds: int = 1,
         cache_bytes: int = CACHE_BYTES,
         device: str | torch.device = "cpu",
+        patterns: bool = False,
     ) -> None:
         task.check_images(images.shape)
         if len(images) % as_count("seeds", seeds):
@@ -111,6 +123,7 @@ class InitialRates:
         self.batches = dict(zip(range(seed, seed + seeds), images.to(device).chunk(seeds), strict=True))
         self.seed = seed
         self.seeds = seeds
+        self.patterns = patterns
         self._cache = _Cache(cache_bytes)
 
     @property
@@ -125,9 +138,20 @@ class InitialRates:
         """
         self.task.check(architecture)
         with _measuring():
-            return [rates for seed in self.batches for rates in _by_image(self._measure(architecture, seed))]
+            return [rates for seed in self.batches for rates in _by_image(self._measure(architecture, seed).rates)]
 
-    def _measure(self, architecture: Architecture, seed: int) -> Found:
+    def measure_patterns(self, architecture: Architecture) -> list[tuple[Pattern, ...]]:
+        """Patterns of all layers of neurons, in the order in which the signal meets them, a set a seed.
+
+        Just after `measure` of the same architecture nothing is computed again. RuntimeError where none were to be kept.
+        """
+        if not self.patterns:
+            raise RuntimeError("spike patterns were not asked for; make InitialRates(..., patterns=True)")
+        self.task.check(architecture)
+        with _measuring():
+            return [self._measure(architecture, seed).patterns for seed in self.batches]
+
+    def _measure(self, architecture: Architecture, seed: int) -> Seen:
         dim = architecture.embed_dim
         blocks = list(zip(architecture.num_heads, architecture.hidden_dims, strict=True))
         path = [("stream", seed, dim, *blocks[:depth]) for depth in range(len(blocks) + 1)]
@@ -138,25 +162,27 @@ class InitialRates:
             known = 0
         for depth in range(known):
             self._cache.touch(path[depth])
-        x, rates = self._cache.get(path[known])
+        x, seen = self._cache.get(path[known])
         for index in range(known, len(blocks)):
             heads, hidden = blocks[index]
             out, found = self._attention(dim, index, heads, x, seed)
             x = x + out
-            rates = (*rates, found)
+            seen = (*seen, found)
             out, found = self._mlp(dim, index, hidden, x, seed)
             x += out
-            rates = (*rates, found)
-            self._cache.put(path[index + 1], (x, rates), x.numel() * x.element_size() + ENTRY_BYTES)
-        return {name: values for part_rates in rates for name, values in part_rates.items()}
+            seen = (*seen, found)
+            self._cache.put(path[index + 1], (x, seen), x.numel() * x.element_size() + ENTRY_BYTES)
+        rates = {name: values for part in seen for name, values in part.rates.items()}
+        return Seen(rates, tuple(pattern for part in seen for pattern in part.patterns))
 
-    def _stem(self, dim: int, seed: int) -> tuple[Tensor, Found]:
+    def _stem(self, dim: int, seed: int) -> tuple[Tensor, Seen]:
         with torch.device("meta"):
             stem = Stem(dim, self.task)
         self._prepare(init_stem(stem, seed))
-        return _observe(stem, "stem.", ("conv2", "conv3", "conv4"), self.batches[seed], len(self.batches[seed]))
+        images = self.batches[seed]
+        return _observe(stem, "stem.", ("conv2", "conv3", "conv4"), images, len(images), self.patterns)
 
-    def _attention(self, dim: int, index: int, heads: int, x: Tensor, seed: int) -> tuple[Tensor, Found]:
+    def _attention(self, dim: int, index: int, heads: int, x: Tensor, seed: int) -> tuple[Tensor, Seen]:
         key = ("attention", seed, dim, index)
         if key not in self._cache:
             with torch.device("meta"):
@@ -164,15 +190,16 @@ class InitialRates:
             self._cache.put(key, made, self._prepare(init_attention(made, seed, index)))
         part: Attention = self._cache.get(key)
         part.num_heads = heads
-        return _observe(part, f"blocks.{index}.attention.", ("q", "k", "v", "qk", "av", "proj"), x, x.shape[1])
+        names = ("q", "k", "v", "qk", "av", "proj")
+        return _observe(part, f"blocks.{index}.attention.", names, x, x.shape[1], self.patterns)
 
-    def _mlp(self, dim: int, index: int, hidden: int, x: Tensor, seed: int) -> tuple[Tensor, Found]:
+    def _mlp(self, dim: int, index: int, hidden: int, x: Tensor, seed: int) -> tuple[Tensor, Seen]:
         key = ("mlp", seed, dim, index, hidden)
         if key not in self._cache:
             with torch.device("meta"):
                 made = MLP(dim, hidden)
             self._cache.put(key, made, self._prepare(init_mlp(made, seed, index)))
-        return _observe(self._cache.get(key), f"blocks.{index}.mlp.", ("fc1", "fc2"), x, x.shape[1])
+        return _observe(self._cache.get(key), f"blocks.{index}.mlp.", ("fc1", "fc2"), x, x.shape[1], self.patterns)
 
     def _prepare(self, part: nn.Module) -> int:
         """Make `part` ready to be measured, with batch statistics and no running ones; returns the bytes it holds."""
@@ -213,8 +240,13 @@ class _Cache:
             self.held -= freed
 
 
-def _observe(part: nn.Module, prefix: str, names: Collection[str], x: Tensor, images: int) -> tuple[Tensor, Found]:
-    """Run `part` on `x` and take the mean of the spikes that enter each layer of `names`, for each of the `images` images."""
+def _observe(
+    part: nn.Module, prefix: str, names: Collection[str], x: Tensor, images: int, patterns: bool = False
+) -> tuple[Tensor, Seen]:
+    """Run `part` on `x` and take the mean of the spikes that enter each layer of `names`, for each of the `images` images.
+
+    And, with `patterns`, those of its neurons.
+    """
     found: dict[str, Tensor] = {}
     last: list[tuple[Tensor, Tensor]] = []
 
@@ -227,9 +259,28 @@ def _observe(part: nn.Module, prefix: str, names: Collection[str], x: Tensor, im
             last[:] = [(spikes, counts * (images / spikes.numel()))]
         found[name] = last[0][1]
 
-    with watching(part, prefix, names, look):
+    with watching(part, prefix, names, look), _keeping(part, patterns) as kept:
         out: Tensor = part(x)
-    return out, dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
+    return out, Seen(dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True)), tuple(kept))
+
+
+@contextmanager
+def _keeping(part: nn.Module, patterns: bool) -> Iterator[list[Pattern]]:
+    """Within the context, with `patterns`, the list grows by the pattern of each layer of neurons of `part` that runs."""
+    kept: list[Pattern] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        spikes = out.flatten(2)  # [T, B, neurons]; up to 2^24 in common a step are counted exactly in float32
+        shared = (spikes @ spikes.transpose(1, 2)).double().cpu().numpy()
+        kept.append(Pattern(neurons=spikes.shape[2], shared=shared))
+
+    neurons = [module for module in part.modules() if isinstance(module, PLIF)] if patterns else []
+    handles = [module.register_forward_hook(look) for module in neurons]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def count_accumulates(module: nn.Module, inputs: tuple[Tensor, ...], images: int = 1) -> list[int]:

@@ -1,0 +1,95 @@
+"""Scores of an untrained network's gradients: SynFlow without any data, SNIP and GradNorm on images with their classes.
+
+Gradients pass spikes by the surrogate that training has (`model.neuron`); nothing is left in the `.grad` of a network.
+"""
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autost_optuna.model.neuron import PLIF
+from autost_optuna.model.transformer import SpikingTransformer
+
+
+def weight_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Each weight of convolutions and linear layers with its gradient of the mean cross-entropy, in the network's mode.
+
+    Images [B, ...] of classes `labels` [B]. Biases, normalisation and time constants are left out, as in
+    Abdelfattah, Mehrotra, Dudziak, Lane, ICLR 2021, arXiv 2101.08134.
+    """
+    weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
+    with torch.enable_grad():
+        loss = F.cross_entropy(network(images), labels)
+        return list(zip(weights, torch.autograd.grad(loss, weights), strict=True))
+
+
+def snip(gradients: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """sum |w dL/dw| over all weights: how much the loss would change, to first order, if each were pruned by itself.
+
+    SNIP: Lee, Ajanthan, Torr, ICLR 2019, arXiv 1810.02340; summed over the network by Abdelfattah et al., ICLR 2021.
+    """
+    return math.fsum((weight * gradient).abs().sum(dtype=torch.float64).item() for weight, gradient in gradients)
+
+
+def grad_norm(gradients: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """sum over layers of the Euclidean norm of dL/dw: Abdelfattah et al., ICLR 2021, arXiv 2101.08134."""
+    return math.fsum(gradient.norm(dtype=torch.float64).item() for _, gradient in gradients)
+
+
+def synflow(network: nn.Module, inputs: Tensor, rescaled: Sequence[nn.Module] = ()) -> float:
+    """log of sum |w| dR/d|w| over all parameters, R the sum of the outputs for `inputs` when all parameters are |w|.
+
+    SynFlow: Tanaka, Kunin, Yamins, Ganguli, NeurIPS 2020, arXiv 2006.05467; `inputs` are ones there. R is the sum over all
+    paths through the network of the products of their weights, so that no layer's share vanishes; summed over the network
+    by Abdelfattah et al., ICLR 2021. The logarithm ranks alike. R grows exponentially with depth: all is in float64, and the
+    outputs of the modules `rescaled`, through which all paths lead, are divided by their mean, which is multiplied back into
+    the result. The network should be homogeneous of degree 1 in its input, as `path_network` is. -inf where R is 0.
+    """
+    weights = {name: value.detach().double().abs().requires_grad_() for name, value in network.named_parameters()}
+    scales: list[float] = []
+
+    def rescale(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        scale = out.detach().mean()
+        scales.append(scale.item())
+        return out / scale
+
+    handles = [module.register_forward_hook(rescale) for module in rescaled]
+    try:
+        with torch.enable_grad():
+            flow = torch.func.functional_call(network, weights, (inputs.double(),)).sum()
+            gradients = torch.autograd.grad(flow, list(weights.values()))
+    finally:
+        for handle in handles:
+            handle.remove()
+    total = math.fsum((w * g).sum().item() for w, g in zip(weights.values(), gradients, strict=True))
+    return math.log(total) + math.fsum(map(math.log, scales)) if total else -math.inf
+
+
+class CubeRoot(nn.Module):
+    """x to the third root of x, of which all elements are positive."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[...] to [...]."""
+        return x.pow(1 / 3)
+
+
+def path_network(network: SpikingTransformer) -> SpikingTransformer:
+    """A copy of the network, with its weights, as SynFlow looks at it: real values flow along every path from input to output.
+
+    Normalisation goes, as it would undo the scale of all weights, and so do neurons: like the ReLU of SynFlow each hands a
+    positive current on as it is, at every step the same, so that one step is left. Only the neuron after attention becomes a
+    cube root, because q k^T v is a product of three signals: without it R would grow as a power of 3^depth, and q, k and v
+    would each count as much as all layers in series do together. Pooling, residual additions and the order of products stay.
+    """
+    paths = copy.deepcopy(network).eval()
+    paths.task = replace(network.task, time_steps=1)
+    paths.stem.time_steps = 1
+    for name, module in list(paths.named_modules()):
+        if isinstance(module, PLIF | nn.modules.batchnorm._BatchNorm):
+            paths.set_submodule(name, CubeRoot() if name.endswith(".attention.out_neuron") else nn.Identity())
+    return paths

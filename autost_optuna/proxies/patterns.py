@@ -1,0 +1,77 @@
+"""Scores of the spike patterns that images leave in an untrained network: how well it tells them apart. Arithmetic only.
+
+All follow from how many spikes each two images have in common, so that patterns themselves need not be kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kernel = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Pattern:
+    """The spikes of a layer of `neurons` neurons: `shared` [T, B, B] counts those that two images have in common at a step.
+
+    Its diagonals are the spikes of single images.
+    """
+
+    neurons: int
+    shared: Kernel
+
+
+def hamming_kernel(patterns: Sequence[Pattern]) -> Kernel:
+    """[B, B]: in how many (neuron, step) two images agree, N - d, of N in all, with d their Hamming distance."""
+    return np.sum([pattern.neurons - _distances(pattern) for pattern in patterns], axis=(0, 1))  # type: ignore[no-any-return]
+
+
+def sparse_kernel(patterns: Sequence[Pattern]) -> Kernel:
+    """[B, B]: the mean over layers and steps of n - a d, of n neurons, with d scaled to what it would be at rates of 1/2.
+
+    a = (1/2) / (r (1 - q) + (1 - r) q) for rates r and q of the two images: the distance of random patterns of these rates
+    is n / (2 a), so that a d is n / 2 however few spikes there are. Where no distance can be, a d is 0.
+    """
+    kernels = []
+    for pattern in patterns:
+        rates = np.diagonal(pattern.shared, axis1=1, axis2=2) / pattern.neurons
+        one, other = rates[:, :, None], rates[:, None, :]
+        expected = one * (1 - other) + (1 - one) * other
+        scaled = np.divide(0.5 * _distances(pattern), expected, out=np.zeros_like(expected), where=expected > 0)
+        kernels.append(pattern.neurons - scaled)
+    return np.mean(kernels, axis=(0, 1))  # type: ignore[no-any-return]
+
+
+def naswot(patterns: Sequence[Pattern]) -> float:
+    """log |det K|, K the Hamming kernel of all neurons and steps; -inf where two images leave the same pattern.
+
+    NASWOT: Mellor, Turner, Storkey, Crowley, ICML 2021, arXiv 2006.04647; there the binary code of a unit is its ReLU's sign.
+    """
+    return _log_determinant(hamming_kernel(patterns))
+
+
+def sahd(patterns: Sequence[Pattern]) -> float:
+    """log |det K|, K the kernel of sparsity-aware Hamming distances; -inf where two images leave the same pattern.
+
+    SAHD: Kim, Li, Park, Venkatesha, Panda, ECCV 2022, arXiv 2201.10355; the mean over layers and steps is their program's.
+    """
+    return _log_determinant(sparse_kernel(patterns))
+
+
+def total_spikes(patterns: Sequence[Pattern]) -> float:
+    """Spikes of all neurons in all steps, the mean of the images: what energy at initialisation comes from."""
+    return float(
+        sum(np.trace(pattern.shared, axis1=1, axis2=2).sum() / pattern.shared.shape[1] for pattern in patterns)
+    )
+
+
+def _distances(pattern: Pattern) -> Kernel:
+    """Hamming distances [T, B, B]: the spikes of both less twice those in common."""
+    spikes = np.diagonal(pattern.shared, axis1=1, axis2=2)
+    return spikes[:, :, None] + spikes[:, None, :] - 2 * pattern.shared
+
+
+def _log_determinant(kernel: Kernel) -> float:
+    return float(np.linalg.slogdet(kernel).logabsdet)

@@ -1,0 +1,62 @@
+"""A Zen-like score: how far a small change of the input moves what an untrained network makes of it."""
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from autost_optuna.model.blocks import ChannelNorm
+from autost_optuna.model.transformer import SpikingTransformer
+
+ALPHA = 0.01
+
+
+class Features(nn.Module):
+    """The residual stream after the last block, before its mean over tokens and steps: images to [B, T, N, C].
+
+    Of a copy of the network whose layers have weights of deviation 1, as Zen draws them: normalisation by batch statistics
+    undoes the scale of weights, and only what it divides by tells of it.
+    """
+
+    def __init__(self, network: SpikingTransformer) -> None:
+        super().__init__()
+        self.stem, self.blocks = copy.deepcopy(network.stem), copy.deepcopy(network.blocks)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                if parameter.dim() > 1:
+                    parameter.div_(parameter.std())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, *task.input_shape] to [B, T, N, C]."""
+        out: Tensor = self.blocks(self.stem(images)).transpose(0, 1)
+        return out
+
+
+def zen(features: nn.Module, images: Tensor, noise: Tensor, alpha: float = ALPHA) -> float:
+    """log E |f(x) - f(x + alpha e)| + sum over norms of log sqrt(E s^2), with f the features [B, ...] of inputs [B, ...].
+
+    Zen-NAS: Lin, Wang, Sun, Chen, Sun, Qian, Li, Jin, ICCV 2021, arXiv 2102.01063. x and e, `images` and `noise`, are drawn
+    from N(0, 1); |.| is the Frobenius norm of an image's features; s^2 are the variances of a norm's channels in the batch x,
+    plus its eps: what normalisation divides by, multiplied back. `features` must normalise by batch statistics. It is
+    Zen-like: the residual additions that Zen takes out stay, since hardly a spike passes attention, and a change moves whole
+    spikes. -inf where it moves none.
+    """
+    logs: list[float] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, nn.modules.batchnorm._BatchNorm)
+        channel = -1 if isinstance(module, ChannelNorm) else 1
+        variances = inputs[0].transpose(0, channel).flatten(1).var(1, correction=0)
+        logs.append(0.5 * math.log(variances.mean().item() + module.eps))
+
+    norms = [module for module in features.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    handles = [norm.register_forward_pre_hook(look) for norm in norms]
+    with torch.no_grad():
+        try:
+            before = features(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        moved = (features(images + alpha * noise) - before).double().flatten(1).norm(dim=1).mean().item()
+    return math.log(moved) + math.fsum(logs) if moved else -math.inf
