@@ -19,6 +19,7 @@ from test_plots import packed_figures
 from test_trained import store
 
 from autost_optuna import Architecture, load
+from autost_optuna.board import figures_of
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.study import open_search
@@ -422,6 +423,7 @@ def test_quickstart_runs_the_whole_way_and_again_does_nothing_twice(cli, tmp_pat
     names = sorted(path.name for path in (tmp_path / "q").iterdir())
     assert names[0] == "autost.journal"
     assert "front.html" in names
+    assert "trained" in figures_of(open_search("quickstart", str(tmp_path / "q" / "autost.journal")).study)
     bundle = next((tmp_path / "q").glob("exported-*"))
     load(bundle)
     written = (bundle / "manifest.json").stat().st_mtime_ns
