@@ -418,7 +418,7 @@ def test_a_search_on_events_needs_no_download(cli, tmp_path):
 
 
 def test_quickstart_runs_the_whole_way_and_again_does_nothing_twice(cli, tmp_path):
-    first = cli("quickstart", "-o", "q", "--trials", "20", "--epochs", "1")
+    first = cli("quickstart", "-o", "q", "--trials", "30", "--epochs", "1")
     assert first.exit_code == 0, first.output
     names = sorted(path.name for path in (tmp_path / "q").iterdir())
     assert names[0] == "autost.journal"
@@ -427,7 +427,7 @@ def test_quickstart_runs_the_whole_way_and_again_does_nothing_twice(cli, tmp_pat
     bundle = next((tmp_path / "q").glob("exported-*"))
     load(bundle)
     written = (bundle / "manifest.json").stat().st_mtime_ns
-    second = cli("quickstart", "-o", "q", "--trials", "20", "--epochs", "1")
+    second = cli("quickstart", "-o", "q", "--trials", "30", "--epochs", "1")
     assert second.exit_code == 0
     assert (bundle / "manifest.json").stat().st_mtime_ns == written
     assert second.stdout.splitlines()[-3:] == first.stdout.splitlines()[-3:]
