@@ -57,6 +57,7 @@ def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] 
 def print_summary(search: "Search", trainings: "list[Training]") -> None:
     """The same in a few lines."""
     from autost_optuna.calibration import calibrate, group
+    from autost_optuna.table import worth
 
     settings = search.settings
     for found in calibrate(trainings, settings.task, settings.convention):
@@ -65,6 +66,10 @@ def print_summary(search: "Search", trainings: "list[Training]") -> None:
         members, networks = units.counted(found.members, "member"), units.counted(found.networks, "network")
         click.echo(f"trained      {networks} of {members}, recipe {found.recipe_name} on {found.data}")
         click.echo(f"  accuracy   {_best_line(search, best)}{_ranks('by FLOPs', found.accuracy)}")
+        if (verdict := worth(alike)) is not None:
+            click.echo(f"  proxy      {verdict.sentence}")
+            for warning in verdict.warnings:
+                show.note(f"warning: {warning}")
         click.echo(f"  energy     {_energy_line(found)}")
         click.echo(f"  layers     {_layers_line(found)}")
 
