@@ -129,19 +129,16 @@ def _trials(numbers: Sequence[int]) -> str:
 
 
 class _Field:
-    """The networks of a halving: what is known of each, and the claims on those in training; in context, at whose end no claim
-    is left."""
+    """The networks of a halving: what is known of each, and the claims on those in training.
+
+    In context, at whose end no claim is left.
+    """
 
     def __init__(
         self, trainings: Trainings, todo: Sequence[Order], dataset: Dataset, presence: Presence, tell: Tell
     ) -> None:
-        self._trainings, self._todo, self._dataset, self._presence, self._tell = (
-            trainings,
-            todo,
-            dataset,
-            presence,
-            tell,
-        )
+        self._trainings, self._presence = trainings, presence
+        self._todo, self._dataset, self._tell = todo, dataset, tell
         self._keys = [key_of(order, dataset) for order in todo]
         self._accuracies = trainings.accuracies()
         self._ended = {training.key: training for training in trainings.all()}

@@ -156,8 +156,10 @@ def prepare(
     workers: int,
     on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
 ) -> tuple[Dataset, Trainings, list[Order]]:
-    """The data, the study of trained networks, and the orders, each in the folder where it was left. ValueError where one of
-    them cannot be trained."""
+    """The data, the study of trained networks, and the orders, each in the folder where a halving left it.
+
+    ValueError where one of them cannot be trained.
+    """
     if workers < 1:
         raise ValueError(f"workers {workers} is not positive; use 1, or one a GPU")
     if workers > 1 and world() > 1:
@@ -320,9 +322,12 @@ def _train(
 
 
 def _where_left(order: Order, left: Path | None) -> Order:
-    """An order in the folder `left` that has its state, if its own has none."""
-    own = any((order.folder / name).exists() for name in (WEIGHTS, RESUME))
-    return replace(order, folder=left) if left is not None and not own and (left / RESUME).exists() else order
+    """An order in the folder `left` that has its state, where its own has none."""
+
+    def begun(folder: Path) -> bool:
+        return any((folder / name).exists() for name in (WEIGHTS, RESUME))
+
+    return replace(order, folder=left) if left is not None and begun(left) and not begun(order.folder) else order
 
 
 def claim(trainings: Trainings, order: Order, dataset: Dataset, presence: Presence) -> Claim | Training | Taken:
