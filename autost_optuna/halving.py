@@ -2,6 +2,7 @@
 
 Jamieson and Talwalkar, AISTATS 2016, arXiv 1502.07943. Rungs are epochs of the whole schedule, so a member that goes on ends
 exactly as it would have without halving, and one that drops out keeps its state: training it later goes on from there.
+Accuracy alone decides, so members of little energy drop out first. What it saves and loses: studies/halving.
 
 Optuna's SuccessiveHalvingPruner is the asynchronous form (Li et al., MLSys 2020, arXiv 1810.05934): it judges a trial when it
 reports, against those that reported before, lets the first one go on unseen, and takes no trial up again, so that what

@@ -112,6 +112,9 @@ def train(
     What comes of it goes to the study STUDY.trained: accuracy on a validation split and energy measured on it. See
     study show STUDY and study front STUDY --trained. Under torchrun all processes train one network together.
 
+    --halving looks for the most accurate member, so members of little energy drop out first. Who drops out keeps its state:
+    to train it without --halving goes on from there.
+
     \b
     Examples:
       autost-optuna train demo --knee --epochs 5

@@ -39,6 +39,9 @@ def git(*arguments):
     return subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
 
 
+COMMIT = git("rev-parse", "HEAD")  # of the code that runs, whatever is committed meanwhile
+
+
 def timed(name, phase):
     """Carry out a phase, and add what it took to what earlier runs of it took: on the clock, and of this process's CPU."""
     path = HERE / "trained" / "times.json"
@@ -48,7 +51,7 @@ def timed(name, phase):
     try:
         return phase()
     finally:
-        before = times.get(name, {"clock_s": 0.0, "cpu_s": 0.0, "commit": git("rev-parse", "HEAD")})
+        before = times.get(name, {"clock_s": 0.0, "cpu_s": 0.0, "commit": COMMIT})
         took = {"clock_s": time.perf_counter() - clock, "cpu_s": time.process_time() - cpu}
         times[name] = {**before, **{key: round(before[key] + took[key], 2) for key in took}}
         path.write_text(json.dumps(times, indent=2) + "\n")
