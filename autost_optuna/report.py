@@ -169,7 +169,7 @@ def _note(search: Search) -> str:
     """What a person wrote in optuna-dashboard on the study."""
     from optuna_dashboard import get_note
 
-    return own_note(get_note(search.study)).strip()
+    return "\n\n".join(part for part in own_note(get_note(search.study)) if part)
 
 
 def _trainings(search: Search) -> tuple[list[Training], str]:
@@ -246,7 +246,7 @@ def _member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
         in_a_line(one.architecture),
         units.significant(one.flops / 1e9, 4),
         units.significant(one.energy_mj, 4),
-        f"{one.params / 1e6:.2f}",
+        units.significant(one.params / 1e6),
     )
 
 

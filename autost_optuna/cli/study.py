@@ -10,6 +10,7 @@ from autost_optuna import units
 from autost_optuna.architecture import check_keys, read_toml
 from autost_optuna.candidate import Candidate
 from autost_optuna.cli import options, show
+from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.trained import dropped_lines, print_summary, readable, summary_of
 from autost_optuna.goals import DEFAULT_OBJECTIVES, ENERGY, FLOPS, GOALS, further
 
@@ -275,15 +276,17 @@ def delete(name: str, yes: bool, storage: str) -> None:
     quiet_optuna()
     import sys
 
-    from autost_optuna.study import TRAINED_ENDING, existing_names
+    from autost_optuna.study import TRAINED_ENDING, existing_names, open_search
     from autost_optuna.study import delete as delete_study
 
     if sys.stdin is not None and sys.stdin.isatty() and not yes:
         click.confirm(f"delete study {name} and all its trials?", abort=True)
     trials = delete_study(name, storage)
     click.echo(f"deleted study {name} with {units.counted(trials, 'trial')}")
-    kept = name + TRAINED_ENDING
-    if kept in existing_names(storage):
+    kept, left, of = name + TRAINED_ENDING, existing_names(storage), name.removesuffix(TRAINED_ENDING)
+    if of != name and of in left:
+        keep_board(open_search(of, storage, write=True))
+    if kept in left:
         show.note(
             f"kept what was trained of it; {options.hint('study', 'delete', kept, storage=storage)} deletes that too"
         )

@@ -138,10 +138,13 @@ def train(
         fuse=fuse,
         tensorboard=tensorboard,
     )
-    trained = train_under_bars(search, todo, means, workers, halving=halving)
-    if not rank():
-        _print_trained(trained)
-        keep_board(search, data_root if data in (None, search.settings.data) else None)
+    try:
+        trained = train_under_bars(search, todo, means, workers, halving=halving)
+        if not rank():
+            _print_trained(trained)
+    finally:  # of several, some may be trained before one fails
+        if not rank():
+            keep_board(search, data_root if data in (None, search.settings.data) else None)
 
 
 def train_under_bars(
