@@ -24,7 +24,7 @@ from autost_optuna.trained import open_trained
 from autost_optuna.trainer import RESUME, WEIGHTS, Stopped
 from autost_optuna.training import Means, claim, orders, train_members
 
-SPACE = Space(name="toy", embed_dim=(16, 24), depth=(1, 2), num_heads=(2, 4), mlp_ratio=(1, 2))
+SPACE = Space(name="toy", embed_dim=(8, 16, 24, 32), depth=(1,), num_heads=(2, 4), mlp_ratio=(1, 2))
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=2, pooling="0011")
 RECIPE = Recipe(name="tiny", epochs=4, batch_size=25, images=50, warmup_share=0.0, validation_share=0.05)
 MEANS = Means(data="digits", accelerator="cpu")
