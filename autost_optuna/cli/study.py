@@ -11,7 +11,7 @@ from autost_optuna.architecture import check_keys, read_toml
 from autost_optuna.candidate import Candidate
 from autost_optuna.cli import options, show
 from autost_optuna.cli.dashboard import keep_board
-from autost_optuna.cli.trained import print_summary, readable, summary_of
+from autost_optuna.cli.trained import dropped_lines, print_summary, readable, summary_of
 from autost_optuna.goals import DEFAULT_OBJECTIVES, ENERGY, FLOPS, GOALS, further
 
 if TYPE_CHECKING:
@@ -186,14 +186,14 @@ def show_study(name: str, form: str, storage: str) -> None:
     search = open_search(name, storage)
     summary, near = summarise(search), reached(search)
     baselines, members = baselines_of(search), nondominated(search.candidates())
-    trainings = readable(search)
+    trainings, dropped = readable(search)
     if form == "json":
         named = ("space_size", "infeasible", "silent", "unscored", "failed", "correlations")
         counts = {name: getattr(summary, name) for name in named}
         shares = {"unique_share": summary.health.unique_share}
         numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
         beside = {"exact": near and asdict(near), "baselines": [to_row(one, members) for one in baselines]}
-        beside["trained"] = summary_of(search, trainings)
+        beside |= {"trained": summary_of(search, trainings), "dropped_out": [one.to_dict() for one in dropped]}
         show.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
         return
     health = summary.health
@@ -222,6 +222,8 @@ def show_study(name: str, form: str, storage: str) -> None:
     for one in baselines:
         click.echo(f"baseline     {one.name}: {in_words(one, members)}")
     print_summary(search, trainings)
+    for line in dropped_lines(dropped):
+        click.echo(f"dropped out  {line}")
     if health.warning:
         show.note(f"warning: {health.warning}")
 
