@@ -1,5 +1,7 @@
 """Optuna's JournalFile, kept whole: torn by a crash, a power cut or a full disk, it would lose all that is appended."""
 
+import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -38,6 +40,7 @@ class JournalFile(JournalFileBackend):
         self.lock.acquire()
         try:
             with open(self.path, "r+b", buffering=0) as file:
+                _hold(file)
                 _mend(file, self.path)
                 _write_whole(file, lines, sync=any(log["op_code"] not in UNSYNCED for log in logs))
         except OSError as error:
@@ -50,6 +53,7 @@ class JournalFile(JournalFileBackend):
         self.lock.acquire()
         try:
             with open(self.path, "r+b", buffering=0) as file:
+                _hold(file)
                 _mend(file, self.path)
         finally:
             self.lock.release()
@@ -82,6 +86,16 @@ def study_names(path: Path) -> list[str]:
                     names[made] = log["study_name"]
                     made += 1
     return sorted(names.values())
+
+
+def _hold(file: FileIO) -> None:
+    """Be the only writer of this machine until the file is closed or the process dies.
+
+    The lock that is a link can have two holders: of two that wait for a dead one's, the second may take over what the first has
+    just made, and on a busy machine a living holder can be taken for dead. Both would write at one place of the file.
+    """
+    with contextlib.suppress(OSError):  # a file system that has no such locks
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _write_whole(file: FileIO, lines: bytes, *, sync: bool) -> None:

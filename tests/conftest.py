@@ -5,6 +5,10 @@ os.environ.setdefault(
     "GOMP_SPINCOUNT", "10000"
 )  # as the command line does: torch's threads wait without end for a busy core
 
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # tests side by side share the processors
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
+
 import optuna
 import pytest
 import torch

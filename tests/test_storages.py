@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter
 
 import optuna
 import pytest
@@ -21,7 +22,7 @@ from test_trained import claim_of, training
 
 from autost_optuna import patience
 from autost_optuna import study as studies
-from autost_optuna.journal import JournalFile
+from autost_optuna.journal import JournalFile, JournalFileSymlinkLock, JournalOperation
 from autost_optuna.presence import Presence
 from autost_optuna.runner import run
 from autost_optuna.storage import open_storage, shown
@@ -388,6 +389,26 @@ def test_a_journal_cut_at_any_byte_or_ending_in_zeros_loses_what_is_cut_and_goes
         assert all(json.loads(line) for line in storage.read_bytes().splitlines())
     storage.write_bytes(lines[0][:10])  # cut in its first line
     assert optuna.get_all_study_names(open_storage(str(storage), write=True)) == []
+
+
+def test_two_that_hold_the_lock_write_one_after_the_other(tmp_path, monkeypatch):
+    path = tmp_path / "a.journal"
+    path.touch()
+    monkeypatch.setattr(JournalFileSymlinkLock, "acquire", lambda lock: True)  # as a lock that was taken over wrongly
+    monkeypatch.setattr(JournalFileSymlinkLock, "release", lambda lock: None)
+
+    def write(name):
+        journal = JournalFile(path)
+        for turn in range(300):
+            journal.append_logs([{"op_code": JournalOperation.SET_TRIAL_PARAM, "name": name, "turn": turn}] * 20)
+
+    writers = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    lines = Counter((log["name"], log["turn"]) for log in map(json.loads, path.read_text().splitlines()))
+    assert lines == {(name, turn): 20 for name in "abcd" for turn in range(300)}
 
 
 def test_another_processs_torn_line_is_cut_before_the_next_write(tmp_path, create, caplog):
