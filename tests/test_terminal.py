@@ -42,7 +42,7 @@ FIRST, LAST = [("study", "create"), ("study", "run"), ("train",)], [("study", "d
 SMALL = {
     ("study", "create"): "--space toy.toml",
     ("study", "run"): "--trials 12",
-    ("train",): "--epochs 1 --images 100 --seeds 1",
+    ("train",): "--epochs 2 --images 100 --seeds 1",
     ("quickstart",): "--trials 2 --epochs 1",
 }
 NOT_RUN = {"torchrun": "several processes by torch.distributed, in mixed precision, for 300 epochs"}
