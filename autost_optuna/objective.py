@@ -274,26 +274,34 @@ class Objective:
 
     def evaluate(self, architecture: Architecture) -> Candidate:
         """The candidate of an architecture, measured once."""
-        if architecture.key not in self._known:
-            candidate = evaluate(architecture, self.rates, convention=self.convention, data=self.images.data)
-            names = further(self.objectives)
-            if names and not candidate.silent:
-                scores = measure_scores(architecture, self.rates, self.images.labels, names, self.convention)
-                candidate = replace(candidate, scores=tuple(scores.items()))
+        candidate, names = self._measured(architecture), further(self.objectives)
+        if names and not candidate.silent and not candidate.scores:
+            scores = measure_scores(architecture, self.rates, self.images.labels, names, self.convention)
+            candidate = replace(candidate, scores=tuple(scores.items()))
             self._known[architecture.key] = candidate
+        return candidate
+
+    def _measured(self, architecture: Architecture) -> Candidate:
+        """The candidate, perhaps without the scores of further objectives, which take longer."""
+        if architecture.key not in self._known:
+            found = evaluate(architecture, self.rates, convention=self.convention, data=self.images.data)
+            self._known[architecture.key] = found
         return self._known[architecture.key]
 
     def __call__(self, trial: optuna.Trial) -> tuple[float, ...]:
         """The objectives of the architecture that the trial suggests, by default (FLOPs, energy in mJ)."""
         architecture = self.space.suggest(trial)
         self._keep(trial, self.constraints.of_counts(architecture, self.task))
-        candidate = self.evaluate(architecture)
+        candidate = self._measured(architecture)
         trial.set_user_attr("candidate", candidate.to_dict())
         if candidate.silent:
             reason = f"silent network: mean spike rate {candidate.mean_rate:.2g}; check the images"
             trial.set_user_attr("silent", reason)
             raise optuna.TrialPruned(reason)
         self._keep(trial, self.constraints.of_energy(candidate.energy_mj))
+        if further(self.objectives):  # after all that may prune it, for some take seconds
+            candidate = self.evaluate(architecture)
+            trial.set_user_attr("candidate", candidate.to_dict())
         if candidate.unscored:
             trial.set_user_attr("unscored", candidate.unscored)
             raise optuna.TrialPruned(candidate.unscored)

@@ -30,7 +30,7 @@ from autost_optuna.settings import Settings
 from autost_optuna.space import PRESETS
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
 from autost_optuna.table import worth
-from autost_optuna.trained import Training, trainings_of
+from autost_optuna.trained import Training, dropped_of, trainings_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -354,9 +354,19 @@ def _trust(search: Search, found: Health, trainings: Sequence[Training], untrain
             f"None of these networks has been trained{reason}: how accurate they become is not known. {finds} finds out."
         )
     sentences += [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
-    verdicts = [worth([run for one in alike for run in one.runs]) for alike in trained_alike(group(trainings))]
+    together = (
+        [] if _dropped(search) else trained_alike(group(trainings))
+    )  # halving chose those that are left by accuracy
+    verdicts = [worth([run for one in alike for run in one.runs]) for alike in together]
     told = (line for verdict in verdicts if verdict is not None for line in (verdict.sentence, *verdict.warnings))
     return [*sentences, *map(_sentence, told)]
+
+
+def _dropped(search: Search) -> bool:
+    try:
+        return bool(dropped_of(search))
+    except ValueError:  # of another search of that name
+        return False
 
 
 def _calibrated(one: Calibration) -> str:

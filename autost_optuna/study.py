@@ -381,7 +381,8 @@ def delete(name: str, storage: str) -> int:
     study = load_study(name, storage, write=True)
     trials, ours = study.get_trials(deepcopy=False), {ATTRIBUTE, TRAINED} & study.user_attrs.keys()
     labels, metrics = {goal.label for goal in GOALS.values()}, study.metric_names or ["none"]
-    if trials and not ours and metrics != list(TRAINED_METRICS) and not labels.issuperset(metrics):
+    searched = {GOALS[name].label for name in DEFAULT_OBJECTIVES} <= set(metrics) <= labels
+    if trials and not ours and metrics != list(TRAINED_METRICS) and not searched:
         raise _foreign(name, storage)
     artifacts = set(artifacts_of(study))
     optuna.delete_study(study_name=name, storage=study._storage)

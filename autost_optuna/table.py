@@ -5,13 +5,14 @@ import gzip
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autost_optuna import units
+from autost_optuna.candidate import Candidate
 from autost_optuna.trained import Training
-from autost_optuna.validity import Evidence, Verdict, validate
+from autost_optuna.validity import FEWEST, Evidence, Verdict, validate
 
 PARAMS = "params"
 ENDINGS = (".csv", ".csv.gz")
@@ -151,8 +152,10 @@ def read_table(path: Path, where: Mapping[str, str] | None = None) -> Table:
         raise ValueError(f"cannot read {path} ({error.strerror or error}); choose another file") from None
 
 
-def trained_table(source: str, trainings: Sequence[Training]) -> Table:
-    """The trained networks of a search, a row each: proxies, and what was measured."""
+def trained_table(source: str, trainings: Sequence[Training], candidates: Iterable[Candidate] = ()) -> Table:
+    """The trained networks of a search, a row each: proxies, with the scores of its `candidates`, and what was measured."""
+    scores = {one.architecture.key: dict(one.scores) for one in candidates if one.scores}
+    further = tuple(next(iter(scores.values()), {}))
     rows: list[dict[str, str | float]] = [
         {
             "architecture": one.architecture.to_text(),
@@ -162,6 +165,7 @@ def trained_table(source: str, trainings: Sequence[Training]) -> Table:
             "flops": one.flops,
             "params": one.params,
             "predicted_mj": one.predicted_mj,
+            **{name: scores.get(one.architecture.key, {}).get(name, "") for name in further},
             "validation_accuracy": one.validation_accuracy,
             "test_accuracy": one.test_accuracy,
             "energy_mj": one.energy_mj,
@@ -175,18 +179,24 @@ def trained_table(source: str, trainings: Sequence[Training]) -> Table:
         rows=tuple(tuple(row.values()) for row in rows),
         places=tuple(f"trial {one.number}" for one in trainings),
         targets=("validation_accuracy",),
-        proxies=("flops", "params", "predicted_mj"),
+        proxies=("flops", "params", "predicted_mj", *further),
         group="architecture",
     )
 
 
 def worth(trainings: Sequence[Training]) -> Verdict | None:
-    """What FLOPs are worth as a proxy among networks that were trained alike; None where these are too few to rank."""
+    """What FLOPs are worth as a proxy among networks that were trained alike, with all warnings; None where these are too few.
+
+    Of fewer than FEWEST chance alone often leaves an interval without 0.
+    """
+    if len({training.architecture.key for training in trainings}) < FEWEST:
+        return None
     try:
         evidence = trained_table("trained networks", trainings).evidence(proxies=["flops"])
-    except ValueError:
+    except ValueError:  # all are equal
         return None
-    return validate(evidence).proxies[0]
+    found = validate(evidence)
+    return replace(found.proxies[0], warnings=(*found.warnings, *found.proxies[0].warnings))
 
 
 def _read(path: Path, lines: Iterator[str], where: Mapping[str, str]) -> Table:

@@ -223,7 +223,8 @@ class Validation:
         if self.ceiling is None:
             return f"no architecture has several seeds, so how much of {self.target} is chance is not known"
         found = self.ceiling
-        top = "" if found.top_tenth is None else f", {found.top_tenth.kendall.text} within the top tenth"
+        chosen = "which the same seeds chose, so that it is no limit"
+        top = "" if found.top_tenth is None else f", {found.top_tenth.kendall.text} within the top tenth, {chosen}"
         return (
             f"from one seed to another {units.counted(found.architectures, 'architecture')} are ranked alike at Kendall "
             f"{found.kendall.text}{top}; with the mean of {found.seeds:.3g} seeds no proxy is expected above a Spearman of "

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from statistics import median
 
 import optuna
 import pytest
@@ -10,17 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 from test_front import candidate
+from test_proxies import uniform
+from test_trained import training
 
-from autost_optuna import Candidate, Objective
+from autost_optuna import Candidate, Objective, objective
 from autost_optuna import study as studies
+from autost_optuna.constraints import Constraints
 from autost_optuna.convergence import StopRule
 from autost_optuna.data import RateImages, rate_images
 from autost_optuna.fork import fork
-from autost_optuna.front import correlations, in_plane, knee, nondominated, pick, within
+from autost_optuna.front import correlations, in_plane, knee, nondominated, pick, picks_of, within
 from autost_optuna.goals import GOALS, check_objectives, further
 from autost_optuna.plots.front import draw_front, front_view
 from autost_optuna.plots.genes import genes_view
-from autost_optuna.plots.stages import picks_of
+from autost_optuna.plots.trained import trained_view
 from autost_optuna.proxies.scores import scores
 from autost_optuna.runner import run
 from autost_optuna.settings import ATTRIBUTE, Settings
@@ -96,6 +100,14 @@ def test_the_plane_of_a_front_is_the_front_of_the_plane(found):
         (c.flops, c.energy_mj) for c in plane
     }
     assert in_plane(plane) == plane
+
+
+def test_the_plot_of_trained_networks_shows_all_in_the_plane():
+    members = [replace(one, architecture=uniform(16 * place, 1, 1)) for place, one in enumerate(scored(FIVE), 1)]
+    view = trained_view("s", members, [training(members[0].architecture)])
+    assert numbers(view.members) == [0, 1, 3]
+    assert sorted(numbers(view.dominated)) == [2, 4]
+    assert view.all_dominated == 2
 
 
 def test_rank_correlations_of_a_score():
@@ -208,6 +220,21 @@ def test_images_that_look_alike_are_refused_and_their_trials_pruned(toy_space, t
         create(objectives=("flops", "energy_mj", "naswot"))
     with pytest.raises(ValueError, match="the classes of the images are not known"):
         create(objectives=("flops", "energy_mj", "snip"))
+
+
+def test_what_is_outside_the_constraints_is_not_scored(create, storage, monkeypatch):
+    plain = create("plain")
+    run(plain, trials=8)
+    bound = median(one.energy_mj for one in plain.candidates())
+    three = ("flops", "synflow", "energy_mj")
+    bounded = create("bounded", objectives=three, constraints=Constraints(max_energy_mj=bound))
+    asked, measure = [], objective.measure_scores
+    monkeypatch.setattr(objective, "measure_scores", lambda *given: asked.append(given[0].key) or measure(*given))
+    run(bounded, trials=12)
+    trials = studies.open_search("bounded", storage).study.get_trials(deepcopy=False)
+    outside = [trial for trial in trials if "infeasible" in trial.user_attrs]
+    assert outside
+    assert len(asked) == len(trials) - len(outside)
 
 
 def test_one_image_cannot_be_compared(create):

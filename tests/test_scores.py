@@ -82,13 +82,16 @@ def test_steps_are_as_layers_are():
     assert total_spikes(together) == total_spikes(apart)
 
 
-@pytest.mark.parametrize("count", [2, 3, 8, 33])
+@pytest.mark.parametrize("count", [2, 3, 8, 33, 128])
 @pytest.mark.parametrize("score", [naswot, sahd])
 def test_two_images_of_one_pattern_cannot_be_told_apart(score, count):
-    spikes = (np.random.default_rng(1).random((3, count, 50)) < 0.2).astype(float)
-    assert math.isfinite(score([pattern(spikes)]))
-    spikes[:, -1] = spikes[:, 0]
-    assert score([pattern(spikes)]) == -math.inf
+    draw = np.random.default_rng(1)
+    for _ in range(10):  # wherever they are: roundings of a determinant depend on it
+        spikes = (draw.random((3, count, 50)) < 0.2).astype(float)
+        assert math.isfinite(score([pattern(spikes)]))
+        one, other = draw.choice(count, 2, replace=False)
+        spikes[:, one] = spikes[:, other]
+        assert score([pattern(spikes)]) == -math.inf
     assert score([pattern(np.zeros_like(spikes))]) == -math.inf
 
 

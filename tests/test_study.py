@@ -226,6 +226,12 @@ def test_existing_and_missing_studies(create, storage, toy_space):
         studies.delete("foreign", storage)
     assert studies.delete("s", storage) == 0
     assert studies.existing_names(storage) == ["foreign"]
+    like = optuna.create_study(study_name="like", storage=open_storage(storage))
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        like.set_metric_names(["parameters"])  # a word of ours alone does not make a study ours
+    like.ask()
+    with pytest.raises(ValueError, match="was not made by autost-optuna"):
+        studies.delete("like", storage)
 
 
 def test_a_study_of_another_version_is_told_listed_and_deleted(create, storage):

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from test_notebook import EVIL, read
 from test_plots import packed_figures
-from test_trained import store
+from test_proxies import uniform
+from test_trained import store, training
 
 from autost_optuna import Space, Task, read_table, validate
 from autost_optuna import study as studies
+from autost_optuna.objective import describe
 from autost_optuna.plots.figure import BLUE, GREY, ORANGE, write_figure
 from autost_optuna.plots.validity import MOST, draw_validity, validity_view
 from autost_optuna.ranks import (
@@ -38,6 +40,7 @@ from autost_optuna.ranks import (
     within_top,
 )
 from autost_optuna.runner import run
+from autost_optuna.table import trained_table, worth
 from autost_optuna.validity import Evidence, Figure
 
 SAMPLE = Path(__file__).parent / "validity.csv"
@@ -485,6 +488,11 @@ MISTAKES = {
         "--where 'flops' has no value; write --where COLUMN=",
     ),
     "nothing so": (["--table", "t.csv", *NAMED, "--where", "flops=9"], GOOD, "none of the 3 rows of t.csv has flops=9"),
+    "where twice": (
+        ["--table", "t.csv", *NAMED, "--where", "flops=1", "--where", "flops=2"],
+        GOOD,
+        "--where names a column twice; give each column one value",
+    ),
     "where what": (["--table", "t.csv", *NAMED, "--where", "data=9"], GOOD, "there is no column 'data'"),
     "all empty": (
         ["--table", "t.csv", *NAMED, "--finite"],
@@ -660,6 +668,34 @@ def test_a_study_says_what_it_lacks(trained):
         assert (result.exit_code, result.stdout) == (2, ""), result.output
         assert said in result.stderr
     assert "study new has no trained networks yet" in cli("validate", "new").stderr
+
+
+def test_what_flops_are_worth_is_said_of_enough_networks_with_all_warnings():
+    def networks(count):
+        return [
+            training(uniform(16 * number, 1, 1), flops=number, validation_accuracy=number / 10)
+            for number in range(1, count + 1)
+        ]
+
+    assert worth(networks(4)) is None
+    assert worth([replace(one, validation_accuracy=0.5) for one in networks(6)]) is None
+    found = worth(networks(6))
+    assert found.kendall.value == 1
+    assert "6 architectures" in found.warnings[0]
+    twice = [replace(one, seed=seed) for one in networks(4) for seed in (0, 1)]
+    assert worth(twice) is None  # seeds are no architectures
+
+
+def test_scores_of_a_search_are_proxies_of_what_was_trained(toy_task):
+    architectures = [uniform(16 * number, 1, 1) for number in (1, 2, 3)]
+    trainings = [
+        training(one, validation_accuracy=one.embed_dim / 100, flops=place, params=place, predicted_mj=place)
+        for place, one in enumerate(architectures, 1)
+    ]
+    scored = [replace(describe(one, toy_task).candidate, scores=(("sahd", -one.embed_dim),)) for one in architectures]
+    evidence = trained_table("s", trainings, scored).evidence()
+    assert evidence.proxies["sahd"] == (-16, -32, -48)
+    assert "sahd" not in trained_table("s", trainings).names
 
 
 def test_a_view_has_a_panel_for_each_proxy_best_first():

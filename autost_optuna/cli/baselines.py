@@ -47,7 +47,7 @@ def baseline(
     """
     quiet_optuna()
     from autost_optuna.baselines import add_baselines, baselines_of, find_networks, name_of, remove_baselines, to_row
-    from autost_optuna.front import nondominated
+    from autost_optuna.front import in_plane, nondominated
     from autost_optuna.study import open_search
 
     if bool(networks) + bool(remove) + clear > 1:
@@ -58,7 +58,7 @@ def baseline(
         add_baselines(search, chosen, data_root=data_root, device=options.chosen_device(device))
     elif remove or clear:
         remove_baselines(search, [b.name for b in baselines_of(search)] if clear else map(name_of, remove))
-    found, members = baselines_of(search), nondominated(search.candidates())
+    found, members = baselines_of(search), in_plane(nondominated(search.candidates()))
     if form == "json":
         show.print_json([to_row(one, members) for one in found])
     elif form == "csv":

@@ -180,12 +180,12 @@ def show_study(name: str, form: str, storage: str) -> None:
     """
     quiet_optuna()
     from autost_optuna.baselines import baselines_of, in_words, to_row
-    from autost_optuna.front import nondominated
+    from autost_optuna.front import in_plane, nondominated
     from autost_optuna.study import open_search, reached, summarise
 
     search = open_search(name, storage)
     summary, near = summarise(search), reached(search)
-    baselines, members = baselines_of(search), nondominated(search.candidates())
+    baselines, members = baselines_of(search), in_plane(nondominated(search.candidates()))
     trainings, dropped = readable(search)
     if form == "json":
         named = ("space_size", "infeasible", "silent", "unscored", "failed", "correlations")
@@ -221,7 +221,7 @@ def show_study(name: str, form: str, storage: str) -> None:
         )
     for one in baselines:
         click.echo(f"baseline     {one.name}: {in_words(one, members)}")
-    print_summary(search, trainings)
+    print_summary(search, trainings, dropped)
     for line in dropped_lines(dropped):
         click.echo(f"dropped out  {line}")
     if health.warning:

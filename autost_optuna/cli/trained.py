@@ -55,8 +55,8 @@ def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] 
     }
 
 
-def print_summary(search: "Search", trainings: "list[Training]") -> None:
-    """The same in a few lines."""
+def print_summary(search: "Search", trainings: "list[Training]", dropped: "list[Dropped]") -> None:
+    """The same in a few lines. What FLOPs are worth is not said where members `dropped` out: accuracy chose the others."""
     from autost_optuna.calibration import calibrate, group
     from autost_optuna.table import worth
 
@@ -67,7 +67,7 @@ def print_summary(search: "Search", trainings: "list[Training]") -> None:
         members, networks = units.counted(found.members, "member"), units.counted(found.networks, "network")
         click.echo(f"trained      {networks} of {members}, recipe {found.recipe_name} on {found.data}")
         click.echo(f"  accuracy   {_best_line(search, best)}{_ranks('by FLOPs', found.accuracy)}")
-        if (verdict := worth(alike)) is not None:
+        if not dropped and (verdict := worth(alike)) is not None:
             click.echo(f"  proxy      {verdict.sentence}")
             for warning in verdict.warnings:
                 show.note(f"warning: {warning}")

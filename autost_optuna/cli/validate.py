@@ -111,6 +111,7 @@ def validate(
         found = judge(
             evidence, samples=samples, seed=seed, on_done=lambda done, total: update("resampling", done, total, "")
         )
+    show.note(f"of {evidence.target} and of every proxy a {evidence.senses[0]} value is better")
     _print(found, form)
     if output is not None:
         write_figure(draw_validity(validity_view(evidence, found)), output, theme)
@@ -124,6 +125,8 @@ def _of_file(path: Path, where: tuple[str, ...], recipe: str | None) -> "Table":
     if recipe is not None:
         raise ValueError(f"--recipe {recipe} is of a study's networks; choose rows of a table by --where COLUMN=VALUE")
     pairs = dict(text.partition("=")[::2] for text in where)
+    if len(pairs) < len(where):
+        raise ValueError("--where names a column twice; give each column one value")
     for text in where:
         if "=" not in text:
             raise ValueError(f"--where {text!r} has no value; write --where COLUMN=VALUE")
@@ -147,7 +150,8 @@ def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | Non
 
     if where:
         raise ValueError(f"--where {where[0]} is of a table; choose trained networks by --recipe NAME")
-    trainings = open_trained(open_search(name, storage)).all()
+    search = open_search(name, storage)
+    trainings = open_trained(search).all()
     named = list(dict.fromkeys(one.recipe_name for one in trainings))
     alike = trained_alike(group(one for one in trainings if recipe in (None, one.recipe_name)))
     if not alike:
@@ -162,7 +166,7 @@ def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | Non
     if len(runs) < len(trainings):
         left = units.counted(len(trainings) - len(runs), "network")
         show.note(f"of recipe {runs[0].recipe_name} on {runs[0].data}; {left} trained otherwise left out")
-    return trained_table(name, runs)
+    return trained_table(name, runs, search.candidates())
 
 
 def _print(found: "Validation", form: str) -> None:

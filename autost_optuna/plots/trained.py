@@ -55,7 +55,9 @@ def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence
         )
     (whole, dominated), groups = part(candidates), group(trainings)
     members = in_plane(whole)
-    numbers = {c.architecture.key: c.number for c in (*whole, *dominated)}
+    kept = {member.number for member in members}
+    dominated = [*dominated, *(one for one in whole if one.number not in kept)]  # in the two figures that are drawn
+    numbers = {c.architecture.key: c.number for c in (*members, *dominated)}
     points = {id(one): _point(name, one, numbers.get(one.architecture.key)) for one in groups}
     architectures = len({training.architecture for training in trainings})
     data = ", ".join(dict.fromkeys(training.data for training in trainings))

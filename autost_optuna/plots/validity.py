@@ -64,13 +64,13 @@ class ValidityView:
 def validity_view(evidence: Evidence, validation: Validation) -> ValidityView:
     """The plot of evidence and what was found in it."""
     accuracy, number = np.asarray(evidence.means), len(evidence.accuracies)
-    places = np.argsort(accuracy, kind="stable")[
+    sense, once = -1 if evidence.lower else 1, np.ones((1, number), np.float32)
+    places = np.argsort(sense * accuracy, kind="stable")[
         :: -math.ceil(number / MOST)
-    ]  # evenly by accuracy, the highest among them
+    ]  # evenly by accuracy, the best among them
     places = np.random.default_rng(0).permutation(
         places
     )  # so that what covers others is no better and no worse than these
-    sense, once = -1 if evidence.lower else 1, np.ones((1, number), np.float32)
     band = sum((within_top(sense * accuracy, once, share)[0] > 0).astype(int) for share in TOPS.values())
     ranks = _beaten(sense * accuracy)
     panels = []

@@ -49,15 +49,16 @@ def naswot(patterns: Sequence[Pattern]) -> float:
 
     NASWOT: Mellor, Turner, Storkey, Crowley, ICML 2021, arXiv 2006.04647; there the binary code of a unit is its ReLU's sign.
     """
-    return _log_determinant(hamming_kernel(patterns))
+    return _log_determinant(hamming_kernel(patterns), patterns)
 
 
 def sahd(patterns: Sequence[Pattern]) -> float:
     """log |det K|, K the kernel of sparsity-aware Hamming distances; -inf where two images leave the same pattern.
 
-    SAHD: Kim, Li, Park, Venkatesha, Panda, ECCV 2022, arXiv 2201.10355; the mean over layers and steps is their program's.
+    SAHD: Kim, Li, Park, Venkatesha, Panda, ECCV 2022, arXiv 2201.10355; the mean over layers and steps is their program's. That
+    also adds 1e-3 where it divides, which damps layers of few spikes; here a distance is scaled exactly.
     """
-    return _log_determinant(sparse_kernel(patterns))
+    return _log_determinant(sparse_kernel(patterns), patterns)
 
 
 def total_spikes(patterns: Sequence[Pattern]) -> float:
@@ -73,5 +74,8 @@ def _distances(pattern: Pattern) -> Kernel:
     return spikes[:, :, None] + spikes[:, None, :] - 2 * pattern.shared
 
 
-def _log_determinant(kernel: Kernel) -> float:
+def _log_determinant(kernel: Kernel, patterns: Sequence[Pattern]) -> float:
+    apart = sum(_distances(pattern).sum(axis=0) for pattern in patterns)
+    if (apart + np.eye(len(kernel)) == 0).any():  # exact; rounding would leave a determinant
+        return float("-inf")
     return float(np.linalg.slogdet(kernel).logabsdet)
