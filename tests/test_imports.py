@@ -56,6 +56,7 @@ RANKS = [
     "export",
     "plots",
     "board",
+    "reproduce",
     "report",
     "quickstart",
     "__init__",
