@@ -96,7 +96,7 @@ def _card(figure: "Figure") -> "Figure":
 
 
 def _write_note(search: Search, picks: Sequence[Pick]) -> None:
-    """Put the note on the study; what a person wrote below it, or before there was one, stays below it."""
+    """Put the note on the study; what a person wrote above or below it stays there, what before there was one below."""
     from optuna_dashboard import get_note, save_note
 
     before = get_note(search.study)

@@ -134,9 +134,8 @@ def _charges(
     """By the rates of the trained network on its validation images, or by those at initialisation on the search's images."""
     if training:
         return charges_of(candidate.architecture, search.settings, training["measured"]["rates"])
-    root = _root(search.settings, search.settings.data, data_root)
     picks = [Pick(names=("exported",), candidate=candidate)]
-    return bills_of(search, picks, root, any_versions=True)[0].charges  # the manifest names both versions
+    return bills_of(search, picks, data_root, any_versions=True)[0].charges  # the manifest names both versions
 
 
 def _images(settings: Settings, training: dict[str, Any] | None, data_root: Path | None) -> "tuple[Tensor, str]":
@@ -144,20 +143,14 @@ def _images(settings: Settings, training: dict[str, Any] | None, data_root: Path
     import torch
 
     data = training["data"] if training else settings.data
-    root = _root(settings, data, data_root)
+    own = Path(settings.data_root) if settings.data_root and data == settings.data else None
+    root = data_root or own
     try:
         drawn = rate_images(settings.task, data=data, root=root, count=CHECKED, seed=settings.seed, split="test")
     except ValueError:
         generator = torch.Generator().manual_seed(settings.seed)
         return torch.randn(CHECKED, *settings.task.input_shape, generator=generator), f"noise, seed {settings.seed}"
     return drawn.images, f"test images of {data}, seed {settings.seed}"
-
-
-def _root(settings: Settings, data: str, data_root: Path | None) -> Path | None:
-    """Where a data set is: as said, or else where the study has its own."""
-    if data_root is None and data == settings.data and settings.data_root:
-        return Path(settings.data_root)
-    return data_root
 
 
 def _commit() -> str | None:

@@ -186,6 +186,11 @@ def pick(members: Sequence[Candidate], box: Box, count: int) -> list[Candidate]:
     return [members[place] for place in reversed(places)]
 
 
+def numbers_of(candidates: Iterable[Candidate]) -> dict[str, int | None]:
+    """The trial of each architecture by its key, the first where there are several."""
+    return {candidate.architecture.key: candidate.number for candidate in unique(candidates)}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pick:
     """A member of a front that stands out, and by what: "least energy", "knee", "most FLOPs"."""

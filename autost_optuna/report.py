@@ -1,13 +1,12 @@
 """One HTML file that answers a study: what is said (`report_of`), and its page (`write_report`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autost_optuna import units
-from autost_optuna.architecture import toml_text
 from autost_optuna.baselines import baselines_of, in_words
 from autost_optuna.bills import Bill, bills_of, costliest
 from autost_optuna.board import own_note
@@ -15,19 +14,16 @@ from autost_optuna.calibration import Calibration, calibrate, group, measured_fr
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
 from autost_optuna.convergence import in_words as converged
-from autost_optuna.data import BUILT_IN
-from autost_optuna.front import Health, Pick, in_plane, knee_of, pick, picks_of
+from autost_optuna.front import Health, Pick, in_plane, knee_of, numbers_of, pick, picks_of
 from autost_optuna.goals import GOALS, further
 from autost_optuna.plots.figure import for_page, replacing
 from autost_optuna.plots.page import render
 from autost_optuna.plots.points import export_command, in_a_line
 from autost_optuna.plots.study import study_figures
-from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.proxies.energy import total_mj
 from autost_optuna.ranks import Ranks
-from autost_optuna.recipe import RECIPES
+from autost_optuna.reproduce import commands_of, files_of
 from autost_optuna.settings import Settings
-from autost_optuna.space import PRESETS
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
 from autost_optuna.table import worth
 from autost_optuna.trained import Training, dropped_of, trainings_of
@@ -138,8 +134,8 @@ def report_of(search: Search, data_root: Path | None = None) -> Report:
         exact=_exact(search),
         trust=tuple(_trust(search, summary.health, trainings, untrained)),
         trained=tuple(_trained(trainings, candidates)),
-        commands=tuple(_commands(search, trainings)),
-        files=tuple(_files(settings, trainings)),
+        commands=tuple(commands_of(search, trainings)),
+        files=tuple(files_of(settings, trainings)),
         provenance=(
             *((package, version) for package, version in settings.versions.items()),
             ("seed", str(settings.seed)),
@@ -388,7 +384,7 @@ def _ranks(what: str, ranks: Ranks | None) -> str:
 
 def _trained(trainings: Sequence[Training], candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
     """A row for each trained architecture and recipe, by ascending predicted energy; a star where it is not dominated."""
-    numbers = {one.architecture.key: one.number for one in reversed(candidates)}
+    numbers = numbers_of(candidates)
     groups = group(trainings)
     front = measured_front(groups)
     return [
@@ -404,78 +400,4 @@ def _trained(trainings: Sequence[Training], candidates: Sequence[Candidate]) -> 
             f"{one.runs[0].recipe_name} on {one.runs[0].data}",
         )
         for one in groups
-    ]
-
-
-def _is_preset(settings: Settings) -> bool:
-    space = settings.space
-    return PRESETS.get(space.name) == replace(space, uniform=False)
-
-
-def _is_known(convention: Convention) -> bool:
-    return convention.name in CONVENTIONS and CONVENTIONS[convention.name].hash == convention.hash
-
-
-def _recipe(training: Training) -> str:
-    """What `train --recipe` takes: a name, or the file of a recipe that has no name of its own."""
-    preset = RECIPES.get(training.recipe_name)
-    known = preset is not None and preset.hash == training.recipe_hash
-    return training.recipe_name if known else f"recipe-{training.recipe_hash}.toml"
-
-
-def _files(settings: Settings, trainings: Sequence[Training]) -> Rows:
-    """The files that the commands read, by their names."""
-    # The space's form of one ratio and head count is an option of the command.
-    space = {name: value for name, value in settings.space.to_dict().items() if name != "uniform"}
-    files = {} if _is_preset(settings) else {"space.toml": space}
-    files |= {} if _is_known(settings.convention) else {"convention.toml": settings.convention.to_dict()}
-    files |= {_recipe(one): one.recipe for one in trainings if _recipe(one) != one.recipe_name}
-    return tuple((name, toml_text(values)) for name, values in files.items())
-
-
-def _commands(search: Search, trainings: Sequence[Training]) -> list[str]:
-    """What one types to come by the same report; a folder is that of whoever types."""
-    name, trials, baselines = search.study.study_name, len(search.course().hypervolumes), baselines_of(search)
-    commands = [_creation(search), units.command("study", "run", name, "--trials", str(trials))]
-    commands += [] if search.exact() is None else [units.command("study", "exact", name)]
-    if baselines:
-        sources = [one.name if one.published else one.architecture.to_text() for one in baselines]
-        commands.append(units.command("study", "baseline", name, *sources))
-    commands += _train(search, trainings)
-    return [*commands, units.command("study", "report", name, "-o", "report.html")]
-
-
-def _creation(search: Search) -> str:
-    settings = search.settings
-    words = ["--space", settings.space.name if _is_preset(settings) else "space.toml"]
-    words += ["--uniform"] if settings.space.uniform else []
-    words += ["--task", settings.task.name, "--data", settings.data]
-    words += ["--data-root", "DIR"] if settings.data_root else []
-    words += ["--images", str(settings.images), "--seeds", str(settings.seeds)]
-    words += ["--energy", settings.convention.name if _is_known(settings.convention) else "convention.toml"]
-    for field in fields(settings.constraints):
-        bound = getattr(settings.constraints, field.name)
-        option = f"--{field.name.removesuffix('_mj').replace('_', '-')}"
-        words += [] if bound is None else [option, f"{bound:.15g}"]
-    words += ["--population", str(settings.population), "--seed", str(settings.seed)]
-    return units.command("study", "create", search.study.study_name, *words)
-
-
-def _train(search: Search, trainings: Sequence[Training]) -> list[str]:
-    """A command for the networks of each recipe, data and seed; none for networks whose trial is no more."""
-    numbers = {one.architecture.key: one.number for one in reversed(search.candidates())}
-    alike: dict[tuple[str, str, int], list[str]] = {}
-    for one in trainings:
-        if one.architecture.key in numbers:
-            trial = ["--trial", str(numbers[one.architecture.key])]
-            alike.setdefault((_recipe(one), one.data, one.seed), []).extend(trial)
-    return [
-        units.command(
-            "train",
-            search.study.study_name,
-            *trials,
-            *("--data", data, *(() if data in BUILT_IN else ("--data-root", "DIR"))),
-            *("--recipe", recipe, "--seed", str(seed)),
-        )
-        for (recipe, data, seed), trials in alike.items()
     ]

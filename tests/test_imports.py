@@ -61,6 +61,7 @@ RANKS = [
     "export",
     "plots",
     "board",
+    "reproduce",
     "report",
     "quickstart",
     "__init__",

@@ -202,7 +202,8 @@ def test_its_commands_bring_back_baselines_trainings_and_prices_too(cli, tmp_pat
     own = Architecture.from_text("C=16,depth=1,heads=2,ratio=4")
     (tmp_path / "own.json").write_text(json.dumps(own.to_dict()))
     for words in (
-        "study create mine --space s.toml --task digits --energy mine.toml --population 5 --seed 3",
+        "study create mine --space s.toml --task digits --energy mine.toml --population 5 --seed 3"
+        " --objective energy_mj --objective flops --objective synflow",
         "study run mine --trials 6",
         "study baseline mine own.json spikformer-2-384",
         "train mine --knee --epochs 1 --images 100 --seeds 2",

@@ -135,24 +135,20 @@ def plot(
     from autost_optuna.study import open_search
 
     check_ending(output)
+    if data_root is not None and what != "stages":
+        raise ValueError("--data-root is of the figure stages alone; leave it out, or give --figure stages")
     search = open_search(name, storage)
     if trained:
-        check_alone(figure=what != "front", quantised=quantised, pick=pick, max_energy=max_energy, data_root=data_root)
+        check_alone(figure=what != "front", quantised=quantised, pick=pick, max_energy=max_energy)
         figure = trained_figure(search)
     elif what != "front":
         others = {"--quantised": quantised, "--pick": pick, "--max-energy": max_energy}
         figure = _other_figure(search, what, others, data_root)
     else:
-        _check_stages(what, data_root)
         marked = [] if pick is None and max_energy is None else selected(search, pick, max_energy)
         figure = _front_figure(search, quantised, marked)
     write_figure(figure, output, theme)
     click.echo(f"wrote {output}")
-
-
-def _check_stages(what: str, data_root: Path | None) -> None:
-    if data_root is not None and what != "stages":
-        raise ValueError("--data-root is of the figure stages alone; leave it out, or give --figure stages")
 
 
 def _other_figure(search: "Search", what: str, others: Mapping[str, object], data_root: Path | None) -> "Figure":
@@ -161,7 +157,6 @@ def _other_figure(search: "Search", what: str, others: Mapping[str, object], dat
     for option, value in others.items():
         if value:
             raise ValueError(f"{option} is of the front alone; leave it out, or --figure {what}")
-    _check_stages(what, data_root)
     if what == "stages":
         return stages_figure(search, data_root)
     return {"hypervolume": hypervolume_figure, "genes": genes_figure}[what](search)

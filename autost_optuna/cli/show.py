@@ -9,9 +9,8 @@ from types import FrameType
 
 import click
 
-REST = (
-    58  # columns of a progress bar without its note; on a narrow terminal the bar itself shrinks first, then the note
-)
+# Columns of a progress bar without its note; on a narrow terminal the bar itself shrinks first, then the note.
+REST = 58
 QUIET = "autost_optuna.quiet"  # in the meta of click's context, which a command shares with its groups
 
 

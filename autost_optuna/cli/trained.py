@@ -90,8 +90,9 @@ def dropped_lines(dropped: "list[Dropped]") -> list[str]:
 def rows(search: "Search", trainings: "list[Training]") -> list[dict[str, Any]]:
     """A row for each trained architecture and recipe, by ascending predicted energy; deviations are over seeds."""
     from autost_optuna.calibration import group, measured_front
+    from autost_optuna.front import numbers_of
 
-    groups, numbers = group(trainings), _numbers(search)
+    groups, numbers = group(trainings), numbers_of(search.candidates())
     front = measured_front(groups)
     found = []
     for one in groups:
@@ -169,15 +170,10 @@ def _print_table(found: list[dict[str, Any]]) -> None:
     show.print_table([*columns, "validation", "test", "seeds", "recipe"], cells, left=["recipe"])
 
 
-def _numbers(search: "Search") -> dict[str, int | None]:
-    """The trial of each architecture in the search as it is now."""
-    from autost_optuna.front import unique
-
-    return {c.architecture.key: c.number for c in unique(search.candidates())}
-
-
 def _best_line(search: "Search", best: "Group") -> str:
-    number = _numbers(search).get(best.architecture.key)
+    from autost_optuna.front import numbers_of
+
+    number = numbers_of(search.candidates()).get(best.architecture.key)
     validation, test = best.validation_accuracy, best.test_accuracy
     return (
         f"best {units.share(validation.mean, validation.deviation)} validation, "
