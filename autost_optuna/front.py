@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from autost_optuna import units
 from autost_optuna.candidate import Candidate
 from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS
+from autost_optuna.ranks import rank
 
 # Above this share of non-dominated candidates, or this rank correlation, the two objectives say nearly the same:
 # with one constant spike rate they are one (Spearman 0.9999, three quarters of all candidates "Pareto-optimal").
@@ -318,9 +319,6 @@ def correlations(candidates: Sequence[Candidate]) -> dict[str, dict[str, float |
 
 
 def _spearman(candidates: Sequence[Candidate], names: tuple[str, str] = DEFAULT_OBJECTIVES) -> float | None:
-    pairs = [[candidate.value(name) for candidate in candidates] for name in names]
-    if len(candidates) < 3 or any(len(set(values)) < 2 for values in pairs):
-        return None
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(*pairs).statistic)
+    first, second = ([candidate.value(name) for candidate in candidates] for name in names)
+    found = rank(first, second)
+    return None if found is None else found.spearman

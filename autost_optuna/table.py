@@ -132,8 +132,9 @@ def _missing(cell: str | float) -> bool:
         return cell == ""
 
 
-def read_table(path: Path, where: Mapping[str, str] | None = None) -> Table:
+def read_table(path: Path | str, where: Mapping[str, str] | None = None) -> Table:
     """Read a .csv or .csv.gz with a header, only the rows that have the values of `where`. ValueError for all that is amiss."""
+    path = Path(path)
     if not path.name.lower().endswith(ENDINGS):
         raise ValueError(f"{path} is no table by its name; give {' or '.join(ENDINGS)}")
     try:
