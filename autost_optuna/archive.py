@@ -43,6 +43,7 @@ def placed(target: Path, *, force: bool) -> Iterator[Path]:
         raise ValueError(f"{str(target)!r} is no name for a new folder or .zip; choose another with -o")
     _sweep(target)
     _check_target(target, force)
+    made = [parent for parent in target.parents if not parent.exists()]
     make_folder(target.parent)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
     handle = os.open(work, os.O_RDONLY)
@@ -63,6 +64,9 @@ def placed(target: Path, *, force: bool) -> Iterator[Path]:
         _restore(work, target)
         os.close(handle)
         shutil.rmtree(work, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty: the bundle is there, or what others wrote
+            for parent in made:
+                parent.rmdir()
 
 
 def _check_target(target: Path, force: bool) -> None:
@@ -196,7 +200,12 @@ def opened(path: Path) -> Iterator[Bundle]:
 
 def _plain(name: str) -> bool:
     """Whether a name is one of a file in a bundle's own folder."""
-    return PurePath(name).name == name and name not in (".", "..", MANIFEST) and "\\" not in name and name.isprintable()
+    return (
+        PurePath(name).name == name
+        and name not in ("", ".", "..", MANIFEST)
+        and "\\" not in name
+        and name.isprintable()
+    )
 
 
 def _check_entries(path: Path, names: list[str]) -> None:

@@ -4,7 +4,7 @@ optuna-dashboard shows them."""
 import contextlib
 import json
 import mimetypes
-import os
+import secrets
 import shutil
 import uuid
 from collections.abc import Iterable
@@ -17,6 +17,9 @@ from optuna.trial import FrozenTrial
 
 from autost_optuna.storage import file_of
 
+FIGURE = "dashboard:plot_data:"  # optuna-dashboard's, of a figure's attributes
+FIGURES = ("front", "hypervolume", "genes", "stages", "trained")
+
 
 def folder_of(storage: str) -> Path | None:
     """The folder of a storage's artifacts, beside its file; None where it has none on this machine."""
@@ -25,7 +28,10 @@ def folder_of(storage: str) -> Path | None:
 
 
 def store_of(storage: str, folder: Path | None = None) -> FileSystemArtifactStore | None:
-    """The store that optuna-dashboard reads, of `folder` or the storage's own. ValueError where `folder` does not exist."""
+    """The store that optuna-dashboard reads, of `folder` or the storage's own; None where there can be none.
+
+    ValueError where `folder` does not exist.
+    """
     if folder is not None and not folder.is_dir():
         raise ValueError(
             f"no folder {folder} to read artifacts from; leave out --artifacts, or give the one of the training"
@@ -33,8 +39,9 @@ def store_of(storage: str, folder: Path | None = None) -> FileSystemArtifactStor
     place = folder or folder_of(storage)
     if place is None:
         return None
-    place.mkdir(exist_ok=True)  # the dashboard writes there too, where a person adds a file to a trial
-    return FileSystemArtifactStore(place)
+    with contextlib.suppress(OSError):  # the dashboard writes there too, where a person adds a file to a trial
+        place.mkdir(exist_ok=True)
+    return FileSystemArtifactStore(place) if place.is_dir() else None
 
 
 def upload(path: Path, study: optuna.Study, trial: FrozenTrial, folder: Path) -> None:
@@ -51,7 +58,7 @@ def keep(name: str, content: str, study: optuna.Study, folder: Path) -> None:
     """Keep a text with a study as its file `name`, in place of what was kept so before."""
     place = folder / _own(name, study)
     folder.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.{os.getpid()}")
+    part = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
     try:
         part.write_text(content, encoding="utf-8")
         part.replace(place)
@@ -80,10 +87,11 @@ def artifacts_of(study: optuna.Study, *, own: bool = True) -> list[str]:
 
 
 def own_of(study: optuna.Study) -> list[str]:
-    """The attributes of the files that `keep` keeps with a study."""
-    attributes = study._storage.get_study_system_attrs(study._study_id).items()
-    files = [(name, json.loads(value)) for name, value in attributes if name.startswith(ARTIFACTS_ATTR_PREFIX)]
-    return [name for name, file in files if file and name == f"{ARTIFACTS_ATTR_PREFIX}{_own(file['filename'], study)}"]
+    """The attributes of the files that `keep` keeps with a study, and of the figures that are drawn anew with them."""
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    files = [(name, json.loads(value)) for name, value in attributes.items() if name.startswith(ARTIFACTS_ATTR_PREFIX)]
+    own = [name for name, file in files if file and name == f"{ARTIFACTS_ATTR_PREFIX}{_own(file['filename'], study)}"]
+    return own + [name for name in attributes if name.startswith(tuple(f"{FIGURE}{figure}:" for figure in FIGURES))]
 
 
 def copy(artifacts: Iterable[str], source: Path | None, to: Path | None) -> int:

@@ -20,13 +20,15 @@ class Bill:
     charges: tuple[Charge, ...]
 
 
-def bills_of(search: Search, picks: Sequence[Pick], data_root: Path | None = None) -> list[Bill]:
+def bills_of(
+    search: Search, picks: Sequence[Pick], data_root: Path | None = None, *, any_versions: bool = False
+) -> list[Bill]:
     """The bills of picks, their rates measured again as the search did, on its images; a second or so each.
 
     The images are those in `data_root`, by default where they were. ValueError where they are others now, or the packages
-    that decide a figure.
+    that decide a figure, unless `any_versions` will do.
     """
-    objective, settings = make_objective(search.settings, data_root), search.settings
+    objective, settings = make_objective(search.settings, data_root, any_versions=any_versions), search.settings
     bills = []
     for pick in picks:
         rates = mean_by_operation(objective.rates.measure(pick.candidate.architecture))

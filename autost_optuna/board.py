@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import optuna
 
 from autost_optuna import units
-from autost_optuna.artifacts import folder_of, keep
+from autost_optuna.artifacts import FIGURES, folder_of, keep
 from autost_optuna.bills import bills_of
 from autost_optuna.front import Pick, knee_of, nondominated, picks_of
 from autost_optuna.goals import GOALS, further
 from autost_optuna.plots.figure import dress
 from autost_optuna.plots.points import export_command
-from autost_optuna.plots.study import FIGURES, study_figures
+from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import charge_rows
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
 from autost_optuna.trained import trainings_of
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 MOST = 1000  # dominated candidates that a card draws: a journal keeps every figure that it ever had
 WIDTH = 88  # characters of a subtitle in a card
-BELOW = "*All above is written anew after each run. What you write below this line stays.*"
+ABOVE = "*What you write above this line stays.*"
+BELOW = "*All between the two lines is written anew after each run. What you write below this one stays.*"
+RULE = "\n---\n"
 
 
 def write_board(search: Search, data_root: Path | None = None) -> None:
@@ -98,14 +100,21 @@ def _write_note(search: Search, picks: Sequence[Pick]) -> None:
     from optuna_dashboard import get_note, save_note
 
     before = get_note(search.study)
-    body = f"{note(search, picks)}\n---\n\n{BELOW}\n\n{own_note(before)}"
+    above, below = own_note(before)
+    body = f"{above}\n\n{ABOVE}\n\n{note(search, picks)}{RULE}\n{BELOW}\n\n{below}".strip()
     if body != before:
         save_note(search.study, body)
 
 
-def own_note(whole: str) -> str:
-    """What a person wrote of a study's note."""
-    return (whole.partition(BELOW)[2] if BELOW in whole else whole).strip()
+def own_note(whole: str) -> tuple[str, str]:
+    """What a person wrote of a study's note, above and below what is written for them; a line of ours may be gone."""
+    above, found, rest = whole.partition(ABOVE)
+    if not found:
+        above, rest = "", whole
+    for end in (BELOW, RULE) if found else (BELOW,):
+        if end in rest:
+            return above.strip(), rest.partition(end)[2].strip()
+    return above.strip(), rest.strip()
 
 
 def note(search: Search, picks: Sequence[Pick]) -> str:

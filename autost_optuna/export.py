@@ -106,6 +106,7 @@ def _write(
         "format": FORMAT,
         "files": {path.name: archive.sha256(path) for path in sorted(folder.iterdir())},
         "versions": {**installed_versions(), **{name: version(name) for name in WRITERS}},
+        "study_versions": settings.versions,
         "git_commit": _commit(),
         "study": search.study.study_name,
         "trial": candidate.number,
@@ -134,7 +135,8 @@ def _charges(
     if training:
         return charges_of(candidate.architecture, search.settings, training["measured"]["rates"])
     root = _root(search.settings, search.settings.data, data_root)
-    return bills_of(search, [Pick(names=("exported",), candidate=candidate)], root)[0].charges
+    picks = [Pick(names=("exported",), candidate=candidate)]
+    return bills_of(search, picks, root, any_versions=True)[0].charges  # the manifest names both versions
 
 
 def _images(settings: Settings, training: dict[str, Any] | None, data_root: Path | None) -> "tuple[Tensor, str]":

@@ -11,7 +11,7 @@ from autost_optuna.architecture import toml_text
 from autost_optuna.baselines import baselines_of, in_words
 from autost_optuna.bills import Bill, bills_of, costliest
 from autost_optuna.board import own_note
-from autost_optuna.calibration import Calibration, calibrate, group, measured_front
+from autost_optuna.calibration import Calibration, calibrate, group, measured_front, trained_alike
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
 from autost_optuna.convergence import in_words as converged
@@ -29,6 +29,7 @@ from autost_optuna.recipe import RECIPES
 from autost_optuna.settings import Settings
 from autost_optuna.space import PRESETS
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
+from autost_optuna.table import worth
 from autost_optuna.trained import Training, trainings_of
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _note(search: Search) -> str:
     """What a person wrote in optuna-dashboard on the study."""
     from optuna_dashboard import get_note
 
-    return own_note(get_note(search.study)).strip()
+    return "\n\n".join(part for part in own_note(get_note(search.study)) if part)
 
 
 def _trainings(search: Search) -> tuple[list[Training], str]:
@@ -246,7 +247,7 @@ def _member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
         in_a_line(one.architecture),
         units.significant(one.flops / 1e9, 4),
         units.significant(one.energy_mj, 4),
-        f"{one.params / 1e6:.2f}",
+        units.significant(one.params / 1e6),
     )
 
 
@@ -352,7 +353,10 @@ def _trust(search: Search, found: Health, trainings: Sequence[Training], untrain
         sentences.append(
             f"None of these networks has been trained{reason}: how accurate they become is not known. {finds} finds out."
         )
-    return sentences + [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
+    sentences += [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
+    verdicts = [worth([run for one in alike for run in one.runs]) for alike in trained_alike(group(trainings))]
+    told = (line for verdict in verdicts if verdict is not None for line in (verdict.sentence, *verdict.warnings))
+    return [*sentences, *map(_sentence, told)]
 
 
 def _calibrated(one: Calibration) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autost_optuna import units
 from autost_optuna.trained import Training
-from autost_optuna.validity import Evidence
+from autost_optuna.validity import Evidence, Verdict, validate
 
 PARAMS = "params"
 ENDINGS = (".csv", ".csv.gz")
@@ -178,6 +178,15 @@ def trained_table(source: str, trainings: Sequence[Training]) -> Table:
         proxies=("flops", "params", "predicted_mj"),
         group="architecture",
     )
+
+
+def worth(trainings: Sequence[Training]) -> Verdict | None:
+    """What FLOPs are worth as a proxy among networks that were trained alike; None where these are too few to rank."""
+    try:
+        evidence = trained_table("trained networks", trainings).evidence(proxies=["flops"])
+    except ValueError:
+        return None
+    return validate(evidence).proxies[0]
 
 
 def _read(path: Path, lines: Iterator[str], where: Mapping[str, str]) -> Table:

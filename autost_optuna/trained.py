@@ -7,6 +7,7 @@ creation, and the storage sees to that, so of two at once exactly one goes on. T
 failed by the next that looks.
 """
 
+import contextlib
 import csv
 import math
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from autost_optuna.transfer import Copied, copy_study
 
 KEY, OWNER = f"{ATTRIBUTE}:key", f"{ATTRIBUTE}:owner"
 RECORD, RATES, REASON = "training", ("rates", "initial_rates"), "reason"
+DROPPED, ACCURACIES = "dropped_out", "validation_accuracies"
 CURVE = ("epoch", "loss", "validation_accuracy", "mean_rate", "images_per_s")
 
 
@@ -131,6 +133,29 @@ class Taken:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Dropped:
+    """A network that dropped out of a halving (autost_optuna.halving) after `epochs` of its recipe's `all_epochs`.
+
+    `number` is its pruned trial, `search_trial` that of the search. `validation_accuracies` are those after each epoch that was
+    trained, more than `epochs` where it had been trained for more before. `path` is the folder of its state, from which a
+    training to the end goes on.
+    """
+
+    number: int
+    search_trial: int
+    key: Key
+    recipe_name: str
+    epochs: int
+    all_epochs: int
+    validation_accuracies: tuple[float, ...]
+    path: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """The right to train a network, and the running trial that says so; it ends with `complete` or `fail`."""
 
@@ -143,8 +168,8 @@ class Claim:
         """The number of its trial."""
         return self.trial.number
 
-    def complete(self, training: Training, artifacts: Sequence[Path] = ()) -> None:
-        """Store what came of it, with copies of the files `artifacts`.
+    def complete(self, training: Training, artifacts: Sequence[Path] = (), accuracies: Sequence[float] = ()) -> None:
+        """Store what came of it, with copies of the files `artifacts` and the validation accuracy after each epoch.
 
         ValueError where it is another network's. OSError where the files cannot be copied. RuntimeError where another
         process took this one for dead.
@@ -160,6 +185,7 @@ class Claim:
         attributes = {
             "test_accuracy": training.test_accuracy,
             **{name: record.pop(name) for name in RATES},  # apart, as a database bounds the size of each
+            ACCURACIES: list(accuracies),
             RECORD: record,
         }
         try:
@@ -175,6 +201,15 @@ class Claim:
                 f"trial {self.number} of {study.study_name} was taken for abandoned, as nothing was heard of this machine; "
                 f"what was trained is in {training.path}: repeat the command"
             ) from None
+
+    def drop(self, epochs: int, accuracies: Sequence[float], *, all_epochs: int, path: Path) -> None:
+        """End the trial as pruned: the network dropped out of a halving after `epochs`, with its accuracy after each so far."""
+        dropped = {"epochs": epochs, "all_epochs": all_epochs, "path": str(path.resolve())}
+        storage = self.trainings.study._storage
+        with contextlib.suppress(UpdateFinishedTrialError):  # it was taken for abandoned, and others may train it
+            for name, value in {ACCURACIES: list(accuracies), DROPPED: dropped}.items():
+                storage.set_trial_user_attr(self.trial._trial_id, name, value)
+            storage.set_trial_state_values(self.trial._trial_id, TrialState.PRUNED)
 
     def fail(self, reason: str) -> None:
         """Give the network up, so that others may train it; `reason` is kept with the trial."""
@@ -198,6 +233,23 @@ class Trainings:
         """All trained networks, in the order of their trials."""
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return [_training(trial) for trial in trials if RECORD in trial.user_attrs]
+
+    def dropped(self) -> list[Dropped]:
+        """The networks that dropped out of a halving and have not been trained to their end since, each at its last epoch."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+        ended = {training.key for training in self.all()}
+        found: dict[Key, Dropped] = {}
+        for one in [_dropped(trial) for trial in trials if DROPPED in trial.user_attrs]:
+            if one.key not in ended:
+                found[one.key] = max(found.get(one.key, one), one, key=lambda one: len(one.validation_accuracies))
+        return sorted(found.values(), key=lambda one: one.number)
+
+    def accuracies(self) -> dict[Key, tuple[float, ...]]:
+        """The validation accuracy after each epoch of all networks that ended, or dropped out, with it kept here."""
+        kept = {one.key: one.validation_accuracies for one in self.dropped()}
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        ended = [t for t in trials if t.user_attrs.get(ACCURACIES) and KEY in t.system_attrs]
+        return {**kept, **{Key(**t.system_attrs[KEY]): tuple(t.user_attrs[ACCURACIES]) for t in ended}}
 
     def find(self, key: Key) -> Training | None:
         """The trained network of that key, the first where there are several."""
@@ -329,6 +381,13 @@ def trainings_of(search: Search) -> list[Training]:
     return open_trained(search).all()
 
 
+def dropped_of(search: Search) -> list[Dropped]:
+    """The networks of a search that dropped out of a halving, none where nothing was trained."""
+    if search.study.study_name + TRAINED_ENDING not in optuna.get_all_study_names(search.study._storage):
+        return []
+    return open_trained(search).dropped()
+
+
 def copy_trained(study: optuna.Study, storage: str, to: str, *, name: str | None = None) -> tuple[Copied, int]:
     """Copy trained networks, with their artifacts where both storages are files, to the storage `to`, as `name` if given.
 
@@ -380,3 +439,15 @@ def _training(trial: FrozenTrial) -> Training:
     attributes = trial.user_attrs
     stored = {**attributes[RECORD], **{name: attributes[name] for name in RATES}, "number": trial.number}
     return Training.from_dict(stored)
+
+
+def _dropped(trial: FrozenTrial) -> Dropped:
+    attributes = trial.user_attrs
+    return Dropped(
+        number=trial.number,
+        search_trial=attributes["search_trial"],
+        key=Key(**trial.system_attrs[KEY]),
+        recipe_name=attributes["recipe"],
+        validation_accuracies=tuple(attributes[ACCURACIES]),
+        **attributes[DROPPED],
+    )

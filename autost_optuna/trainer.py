@@ -150,6 +150,15 @@ def check_folder(folder: Path, identity: dict[str, Any]) -> None:
             return
 
 
+def log_of(folder: Path, identity: dict[str, Any]) -> tuple[Epoch, ...]:
+    """The epochs that the training in `folder` has behind it, whether it has ended or not. ValueError as of `check_folder`."""
+    for path in (folder / WEIGHTS, folder / RESUME):
+        if path.exists():
+            _, info = _load(path, identity)
+            return tuple(Epoch(**entry) for entry in info.get("training", info)["log"])
+    return ()
+
+
 def check(task: Task, dataset: Dataset, recipe: Recipe, accelerator: str = "auto") -> None:
     """ValueError where networks of `task` cannot be trained so: other classes, too few images, no such device."""
     if dataset.num_classes != task.num_classes:

@@ -17,13 +17,36 @@ import torch
 from autost_optuna.architecture import as_count
 from autost_optuna.artifacts import folder_of
 from autost_optuna.candidate import Candidate
+from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import Dataset, load
 from autost_optuna.presence import Presence
 from autost_optuna.recipe import Recipe
 from autost_optuna.settings import installed_versions
 from autost_optuna.study import Search, open_search
-from autost_optuna.trained import CURVE, Claim, Key, Taken, Training, Trainings, open_trained, trainings_of, write_curve
-from autost_optuna.trainer import Epoch, Stopped, Trained, check, check_folder, identity_of, make_fabric, train
+from autost_optuna.trained import (
+    CURVE,
+    Claim,
+    Key,
+    Taken,
+    Training,
+    Trainings,
+    dropped_of,
+    open_trained,
+    trainings_of,
+    write_curve,
+)
+from autost_optuna.trainer import (
+    RESUME,
+    Epoch,
+    Stopped,
+    Trained,
+    check,
+    check_folder,
+    identity_of,
+    log_of,
+    make_fabric,
+    train,
+)
 from autost_optuna.units import counted, one_line
 from autost_optuna.workers import STOPS, death, environment, undisturbed
 
@@ -32,11 +55,15 @@ CURVE_FILE = "curve.csv"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """A network to train: a member of the search, by a recipe with its seed, in a folder."""
+    """A network to train: a member of the search, by a recipe with its seed, in a folder.
+
+    One with `until` is trained to that epoch, for who holds its claim already.
+    """
 
     candidate: Candidate
     recipe: Recipe
     folder: Path
+    until: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +84,12 @@ class Message:
     """What becomes of the order at `index`.
 
     "batch": `done` of `total` batches of all epochs; "epoch": a line of its log; "trained", perhaps `before`, and what came
-    of it; "taken": another process is at it; "failed", and why; "stopped". A worker is "ready" before it has an order.
+    of it; "taken": another process is at it; "failed", and why, `itself` where it was the network and not its process;
+    "stopped". "reached": its last epoch for now, with the accuracy after each, and what came of it if it was the very last;
+    "rung": what a rung means for all. A worker is "ready" before it has an order.
     """
 
-    kind: Literal["ready", "batch", "epoch", "trained", "taken", "failed", "stopped"]
+    kind: Literal["ready", "batch", "epoch", "trained", "taken", "failed", "stopped", "reached", "rung"]
     index: int = -1
     done: int = 0
     total: int = 0
@@ -68,6 +97,9 @@ class Message:
     training: Training | None = None
     before: bool = False
     text: str = ""
+    itself: bool = False
+    accuracies: tuple[float, ...] = ()
+    trained: Trained | None = None
 
 
 Tell = Callable[[Message], None]
@@ -108,9 +140,29 @@ def train_members(
     above 1 in as many processes, a GPU each where there are some. `on_frames` hears of recordings that are cut into frames.
     Stopped where `stopped()`; RuntimeError at the end where an order failed.
     """
+    dataset, trainings, todo = prepare(search, todo, means, workers, on_frames)
+    workers = min(workers, len(todo))
+    ends = carry_out(trainings, todo, dataset, means, workers=workers, tell=tell, stopped=stopped)
+    failures = sum(end.kind == "failed" for end in ends)
+    if failures:
+        raise RuntimeError(f"{failures} of {counted(len(todo), 'training')} failed; the reasons stand above")
+    return [end.training for end in ends if end.training is not None]
+
+
+def prepare(
+    search: Search,
+    todo: Sequence[Order],
+    means: Means,
+    workers: int,
+    on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
+) -> tuple[Dataset, Trainings, list[Order]]:
+    """The data, the study of trained networks, and the orders, each in the folder where a halving left it.
+
+    ValueError where one of them cannot be trained.
+    """
     if workers < 1:
         raise ValueError(f"workers {workers} is not positive; use 1, or one a GPU")
-    if workers > 1 and _world() > 1:
+    if workers > 1 and world() > 1:
         raise ValueError(f"workers {workers} and torchrun are two ways to use several processes; leave one out")
     task, frames = search.settings.task, todo[0].recipe.frames
     with _one_first(todo[0].recipe, means.accelerator):
@@ -118,9 +170,26 @@ def train_members(
         dataset = load(means.data, task, means.data_root, download=download, frames=frames, on_frames=on_frames)
     for recipe in {order.recipe for order in todo}:
         check(task, dataset, recipe, means.accelerator)
-    for order in _new(search, todo, dataset):
-        check_folder(order.folder, identity_of(order.candidate.architecture, task, dataset, order.recipe))
-    trainings = open_trained(search, create=True, artifacts=_artifacts(search, todo))
+    known = {training.key for training in trainings_of(search)}
+    left = {dropped.key: Path(dropped.path) for dropped in dropped_of(search)}
+    found = [_where_left(order, left.get(key_of(order, dataset))) for order in todo]
+    for order in found:
+        if key_of(order, dataset) not in known:
+            check_folder(order.folder, identity_of(order.candidate.architecture, task, dataset, order.recipe))
+    return dataset, open_trained(search, create=True, artifacts=_artifacts(search, todo)), found
+
+
+def carry_out(
+    trainings: Trainings,
+    todo: Sequence[Order],
+    dataset: Dataset,
+    means: Means,
+    *,
+    workers: int,
+    tell: Tell,
+    stopped: Callable[[], bool],
+) -> list[Message]:
+    """What becomes of each order, here one after the other or in `workers` processes. Stopped where `stopped()`."""
     if workers == 1:
         ends = []
         with _present(trainings) as presence:
@@ -129,14 +198,22 @@ def train_members(
                 if ends[-1].kind == "stopped" or stopped():
                     break
     else:
-        with _Crew(search, todo, means, min(workers, len(todo))) as crew:
+        with _Crew(trainings.search, todo, means, workers) as crew:
             ends = crew.lead(tell, stopped)
     if len(ends) < len(todo) or any(end.kind == "stopped" for end in ends):
         raise Stopped
-    failures = sum(end.kind == "failed" for end in ends)
-    if failures:
-        raise RuntimeError(f"{failures} of {counted(len(todo), 'training')} failed; the reasons stand above")
-    return [end.training for end in ends if end.training is not None]
+    return ends
+
+
+def key_of(order: Order, dataset: Dataset) -> Key:
+    """What tells the network of an order from the others of its search."""
+    return Key(
+        architecture=order.candidate.architecture.key,
+        data=dataset.name,
+        data_fingerprint=dataset.fingerprint(),
+        recipe_hash=order.recipe.hash,
+        seed=order.recipe.seed,
+    )
 
 
 def _carry_out(
@@ -150,67 +227,120 @@ def _carry_out(
     stopped: Callable[[], bool],
 ) -> Message:
     """Train one network, unless someone has or does; what became of it, told as well."""
-    claim = _claim(trainings, order, dataset, means, presence)
-    if isinstance(claim, Message):
-        end = replace(claim, index=index)
+    if order.until is not None:
+        end = _reach(trainings.search, order, order.until, index, dataset, means, tell, stopped)
+        tell(end)
+        return end
+    held = _claim(trainings, order, dataset, means, presence)
+    if isinstance(held, Message):
+        end = replace(held, index=index)
         tell(end)
         return end
 
-    def on_batch(epoch: int, batch: int, batches: int) -> None:
+    def beat(message: Message) -> None:
         if presence is not None:
             presence.beat()
-        done, total = epoch * batches + batch, order.recipe.epochs * batches
-        tell(Message(kind="batch", index=index, done=done, total=total))
+        tell(message)
 
     try:
-        trained = train(
-            order.candidate.architecture,
-            trainings.search.settings.task,
-            dataset,
-            order.recipe,
-            order.folder,
-            convention=trainings.search.settings.convention,
-            accelerator=means.accelerator,
-            tensorboard=means.tensorboard,
-            fuse=means.fuse,
-            on_batch=on_batch,
-            on_epoch=lambda line: tell(Message(kind="epoch", index=index, line=line)),
-            stopped=stopped,
-        )
-        training = None if claim is None else _store(claim, order, dataset, trained)
+        trained = _train(trainings.search, order, index, dataset, means, beat, stopped)
+        training = None if held is None else store(held, order, dataset, trained)
         end = Message(kind="trained", index=index, training=training)
     except Stopped:
         end = Message(kind="stopped", index=index, text="stopped; its state is kept")
     except RuntimeError as error:
         end = Message(kind="failed", index=index, text=one_line(str(error)))
-        if _world() > 1:  # the other processes wait for this one: all end
+        if world() > 1:  # the other processes wait for this one: all end
             raise
     except BaseException as error:
-        if claim is not None:
+        if held is not None:
             with contextlib.suppress(Exception):  # what went wrong first is what is told
-                claim.fail(one_line(f"{type(error).__name__}: {error}"))
+                held.fail(one_line(f"{type(error).__name__}: {error}"))
         raise
-    if claim is not None and end.kind != "trained":
-        claim.fail(end.text)
+    if held is not None and end.kind != "trained":
+        held.fail(end.text)
     tell(end)
     return end
 
 
-def _new(search: Search, todo: Sequence[Order], dataset: Dataset) -> list[Order]:
-    """The orders of which the study has no network yet."""
-    known = {training.key for training in trainings_of(search)}
-    data = {"data": dataset.name, "data_fingerprint": dataset.fingerprint()}
-    return [
-        order
-        for order in todo
-        if Key(
-            architecture=order.candidate.architecture.key,
-            recipe_hash=order.recipe.hash,
-            seed=order.recipe.seed,
-            **data,
-        )
-        not in known
-    ]
+def _reach(
+    search: Search,
+    order: Order,
+    until: int,
+    index: int,
+    dataset: Dataset,
+    means: Means,
+    tell: Tell,
+    stopped: Callable[[], bool],
+) -> Message:
+    """Train a network to the end of epoch `until`, and keep its state there; the very last epoch ends it as ever."""
+    identity = identity_of(order.candidate.architecture, search.settings.task, dataset, order.recipe)
+    done = len(log_of(order.folder, identity))
+
+    def watch(message: Message) -> None:
+        nonlocal done
+        done = done if message.line is None else message.line.epoch
+        tell(message)
+
+    trained = None
+    if done < until or until == order.recipe.epochs:
+        try:
+            trained = _train(search, order, index, dataset, means, watch, lambda: done >= until or stopped())
+        except Stopped:
+            if done < until:
+                return Message(kind="stopped", index=index, text="stopped; its state is kept")
+        except RuntimeError as error:
+            return Message(kind="failed", index=index, text=one_line(str(error)), itself=True)
+    accuracies = tuple(line.validation_accuracy for line in log_of(order.folder, identity))
+    text = f"validation {accuracies[until - 1]:.2%} after {until} of {order.recipe.epochs} epochs"
+    return Message(kind="reached", index=index, accuracies=accuracies, trained=trained, text=text)
+
+
+def _train(
+    search: Search, order: Order, index: int, dataset: Dataset, means: Means, tell: Tell, stopped: Callable[[], bool]
+) -> Trained:
+    """Train one network to its end, and tell of its batches and epochs."""
+
+    def on_batch(epoch: int, batch: int, batches: int) -> None:
+        done, total = epoch * batches + batch, order.recipe.epochs * batches
+        tell(Message(kind="batch", index=index, done=done, total=total))
+
+    return train(
+        order.candidate.architecture,
+        search.settings.task,
+        dataset,
+        order.recipe,
+        order.folder,
+        convention=search.settings.convention,
+        accelerator=means.accelerator,
+        tensorboard=means.tensorboard,
+        fuse=means.fuse,
+        on_batch=on_batch,
+        on_epoch=lambda line: tell(Message(kind="epoch", index=index, line=line)),
+        stopped=stopped,
+    )
+
+
+def _where_left(order: Order, left: Path | None) -> Order:
+    """An order in the folder `left` that has its state, where its own has none."""
+
+    def begun(folder: Path) -> bool:
+        return any((folder / name).exists() for name in (WEIGHTS, RESUME))
+
+    return replace(order, folder=left) if left is not None and begun(left) and not begun(order.folder) else order
+
+
+def claim(trainings: Trainings, order: Order, dataset: Dataset, presence: Presence) -> Claim | Training | Taken:
+    """Claim the network of an order, while `presence` is in context."""
+    return trainings.claim(
+        order.candidate,
+        recipe_name=order.recipe.label,
+        recipe_hash=order.recipe.hash,
+        seed=order.recipe.seed,
+        data=dataset.name,
+        data_fingerprint=dataset.fingerprint(),
+        presence=presence,
+    )
 
 
 def _claim(
@@ -219,17 +349,9 @@ def _claim(
     """The claim to train, or why there is nothing to do; None in the other processes of torchrun, which only help."""
     found: Claim | Training | Taken | None = None
     if presence is not None:
-        found = trainings.claim(
-            order.candidate,
-            recipe_name=order.recipe.label,
-            recipe_hash=order.recipe.hash,
-            seed=order.recipe.seed,
-            data=dataset.name,
-            data_fingerprint=dataset.fingerprint(),
-            presence=presence,
-        )
+        found = claim(trainings, order, dataset, presence)
     ours = isinstance(found, Claim)
-    if _world() > 1:
+    if world() > 1:
         ours = make_fabric(order.recipe, means.accelerator).broadcast(ours)
     if isinstance(found, Training):
         return Message(kind="trained", training=found, before=True)
@@ -238,7 +360,7 @@ def _claim(
     return found if ours else Message(kind="taken")
 
 
-def _store(claim: Claim, order: Order, dataset: Dataset, trained: Trained) -> Training:
+def store(claim: Claim, order: Order, dataset: Dataset, trained: Trained) -> Training:
     """Put what came of a training into the study, with its learning curve."""
     candidate, recipe, measured = order.candidate, order.recipe, trained.measured
     assert candidate.number is not None
@@ -273,7 +395,7 @@ def _store(claim: Claim, order: Order, dataset: Dataset, trained: Trained) -> Tr
     )
     curve = order.folder / CURVE_FILE
     write_curve(curve, [{name: asdict(line)[name] for name in CURVE} for line in trained.log])
-    claim.complete(training, [curve])
+    claim.complete(training, [curve], [line.validation_accuracy for line in trained.log])
     return training
 
 
@@ -290,7 +412,7 @@ def _present(trainings: Trainings) -> Iterator[Presence | None]:
 @contextlib.contextmanager
 def _one_first(recipe: Recipe, accelerator: str) -> Iterator[None]:
     """The first of torchrun's processes goes through alone, then the others."""
-    fabric = make_fabric(recipe, accelerator) if _world() > 1 else None
+    fabric = make_fabric(recipe, accelerator) if world() > 1 else None
     if fabric is not None and rank():
         fabric.barrier()
     yield
@@ -303,7 +425,7 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0))
 
 
-def _world() -> int:
+def world() -> int:
     """How many processes torchrun has started for one training, 1 without it."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
@@ -315,7 +437,7 @@ class _Crew:
         context = multiprocessing.get_context("spawn")  # torch does not survive a fork
         self._todo = todo
         self._processes = {}
-        for number in range(count):
+        for number in range(min(count, len(todo))):
             with environment(**_share(number, count, means.accelerator)), undisturbed():
                 ours, theirs = context.Pipe()
                 given = (theirs, search.study.study_name, search.storage, tuple(todo), means)

@@ -18,8 +18,8 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 from optuna_dashboard import get_note, save_note
 
 from autost_optuna import Task
-from autost_optuna.artifacts import keep
-from autost_optuna.board import BELOW, escape, figures_of, write_board
+from autost_optuna.artifacts import keep, store_of
+from autost_optuna.board import ABOVE, BELOW, escape, figures_of, write_board
 from autost_optuna.front import knee
 from autost_optuna.runner import run
 from autost_optuna.study import create, open_search
@@ -55,7 +55,7 @@ def test_a_board_has_figures_note_and_files(search, tmp_path):
     assert "my &lt;b&gt;study" in figures["front"]["layout"]["title"]["text"]
     note = get_note(search.study)
     chosen = knee(search.front())
-    assert note.startswith(f"# {escape(NAME)}\n")
+    assert note.startswith(f"{ABOVE}\n\n# {escape(NAME)}\n")
     assert f"| {chosen.number} | {escape(chosen.architecture.to_text())} |" in note
     assert f"autost-optuna export '{NAME}' --trial {chosen.number} -o trial-{chosen.number}" in note
     kept = files_of(search)
@@ -69,13 +69,20 @@ def test_a_board_is_written_anew_and_a_persons_own_note_stays(search):
     write_board(search)
     first = get_note(search.study)
     assert first.endswith(f"{BELOW}\n\nbought by Ann")
-    save_note(search.study, f"{first}\nand Bob")
+    save_note(search.study, f"Read this!\n\n{first}\nand Bob")
     run(search, trials=3)
     write_board(search)
     note = get_note(search.study)
-    assert note.count(BELOW) == 1
+    assert (note.count(ABOVE), note.count(BELOW), note.count(f"# {escape(NAME)}")) == (1, 1, 1)
+    assert note.startswith(f"Read this!\n\n{ABOVE}\n\n# ")
     assert note.endswith("bought by Ann\nand Bob")
     assert "15 trials" in note
+    for gone in (BELOW, ABOVE):  # a person deleted a line of ours: nothing of theirs is lost
+        save_note(search.study, note.replace(gone, ""))
+        write_board(search)
+        assert "bought by Ann\nand Bob" in get_note(search.study)
+        assert (get_note(search.study).count(ABOVE), get_note(search.study).count(BELOW)) == (1, 1)
+    assert get_note(search.study).startswith(f"{ABOVE}\n\n# ")
     assert len(drawn(search)["hypervolume"]["data"]) > 0
     assert set(files_of(search)) == {"knee.json", "knee-audit.csv"}
 
@@ -133,6 +140,29 @@ def test_a_copy_has_a_persons_files_and_its_own_board(search, cli, tmp_path):
         copied = open_search(name, str(to))
         assert files_of(copied) == {**files_of(search), "offer.txt": b"7 chips"}
         assert len(get_all_artifact_meta(copied.study)) == 3
+
+
+def test_what_was_trained_is_on_the_board_while_it_is_there(cli):
+    cli("study", "create", "demo", "--space", "tiny", "--task", "digits", "--max-params", "2M")
+    cli("study", "run", "demo", "--trials", "2")
+    assert cli("train", "demo", "--knee", "--epochs", "1", "--images", "64").exit_code == 0
+    shown = drawn(open_search("demo", "autost.journal"))["trained"]
+    assert len(shown["data"]) > 1
+    assert "demo\\.trained" in get_note(open_search("demo", "autost.journal").study)
+    assert cli("study", "copy", "demo", "--to", "other.journal").exit_code == 0
+    assert "trained" not in drawn(open_search("demo", "other.journal"))
+    assert cli("study", "delete", "demo.trained", "--yes").exit_code == 0
+    left = open_search("demo", "autost.journal")
+    assert drawn(left)["trained"]["data"] == []
+    assert "demo\\.trained" not in get_note(left.study)
+
+
+def test_a_dashboard_whose_files_cannot_be_kept_is_a_dashboard(search):
+    assert store_of(search.storage) is not None
+    folder = Path(f"{search.storage}.artifacts")
+    folder.rmdir()
+    folder.write_text("in the way")
+    assert store_of(search.storage) is None
 
 
 def test_what_fails_on_the_board_is_a_warning(search, cli, monkeypatch):
@@ -227,5 +257,5 @@ def test_the_dashboard_shows_the_board(search, server, tmp_path):
     for text in ("FLOPs", "energy (mJ)", "where the energy of the picks goes", "knee.json"):
         assert text in page, text
     assert "most FLOPs" in note
-    assert "What you write below this line stays." in note
+    assert "What you write below this one stays." in note
     assert picture.stat().st_size > 50_000

@@ -19,6 +19,7 @@ from test_plots import packed_figures
 from test_trained import store
 
 from autost_optuna import Architecture, load
+from autost_optuna.board import figures_of
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.study import open_search
@@ -417,15 +418,16 @@ def test_a_search_on_events_needs_no_download(cli, tmp_path):
 
 
 def test_quickstart_runs_the_whole_way_and_again_does_nothing_twice(cli, tmp_path):
-    first = cli("quickstart", "-o", "q", "--trials", "20", "--epochs", "1")
+    first = cli("quickstart", "-o", "q", "--trials", "30", "--epochs", "1")
     assert first.exit_code == 0, first.output
     names = sorted(path.name for path in (tmp_path / "q").iterdir())
     assert names[0] == "autost.journal"
     assert "front.html" in names
+    assert "trained" in figures_of(open_search("quickstart", str(tmp_path / "q" / "autost.journal")).study)
     bundle = next((tmp_path / "q").glob("exported-*"))
     load(bundle)
     written = (bundle / "manifest.json").stat().st_mtime_ns
-    second = cli("quickstart", "-o", "q", "--trials", "20", "--epochs", "1")
+    second = cli("quickstart", "-o", "q", "--trials", "30", "--epochs", "1")
     assert second.exit_code == 0
     assert (bundle / "manifest.json").stat().st_mtime_ns == written
     assert second.stdout.splitlines()[-3:] == first.stdout.splitlines()[-3:]

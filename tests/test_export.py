@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -164,6 +165,16 @@ def test_the_audit_is_the_bill_that_the_search_saw(search, candidate, untrained)
     assert [float(row["energy_pj"]) for row in rows] == [charge.energy_pj for charge in charges]
     assert sum(float(row["energy_pj"]) for row in rows) * 1e-9 == pytest.approx(candidate.energy_mj)
     assert sum(int(row["macs"]) * int(row["steps"]) for row in rows) == candidate.macs
+
+
+def test_the_audit_is_of_the_studys_images_under_whatever_versions(search, candidate, untrained):
+    charges = autost_optuna.export._charges
+    older = replace(search, settings=replace(search.settings, versions={"torch": "1.0"}))
+    assert charges(older, candidate, None, None) == charges(search, candidate, None, None)
+    assert json.loads((untrained / "manifest.json").read_text())["study_versions"] == search.settings.versions
+    others = replace(search, settings=replace(search.settings, fingerprint="0" * 16))
+    with pytest.raises(ValueError, match="those of the study 0000"):
+        charges(others, candidate, None, None)
 
 
 def test_the_audit_of_trained_weights_is_by_their_own_rates(training, unpacked):
@@ -477,6 +488,15 @@ def test_an_interrupted_replacement_loses_no_bundle(tmp_path, monkeypatch, inter
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_failed_export_leaves_no_folder_that_it_made(tmp_path):
+    with pytest.raises(RuntimeError), placed(tmp_path / "deep" / "new" / "out", force=False):
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+    with placed(tmp_path / "deep" / "new" / "out", force=False):
+        pass
+    assert (tmp_path / "deep" / "new" / "out").is_dir()
+
+
 def test_of_two_exports_at_once_to_one_zip_the_first_stays(tmp_path, monkeypatch):
     target = tmp_path / "out.zip"
 
@@ -523,6 +543,7 @@ def rename_in_manifest(bundle, old, new):
         (lambda b: rename_in_manifest(b, "README.md", "../s.journal"), "outside"),
         (lambda b: rename_in_manifest(b, "README.md", "/etc/passwd"), "outside"),
         (lambda b: rename_in_manifest(b, "README.md", ".."), "outside"),
+        (lambda b: rename_in_manifest(b, "README.md", ""), "outside"),
         (lambda b: rename_in_manifest(b, "README.md", "a\0b"), "outside"),
         (lambda b: (b / "model.safetensors").write_bytes(b"x"), "differs from its hash"),
         (lambda b: link(b, "model.safetensors"), "is a link"),

@@ -52,6 +52,7 @@ RANKS = [
     "evaluation",
     "trainer",
     "training",
+    "halving",
     "archive",
     "graphs",
     "nir",

@@ -4,9 +4,11 @@ import random
 
 import pytest
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
+from autost_optuna.model.neuron import PLIF
 from autost_optuna.proxies.flops import count_flops, count_macs, count_params
 from autost_optuna.proxies.operations import REAL, Operation, operations
 from autost_optuna.proxies.proof import check_ledger
@@ -63,19 +65,24 @@ def sample(count):
 
 
 def test_ledger_equals_torchs_counter_module_by_module_on_207_architectures():
-    for architecture, task in sample(207):
+    for index, (architecture, task) in enumerate(sample(207)):
+        ledger = operations(architecture, task)
         with torch.no_grad(), torch.device("meta"):
             network = SpikingTransformer(architecture, task, seed=None)
+            parameters = sum(p.numel() for p in network.parameters())
+            check_ledger(network, ledger)
+            if index % 10:  # what has no product takes nearly all of the time: looked into in every tenth
+                for name, module in list(network.named_modules()):
+                    if isinstance(module, PLIF | _BatchNorm):
+                        network.set_submodule(name, torch.nn.Identity())
             counter = FlopCounterMode(display=False)
             with counter:
                 network(torch.empty(1, *task.input_shape))
-        ledger = operations(architecture, task)
-        check_ledger(network, ledger)
         counted = {name: sum(kinds.values()) for name, kinds in counter.get_flop_counts().items()}
         for row in ledger:
             assert counted[f"SpikingTransformer.{row.name}"] == 2 * row.total_macs, (architecture.key, task.name, row)
         assert counter.get_total_flops() == count_flops(architecture, task)
-        assert sum(p.numel() for p in network.parameters()) == count_params(architecture, task)
+        assert parameters == count_params(architecture, task)
 
 
 def test_integer_frames_make_the_first_convolution_macs_at_every_step():

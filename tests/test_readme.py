@@ -21,7 +21,10 @@ def fence(name):
 
 
 def test_both_commands_are_one_line_with_an_environment_of_their_own():
-    for name, ending in (("main", "autost-optuna quickstart"), ("test", "pytest")):
+    for name, ending in (
+        ("main", "autost-optuna quickstart"),
+        ("test", "pytest -n auto --maxprocesses 4 --dist worksteal"),
+    ):
         command = fence(name)
         assert "\n" not in command
         assert "-m venv" in command

@@ -106,7 +106,10 @@ def test_a_worker_has_one_thread_and_no_password_on_its_command_line(search):
     with Pool(search, 2) as pool:
         for worker in pool.workers:
             process = Path(f"/proc/{worker.process.pid}")
-            assert b"OMP_NUM_THREADS=1" in (process / "environ").read_bytes().split(b"\0")
+            deadline = time.monotonic() + 30
+            while not (environment := (process / "environ").read_bytes()) and time.monotonic() < deadline:
+                time.sleep(0.01)  # between its fork and its exec a process has none
+            assert b"OMP_NUM_THREADS=1" in environment.split(b"\0")
             assert search.storage not in (process / "cmdline").read_text()
         numbers = [worker.process.pid for worker in pool.workers]
     assert not any(Path(f"/proc/{number}").exists() for number in numbers)

@@ -46,6 +46,6 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
     if made.cut_off:
         show.note(f"{units.counted(made.cut_off, 'trial')} still running: failed in the copy")
     if behind:
-        show.note(f"{units.counted(behind, 'file')} not copied: that takes two storages that are files here")
+        show.note(f"{units.counted(behind, 'file')} not copied: gone, or one of the storages is no file here")
     if TRAINED not in study.user_attrs:
         keep_board(open_search(new or name, to, write=True))

@@ -43,7 +43,7 @@ def dashboard(port: int, artifacts: Path | None, storage: str) -> None:
     """
     import socket
 
-    from autost_optuna.artifacts import store_of
+    from autost_optuna.artifacts import folder_of, store_of
     from autost_optuna.storage import open_storage
 
     backend, curves = open_storage(storage), store_of(storage, artifacts)
@@ -55,5 +55,7 @@ def dashboard(port: int, artifacts: Path | None, storage: str) -> None:
             raise ValueError(f"port {port} on 127.0.0.1 is taken; choose another with --port") from None
     from optuna_dashboard import run_server
 
+    if curves is None and (folder := folder_of(storage)) is not None:
+        show.note(f"note: {folder} cannot be made, so files can be neither seen nor added")
     click.echo(f"optuna-dashboard at http://127.0.0.1:{port}/ (Ctrl-C ends it)")
     run_server(backend, host="127.0.0.1", port=port, artifact_store=curves)

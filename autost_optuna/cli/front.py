@@ -240,7 +240,7 @@ def _print_front(members: list[Candidate], chosen: Candidate, extra: list[dict[s
                 f"{'*' if member.number == chosen.number else ' '}{member.number}",
                 str(member.architecture.embed_dim),
                 str(member.architecture.depth),
-                f"{member.params / 1e6:.2f}",
+                units.significant(member.params / 1e6),
                 f"{member.flops / 1e9:.3f}",
                 units.significant(member.energy_mj, 4),
                 *(units.significant(value, 4) for _, value in member.scores),

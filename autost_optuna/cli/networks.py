@@ -13,6 +13,7 @@ import click
 
 from autost_optuna import units
 from autost_optuna.cli import options, show
+from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.run import run_search
 from autost_optuna.cli.study import describe_candidate, quiet_optuna
 from autost_optuna.cli.train import chosen, train_under_bars
@@ -162,6 +163,7 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     trained = train_under_bars(search, orders(search, [member], recipe, 1, output / "trained"), Means(data="digits"))
     if not trained:
         raise ValueError(f"another process trains the knee of {output}; wait for it, then repeat the command")
+    keep_board(search)
     result = trained[0]
     click.echo(
         f"    {result.test_accuracy:.2%} of the test digits right, {result.validation_accuracy:.2%} of validation; "

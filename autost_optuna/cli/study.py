@@ -10,7 +10,8 @@ from autost_optuna import units
 from autost_optuna.architecture import check_keys, read_toml
 from autost_optuna.candidate import Candidate
 from autost_optuna.cli import options, show
-from autost_optuna.cli.trained import print_summary, readable, summary_of
+from autost_optuna.cli.dashboard import keep_board
+from autost_optuna.cli.trained import dropped_lines, print_summary, readable, summary_of
 from autost_optuna.goals import DEFAULT_OBJECTIVES, ENERGY, FLOPS, GOALS, further
 
 if TYPE_CHECKING:
@@ -185,14 +186,14 @@ def show_study(name: str, form: str, storage: str) -> None:
     search = open_search(name, storage)
     summary, near = summarise(search), reached(search)
     baselines, members = baselines_of(search), nondominated(search.candidates())
-    trainings = readable(search)
+    trainings, dropped = readable(search)
     if form == "json":
         named = ("space_size", "infeasible", "silent", "unscored", "failed", "correlations")
         counts = {name: getattr(summary, name) for name in named}
         shares = {"unique_share": summary.health.unique_share}
         numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
         beside = {"exact": near and asdict(near), "baselines": [to_row(one, members) for one in baselines]}
-        beside["trained"] = summary_of(search, trainings)
+        beside |= {"trained": summary_of(search, trainings), "dropped_out": [one.to_dict() for one in dropped]}
         show.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
         return
     health = summary.health
@@ -221,6 +222,8 @@ def show_study(name: str, form: str, storage: str) -> None:
     for one in baselines:
         click.echo(f"baseline     {one.name}: {in_words(one, members)}")
     print_summary(search, trainings)
+    for line in dropped_lines(dropped):
+        click.echo(f"dropped out  {line}")
     if health.warning:
         show.note(f"warning: {health.warning}")
 
@@ -273,15 +276,17 @@ def delete(name: str, yes: bool, storage: str) -> None:
     quiet_optuna()
     import sys
 
-    from autost_optuna.study import TRAINED_ENDING, existing_names
+    from autost_optuna.study import TRAINED_ENDING, existing_names, open_search
     from autost_optuna.study import delete as delete_study
 
     if sys.stdin is not None and sys.stdin.isatty() and not yes:
         click.confirm(f"delete study {name} and all its trials?", abort=True)
     trials = delete_study(name, storage)
     click.echo(f"deleted study {name} with {units.counted(trials, 'trial')}")
-    kept = name + TRAINED_ENDING
-    if kept in existing_names(storage):
+    kept, left, of = name + TRAINED_ENDING, existing_names(storage), name.removesuffix(TRAINED_ENDING)
+    if of != name and of in left:
+        keep_board(open_search(of, storage, write=True))
+    if kept in left:
         show.note(
             f"kept what was trained of it; {options.hint('study', 'delete', kept, storage=storage)} deletes that too"
         )

@@ -29,6 +29,11 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
 @click.option("--trial", "trials", type=int, multiple=True, metavar="N", help="A trial of the study; may be repeated.")
 @click.option("--knee", is_flag=True, help="The knee of the front.")
 @click.option("--front", type=int, metavar="K", help="The K members that study front --pick K names.")
+@click.option(
+    "--halving",
+    is_flag=True,
+    help="Train side by side: after rungs, each twice as many epochs, only the better half in validation accuracy goes on.",
+)
 @click.option("--seeds", default=1, show_default=True, metavar="K", help="Train each K times, with K seeds.")
 @options.data
 @options.data_root
@@ -81,6 +86,7 @@ def train(
     trials: tuple[int, ...],
     knee: bool,
     front: int | None,
+    halving: bool,
     seeds: int,
     data: str | None,
     data_root: Path | None,
@@ -106,10 +112,14 @@ def train(
     What comes of it goes to the study STUDY.trained: accuracy on a validation split and energy measured on it. See
     study show STUDY and study front STUDY --trained. Under torchrun all processes train one network together.
 
+    --halving looks for the most accurate member, so members of little energy drop out first. Who drops out keeps its state:
+    to train it without --halving goes on from there.
+
     \b
     Examples:
       autost-optuna train demo --knee --epochs 5
       autost-optuna train demo --front 5 --seeds 3 --workers 2
+      autost-optuna train demo --front 20 --halving
       torchrun --nproc-per-node 2 -m autost_optuna train demo --knee --recipe cifar --precision bf16-mixed
     """
     quiet_optuna()
@@ -128,23 +138,30 @@ def train(
         fuse=fuse,
         tensorboard=tensorboard,
     )
-    trained = train_under_bars(search, todo, means, workers)
-    if not rank():
-        _print_trained(trained)
-        keep_board(search, data_root if data in (None, search.settings.data) else None)
+    try:
+        trained = train_under_bars(search, todo, means, workers, halving=halving)
+        if not rank():
+            _print_trained(trained)
+    finally:  # of several, some may be trained before one fails
+        if not rank():
+            keep_board(search, data_root if data in (None, search.settings.data) else None)
 
 
-def train_under_bars(search: "Search", todo: "Sequence[Order]", means: "Means", workers: int = 1) -> "list[Training]":
+def train_under_bars(
+    search: "Search", todo: "Sequence[Order]", means: "Means", workers: int = 1, *, halving: bool = False
+) -> "list[Training]":
     """Carry out orders under progress bars, with a line for each that ends. Abort where it was stopped."""
+    from autost_optuna.halving import train_by_halving
     from autost_optuna.trainer import Stopped
     from autost_optuna.training import rank, train_members
 
+    train_all = train_by_halving if halving else train_members
     many = int(os.environ.get("WORLD_SIZE", 1)) > 1
     try:
         with show.interruptible() as stopped, show.bars("images") as update:
             teller = _Teller(todo, update)
             # Processes of torchrun stop where they are, all at once, and go on from the last state.
-            return train_members(
+            return train_all(
                 search,
                 todo,
                 means,
@@ -183,6 +200,9 @@ class _Teller:
         self._notes: dict[int, str] = {}
 
     def __call__(self, message: "Message") -> None:
+        if message.kind == "rung":
+            show.note(message.text)
+            return
         order = self._todo[message.index]
         name = f"trial {order.candidate.number}" + (f" seed {order.recipe.seed}" if self._seeds(order) else "")
         if message.kind == "batch":

@@ -1,5 +1,6 @@
 """Trained networks in `study show`, `study front --trained` and `study plot --trained`."""
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from autost_optuna.calibration import Calibration, Group
     from autost_optuna.study import Search
-    from autost_optuna.trained import Training
+    from autost_optuna.trained import Dropped, Training
 
 MOST_LAYERS = 4
 trained_option = click.option("--trained", is_flag=True, help="Trained networks only, predicted beside measured.")
@@ -26,15 +27,15 @@ def check_alone(**others: object) -> None:
             raise ValueError(f"--trained takes all trained networks; leave out --{name.replace('_', '-')}")
 
 
-def readable(search: "Search") -> "list[Training]":
-    """The trained networks of a search; those of another search of its name are named in a warning."""
-    from autost_optuna.trained import trainings_of
+def readable(search: "Search") -> "tuple[list[Training], list[Dropped]]":
+    """The trained networks of a search, and those that dropped out; of another search of its name a warning says so."""
+    from autost_optuna.trained import dropped_of, trainings_of
 
     try:
-        return trainings_of(search)
+        return trainings_of(search), dropped_of(search)
     except ValueError as error:
         show.note(f"warning: {error}")
-        return []
+        return [], []
 
 
 def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] | None:
@@ -57,6 +58,7 @@ def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] 
 def print_summary(search: "Search", trainings: "list[Training]") -> None:
     """The same in a few lines."""
     from autost_optuna.calibration import calibrate, group
+    from autost_optuna.table import worth
 
     settings = search.settings
     for found in calibrate(trainings, settings.task, settings.convention):
@@ -65,8 +67,24 @@ def print_summary(search: "Search", trainings: "list[Training]") -> None:
         members, networks = units.counted(found.members, "member"), units.counted(found.networks, "network")
         click.echo(f"trained      {networks} of {members}, recipe {found.recipe_name} on {found.data}")
         click.echo(f"  accuracy   {_best_line(search, best)}{_ranks('by FLOPs', found.accuracy)}")
+        if (verdict := worth(alike)) is not None:
+            click.echo(f"  proxy      {verdict.sentence}")
+            for warning in verdict.warnings:
+                show.note(f"warning: {warning}")
         click.echo(f"  energy     {_energy_line(found)}")
         click.echo(f"  layers     {_layers_line(found)}")
+
+
+def dropped_lines(dropped: "list[Dropped]") -> list[str]:
+    """How many networks dropped out of a halving after which epoch, a line a recipe."""
+    found: dict[tuple[str, str, int], Counter[int]] = {}
+    for one in dropped:
+        found.setdefault((one.recipe_name, one.key.data, one.all_epochs), Counter())[one.epochs] += 1
+    return [
+        f"{', '.join(f'{count} after {epochs}' for epochs, count in sorted(counts.items()))} of {of} epochs, recipe {name} on "
+        f"{data}"
+        for (name, data, of), counts in found.items()
+    ]
 
 
 def rows(search: "Search", trainings: "list[Training]") -> list[dict[str, Any]]:
@@ -105,7 +123,8 @@ def print_rows(search: "Search", form: str) -> None:
     """The rows of the trained networks as table, JSON or CSV. ValueError where there are none."""
     from autost_optuna.trained import open_trained
 
-    found = rows(search, open_trained(search).all())
+    trainings = open_trained(search)
+    found = rows(search, trainings.all())
     if form == "json":
         show.print_json(found)
     elif form == "csv":
@@ -117,6 +136,8 @@ def print_rows(search: "Search", form: str) -> None:
             "* non-dominated as measured, in validation accuracy and energy. Energies an image, "
             f"{search.settings.convention.label}: at initialisation, and of trained weights on held-out images"
         )
+        for line in dropped_lines(trainings.dropped()):
+            show.note(f"dropped out of halving: {line}")
 
 
 def trained_figure(search: "Search") -> "Figure":

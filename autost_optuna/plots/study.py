@@ -20,8 +20,6 @@ from autost_optuna.trained import trainings_of
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-FIGURES = ("front", "hypervolume", "genes", "stages", "trained")
-
 
 def study_figures(search: Search, bills: Sequence[Bill], most: int = MOST) -> "dict[str, Figure]":
     """The figures by their names of FIGURES, those that there is something to draw for; of at most `most` dominated candidates.
