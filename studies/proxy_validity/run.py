@@ -250,7 +250,7 @@ def main():
                 order = todo[message.index]
                 accuracy = message.training and message.training.validation_accuracy
                 print(message.kind, order.candidate.number, order.recipe.seed, accuracy or message.text, flush=True)
-            if message.kind == "trained" and not message.before:
+            if message.kind == "epoch":  # before its result is stored, so that none is without
                 (kept / todo[message.index].folder.name).write_text(here)
 
         means = Means(data=PLAN["data"], data_root=options.data_root)
