@@ -60,7 +60,8 @@ def compared(baseline, rival):
     seeds = sorted(baseline.keys() & rival.keys())
     mean, half = interval([100 * (rival[s]["test_accuracy"] - baseline[s]["test_accuracy"]) for s in seeds])
     energy = fmean(rival[s]["measured_mj"] for s in seeds) / fmean(baseline[s]["measured_mj"] for s in seeds)
-    verdict = "undecided" if half is None or abs(mean) <= half else "ahead" if mean > 0 else "behind"
+    verdict = "ahead" if mean > 0 else "behind"
+    verdict = "one seed" if half is None else verdict if abs(mean) > half else "undecided"
     ends = {
         "low": None if half is None else round(mean - half, 3),
         "high": None if half is None else round(mean + half, 3),
@@ -85,10 +86,10 @@ def comparisons(chosen, by_name):
 def sentence(row):
     """A comparison in plain words."""
     gap = {"parameters": "params_gap", "FLOPs": "flops_gap"}.get(row["role"].split()[-1], "energy_mj_gap")
-    sure = "one seed, no interval" if row["low"] is None else f"95 % {row['low']:+.2f} to {row['high']:+.2f}"
+    sure = "no interval" if row["low"] is None else f"95 % {row['low']:+.2f} to {row['high']:+.2f}"
     return (
         f"{row['baseline']}, {row['space']}, {row['role']} ({row[gap]:+.1%}, {row['found']}): {row['contestant']} is at "
-        f"{row['points']:+.2f} points of test accuracy ({sure}, {row['seeds']} paired), {row['measured_mj_ratio']:.3f} "
+        f"{row['points']:+.2f} points of test accuracy ({sure}, {row['seeds']} paired seeds), {row['measured_mj_ratio']:.3f} "
         f"times the measured energy: {row['verdict']}"
     )
 
@@ -109,7 +110,7 @@ def table(by_name):
         rows, one = list(runs.values()), next(iter(runs.values()))
         cells = [name, one["architecture"], str(len(rows))]
         cells += [said([100 * row[f"{part}_accuracy"] for row in rows], "{:.2f}") for part in ("test", "validation")]
-        cells += [said([row["measured_mj"] for row in rows], "{:.4f}"), f"{one['predicted_mj']:.4f}"]
+        cells += [said([row["measured_mj"] for row in rows], "{:.4g}"), f"{one['predicted_mj']:.4g}"]
         cells += [f"{one['params'] / 1e6:.3f}", f"{one['flops'] / 1e9:.3f}"]
         cells.append(
             ", ".join(f"{fmean(row[f'stem_share_{when}'] for row in rows):.0%}" for when in ("initial", "trained"))
@@ -152,7 +153,11 @@ def draw(chosen, by_name):
             if fresh:
                 traces.append(points(f"{space}: {role}", [by_name[name] for name in fresh], colour, symbol))
     figure = go.Figure(traces)
-    dress(figure, "Networks by hand and what a search offers in their place", f"{scale['label']}; bars: all seeds")
+    dress(
+        figure,
+        "Networks by hand and what a search offers in their place",
+        f"{scale['label']}; bars from the least to the largest seed",
+    )
     figure.update_xaxes(title="energy measured on the validation set (mJ an image)")
     figure.update_yaxes(title="test accuracy (%)")
     figure.update_layout(height=720)

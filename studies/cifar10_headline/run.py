@@ -1,6 +1,6 @@
 """Train baselines designed by hand, and what the search offers in the place of each at equal energy, parameters and FLOPs.
 
-    python studies/cifar10_headline/run.py --data-root DIR --scale gpu --budget 25m [--shard 1/4] [--plan | --report]
+    python studies/cifar10_headline/run.py --data-root DIR --scale gpu --budget 25m [--shard 1/4] [--only choice|plan|report]
 
 Contestants are chosen, a few batches of each are timed, epochs are fitted to the budget, and the minutes of each are printed.
 Then they are trained, in an order that answers the main question first, until the time is over. Each result is written as it
@@ -12,166 +12,34 @@ import argparse
 import contextlib
 import hashlib
 import itertools
-import json
 import math
-import random
 import re
-import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-from report import write_report, write_results
+from contestants import CONVENTION, EQUAL, HERE, PLAN, choose, commit, kept
+from report import contestant_rows, write_report, write_results
 
-from autost_optuna import Architecture, Objective, Space, Task
+from autost_optuna import Architecture, Task
 from autost_optuna.batches import split_training
 from autost_optuna.candidate import Candidate
-from autost_optuna.data import load, rate_images
-from autost_optuna.exact import class_of, representatives
-from autost_optuna.front import nondominated
-from autost_optuna.proxies.convention import Convention
+from autost_optuna.data import load
 from autost_optuna.proxies.energy import estimate_energy, mean_rate, total_mj
-from autost_optuna.proxies.flops import count_params
 from autost_optuna.proxies.operations import operations, populations
-from autost_optuna.proxies.scores import scores
 from autost_optuna.recipe import Recipe
 from autost_optuna.trainer import Stopped, train
 from autost_optuna.units import duration
 
-HERE = Path(__file__).parent
-PLAN = tomllib.loads((HERE / "plan.toml").read_text())
-CONVENTION = Convention.load(PLAN["energy"])
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-EQUAL = {"equal energy": "energy_mj", "equal parameters": "params", "equal FLOPs": "flops"}
-LUCK = "random at equal parameters"
 LOOKING = 0.5  # an image that is only looked at takes at most so much of the time of one that is trained on
 RESERVE = 0.9  # the part of the budget that is planned; the rest is for what was estimated too low
-
-
-def git(*arguments):
-    return subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def commit():
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "../../autost_optuna", ".")
-    return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
 
 
 def architecture_id(key):
     """A short name for a folder."""
     return f"{'-'.join(key.split('-')[:2])}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-
-
-def kept(path, make):
-    """What `make` gave the first time, by whichever shard."""
-    if not path.exists():
-        made = json.dumps(make(), indent=2)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError), path.open("x") as file:
-            file.write(made)
-    return json.loads(path.read_text())
-
-
-def gap(one, baseline, measure):
-    """How much more of a measure one has than the baseline: 0.01 is 1 % more."""
-    return getattr(one, measure) / getattr(baseline, measure) - 1
-
-
-def near(offered, baseline, measure, within):
-    return [one for one in offered if abs(gap(one, baseline, measure)) <= within]
-
-
-def nearest(pool, baseline, measure):
-    """The member that equals the baseline in a measure, and where it stands; None where nothing is near."""
-    tolerance, widest, front = PLAN["tolerance"], PLAN["widest"], nondominated(pool)
-    for offered, where in (
-        (near(front, baseline, measure, tolerance), "front"),
-        (nondominated(near(pool, baseline, measure, tolerance)), f"front of those within {tolerance:.0%}"),
-        (near(front, baseline, measure, widest), f"front, within {widest:.0%}"),
-    ):
-        if offered:
-            return min(offered, key=lambda one: abs(gap(one, baseline, measure))), where
-    return None, f"nothing within {widest:.0%}"
-
-
-def by_luck(space, baseline, task):
-    """A random architecture with the baseline's parameters, None where there is none to be found."""
-    draw = random.Random(PLAN["seed"])
-    for _ in range(100_000):
-        depth = draw.choice(space.depth)
-        one = Architecture(
-            embed_dim=draw.choice(space.embed_dim),
-            depth=depth,
-            num_heads=tuple(draw.choices(space.num_heads, k=depth)),
-            mlp_ratio=tuple(draw.choices(space.mlp_ratio, k=depth)),
-        )
-        same = one == baseline.architecture
-        if not same and abs(count_params(one, task) / baseline.params - 1) <= PLAN["tolerance"]:
-            return one
-    return None
-
-
-def by_proxy(pool, baseline, task, drawn):
-    """Of some architectures of equal energy the one that another proxy ranks first, and where it was looked for."""
-    offered = near(pool, baseline, "energy_mj", PLAN["tolerance"])
-    few = random.Random(PLAN["seed"]).sample(offered, min(PLAN["proxy_offered"], len(offered)))
-
-    def score(one):
-        found = scores(one.architecture, task, drawn.images, drawn.labels, PLAN["seed"], [PLAN["proxy"]], device=DEVICE)
-        return found[PLAN["proxy"]]
-
-    where = f"highest of {len(few)} of the {len(offered)} classes within {PLAN['tolerance']:.0%}"
-    return max(few, key=score, default=None), where
-
-
-def offers(space, objective, baseline, pool, drawn):
-    """What a space offers in the place of a baseline: (role, candidate or None, where it was found)."""
-    others = [one for one in pool if class_of(one.architecture) != class_of(baseline.architecture)]
-    for role, measure in EQUAL.items():
-        yield role, *nearest(others, baseline, measure)
-    lucky = by_luck(space, baseline, objective.task)
-    yield LUCK, lucky and objective.evaluate(lucky), "drawn from the whole space"
-    yield f"{PLAN['proxy']} at equal energy", *by_proxy(others, baseline, objective.task, drawn)
-    shallow = [one for one in others if one.architecture.depth <= PLAN["max_depth"]]
-    yield f"depth at most {PLAN['max_depth']} at equal energy", *nearest(shallow, baseline, "energy_mj")
-
-
-def choose(scale, task, data_root, work):
-    """Baselines and, for each with each space, its rivals: what each one is, and which roles it has."""
-    measured, roles, names = {}, [], {}
-    taken = {"data": scale["data"], "data_root": data_root, "seed": PLAN["seed"]}
-    drawn = rate_images(task, data=scale["data"], root=data_root, count=PLAN["proxy_images"], seed=PLAN["seed"])
-    for space in map(Space.from_dict, scale["spaces"]):
-        objective = Objective(space, task, num_images=PLAN["images"], convention=CONVENTION, device=DEVICE, **taken)
-        for one in scale["baselines"]:
-            spec = {field: value for field, value in one.items() if field != "name"}
-            baseline = objective.evaluate(Architecture.uniform(**spec))
-            names[baseline.architecture.key], measured[baseline.architecture.key] = one["name"], baseline
-
-        def measure(space=space, objective=objective):
-            print(f"measuring space {space.name}", file=sys.stderr, flush=True)
-            return [objective.evaluate(architecture).to_dict() for architecture in representatives(space)]
-
-        rows = kept(work / f"pool-{space.name.replace('/', '-')}.json", measure)
-        pool = [one for one in map(Candidate.from_dict, rows) if not one.silent]
-        for one in scale["baselines"]:
-            baseline = next(found for key, found in measured.items() if names[key] == one["name"])
-            for role, found, where in offers(space, objective, baseline, pool, drawn):
-                row = {"baseline": one["name"], "space": space.name, "role": role, "found": where, "key": None}
-                if found is not None:
-                    row |= {"key": found.architecture.key, "architecture": found.architecture.to_text()}
-                    row |= {f"{measure}_gap": round(gap(found, baseline, measure), 5) for measure in EQUAL.values()}
-                    measured.setdefault(row["key"], found)
-                    name = f"{space.name} {found.architecture.depth}-{found.architecture.embed_dim}"
-                    alike = sum(other.partition(" #")[0] == name for other in names.values())
-                    names.setdefault(row["key"], f"{name} #{alike + 1}" if alike else name)
-                roles.append(row)
-    contestants = {key: {"name": names[key], **one.to_dict()} for key, one in measured.items()}
-    return {"scale": scale, "roles": roles, "contestants": contestants}
 
 
 def throughput(scale, task, dataset, architecture, recipe):
@@ -224,7 +92,17 @@ def fit(parts, costs, epochs, budget_s):
         if found >= least:
             return {"epochs": min(found, most), "tiers": count}
     needed = duration((least * each + ends) / RESERVE)
-    raise SystemExit(f"the budget does not hold {least} epochs of the first tier; give at least {needed} for training")
+    raise SystemExit(
+        f"the rest of the budget does not hold {least} epochs of the first tier; leave at least {needed} for it"
+    )
+
+
+def show_choice(chosen):
+    """Who stands for what."""
+    for row in contestant_rows(chosen):
+        gaps = [f"{row[f'{measure}_gap']:+.1%} {measure}" for measure in EQUAL.values() if row["contestant"]]
+        who = f"{row['architecture']} at {', '.join(gaps)}" if gaps else "none"
+        print(f"{row['baseline']}, {row['space']}, {row['role']}: {who} ({row['found']})")
 
 
 def show_plan(chosen, parts, costs, speeds, schedule, shards):
@@ -239,7 +117,7 @@ def show_plan(chosen, parts, costs, speeds, schedule, shards):
         print(f"tier {number}: {len(tier)} trainings of {epochs} epochs, {total:.1f} min, {planned}", flush=True)
 
 
-def row_of(contestant, seed, task, recipe, trained, dataset):
+def row_of(contestant, seed, task, recipe, trained, dataset, here):
     """A training as a row."""
     candidate, measured = Candidate.from_dict({k: v for k, v in contestant.items() if k != "name"}), trained.measured
     architecture = candidate.architecture
@@ -267,7 +145,7 @@ def row_of(contestant, seed, task, recipe, trained, dataset):
         "convention": measured.convention,
         "recipe_hash": recipe.hash,
         "data_fingerprint": dataset.fingerprint(),
-        "commit": commit(),
+        "commit": here,
         "machine": trained.machine,
         "duration_s": round(trained.duration_s, 1),
     }
@@ -276,6 +154,7 @@ def row_of(contestant, seed, task, recipe, trained, dataset):
 def carry_out(jobs, chosen, task, dataset, recipe, paths, ends):
     """Train one after the other until the time is over; how many failed."""
     failed, (output, work, name) = 0, paths
+    here = commit() or f"outside of a clone; chosen by {chosen['commit']}"
     for number, (key, seed) in enumerate(jobs, 1):
         contestant, own = chosen["contestants"][key], replace(recipe, seed=seed)
         folder = work / f"{architecture_id(key)}-seed{seed}"
@@ -303,7 +182,7 @@ def carry_out(jobs, chosen, task, dataset, recipe, paths, ends):
             failed += 1
             print(f"failed: {contestant['name']}, seed {seed}: {error}", file=sys.stderr, flush=True)
             continue
-        row = kept(result, lambda: row_of(contestant, seed, task, own, trained, dataset))  # noqa: B023 - called at once
+        row = kept(result, lambda: row_of(contestant, seed, task, own, trained, dataset, here))  # noqa: B023 - called at once
         write_results(output, work, name)
         said = f"{row['test_accuracy']:.2%} on test, {row['measured_mj']:.4g} mJ, {duration(row['duration_s'])}"
         print(f"{number}/{len(jobs)} {row['contestant']}, seed {seed}: {said}", flush=True)
@@ -318,8 +197,11 @@ def main():
     parser.add_argument("--budget", default="25m", help="time for all of it, such as 90s, 25m or 3h")
     parser.add_argument("--shard", default="1/1", help="which of how many parts that run at the same time, such as 1/4")
     parser.add_argument("--output", type=Path, default=HERE, help="folder of the results, and of the state in trained/")
-    parser.add_argument("--plan", action="store_true", help="choose, measure and print the plan alone")
-    parser.add_argument("--report", action="store_true", help="train nothing, report what there is")
+    parser.add_argument(
+        "--only",
+        choices=["choice", "plan", "report"],
+        help="choose the contestants, plan as well, or report what there is",
+    )
     options = parser.parse_args()
     given = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", options.budget)
     shard = re.fullmatch(r"(\d+)/(\d+)", options.shard)
@@ -330,10 +212,13 @@ def main():
     budget_s, place, shards = float(given[1]) * {"s": 1, "m": 60, "h": 3600}[given[2]], int(shard[1]), int(shard[2])
     scale, work, failed = PLAN[options.scale], options.output / "trained" / options.scale, 0
     task = Task(**scale["task"])
-    if not options.report:
+    if options.only != "report":
         chosen = kept(work / "contestants.json", lambda: choose(scale, task, options.data_root, work))
         if chosen["scale"] != scale:
             raise SystemExit(f"{work} is of another plan; choose another --output")
+        if options.only == "choice":
+            show_choice(chosen)
+            return
         dataset, recipe = load(scale["data"], task, options.data_root), Recipe.from_dict(scale["recipe"])
         built = {key: Architecture.from_dict(one["architecture"]) for key, one in chosen["contestants"].items()}
         speeds = kept(
@@ -345,7 +230,7 @@ def main():
         left = RESERVE * (budget_s - (time.monotonic() - begun)) * shards
         schedule = kept(work / "schedule.json", lambda: fit(parts, costs, scale["epochs"], left))
         show_plan(chosen, parts, costs, speeds, schedule, shards)
-        if options.plan:
+        if options.only == "plan":
             return
         jobs = list(itertools.chain(*parts))[place - 1 :: shards]
         recipe = replace(recipe, epochs=schedule["epochs"])

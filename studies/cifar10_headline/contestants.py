@@ -1,0 +1,155 @@
+"""Who is compared: baselines, and for each what a space offers in its place at equal energy, parameters and FLOPs.
+
+All of a space's classes are measured (autost_optuna.exact), so the front is exact. A baseline's own class is left out: to
+find the baseline again would compare it with itself.
+"""
+
+import contextlib
+import json
+import os
+import random
+import secrets
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import torch
+
+from autost_optuna import Architecture, Objective, Space
+from autost_optuna.candidate import Candidate
+from autost_optuna.data import rate_images
+from autost_optuna.exact import class_of, representatives
+from autost_optuna.front import nondominated
+from autost_optuna.proxies.convention import Convention
+from autost_optuna.proxies.flops import count_params
+from autost_optuna.proxies.scores import scores
+
+HERE = Path(__file__).parent
+PLAN = tomllib.loads((HERE / "plan.toml").read_text())
+CONVENTION = Convention.load(PLAN["energy"])
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+EQUAL = {"equal energy": "energy_mj", "equal parameters": "params", "equal FLOPs": "flops"}
+LUCK = "random at equal parameters"
+
+
+def commit():
+    """The commit that runs, and whether code or plan are changed; None outside of a clone."""
+
+    def git(*arguments):
+        found = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False)
+        return found.stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", "../../autost_optuna", "*.py", "plan.toml")
+    return git("rev-parse", "HEAD") + ("-dirty" if changed else "") or None
+
+
+def kept(path, make):
+    """What `make` gave the first time, by whichever shard."""
+    if not path.exists():
+        made = json.dumps(make(), indent=2)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+        part.write_text(made)
+        with contextlib.suppress(FileExistsError):
+            os.link(part, path)
+        part.unlink()
+    return json.loads(path.read_text())
+
+
+def gap(one, baseline, measure):
+    """How much more of a measure one has than the baseline: 0.01 is 1 % more."""
+    return getattr(one, measure) / getattr(baseline, measure) - 1
+
+
+def near(offered, baseline, measure, within):
+    return [one for one in offered if abs(gap(one, baseline, measure)) <= within]
+
+
+def nearest(pool, baseline, measure):
+    """The member that equals the baseline in a measure, and where it stands; None where nothing is near."""
+    tolerance, widest, front = PLAN["tolerance"], PLAN["widest"], nondominated(pool)
+    for offered, where in (
+        (near(front, baseline, measure, tolerance), "front"),
+        (nondominated(near(pool, baseline, measure, tolerance)), f"front of those within {tolerance:.0%}"),
+        (near(front, baseline, measure, widest), f"front, within {widest:.0%}"),
+    ):
+        if offered:
+            return min(offered, key=lambda one: abs(gap(one, baseline, measure))), where
+    return None, f"nothing within {widest:.0%}"
+
+
+def by_luck(space, baseline, task):
+    """A random architecture with the baseline's parameters, None where there is none to be found."""
+    draw = random.Random(PLAN["seed"])
+    for _ in range(100_000):
+        depth = draw.choice(space.depth)
+        one = Architecture(
+            embed_dim=draw.choice(space.embed_dim),
+            depth=depth,
+            num_heads=tuple(draw.choices(space.num_heads, k=depth)),
+            mlp_ratio=tuple(draw.choices(space.mlp_ratio, k=depth)),
+        )
+        same = one == baseline.architecture
+        if not same and abs(count_params(one, task) / baseline.params - 1) <= PLAN["tolerance"]:
+            return one
+    return None
+
+
+def by_proxy(pool, baseline, task, drawn):
+    """Of some architectures of equal energy the one that another proxy ranks first, and where it was looked for."""
+    offered = near(pool, baseline, "energy_mj", PLAN["tolerance"])
+    few = random.Random(PLAN["seed"]).sample(offered, min(PLAN["proxy_offered"], len(offered)))
+
+    def score(one):
+        found = scores(one.architecture, task, drawn.images, drawn.labels, PLAN["seed"], [PLAN["proxy"]], device=DEVICE)
+        return found[PLAN["proxy"]]
+
+    where = f"highest of {len(few)} of the {len(offered)} classes within {PLAN['tolerance']:.0%}"
+    return max(few, key=score, default=None), where
+
+
+def offers(space, objective, baseline, pool, drawn):
+    """What a space offers in the place of a baseline: (role, candidate or None, where it was found)."""
+    others = [one for one in pool if class_of(one.architecture) != class_of(baseline.architecture)]
+    for role, measure in EQUAL.items():
+        yield role, *nearest(others, baseline, measure)
+    lucky = by_luck(space, baseline, objective.task)
+    yield LUCK, lucky and objective.evaluate(lucky), "drawn from the whole space"
+    yield f"{PLAN['proxy']} at equal energy", *by_proxy(others, baseline, objective.task, drawn)
+    shallow = [one for one in others if one.architecture.depth <= PLAN["max_depth"]]
+    yield f"depth at most {PLAN['max_depth']} at equal energy", *nearest(shallow, baseline, "energy_mj")
+
+
+def choose(scale, task, data_root, work):
+    """Baselines and, for each with each space, its rivals: what each one is, and which roles it has."""
+    measured, roles, names = {}, [], {}
+    taken = {"data": scale["data"], "data_root": data_root, "seed": PLAN["seed"]}
+    drawn = rate_images(task, data=scale["data"], root=data_root, count=PLAN["proxy_images"], seed=PLAN["seed"])
+    for space in map(Space.from_dict, scale["spaces"]):
+        objective = Objective(space, task, num_images=PLAN["images"], convention=CONVENTION, device=DEVICE, **taken)
+        for one in scale["baselines"]:
+            spec = {field: value for field, value in one.items() if field != "name"}
+            baseline = objective.evaluate(Architecture.uniform(**spec))
+            names[baseline.architecture.key], measured[baseline.architecture.key] = one["name"], baseline
+
+        def measure(space=space, objective=objective):
+            print(f"measuring space {space.name}", file=sys.stderr, flush=True)
+            return [objective.evaluate(architecture).to_dict() for architecture in representatives(space)]
+
+        rows = kept(work / f"pool-{space.name.replace('/', '-')}.json", measure)
+        pool = [one for one in map(Candidate.from_dict, rows) if not one.silent]
+        for one in scale["baselines"]:
+            baseline = next(found for key, found in measured.items() if names[key] == one["name"])
+            for role, found, where in offers(space, objective, baseline, pool, drawn):
+                row = {"baseline": one["name"], "space": space.name, "role": role, "found": where, "key": None}
+                if found is not None:
+                    row |= {"key": found.architecture.key, "architecture": found.architecture.to_text()}
+                    row |= {f"{measure}_gap": round(gap(found, baseline, measure), 5) for measure in EQUAL.values()}
+                    measured.setdefault(row["key"], found)
+                    name = f"{space.name} {found.architecture.depth}-{found.architecture.embed_dim}"
+                    alike = sum(other.partition(" #")[0] == name for other in names.values())
+                    names.setdefault(row["key"], f"{name} #{alike + 1}" if alike else name)
+                roles.append(row)
+    contestants = {key: {"name": names[key], **one.to_dict()} for key, one in measured.items()}
+    return {"scale": scale, "commit": commit(), "roles": roles, "contestants": contestants}
