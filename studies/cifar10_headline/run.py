@@ -31,7 +31,7 @@ from autost_optuna.proxies.energy import estimate_energy, mean_rate, total_mj
 from autost_optuna.proxies.operations import operations, populations
 from autost_optuna.recipe import Recipe
 from autost_optuna.trainer import Stopped, train
-from autost_optuna.units import duration
+from autost_optuna.units import counted, duration
 
 LOOKING = 0.5  # an image that is only looked at takes at most so much of the time of one that is trained on
 RESERVE = 0.9  # the part of the budget that is planned; the rest is for what was estimated too low
@@ -93,7 +93,7 @@ def fit(parts, costs, epochs, budget_s):
             return {"epochs": min(found, most), "tiers": count}
     needed = duration((least * each + ends) / RESERVE)
     raise SystemExit(
-        f"the rest of the budget does not hold {least} epochs of the first tier; leave at least {needed} for it"
+        f"the rest of the budget does not hold {counted(least, 'epoch')} of the first tier; leave at least {needed} for it"
     )
 
 
@@ -129,6 +129,8 @@ def row_of(contestant, seed, task, recipe, trained, dataset, here):
     return {
         "contestant": contestant["name"],
         "architecture": architecture.to_text(),
+        "embed_dim": architecture.embed_dim,
+        "depth": architecture.depth,
         "seed": seed,
         "epochs": len(trained.log),
         "validation_accuracy": trained.validation_accuracy,
@@ -221,10 +223,10 @@ def main():
             return
         dataset, recipe = load(scale["data"], task, options.data_root), Recipe.from_dict(scale["recipe"])
         built = {key: Architecture.from_dict(one["architecture"]) for key, one in chosen["contestants"].items()}
-        speeds = kept(
-            work / "throughput.json",
-            lambda: {key: throughput(scale, task, dataset, one, recipe) for key, one in built.items()},
-        )
+        speeds = {}
+        for key, one in built.items():
+            path = work / "throughput" / f"{architecture_id(key)}.json"
+            speeds[key] = kept(path, lambda: throughput(scale, task, dataset, one, recipe))  # noqa: B023 - called at once
         costs = {key: seconds(dataset, recipe, speed) for key, speed in speeds.items()}
         parts = list(tiers(chosen, PLAN["seeds"]))
         left = RESERVE * (budget_s - (time.monotonic() - begun)) * shards
