@@ -27,6 +27,7 @@ from autost_optuna.proxies.scores import scores
 
 HERE = Path(__file__).parent
 PLAN = tomllib.loads((HERE / "plan.toml").read_text())
+SETTINGS = {name: value for name, value in PLAN.items() if not isinstance(value, dict)}  # those of all scales
 CONVENTION = Convention.load(PLAN["energy"])
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EQUAL = {"equal energy": "energy_mj", "equal parameters": "params", "equal FLOPs": "flops"}
@@ -152,4 +153,4 @@ def choose(scale, task, data_root, work):
                     names.setdefault(row["key"], f"{name} #{alike + 1}" if alike else name)
                 roles.append(row)
     contestants = {key: {"name": names[key], **one.to_dict()} for key, one in measured.items()}
-    return {"scale": scale, "commit": commit(), "roles": roles, "contestants": contestants}
+    return {"scale": scale, "settings": SETTINGS, "commit": commit(), "roles": roles, "contestants": contestants}

@@ -20,7 +20,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from contestants import CONVENTION, EQUAL, HERE, PLAN, choose, commit, kept
+from contestants import CONVENTION, EQUAL, HERE, PLAN, SETTINGS, choose, commit, kept
 from report import contestant_rows, write_report, write_results
 
 from autost_optuna import Architecture, Task
@@ -216,8 +216,8 @@ def main():
     task = Task(**scale["task"])
     if options.only != "report":
         chosen = kept(work / "contestants.json", lambda: choose(scale, task, options.data_root, work))
-        if chosen["scale"] != scale:
-            raise SystemExit(f"{work} is of another plan; choose another --output")
+        if (chosen["scale"], chosen["settings"]) != (scale, SETTINGS):
+            raise SystemExit(f"{work} is of another plan; delete it, or choose another --output")
         if options.only == "choice":
             show_choice(chosen)
             return
