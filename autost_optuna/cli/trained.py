@@ -56,11 +56,14 @@ def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] 
 
 
 def print_summary(search: "Search", trainings: "list[Training]", dropped: "list[Dropped]") -> None:
-    """The same in a few lines. What FLOPs are worth is not said where members `dropped` out: accuracy chose the others."""
-    from autost_optuna.calibration import calibrate, group
-    from autost_optuna.table import worth
+    """The same in a few lines, and what FLOPs are worth: elsewhere, where it cannot be told here.
 
-    settings = search.settings
+    Nor can it where members `dropped` out: accuracy chose the others.
+    """
+    from autost_optuna.calibration import calibrate, group
+    from autost_optuna.table import ELSEWHERE, worth
+
+    settings, told = search.settings, False
     for found in calibrate(trainings, settings.task, settings.convention):
         alike = [t for t in trainings if (t.recipe_hash, t.data) == (found.recipe_hash, found.data)]
         best = max(group(alike), key=lambda one: one.validation_accuracy.mean)
@@ -68,11 +71,14 @@ def print_summary(search: "Search", trainings: "list[Training]", dropped: "list[
         click.echo(f"trained      {networks} of {members}, recipe {found.recipe_name} on {found.data}")
         click.echo(f"  accuracy   {_best_line(search, best)}{_ranks('by FLOPs', found.accuracy)}")
         if not dropped and (verdict := worth(alike)) is not None:
+            told = True
             click.echo(f"  proxy      {verdict.sentence}")
             for warning in verdict.warnings:
                 show.note(f"warning: {warning}")
         click.echo(f"  energy     {_energy_line(found)}")
         click.echo(f"  layers     {_layers_line(found)}")
+    if not told:
+        click.echo(f"proxy        {ELSEWHERE}")
 
 
 def dropped_lines(dropped: "list[Dropped]") -> list[str]:
