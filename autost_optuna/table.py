@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autost_optuna import units
 from autost_optuna.candidate import Candidate
-from autost_optuna.trained import Training
+from autost_optuna.trained import Dropped, Training
 from autost_optuna.validity import FEWEST, Evidence, Verdict, validate
 
 PARAMS = "params"
@@ -190,12 +190,20 @@ def trained_table(source: str, trainings: Sequence[Training], candidates: Iterab
     )
 
 
-def worth(trainings: Sequence[Training]) -> Verdict | None:
-    """What FLOPs are worth as a proxy among networks that were trained alike, with all warnings; None where these are too few.
+def selected(trainings: Sequence[Training], dropped: Iterable[Dropped]) -> int:
+    """How many networks of the recipe and data of `trainings`, which are alike, dropped out: by accuracy, so the others are few
+    of a kind and say little of proxies."""
+    first = trainings[0]
+    alike = first.recipe_hash, first.data, first.data_fingerprint
+    return sum((one.key.recipe_hash, one.key.data, one.key.data_fingerprint) == alike for one in dropped)
 
-    Of fewer than FEWEST chance alone often leaves an interval without 0.
+
+def worth(trainings: Sequence[Training], dropped: Iterable[Dropped] = ()) -> Verdict | None:
+    """What FLOPs are worth as a proxy among networks that were trained alike, with all warnings; None where it cannot be told.
+
+    Of fewer than FEWEST chance alone often leaves an interval without 0, and halving chose those that are left by accuracy.
     """
-    if len({training.architecture.key for training in trainings}) < FEWEST:
+    if len({training.architecture.key for training in trainings}) < FEWEST or selected(trainings, dropped):
         return None
     try:
         evidence = trained_table("trained networks", trainings).evidence(proxies=["flops"])

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.ranks import rank
 from autost_optuna.table import ELSEWHERE
 
 ROOT = Path(__file__).parent.parent
@@ -215,6 +216,16 @@ def test_what_is_said_of_proxies_is_what_training_showed():
         f"({100 * fronts['hypervolume_kept_by_as_many_at_random']:.1f} %)",
     ):
         assert sentence in PROSE, sentence
+    with (ROOT / "studies" / "proxy_validity" / "results-cpu.csv").open(newline="") as file:
+        first = [row for row in csv.DictReader(file) if row["seed"] == "0"]
+
+    def alike(one, other):
+        return rank([float(row[one]) for row in first], [float(row[other]) for row in first]).spearman
+
+    assert (
+        f"SAHD ranks as energy does at Spearman {alike('sahd', 'energy_mj'):.2f}, SNIP as FLOPs do at "
+        f"{alike('snip', 'flops'):.2f}" in PROSE
+    )
     assert float(said["embed_dim"][:4]) > float(said["sahd"][:4]) > float(said["flops"][:4])
     assert fronts["hypervolume_kept"] <= fronts["hypervolume_kept_by_as_many_at_random"]
     for part in (

@@ -56,10 +56,7 @@ def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] 
 
 
 def print_summary(search: "Search", trainings: "list[Training]", dropped: "list[Dropped]") -> None:
-    """The same in a few lines, and what FLOPs are worth: elsewhere, where it cannot be told here.
-
-    Nor can it where members `dropped` out: accuracy chose the others.
-    """
+    """The same in a few lines, and what FLOPs are worth: elsewhere, where it cannot be told here."""
     from autost_optuna.calibration import calibrate, group
     from autost_optuna.table import ELSEWHERE, worth
 
@@ -70,7 +67,7 @@ def print_summary(search: "Search", trainings: "list[Training]", dropped: "list[
         members, networks = units.counted(found.members, "member"), units.counted(found.networks, "network")
         click.echo(f"trained      {networks} of {members}, recipe {found.recipe_name} on {found.data}")
         click.echo(f"  accuracy   {_best_line(search, best)}{_ranks('by FLOPs', found.accuracy)}")
-        if not dropped and (verdict := worth(alike)) is not None:
+        if (verdict := worth(alike, dropped)) is not None:
             told = True
             click.echo(f"  proxy      {verdict.sentence}")
             for warning in verdict.warnings:
