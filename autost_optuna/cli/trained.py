@@ -75,7 +75,7 @@ def print_summary(search: "Search", trainings: "list[Training]", dropped: "list[
         click.echo(f"  energy     {_energy_line(found)}")
         click.echo(f"  layers     {_layers_line(found)}")
     if not told:
-        click.echo(f"proxy        {ELSEWHERE}")
+        click.echo("proxy        " + ELSEWHERE.replace("; ", "\n             "))
 
 
 def dropped_lines(dropped: "list[Dropped]") -> list[str]:
