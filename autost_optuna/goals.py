@@ -43,11 +43,11 @@ def check_objectives(names: Sequence[str]) -> None:
     check_goals(names)
     if len(set(names)) < len(names):
         raise ValueError(f"objectives {', '.join(names)} name one twice; name each once")
-    for name in DEFAULT_OBJECTIVES:
-        if name not in names:
-            raise ValueError(
-                f"objectives {', '.join(names)} lack {name}, which every search has; add --objective {name}"
-            )
+    if lacking := [name for name in DEFAULT_OBJECTIVES if name not in names]:
+        raise ValueError(
+            f"objectives {', '.join(names)} lack {' and '.join(lacking)}, which every search has; add "
+            f"{' '.join(f'--objective {name}' for name in lacking)}"
+        )
 
 
 def further(objectives: Sequence[str]) -> tuple[str, ...]:

@@ -25,8 +25,8 @@ from autost_optuna.ranks import Ranks
 from autost_optuna.reproduce import commands_of, files_of
 from autost_optuna.settings import Settings
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
-from autost_optuna.table import worth
-from autost_optuna.trained import Training, dropped_of, trainings_of
+from autost_optuna.table import ELSEWHERE, worth
+from autost_optuna.trained import Dropped, Training, dropped_of, trainings_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -349,20 +349,18 @@ def _trust(search: Search, found: Health, trainings: Sequence[Training], untrain
         sentences.append(
             f"None of these networks has been trained{reason}: how accurate they become is not known. {finds} finds out."
         )
-    sentences += [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
-    together = (
-        [] if _dropped(search) else trained_alike(group(trainings))
-    )  # halving chose those that are left by accuracy
-    verdicts = [worth([run for one in alike for run in one.runs]) for alike in together]
-    told = (line for verdict in verdicts if verdict is not None for line in (verdict.sentence, *verdict.warnings))
-    return [*sentences, *map(_sentence, told)]
+    calibrated = [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
+    dropped, together = _dropped(search), trained_alike(group(trainings))
+    verdicts = [worth([run for one in alike for run in one.runs], dropped) for alike in together]
+    told = [line for verdict in verdicts if verdict is not None for line in (verdict.sentence, *verdict.warnings)]
+    return [*sentences, *([] if told else [_sentence(ELSEWHERE)]), *calibrated, *map(_sentence, told)]
 
 
-def _dropped(search: Search) -> bool:
+def _dropped(search: Search) -> list[Dropped]:
     try:
-        return bool(dropped_of(search))
+        return dropped_of(search)
     except ValueError:  # of another search of that name
-        return False
+        return []
 
 
 def _calibrated(one: Calibration) -> str:

@@ -167,4 +167,4 @@ def _said(value: object, other: object) -> str:
         ours, theirs = getattr(value, key, None), getattr(other, key, None)
         if ours is not None and ours != theirs:
             return str(ours)
-    return str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -30,6 +30,7 @@ from autost_optuna.ranks import (
 
 TOPS = {"top_tenth": 0.1, "top_fifth": 0.2}
 COVERED = 95  # per cent that an interval covers
+LARGEST = 1e100  # of a target, whose differences are to be numbers
 LEAST, MOST = 3, 50_000  # architectures; more take minutes a proxy
 FEWEST = 5  # architectures whose correlation within a top is given
 FEW = 20  # below, intervals of a bootstrap are too narrow
@@ -69,8 +70,13 @@ class Evidence:
                 raise ValueError(
                     f"{name!r} has {len(values):,} values for {number:,} architectures; give one for each of them"
                 )
-        if any(not math.isfinite(sum(seeds)) or not seeds for seeds in self.accuracies):
-            raise ValueError(f"{self.target} has a value that is no number; leave its architecture out")
+        for label, seeds in zip(self.labels, self.accuracies, strict=True):
+            if not seeds or not all(math.isfinite(value) for value in seeds):
+                raise ValueError(f"{self.target} has a value that is no number; leave its architecture out ({label})")
+            if (most := max(seeds, key=abs)) and abs(most) > LARGEST:
+                raise ValueError(
+                    f"{self.target} of {label} is {most:g}; leave it out, or give values up to {LARGEST:g}"
+                )
         for name, values in {self.target: self.means, **self.proxies}.items():
             if any(math.isnan(value) for value in values):
                 raise ValueError(f"{name} has a value that is no number; leave its architecture out")
@@ -225,10 +231,15 @@ class Validation:
         found = self.ceiling
         chosen = "which the same seeds chose, so that it is no limit"
         top = "" if found.top_tenth is None else f", {found.top_tenth.kendall.text} within the top tenth, {chosen}"
+        means = f"with the mean of {found.seeds:.3g} seeds"
+        most = (
+            f"{means} practically all of it is left to rank"
+            if found.most.value >= 0.995
+            else f"{means} no proxy is expected above a Spearman of {found.most.text}"
+        )
         return (
             f"from one seed to another {units.counted(found.architectures, 'architecture')} are ranked alike at Kendall "
-            f"{found.kendall.text}{top}; with the mean of {found.seeds:.3g} seeds no proxy is expected above a Spearman of "
-            f"{found.most.text}"
+            f"{found.kendall.text}{top}; {most}"
         )
 
 
@@ -243,8 +254,12 @@ def validate(
     """What each proxy of the evidence is worth. ValueError for numbers that cannot be; `on_done` hears of resamples done."""
     if samples < 100:
         raise ValueError(f"{samples} resamples are too few for an interval of {COVERED} %; take at least 100")
-    if seed < 0 or any(k < 1 for k in regrets):
-        raise ValueError(f"seed {seed} and top {', '.join(map(str, regrets))}: give a seed from 0 and tops from 1")
+    if samples > 1_000_000:
+        raise ValueError(f"{samples:,} resamples take too long; take at most 1,000,000")
+    if seed < 0:
+        raise ValueError(f"seed {seed} is negative; give a seed from 0")
+    if any(k < 1 for k in regrets):
+        raise ValueError(f"a top of {min(regrets)} holds nobody; give tops from 1")
     drawn: dict[tuple[str, str], list[Floats]] = {}
     parts = {**evidence.proxies, **({SEEDS: ()} if any(len(seeds) > 1 for seeds in evidence.accuracies) else {})}
     number, done = len(evidence.accuracies), 0
@@ -318,6 +333,7 @@ def _verdict(
     number = len(accuracy)
     tops = {top: _top(evidence, range(number), name, top, figures) for top in TOPS}
     fixed = figures.get((name, "fixed"))
+    fixed = None if fixed is None or math.isnan(fixed.value) else fixed
     same = np.zeros(number)
     regret = tuple(
         Regret(k=k, lost=lost(proxy, accuracy, k), random=lost(same, accuracy, k))
@@ -331,11 +347,11 @@ def _verdict(
         spearman=figures[name, "spearman"],
         top_tenth=tops["top_tenth"],
         top_fifth=tops["top_fifth"],
-        fixed_params=None if fixed is None or math.isnan(fixed.value) else fixed,
+        fixed_params=fixed,
         regret=regret,
         agreeing=share,
-        sentence=_sentence(name, evidence.target, share, whole, tops, regret),
-        warnings=_warnings(name, whole, tops, tied_pairs(proxy)),
+        sentence=_sentence(name, evidence.target, share, whole, tops, fixed, regret),
+        warnings=_warnings(name, whole, tops, fixed, tied_pairs(proxy)),
     )
 
 
@@ -377,7 +393,13 @@ def highest(between: float, seeds: float) -> float:
 
 
 def _sentence(
-    name: str, target: str, share: float, whole: Figure, tops: Mapping[str, Top | None], regret: Sequence[Regret]
+    name: str,
+    target: str,
+    share: float,
+    whole: Figure,
+    tops: Mapping[str, Top | None],
+    fixed: Figure | None,
+    regret: Sequence[Regret],
 ) -> str:
     """What a proxy is worth in plain words."""
     within = [
@@ -389,10 +411,13 @@ def _sentence(
         for one in regret[-1:]
     ]
     first = f"{name} puts {100 * share:.0f} of 100 pairs in the order of {target}: Kendall {whole.text}"
-    return "; ".join([", ".join([first, *within[:1]]), *most])
+    among_equals = [] if fixed is None else [f"Spearman {fixed.text} at fixed parameters"]
+    return "; ".join([", ".join([first, *within[:1], *among_equals]), *most])
 
 
-def _warnings(name: str, whole: Figure, tops: Mapping[str, Top | None], tied: float) -> tuple[str, ...]:
+def _warnings(
+    name: str, whole: Figure, tops: Mapping[str, Top | None], fixed: Figure | None, tied: float
+) -> tuple[str, ...]:
     """What speaks against trusting a proxy."""
     said = []
     if not whole.sure:
@@ -412,6 +437,10 @@ def _warnings(name: str, whole: Figure, tops: Mapping[str, Top | None], tied: fl
             said.append(
                 f"{name} ranks the wrong way round within the {' and the '.join(wrong)}: no help in choosing among these"
             )
+        if fixed is not None and not fixed.sure:
+            said.append(f"{name} cannot be told from chance at fixed parameters, Spearman {fixed.text}")
+        elif fixed is not None and fixed.value < 0:
+            said.append(f"{name} ranks the wrong way round at fixed parameters, Spearman {fixed.text}")
     if tied >= TIED:
         said.append(f"{name} is equal in {100 * tied:.0f} of 100 pairs, of which it says nothing")
     return tuple(said)

@@ -23,6 +23,7 @@ from autost_optuna.board import figures_of
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.study import open_search
+from autost_optuna.table import ELSEWHERE
 from autost_optuna.units import counted, duration, energy, one_line, share
 
 ROOT = Path(__file__).parent.parent
@@ -57,6 +58,7 @@ def test_show_in_json_has_what_the_contract_names(demo):
     table = demo("study", "show", "demo").stdout
     assert f"{TRIALS} complete" in table
     assert "Spearman" in table
+    assert f"proxy        {ELSEWHERE}\n" in table.replace("\n             those", "; those")
 
 
 def test_front_in_all_forms_is_the_same_front(demo):
@@ -691,6 +693,7 @@ def test_show_calibrates_the_prediction(measured):
     assert f"trained      {2 * size} networks of {counted(size, 'member')}, recipe short on digits" in printed
     assert "best 62.5 ± 17.7 % validation, 50.0 ± 0.0 % test" in printed
     assert "measured 2.00 times the predicted" in printed
+    assert ("  proxy      flops puts" in printed) != ("proxy        what FLOPs are worth here" in printed)
     assert "stem.conv2 0.100 to 0.200 (+0.2%)" in printed
 
 

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.ranks import rank
+from autost_optuna.table import ELSEWHERE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -195,6 +197,43 @@ def test_times_of_an_energy_quoted_are_the_measured_ones():
         assert said in PROSE
     assert bench["ratio_fresh"] <= 1.3
     assert bench["ratio_reuse"] >= 3
+
+
+def test_what_is_said_of_proxies_is_what_training_showed():
+    found = json.loads((ROOT / "studies" / "proxy_validity" / "summary-cpu.json").read_text())
+    said, within, fronts = found["verdicts"], sorted(found["flops_within_a_width"].values()), found["fronts"]
+    ratios = [1 / ratio for ratio in found["measured_over_predicted"]]
+    best = max((name for name in said if name not in ("embed_dim", "depth")), key=lambda name: float(said[name][:4]))
+    assert best == "sahd"
+    for sentence in (
+        f"rank their accuracy at Kendall {said['flops']}, but",
+        f"the wrong way round ({within[0]} to {within[-1]})",
+        f"any of ten proxies ({said['embed_dim'][:4]}; SAHD {said['sahd'][:4]})",
+        f"without an exchange (Kendall {found['energy']['predicted_mj'][:4]}), and is {ratios[-1]:.2f} to {ratios[0]:.2f} of",
+        f"shares {fronts['in_common']} of its {fronts['front_without_training']} members with the "
+        f"{fronts['front_after_training']} of the front",
+        f"keeps {100 * fronts['hypervolume_kept']:.1f} % of the hypervolume, no more than as many drawn at random "
+        f"({100 * fronts['hypervolume_kept_by_as_many_at_random']:.1f} %)",
+    ):
+        assert sentence in PROSE, sentence
+    with (ROOT / "studies" / "proxy_validity" / "results-cpu.csv").open(newline="") as file:
+        first = [row for row in csv.DictReader(file) if row["seed"] == "0"]
+
+    def alike(one, other):
+        return rank([float(row[one]) for row in first], [float(row[other]) for row in first]).spearman
+
+    assert (
+        f"SAHD ranks as energy does at Spearman {alike('sahd', 'energy_mj'):.2f}, SNIP as FLOPs do at "
+        f"{alike('snip', 'flops'):.2f}" in PROSE
+    )
+    assert float(said["embed_dim"][:4]) > float(said["sahd"][:4]) > float(said["flops"][:4])
+    assert fronts["hypervolume_kept"] <= fronts["hypervolume_kept_by_as_many_at_random"]
+    for part in (
+        f"{fronts['architectures']} narrow networks",
+        f"after {found['plan']['cpu']['recipe']['epochs']} epochs at Kendall {said['flops']}, but at "
+        f"{within[0]} to {within[-1]} within one width",
+    ):
+        assert part in ELSEWHERE, part
 
 
 def test_the_worked_energy_example_is_right():

@@ -27,6 +27,7 @@ from autost_optuna.report import report_of, write_report
 from autost_optuna.runner import run
 from autost_optuna.storage import open_storage
 from autost_optuna.study import create, find_exact, open_search
+from autost_optuna.table import ELSEWHERE
 from autost_optuna.trained import trainings_of
 
 NAME = "<script>alert(1)</script> & 'mine'"
@@ -146,6 +147,7 @@ def test_it_says_what_the_study_says(page, search):
     assert all(f"{package} {version}" in said for package, version in search.settings.versions.items())
     assert "Not known. autost-optuna study exact" in said
     assert "None of these networks has been trained" in said
+    assert f"{ELSEWHERE[1:]}." in said
     assert "Not converged: 25 trials, and the rule looks back over 200." in said
 
 

@@ -20,13 +20,14 @@ from scipy import stats
 from test_notebook import EVIL, read
 from test_plots import packed_figures
 from test_proxies import uniform
-from test_trained import store, training
+from test_trained import claim_of, store, training
 
 from autost_optuna import Space, Task, read_table, validate
 from autost_optuna import study as studies
 from autost_optuna.objective import describe
 from autost_optuna.plots.figure import BLUE, GREY, ORANGE, write_figure
 from autost_optuna.plots.validity import MOST, draw_validity, validity_view
+from autost_optuna.presence import Presence
 from autost_optuna.ranks import (
     agreeing,
     kendall,
@@ -41,6 +42,7 @@ from autost_optuna.ranks import (
 )
 from autost_optuna.runner import run
 from autost_optuna.table import trained_table, worth
+from autost_optuna.trained import Dropped, open_trained
 from autost_optuna.validity import Evidence, Figure
 
 SAMPLE = Path(__file__).parent / "validity.csv"
@@ -285,6 +287,32 @@ def test_each_proxy_gets_a_sentence_and_what_speaks_against_it():
     assert found["right"].top_tenth is None  # of 40 only 4
 
 
+def test_a_proxy_is_judged_among_networks_of_equal_parameters_too():
+    widths, within = np.repeat(np.arange(8.0), 5), np.tile(np.arange(5.0), 8)
+    accuracy = tuple(10 * widths + within)
+    evidence = replace(
+        made(
+            accuracy,
+            reversed_within=tuple(10 * widths - within),
+            no_help_within=tuple(10 * widths + np.sin(99 * widths + 7 * within)),
+        ),
+        params=tuple(widths),
+    )
+    found = {verdict.name: verdict for verdict in validate(evidence).proxies}
+    reverse, none = found["reversed_within"], found["no_help_within"]
+    assert f"Spearman {reverse.fixed_params.text} at fixed parameters" in reverse.sentence
+    assert (
+        f"reversed_within ranks the wrong way round at fixed parameters, Spearman {reverse.fixed_params.text}"
+        in reverse.warnings
+    )
+    assert reverse.fixed_params.high < 0
+    assert not none.fixed_params.sure
+    assert (
+        f"no_help_within cannot be told from chance at fixed parameters, Spearman {none.fixed_params.text}"
+        in none.warnings
+    )
+
+
 def test_few_architectures_are_said_to_be_few():
     found = validate(made((1, 2, 3, 4), flops=(1.0, 2.0, 4.0, 3.0)))
     assert found.warnings == ("intervals from 4 architectures are too narrow; train at least 20",)
@@ -366,6 +394,7 @@ def test_a_notebook_shows_table_sentences_and_warnings():
         ({"accuracies": ((1.0,), (1.0,), (1.0,))}, "accuracy is 1 for all architectures"),
         ({"accuracies": ((1.0,), (2.0,), ())}, "accuracy has a value that is no number"),
         ({"accuracies": ((1.0,), (2.0,), (math.inf,))}, "accuracy has a value that is no number"),
+        ({"accuracies": ((1.0,), (2.0,), (0.0, -1.7e308))}, "accuracy of 2 is -1.7e+308; leave it out"),
         ({"params": (1.0, 2.0, math.nan)}, "params has a value that is no number"),
         ({"params": (1.0, 2.0)}, "'params' has 2 values for 3 architectures"),
         ({"labels": ("a",)}, "'labels' has 1 values for 3 architectures"),
@@ -381,6 +410,8 @@ def test_numbers_that_cannot_be_are_refused():
     evidence = made((1, 2, 3), flops=(1.0, 2.0, 3.0))
     with pytest.raises(ValueError, match="99 resamples are too few"):
         validate(evidence, samples=99)
+    with pytest.raises(ValueError, match="1,000,001 resamples take too long; take at most"):
+        validate(evidence, samples=1_000_001)
     with pytest.raises(ValueError, match="give a seed from 0"):
         validate(evidence, seed=-1)
     with pytest.raises(ValueError, match="tops from 1"):
@@ -670,6 +701,25 @@ def test_a_study_says_what_it_lacks(trained):
     assert "study new has no trained networks yet" in cli("validate", "new").stderr
 
 
+def test_what_halving_left_is_judged_with_a_warning(trained):
+    cli, members = trained
+    search = studies.open_search("demo", "autost.journal")
+    for member in members:
+        store(
+            search, member, recipe_hash="a" * 12, recipe_name="fast#" + "a" * 12, validation_accuracy=member.flops / 1e9
+        )
+    like = training(members[0].architecture, recipe_hash="a" * 12, recipe_name="fast#" + "a" * 12, seed=5)
+    trainings = open_trained(search)
+    assert "dropped out" not in cli("validate", "demo", "--recipe", "fast").stderr
+    with Presence(trainings.study, retires=False) as presence:
+        claim_of(trainings, members[0], presence, like).drop(1, [0.1], all_epochs=2, path=Path("out"))
+    for recipe in ("fast", "fast#" + "a" * 12):
+        result = cli("validate", "demo", "--recipe", recipe)
+        assert result.exit_code == 0, result.output
+        assert "warning: 1 network of this recipe dropped out of halving, so accuracy chose those" in result.stderr
+    assert "dropped out" not in cli("validate", "demo", "--recipe", "short").stderr
+
+
 def test_what_flops_are_worth_is_said_of_enough_networks_with_all_warnings():
     def networks(count):
         return [
@@ -684,6 +734,18 @@ def test_what_flops_are_worth_is_said_of_enough_networks_with_all_warnings():
     assert "6 architectures" in found.warnings[0]
     twice = [replace(one, seed=seed) for one in networks(4) for seed in (0, 1)]
     assert worth(twice) is None  # seeds are no architectures
+    out = Dropped(
+        number=9,
+        search_trial=9,
+        key=replace(networks(1)[0].key, architecture="another"),
+        recipe_name="short",
+        epochs=1,
+        all_epochs=2,
+        validation_accuracies=(0.1,),
+        path="out",
+    )
+    assert worth(networks(6), [out]) is None  # accuracy chose the six
+    assert worth(networks(6), [replace(out, key=replace(out.key, recipe_hash="e" * 12))]) == found
 
 
 def test_scores_of_a_search_are_proxies_of_what_was_trained(toy_task):
@@ -727,6 +789,23 @@ def test_strips_have_the_colours_of_the_other_rank():
     assert "(1 infinite)" in figure.layout.annotations[0].text
 
 
+def test_all_infinite_values_are_counted_and_not_only_those_drawn():
+    values = tuple(float(i) for i in range(1, 2 * MOST))
+    evidence = made(values, flops=tuple(math.inf if i % 100 == 1 else value for i, value in enumerate(values)))
+    (panel,) = validity_view(evidence, validate(evidence, samples=100)).panels
+    assert panel.infinite == sum(map(math.isinf, evidence.proxies["flops"])) == 30
+
+
+@pytest.mark.parametrize("span", [1.4, 2, 3, 20, 580])
+def test_ticks_are_few_and_lie_on_the_axis(span):
+    values = tuple(10.0 ** (span * i / 29 - span / 2) for i in range(30))
+    evidence = made(tuple(range(30)), flops=values)
+    axis = draw_validity(validity_view(evidence, validate(evidence, samples=100))).layout.xaxis
+    assert axis.type == "log"
+    assert 2 <= len(axis.tickvals) == len(axis.ticktext) <= 7
+    assert all(values[0] <= tick <= values[-1] for tick in axis.tickvals)
+
+
 def test_with_lower_the_least_are_marked():
     evidence = replace(made(tuple(range(1, 21)), energy=tuple(float(i) for i in range(1, 21))), lower=True)
     (panel,) = validity_view(evidence, validate(evidence)).panels
@@ -743,10 +822,12 @@ def test_of_many_points_some_are_drawn_and_the_legend_says_so(tmp_path):
         replace(evidence), validate(small := made(values[:30], flops=values[:30], spikes=values[29::-1]))
     )
     assert small.means == values[:30]
-    assert view.drawn <= MOST
+    (drawn,) = {len(panel.points) for panel in view.panels}
+    assert drawn <= MOST
+    assert view.subtitle.endswith(f"; {drawn:,} drawn")
     assert number - 1 in {point.accuracy for point in view.panels[0].points}
     figure = draw_validity(view)
-    assert figure.data[0].name == f"the rest ({view.drawn:,} of {number:,} shown)"
+    assert figure.data[0].name == "the rest"
     write_figure(figure, tmp_path / "a.html")
     assert (tmp_path / "a.html").stat().st_size < 3_000_000
 

@@ -56,23 +56,26 @@ def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] 
 
 
 def print_summary(search: "Search", trainings: "list[Training]", dropped: "list[Dropped]") -> None:
-    """The same in a few lines. What FLOPs are worth is not said where members `dropped` out: accuracy chose the others."""
+    """The same in a few lines, and what FLOPs are worth: elsewhere, where it cannot be told here."""
     from autost_optuna.calibration import calibrate, group
-    from autost_optuna.table import worth
+    from autost_optuna.table import ELSEWHERE, worth
 
-    settings = search.settings
+    settings, told = search.settings, False
     for found in calibrate(trainings, settings.task, settings.convention):
         alike = [t for t in trainings if (t.recipe_hash, t.data) == (found.recipe_hash, found.data)]
         best = max(group(alike), key=lambda one: one.validation_accuracy.mean)
         members, networks = units.counted(found.members, "member"), units.counted(found.networks, "network")
         click.echo(f"trained      {networks} of {members}, recipe {found.recipe_name} on {found.data}")
         click.echo(f"  accuracy   {_best_line(search, best)}{_ranks('by FLOPs', found.accuracy)}")
-        if not dropped and (verdict := worth(alike)) is not None:
+        if (verdict := worth(alike, dropped)) is not None:
+            told = True
             click.echo(f"  proxy      {verdict.sentence}")
             for warning in verdict.warnings:
                 show.note(f"warning: {warning}")
         click.echo(f"  energy     {_energy_line(found)}")
         click.echo(f"  layers     {_layers_line(found)}")
+    if not told:
+        click.echo("proxy        " + ELSEWHERE.replace("; ", "\n             "))
 
 
 def dropped_lines(dropped: "list[Dropped]") -> list[str]:

@@ -145,14 +145,17 @@ def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | Non
     """The trained networks of a study that can be compared: of one recipe and data set, those of most architectures."""
     from autost_optuna.calibration import group, trained_alike
     from autost_optuna.study import open_search
-    from autost_optuna.table import trained_table
+    from autost_optuna.table import selected, trained_table
     from autost_optuna.trained import open_trained
 
     if where:
         raise ValueError(f"--where {where[0]} is of a table; choose trained networks by --recipe NAME")
     search = open_search(name, storage)
-    trainings = open_trained(search).all()
+    trained = open_trained(search)
+    trainings = trained.all()
     named = list(dict.fromkeys(one.recipe_name for one in trainings))
+    if recipe is not None:
+        recipe = _whole_name(recipe, named)
     alike = trained_alike(group(one for one in trainings if recipe in (None, one.recipe_name)))
     if not alike:
         raise ValueError(f"study {name} has no networks of a recipe {recipe!r}; it has {', '.join(named) or 'none'}")
@@ -166,7 +169,18 @@ def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | Non
     if len(runs) < len(trainings):
         left = units.counted(len(trainings) - len(runs), "network")
         show.note(f"of recipe {runs[0].recipe_name} on {runs[0].data}; {left} trained otherwise left out")
+    if out := selected(runs, trained.dropped()):
+        show.note(
+            f"warning: {units.counted(out, 'network')} of this recipe dropped out of halving, so accuracy chose those that are "
+            "judged here; train all of them for figures that can be trusted"
+        )
     return trained_table(name, runs, search.candidates())
+
+
+def _whole_name(recipe: str, named: list[str]) -> str:
+    """The recipe's name with the hash of what was changed of it, where the name alone tells which one is meant."""
+    found = [name for name in named if recipe in (name, name.partition("#")[0])]
+    return found[0] if len(found) == 1 else recipe
 
 
 def _print(found: "Validation", form: str) -> None:

@@ -166,7 +166,7 @@ def draw_front(view: FrontView) -> "Figure":
 def _others(view: FrontView, trace: "Callable[..., go.Scatter]") -> "go.Scatter":
     """Open circles: members that further objectives put on the front."""
     labels = " and ".join(GOALS[name].label for name, _ in view.others[0].scores)
-    ring = {"color": BLUE, "size": 6, "symbol": "circle-open", "line": {"width": 1}}
+    ring = {"color": BLUE, "size": 11, "symbol": "circle-open", "line": {"width": 1}}
     return trace(f"on the front by {labels}", view.others, mode="markers", marker=ring)
 
 

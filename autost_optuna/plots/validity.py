@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autost_optuna import units
-from autost_optuna.plots.figure import BLUE, GREY, ORANGE, TITLE, dress, escape, shown
+from autost_optuna.plots.figure import BLUE, GREY, ORANGE, TITLE, dress, escape
 from autost_optuna.ranks import Floats, codes, within_top
 from autost_optuna.validity import TOPS, Evidence, Validation
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST = 1500  # points of a panel; more hide each other
 WIDE = 20  # a proxy whose values lie further apart than this factor has a logarithmic axis
-DECADES = 1000  # such a factor, from which ticks stand at whole decades
+TICKS = 7  # of an axis; more run into each other
 PANEL = 390  # pixels, of a row of panels with its title
 RUG, GAP = 0.045, 0.012  # of a panel's side: the strip of ranks, and the space before it
 LEGEND = 110  # pixels below the panels
@@ -51,26 +51,21 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValidityView:
-    """What the plot shows: a panel for each proxy, best first, of the same `drawn` of `architectures`."""
+    """What the plot shows: a panel for each proxy, best first."""
 
     title: str
     subtitle: str
     target: str
     panels: tuple[Panel, ...]
-    drawn: int
-    architectures: int
 
 
 def validity_view(evidence: Evidence, validation: Validation) -> ValidityView:
     """The plot of evidence and what was found in it."""
     accuracy, number = np.asarray(evidence.means), len(evidence.accuracies)
     sense, once = -1 if evidence.lower else 1, np.ones((1, number), np.float32)
-    places = np.argsort(sense * accuracy, kind="stable")[
-        :: -math.ceil(number / MOST)
-    ]  # evenly by accuracy, the best among them
-    places = np.random.default_rng(0).permutation(
-        places
-    )  # so that what covers others is no better and no worse than these
+    # Evenly by accuracy, the best among them; in no order, so that what covers others is no better and no worse than these.
+    places = np.argsort(sense * accuracy, kind="stable")[:: -math.ceil(number / MOST)]
+    places = np.random.default_rng(0).permutation(places)
     band = sum((within_top(sense * accuracy, once, share)[0] > 0).astype(int) for share in TOPS.values())
     ranks = _beaten(sense * accuracy)
     panels = []
@@ -96,17 +91,16 @@ def validity_view(evidence: Evidence, validation: Validation) -> ValidityView:
                     )
                     for place in finite
                 ),
-                infinite=len(places) - len(finite),
+                infinite=int(np.isinf(values).sum()),
             )
         )
     return ValidityView(
         title=f"{evidence.target}: {units.counted(len(panels), 'proxy' if len(panels) == 1 else 'proxie')} against "
         f"{units.counted(number, 'trained architecture')}",
-        subtitle="with 95 % intervals; strips: ranks in the other figure, where a good proxy's colours change smoothly",
+        subtitle="with 95 % intervals; strips: ranks in the other figure, where a good proxy's colours change smoothly"
+        + ("" if len(places) == number else f"; {len(places):,} drawn"),
         target=evidence.target,
         panels=tuple(panels),
-        drawn=len(places),
-        architectures=number,
     )
 
 
@@ -152,7 +146,7 @@ def _draw_panel(
     )
     for band, name in enumerate(BANDS):
         points = [point for point in panel.points if point.band == band]
-        legend = shown(name, view.drawn, view.architectures) if band == 0 else f"{name} by {escape(view.target)}"
+        legend = f"{name} by {escape(view.target)}" if band else name
         figure.add_trace(_scatter(points, panel, x, y, COLOURS[band], legend, first=index == 0))
     proxies, accuracies = [p.proxy for p in panel.points], [p.accuracy for p in panel.points]
     flat = [0.0] * len(proxies)
@@ -226,11 +220,14 @@ def _colours(rows: int) -> dict[str, Any]:
 
 
 def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
-    """An axis with ticks at 1, 2, 5 of each decade, large numbers with an SI prefix."""
-    low, high = min(values), max(values)
-    steps = (1, 2, 5) if high < DECADES * low else (1,)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    at = [step * 10.0**power for power in powers for step in steps]
+    """An axis with ticks at 1, 2, 5 of each decade, or fewer, large numbers with an SI prefix."""
+    low, high = math.log10(min(values)), math.log10(max(values))
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        at = [step * 10.0**power for power in powers for step in steps if low <= power + math.log10(step) <= high]
+        if len(at) <= TICKS:
+            break
+    at = at[:: math.ceil(len(at) / TICKS)]
     text = [re.sub(r"\.0+ ", " ", units.count(float(f"{value:g}"))) if value >= 1e4 else f"{value:g}" for value in at]
     return {"type": "log", "tickvals": at, "ticktext": text, "tickangle": 0}
 

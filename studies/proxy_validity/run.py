@@ -28,6 +28,7 @@ from autost_optuna.plots.figure import write_figure
 from autost_optuna.plots.validity import draw_validity, validity_view
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.scores import scores
+from autost_optuna.ranks import rank
 from autost_optuna.recipe import Recipe
 from autost_optuna.runner import run
 from autost_optuna.study import create, summarise
@@ -37,6 +38,7 @@ from autost_optuna.units import csv_text
 
 HERE = Path(__file__).parent
 PLAN = tomllib.loads((HERE / "plan.toml").read_text())
+SHAPE = ("embed_dim", "depth")  # which take no computation: what a proxy should do better than
 CHANCE = 0.1  # the accuracy of guessing among ten classes
 
 
@@ -143,6 +145,17 @@ def rows_of(search, recipe, proxies, commits):
         }
 
 
+def within_widths(rows):
+    """Kendall's tau of FLOPs with the accuracy of the first seed, of all depths of one width."""
+    first = min(row["seed"] for row in rows)
+    alike = {}
+    for row in rows:
+        if row["seed"] == first:
+            alike.setdefault(row["embed_dim"], []).append((row["flops"], row["validation_accuracy"]))
+    found = {width: rank(*zip(*pairs, strict=True)) for width, pairs in sorted(alike.items())}
+    return {width: None if ranks is None else round(ranks.kendall, 2) for width, ranks in found.items()}
+
+
 def area(points, corner):
     """What points of (accuracy, energy) dominate up to the corner of chance and the most energy; energy as a logarithm."""
     best, dominated = CHANCE, 0.0
@@ -197,7 +210,7 @@ def report(search, recipe, scale, data_root, work):
     table = read_table(path)
     names = list(next(iter(proxies_of(search, data_root, work).values())))
     of_accuracy = table.evidence(
-        targets=["validation_accuracy"], proxies=names, params="params", group="architecture", lower=False
+        targets=["validation_accuracy"], proxies=[*names, *SHAPE], params="params", group="architecture", lower=False
     )
     of_energy = table.evidence(
         targets=["measured_mj"], proxies=["predicted_mj", "total_spikes"], params=None, group="architecture", lower=True
@@ -215,6 +228,7 @@ def report(search, recipe, scale, data_root, work):
         "verdicts": {one.name: one.kendall.text for one in found.proxies},
         "ceiling": found.ceiling and asdict(found.ceiling),
         "warnings": [*found.warnings, *(line for one in found.proxies for line in one.warnings)],
+        "flops_within_a_width": within_widths(rows),
         "energy": {one.name: one.kendall.text for one in energy.proxies},
         "measured_over_predicted": [min(ratios), median(ratios), max(ratios)],
         "fronts": of_fronts(search, recipe),
@@ -224,7 +238,11 @@ def report(search, recipe, scale, data_root, work):
         "cores": os.cpu_count(),
     }
     (HERE / f"summary-{scale}.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print(json.dumps({name: summary[name] for name in ("trainings", "verdicts", "energy", "fronts")}))
+    print(
+        json.dumps(
+            {name: summary[name] for name in ("trainings", "verdicts", "flops_within_a_width", "energy", "fronts")}
+        )
+    )
 
 
 def main():
