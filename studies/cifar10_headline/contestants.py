@@ -1,10 +1,12 @@
 """Who is compared: baselines, and for each what a space offers in its place at equal energy, parameters and FLOPs.
 
-All of a space's classes are measured (autost_optuna.exact), so the front is exact. A baseline's own class is left out: to
-find the baseline again would compare it with itself.
+All of a space's classes are measured (autost_optuna.exact), so the front is exact up to what the order of ratios and heads
+moves an energy by. A baseline's own class is left out: to find the baseline again would compare it with itself; where it
+stands in the space is said by `standing`.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -31,14 +33,17 @@ SETTINGS = {name: value for name, value in PLAN.items() if not isinstance(value,
 CONVENTION = Convention.load(PLAN["energy"])
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EQUAL = {"equal energy": "energy_mj", "equal parameters": "params", "equal FLOPs": "flops"}
-LUCK = "random at equal parameters"
+LUCK, DRAWS = "random at equal parameters", 100_000
 
 
 def commit():
     """The commit that runs, and whether code or plan are changed; None outside of a clone."""
 
     def git(*arguments):
-        found = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False)
+        try:
+            found = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False)
+        except FileNotFoundError:  # no git
+            return ""
         return found.stdout.strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", "../../autost_optuna", "*.py", "plan.toml")
@@ -63,6 +68,16 @@ def gap(one, baseline, measure):
     return getattr(one, measure) / getattr(baseline, measure) - 1
 
 
+def architecture_id(key):
+    """A short name for files and folders."""
+    return f"{'-'.join(key.split('-')[:2])}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def shape(one):
+    """Width and depth."""
+    return one.architecture.embed_dim, one.architecture.depth
+
+
 def near(offered, baseline, measure, within):
     return [one for one in offered if abs(gap(one, baseline, measure)) <= within]
 
@@ -81,9 +96,9 @@ def nearest(pool, baseline, measure):
 
 
 def by_luck(space, baseline, task):
-    """A random architecture with the baseline's parameters, None where there is none to be found."""
+    """A random architecture of another class with the baseline's parameters, None where there is none, and how it was found."""
     draw = random.Random(PLAN["seed"])
-    for _ in range(100_000):
+    for _ in range(DRAWS):
         depth = draw.choice(space.depth)
         one = Architecture(
             embed_dim=draw.choice(space.embed_dim),
@@ -91,22 +106,27 @@ def by_luck(space, baseline, task):
             num_heads=tuple(draw.choices(space.num_heads, k=depth)),
             mlp_ratio=tuple(draw.choices(space.mlp_ratio, k=depth)),
         )
-        same = one == baseline.architecture
-        if not same and abs(count_params(one, task) / baseline.params - 1) <= PLAN["tolerance"]:
-            return one
-    return None
+        other = class_of(one) != class_of(baseline.architecture)
+        if other and abs(count_params(one, task) / baseline.params - 1) <= PLAN["tolerance"]:
+            return one, "drawn from the whole space"
+    return None, f"none in {DRAWS:,} draws"
 
 
 def by_proxy(pool, baseline, task, drawn):
-    """Of some architectures of equal energy the one that another proxy ranks first, and where it was looked for."""
-    offered = near(pool, baseline, "energy_mj", PLAN["tolerance"])
+    """Of some architectures of equal energy the one that another proxy ranks first, and where it was looked for.
+
+    None takes more energy than the baseline: proxies grow with size, and would take what is over.
+    """
+    offered = [
+        one for one in near(pool, baseline, "energy_mj", PLAN["tolerance"]) if gap(one, baseline, "energy_mj") <= 0
+    ]
     few = random.Random(PLAN["seed"]).sample(offered, min(PLAN["proxy_offered"], len(offered)))
 
     def score(one):
         found = scores(one.architecture, task, drawn.images, drawn.labels, PLAN["seed"], [PLAN["proxy"]], device=DEVICE)
         return found[PLAN["proxy"]]
 
-    where = f"highest of {len(few)} of the {len(offered)} classes within {PLAN['tolerance']:.0%}"
+    where = f"highest of {len(few)} of the {len(offered)} classes of up to {PLAN['tolerance']:.0%} less energy"
     return max(few, key=score, default=None), where
 
 
@@ -115,16 +135,32 @@ def offers(space, objective, baseline, pool, drawn):
     others = [one for one in pool if class_of(one.architecture) != class_of(baseline.architecture)]
     for role, measure in EQUAL.items():
         yield role, *nearest(others, baseline, measure)
-    lucky = by_luck(space, baseline, objective.task)
-    yield LUCK, lucky and objective.evaluate(lucky), "drawn from the whole space"
+    lucky, where = by_luck(space, baseline, objective.task)
+    yield LUCK, lucky and objective.evaluate(lucky), where
     yield f"{PLAN['proxy']} at equal energy", *by_proxy(others, baseline, objective.task, drawn)
-    shallow = [one for one in others if one.architecture.depth <= PLAN["max_depth"]]
-    yield f"depth at most {PLAN['max_depth']} at equal energy", *nearest(shallow, baseline, "energy_mj")
+    bound = f"depth at most {PLAN['max_depth']}"
+    found, where = nearest(
+        [one for one in others if one.architecture.depth <= PLAN["max_depth"]], baseline, "energy_mj"
+    )
+    yield f"{bound} at equal energy", found, where.replace("front", f"front of {bound}")
+
+
+def standing(space, baseline, pool):
+    """Where a baseline stands among a space's classes: how many dominate it, and whether its own class is on the front."""
+    above = sum(one.flops >= baseline.flops and one.energy_mj <= baseline.energy_mj for one in pool)
+    own = [one for one in pool if class_of(one.architecture) == class_of(baseline.architecture)]
+    return {
+        "space": space.name,
+        "classes": len(pool),
+        "dominated_by": above - sum(one.energy_mj <= baseline.energy_mj for one in own),
+        "own_class_is_in_the_space": bool(own),
+        "own_class_is_on_the_front": any(one in nondominated(pool) for one in own),
+    }
 
 
 def choose(scale, task, data_root, work):
     """Baselines and, for each with each space, its rivals: what each one is, and which roles it has."""
-    measured, roles, names = {}, [], {}
+    measured, roles, names, standings = {}, [], {}, []
     taken = {"data": scale["data"], "data_root": data_root, "seed": PLAN["seed"]}
     drawn = rate_images(task, data=scale["data"], root=data_root, count=PLAN["proxy_images"], seed=PLAN["seed"])
     for space in map(Space.from_dict, scale["spaces"]):
@@ -142,10 +178,14 @@ def choose(scale, task, data_root, work):
         pool = [one for one in map(Candidate.from_dict, rows) if not one.silent]
         for one in scale["baselines"]:
             baseline = next(found for key, found in measured.items() if names[key] == one["name"])
+            standings.append({"baseline": one["name"], **standing(space, baseline, pool)})
             for role, found, where in offers(space, objective, baseline, pool, drawn):
+                if role not in scale.get("roles", [role]):
+                    continue
                 row = {"baseline": one["name"], "space": space.name, "role": role, "found": where, "key": None}
                 if found is not None:
                     row |= {"key": found.architecture.key, "architecture": found.architecture.to_text()}
+                    row["same_shape"] = shape(found) == shape(baseline)
                     row |= {f"{measure}_gap": round(gap(found, baseline, measure), 5) for measure in EQUAL.values()}
                     measured.setdefault(row["key"], found)
                     name = f"{space.name} {found.architecture.depth}-{found.architecture.embed_dim}"
@@ -153,4 +193,11 @@ def choose(scale, task, data_root, work):
                     names.setdefault(row["key"], f"{name} #{alike + 1}" if alike else name)
                 roles.append(row)
     contestants = {key: {"name": names[key], **one.to_dict()} for key, one in measured.items()}
-    return {"scale": scale, "settings": SETTINGS, "commit": commit(), "roles": roles, "contestants": contestants}
+    return {
+        "scale": scale,
+        "settings": SETTINGS,
+        "commit": commit(),
+        "standings": standings,
+        "roles": roles,
+        "contestants": contestants,
+    }

@@ -1,49 +1,47 @@
 """Train baselines designed by hand, and what the search offers in the place of each at equal energy, parameters and FLOPs.
 
-    python studies/cifar10_headline/run.py --data-root DIR --scale gpu --budget 25m [--shard 1/4] [--only choice|plan|report]
+    python studies/cifar10_headline/run.py --data-root DIR --scale gpu --budget 25m [--shards 4] [--only choice|plan|report]
 
 Contestants are chosen, a few batches of each are timed, epochs are fitted to the budget, and the minutes of each are printed.
 Then they are trained, in an order that answers the main question first, until the time is over. Each result is written as it
 comes. Run again, it goes on where it stopped, by the same epochs; those of a new budget need another --output. The state is
-in trained/ there (not committed); shards share it.
+in trained/ there (not committed). The same command several times at once shares the work: each takes what is free and first.
 """
 
 import argparse
 import contextlib
-import hashlib
+import fcntl
 import itertools
 import math
 import re
 import sys
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from contestants import CONVENTION, EQUAL, HERE, PLAN, SETTINGS, choose, commit, kept
+import torch
+from contestants import CONVENTION, DEVICE, EQUAL, HERE, PLAN, SETTINGS, architecture_id, choose, commit, kept
 from report import contestant_rows, write_report, write_results
 
 from autost_optuna import Architecture, Task
 from autost_optuna.batches import split_training
 from autost_optuna.candidate import Candidate
 from autost_optuna.data import load
+from autost_optuna.evaluation import EVAL_BATCH, RATE_IMAGES
+from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.proxies.energy import estimate_energy, mean_rate, total_mj
 from autost_optuna.proxies.operations import operations, populations
+from autost_optuna.proxies.spikes import measure_rates
 from autost_optuna.recipe import Recipe
-from autost_optuna.trainer import Stopped, train
-from autost_optuna.units import counted, duration
+from autost_optuna.trainer import RECALIBRATION_IMAGES, Stopped, train
+from autost_optuna.units import counted, duration, one_line
 
-LOOKING = 0.5  # an image that is only looked at takes at most so much of the time of one that is trained on
 RESERVE = 0.9  # the part of the budget that is planned; the rest is for what was estimated too low
 
 
-def architecture_id(key):
-    """A short name for a folder."""
-    return f"{'-'.join(key.split('-')[:2])}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-
-
-def throughput(scale, task, dataset, architecture, recipe):
-    """Images a second in training, from a few batches."""
+def speed(scale, task, dataset, architecture, recipe):
+    """Images a second in training, in judging and in measuring rates and energies, each from a few batches."""
     (first, last), times = scale["probe"], {}
 
     def on_batch(epoch, batch, batches):
@@ -52,35 +50,61 @@ def throughput(scale, task, dataset, architecture, recipe):
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Stopped):
         settings = {"on_batch": on_batch, "stopped": lambda: last in times}
         train(architecture, task, dataset, replace(recipe, epochs=2), Path(folder), convention=CONVENTION, **settings)
-    return (last - first) * recipe.batch_size / (times[last] - times[first])
+    network = SpikingTransformer(architecture, task).to(DEVICE).eval()
+    ledger, layers = operations(architecture, task), populations(architecture, task)
+
+    def judge(images):
+        with torch.no_grad():
+            return network(images).argmax(1).tolist()
+
+    def measure(images):
+        return [
+            total_mj(estimate_energy(ledger, rates, CONVENTION, layers)) for rates in measure_rates(network, images)
+        ]
+
+    found = {"training": (last - first) * recipe.batch_size / (times[last] - times[first])}
+    for name, work, size in (("judging", judge, EVAL_BATCH), ("measuring", measure, RATE_IMAGES)):
+        images = torch.rand(size, *task.input_shape, device=DEVICE)
+        work(images)
+        begun = time.monotonic()
+        work(images)
+        found[name] = size / (time.monotonic() - begun)
+    return found
 
 
-def tiers(chosen, seeds):
-    """(contestant, seed) in the order of what matters: each tier adds to those before it."""
-    baselines = {one["name"]: key for key, one in chosen["contestants"].items()}
-    filled = [row for row in chosen["roles"] if row["key"]]
-    main, space = (chosen["scale"][part][0]["name"] for part in ("baselines", "spaces"))
-    about = [row for row in filled if row["baseline"] == main]
-    own = [baselines[main], *(row["key"] for row in about if row["space"] == space)]
-    rival = [row["key"] for row in about if row["space"] == space and row["role"] == next(iter(EQUAL))]
-    every = list(chosen["contestants"])
+def tiers(chosen):
+    """(contestant, seed) in the order of what matters: each tier adds to those before it.
+
+    The first baseline and its rival of equal energy from the first space come first. What has the width and depth of the
+    baseline in whose place it stands can hardly differ from it, and comes last.
+    """
+    seeds, more = chosen["scale"]["seeds"], chosen["scale"]["more_seeds"]
+    named = {one["name"]: key for key, one in chosen["contestants"].items()}
+    baselines = [named[one["name"]] for one in chosen["scale"]["baselines"] if one["name"] in named]
+    filled = [row for row in chosen["roles"] if row["key"] in chosen["contestants"]]
+    space, main = chosen["scale"]["spaces"][0]["name"], chosen["scale"]["baselines"][0]["name"]
+    rival = [
+        row["key"] for row in filled if (row["baseline"], row["space"], row["role"]) == (main, space, next(iter(EQUAL)))
+    ]
+    unlike = [*baselines, *(row["key"] for row in filled if not row["same_shape"])]
     before = set()
     for members, drawn in (
-        ([baselines[main], *rival], seeds),
-        (own, seeds[:1]),
-        (every, seeds[:1]),
-        (own, seeds),
-        (every, seeds),
+        ([*baselines[:1], *rival], seeds),
+        (unlike, seeds[:1]),
+        (unlike, seeds),
+        ([*baselines[:1], *rival], more),
+        (chosen["contestants"], seeds),
     ):
         fresh = [pair for pair in dict.fromkeys((key, seed) for seed in drawn for key in members) if pair not in before]
         before.update(fresh)
         yield fresh
 
 
-def seconds(dataset, recipe, images_per_s):
+def seconds(dataset, recipe, found):
     """What an epoch takes, and what comes after the last one."""
     trained_on, held = (len(part) for part in split_training(dataset, recipe.validation_share, recipe.images))
-    return (trained_on + LOOKING * held) / images_per_s, LOOKING * (held + len(dataset.test.labels)) / images_per_s
+    epoch = trained_on / found["training"] + (held + RECALIBRATION_IMAGES + RATE_IMAGES) / found["judging"]
+    return epoch, (held + len(dataset.test.labels)) / found["judging"] + held / found["measuring"]
 
 
 def fit(parts, costs, epochs, budget_s):
@@ -109,8 +133,9 @@ def show_plan(chosen, parts, costs, speeds, schedule, shards):
     """The minutes of each contestant and tier, before anything starts."""
     epochs = schedule["epochs"]
     minutes = {key: (epochs * each + end) / 60 for key, (each, end) in costs.items()}
-    for key, one in chosen["contestants"].items():
-        print(f"{one['name']:24} {minutes[key]:7.2f} min a training, {speeds[key]:,.0f} images/s")
+    for key, cost in minutes.items():
+        name = chosen["contestants"][key]["name"]
+        print(f"{name:24} {cost:7.2f} min a training, {speeds[key]['training']:,.0f} images/s")
     for number, tier in enumerate(parts, 1):
         total = sum(minutes[key] for key, _ in tier) / shards
         planned = "within the budget" if number <= schedule["tiers"] else "after it, if time is left or when run again"
@@ -122,12 +147,18 @@ def row_of(contestant, seed, task, recipe, trained, dataset, here):
     candidate, measured = Candidate.from_dict({k: v for k, v in contestant.items() if k != "name"}), trained.measured
     architecture = candidate.architecture
     ledger = operations(architecture, task), populations(architecture, task)
-    bills = [
-        estimate_energy(ledger[0], rates, CONVENTION, ledger[1]) for rates in (measured.initial_rates, measured.rates)
-    ]
-    stems = [total_mj([one for one in bill if one.stage == "stem"]) / total_mj(bill) for bill in bills]
+    parts = {}
+    for when, rates in (("initial", measured.initial_rates), ("trained", measured.rates)):
+        bill = estimate_energy(ledger[0], rates, CONVENTION, ledger[1])
+        first, last = ([one for one in bill if one.stage == f"blocks.{place}"] for place in (0, architecture.depth - 1))
+        parts |= {
+            f"{when}_rate": mean_rate(bill),
+            f"{when}_rate_of_first_block": mean_rate(first),
+            f"{when}_rate_of_last_block": mean_rate(last),
+            f"{when}_mj": total_mj(bill),
+            f"{when}_stem_mj": total_mj([one for one in bill if one.stage == "stem"]),
+        }
     return {
-        "contestant": contestant["name"],
         "architecture": architecture.to_text(),
         "embed_dim": architecture.embed_dim,
         "depth": architecture.depth,
@@ -139,11 +170,11 @@ def row_of(contestant, seed, task, recipe, trained, dataset, here):
         "measured_mj": measured.energy_mj,
         "params": candidate.params,
         "flops": candidate.flops,
-        "images_per_s": round(trained.images_per_s, 1),
-        "initial_rate": mean_rate(bills[0]),
-        "trained_rate": mean_rate(bills[1]),
-        "stem_share_initial": round(stems[0], 4),
-        "stem_share_trained": round(stems[1], 4),
+        "training_images_per_s": round(trained.images_per_s, 1),
+        **parts,
+        "accuracy_by_epoch": [round(line.validation_accuracy, 5) for line in trained.log],
+        "loss_by_epoch": [round(line.loss, 5) for line in trained.log],
+        "rate_by_epoch": [round(line.mean_rate, 5) for line in trained.log],
         "convention": measured.convention,
         "recipe_hash": recipe.hash,
         "data_fingerprint": dataset.fingerprint(),
@@ -153,51 +184,73 @@ def row_of(contestant, seed, task, recipe, trained, dataset, here):
     }
 
 
+@contextlib.contextmanager
+def claimed(path):
+    """Whether a job is ours while in context: no other process at work on it has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def fail(work, name, contestant, seed, error):
+    """Tell and keep that a network could not be trained; it is tried again by the next run."""
+    text = one_line(str(error)) or type(error).__name__
+    (work / "failed").mkdir(exist_ok=True)
+    (work / "failed" / f"{name}.txt").write_text(f"{contestant}, seed {seed}: {text}")
+    print(f"failed: {contestant}, seed {seed}: {text}", file=sys.stderr, flush=True)
+
+
 def carry_out(jobs, chosen, task, dataset, recipe, paths, ends):
-    """Train one after the other until the time is over; how many failed."""
-    failed, (output, work, name) = 0, paths
+    """Train what is free, one after the other, until the time is over."""
+    output, work, scale = paths
     here = commit() or f"outside of a clone; chosen by {chosen['commit']}"
     for number, (key, seed) in enumerate(jobs, 1):
         contestant, own = chosen["contestants"][key], replace(recipe, seed=seed)
-        folder = work / f"{architecture_id(key)}-seed{seed}"
-        result = work / "rows" / f"{folder.name}.json"
-        if result.exists():
-            continue
-        if time.monotonic() >= ends:
-            print("the time is over; run again to go on", flush=True)
-            break
-        architecture = Architecture.from_dict(contestant["architecture"])
-        try:
-            trained = train(
-                architecture,
-                task,
-                dataset,
-                own,
-                folder,
-                convention=CONVENTION,
-                stopped=lambda: time.monotonic() >= ends,
-            )
-        except Stopped:
-            print("the time is over, the state is kept; run again to go on", flush=True)
-            break
-        except RuntimeError as error:  # of this network: a loss that is no number, or no memory
-            failed += 1
-            print(f"failed: {contestant['name']}, seed {seed}: {error}", file=sys.stderr, flush=True)
-            continue
-        row = kept(result, lambda: row_of(contestant, seed, task, own, trained, dataset, here))  # noqa: B023 - called at once
-        write_results(output, work, name)
+        name = f"{architecture_id(key)}-seed{seed}"
+        result = work / "rows" / f"{name}.json"
+        with claimed(work / "claims" / name) as mine:
+            if not mine or result.exists():
+                continue
+            if time.monotonic() >= ends:
+                print("the time is over; run again to go on", flush=True)
+                break
+            by = kept(work / "commits" / f"{name}.json", lambda: here)  # that began it
+            try:
+                trained = train(
+                    Architecture.from_dict(contestant["architecture"]),
+                    task,
+                    dataset,
+                    own,
+                    work / name,
+                    convention=CONVENTION,
+                    stopped=lambda: time.monotonic() >= ends,
+                )
+            except Stopped:
+                print("the time is over, the state is kept; run again to go on", flush=True)
+                break
+            except RuntimeError as error:  # of this network: a loss that is no number, or no memory
+                fail(work, name, contestant["name"], seed, error)
+                continue
+            row = kept(result, lambda: row_of(contestant, seed, task, own, trained, dataset, by))  # noqa: B023 - called at once
+            (work / "failed" / f"{name}.txt").unlink(missing_ok=True)
+            write_results(output, work, scale)
         said = f"{row['test_accuracy']:.2%} on test, {row['measured_mj']:.4g} mJ, {duration(row['duration_s'])}"
-        print(f"{number}/{len(jobs)} {row['contestant']}, seed {seed}: {said}", flush=True)
-    return failed
+        print(f"{number}/{len(jobs)} {contestant['name']}, seed {seed}: {said}", flush=True)
 
 
 def main():
     begun = time.monotonic()
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-root", type=Path)
-    parser.add_argument("--scale", choices=["gpu", "cpu", "smoke"], required=True)
+    scales = [name for name, value in PLAN.items() if isinstance(value, dict)]
+    parser.add_argument("--scale", choices=scales, required=True)
     parser.add_argument("--budget", default="25m", help="time for all of it, such as 90s, 25m or 3h")
-    parser.add_argument("--shard", default="1/1", help="which of how many parts that run at the same time, such as 1/4")
+    parser.add_argument("--shards", type=int, default=1, help="how many of this command run at the same time")
     parser.add_argument("--output", type=Path, default=HERE, help="folder of the results, and of the state in trained/")
     parser.add_argument(
         "--only",
@@ -206,13 +259,12 @@ def main():
     )
     options = parser.parse_args()
     given = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", options.budget)
-    shard = re.fullmatch(r"(\d+)/(\d+)", options.shard)
-    if not given or not shard or not 1 <= int(shard[1]) <= int(shard[2]):
+    if not given or options.shards < 1:
         parser.error(
-            f"--budget {options.budget} is a number and s, m or h, such as 25m; --shard {options.shard} such as 1/4"
+            f"--budget {options.budget} is a number and s, m or h, such as 25m; --shards {options.shards} at least 1"
         )
-    budget_s, place, shards = float(given[1]) * {"s": 1, "m": 60, "h": 3600}[given[2]], int(shard[1]), int(shard[2])
-    scale, work, failed = PLAN[options.scale], options.output / "trained" / options.scale, 0
+    budget_s = float(given[1]) * {"s": 1, "m": 60, "h": 3600}[given[2]]
+    scale, work = PLAN[options.scale], options.output / "trained" / options.scale
     task = Task(**scale["task"])
     if options.only != "report":
         chosen = kept(work / "contestants.json", lambda: choose(scale, task, options.data_root, work))
@@ -222,26 +274,29 @@ def main():
             show_choice(chosen)
             return
         dataset, recipe = load(scale["data"], task, options.data_root), Recipe.from_dict(scale["recipe"])
-        built = {key: Architecture.from_dict(one["architecture"]) for key, one in chosen["contestants"].items()}
         speeds = {}
-        for key, one in built.items():
-            path = work / "throughput" / f"{architecture_id(key)}.json"
-            speeds[key] = kept(path, lambda: throughput(scale, task, dataset, one, recipe))  # noqa: B023 - called at once
-        costs = {key: seconds(dataset, recipe, speed) for key, speed in speeds.items()}
-        parts = list(tiers(chosen, PLAN["seeds"]))
-        left = RESERVE * (budget_s - (time.monotonic() - begun)) * shards
-        schedule = kept(work / "schedule.json", lambda: fit(parts, costs, scale["epochs"], left))
-        show_plan(chosen, parts, costs, speeds, schedule, shards)
+        for key, one in list(chosen["contestants"].items()):
+            name, built = architecture_id(key), Architecture.from_dict(one["architecture"])
+            try:
+                speeds[key] = kept(work / "speed" / f"{name}.json", lambda: speed(scale, task, dataset, built, recipe))  # noqa: B023 - called at once
+            except RuntimeError as error:  # no memory for it: the others go on without
+                fail(work, name, one["name"], "any", error)
+                del chosen["contestants"][key]
+        costs = {key: seconds(dataset, recipe, found) for key, found in speeds.items()}
+        parts = list(tiers(chosen))
+        left = RESERVE * (budget_s - (time.monotonic() - begun)) * options.shards
+        asked = {"budget": options.budget, "shards": options.shards}
+        schedule = kept(work / "schedule.json", lambda: fit(parts, costs, scale["epochs"], left) | asked)
+        if schedule["budget"] != options.budget:
+            print(f"epochs are those that budget {schedule['budget']} was fitted to; others need another --output")
+        show_plan(chosen, parts, costs, speeds, schedule, options.shards)
         if options.only == "plan":
             return
-        jobs = list(itertools.chain(*parts))[place - 1 :: shards]
         recipe = replace(recipe, epochs=schedule["epochs"])
-        paths = options.output, work, options.scale
-        failed = carry_out(jobs, chosen, task, dataset, recipe, paths, begun + budget_s)
-    write_report(
-        options.output, work, options.scale, {"plan": PLAN, "recipe": asdict(Recipe.from_dict(scale["recipe"]))}
-    )
-    if failed:
+        jobs = list(itertools.chain(*parts))
+        carry_out(jobs, chosen, task, dataset, recipe, (options.output, work, options.scale), begun + budget_s)
+    failures = write_report(options.output, work, options.scale)
+    if failures:
         raise SystemExit(1)
 
 
