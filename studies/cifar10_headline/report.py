@@ -207,6 +207,31 @@ def table(by_name):
     return "\n".join(lines)
 
 
+def of_main(chosen, found, by_name):
+    """The first baseline and what the first space offers in its place, as Markdown for the project's README."""
+    main, space = chosen["scale"]["baselines"][0]["name"], chosen["scale"]["spaces"][0]["name"]
+    lines = [
+        "| network | width, depth | test accuracy (%) | measured energy (µJ) | points of accuracy, energy against by hand |"
+    ]
+    lines.append("| --- " * 5 + "|")
+
+    def cells(role, name):
+        rows = list(by_name[name].values())
+        accuracy, energy = (
+            interval([factor * row[column] for row in rows])
+            for factor, column in ((100, "test_accuracy"), (1000, "measured_mj"))
+        )
+        said = [f"{mean:.1f}" + ("" if half is None else f" ± {half:.1f}") for mean, half in (accuracy, energy)]
+        return [role, f"{rows[0]['embed_dim']}, {rows[0]['depth']}", *said]
+
+    lines.append(f"| {' | '.join([*cells('by hand', main), '-'])} |")
+    for row in found:
+        if (row["baseline"], row["space"]) == (main, space):
+            against = f"{row['points']:+.1f} ({ends(row, 'points', '+.1f')}), {row['energy_percent']:+.1f} %: {row['verdict']}"
+            lines.append(f"| {' | '.join([*cells(row['role'], row['contestant']), against])} |")
+    return "\n".join(lines)
+
+
 def points(name, runs, colour, symbol, text=None):
     """Contestants at (mean measured energy, mean test accuracy), with bars from the least to the largest of their seeds."""
     axes = {}
@@ -297,6 +322,10 @@ def write_report(output, work, scale):
         "scale": chosen["scale"],
     }
     write(output / f"summary-{scale}.json", json.dumps(summary, indent=2) + "\n")
-    print(f"{summary['label']}\n\n{table(by_name)}\n", *summary["sentences"], sep="\n")
+    print(
+        f"{summary['label']}\n\n{table(by_name)}\n\n{of_main(chosen, found, by_name)}\n",
+        *summary["sentences"],
+        sep="\n",
+    )
     print(json.dumps({name: summary[name] for name in ("label", "trainings", "failures", "schedule", "verdicts")}))
     return failures
