@@ -1,8 +1,11 @@
 """The study of searched networks against those by hand: who is chosen, what is trained first, and how it is judged."""
 
+import csv
 import importlib
+import json
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from test_proxies import uniform
@@ -181,3 +184,36 @@ def test_pairs_are_counted_once_and_twins_apart(study):
         "random": {"worse": 1},
         "changes": {"better": 1},
     }
+
+
+def table(name):
+    with (FOLDER / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_is_said_is_what_was_measured(study):
+    summary = json.loads((FOLDER / "summary-cpu.json").read_text())
+    said, project = (FOLDER / "README.md").read_text(), (FOLDER.parent.parent / "README.md").read_text()
+    rows, by_name = table("results-cpu.csv"), {}
+    for row in rows:
+        figures = {name: float(row[name]) for name in ("test_accuracy", "measured_mj")}
+        by_name.setdefault(row["contestant"], {})[row["seed"]] = figures
+    assert (summary["trainings"], summary["failures"]) == (len(rows), [])
+    for name, runs in by_name.items():
+        (line,) = (line for line in said.splitlines() if line.startswith(f"| {name} |"))
+        assert f"| {100 * fmean(run['test_accuracy'] for run in runs.values()):.2f}" in line
+        assert f"| {fmean(run['measured_mj'] for run in runs.values()):.5f}" in line
+    found = table("comparisons-cpu.csv")
+    assert len(found) == len(summary["sentences"]) > 10
+    for row, sentence in zip(found, summary["sentences"], strict=True):
+        again = study["report"].compared(by_name[row["baseline"]], by_name[row["contestant"]])
+        assert (again["verdict"], f"{again['points']:.2f}") == (row["verdict"], f"{float(row['points']):.2f}")
+        assert f"- {sentence}." in said
+        assert f" {again['points']:+.2f} points" in sentence
+        if (row["baseline"], row["space"]) == ("4-64", "small/6"):
+            ends = f"{again['points']:+.1f} (95 % {again['points_low']:+.1f} to {again['points_high']:+.1f})"
+            assert any(line.startswith(f"| {row['role']} |") and ends in line for line in project.splitlines())
+    # The plan was run to its end: all contestants, each with all seeds, none of a row that no space has.
+    chosen = {row["contestant"] for row in table("contestants-cpu.csv")} - {""}
+    assert set(by_name) == chosen | {row["name"] for row in summary["scale"]["baselines"]}
+    assert all({"0", "1", "2"} <= set(runs) for runs in by_name.values())
