@@ -246,14 +246,14 @@ def points(name, runs, colour, symbol, text=None):
         axes |= {axis: centres, f"error_{axis}": bars}
     marker = {"color": colour, "symbol": symbol, "size": 11, "line": {"color": "white", "width": 1}}
     mode = "markers" if text is None else "markers+text"
-    return go.Scatter(name=name, mode=mode, marker=marker, text=text, textposition="top center", **axes)
+    return go.Scatter(name=name, mode=mode, marker=marker, text=text, textposition="bottom right", **axes)
 
 
 def draw(chosen, by_name):
     """Test accuracy against measured energy: baselines, and their rivals by space and role; each once, in its first role."""
     scale, drawn = chosen["scale"], {one["name"] for one in chosen["scale"]["baselines"]}
     named = [one["name"] for one in scale["baselines"] if one["name"] in by_name]
-    traces = [points("by hand", [by_name[name] for name in named], INK, "cross", named)]
+    traces = []
     roles = list(dict.fromkeys(row["role"] for row in chosen["roles"]))
     for space, colour in zip((one["name"] for one in scale["spaces"]), (BLUE, GREEN), strict=False):
         for role, symbol in zip(roles, SYMBOLS, strict=False):
@@ -264,6 +264,7 @@ def draw(chosen, by_name):
             drawn.update(fresh)
             if fresh:
                 traces.append(points(f"{space}: {role}", [by_name[name] for name in fresh], colour, symbol))
+    traces.append(points("by hand", [by_name[name] for name in named], INK, "cross", named))  # above all others
     figure = go.Figure(traces)
     dress(
         figure,
