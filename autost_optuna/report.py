@@ -96,7 +96,7 @@ def report_of(search: Search, data_root: Path | None = None) -> Report:
     """All that a report says of a study, nothing of the machine. ValueError where it has no front, or see `write_report`."""
     members, settings, name = in_plane(search.front()), search.settings, search.study.study_name
     candidates, summary = search.candidates(), summarise(search)
-    picks, (trainings, untrained) = picks_of(members), _trainings(search)
+    picks, (trainings, dropped, untrained) = picks_of(members), _trainings(search)
     bills, unparted = _bills(search, picks, data_root)
     space, convention = settings.space, settings.convention
     form = " uniform" if space.uniform else ""
@@ -132,7 +132,7 @@ def report_of(search: Search, data_root: Path | None = None) -> Report:
         health=_health(summary.health, summary.hypervolume, (summary.infeasible, summary.silent, summary.failed)),
         warning=_sentence(summary.health.warning) if summary.health.warning else "",
         exact=_exact(search),
-        trust=tuple(_trust(search, summary.health, trainings, untrained)),
+        trust=tuple(_trust(search, summary.health, trainings, dropped, untrained)),
         trained=tuple(_trained(trainings, candidates)),
         commands=tuple(commands_of(search, trainings)),
         files=tuple(files_of(settings, trainings)),
@@ -169,14 +169,14 @@ def _note(search: Search) -> str:
     return "\n\n".join(part for part in own_note(get_note(search.study)) if part)
 
 
-def _trainings(search: Search) -> tuple[list[Training], str]:
-    """The trained networks, and why there are none; the reason at length may name a place on this machine."""
+def _trainings(search: Search) -> tuple[list[Training], list[Dropped], str]:
+    """The trained networks, those that dropped out, and why there are none; the reason at length may name a place here."""
     try:
-        return trainings_of(search), ""
+        return trainings_of(search), dropped_of(search), ""
     except ValueError:
         name = search.study.study_name
         says = units.command("study", "front", name, "--trained")
-        return [], f"{name}{TRAINED_ENDING} holds none of this search; {says} says more"
+        return [], [], f"{name}{TRAINED_ENDING} holds none of this search; {says} says more"
 
 
 def _bills(search: Search, picks: Sequence[Pick], data_root: Path | None) -> tuple[list[Bill], str]:
@@ -323,7 +323,9 @@ def _exact(search: Search) -> str:
     )
 
 
-def _trust(search: Search, found: Health, trainings: Sequence[Training], untrained: str) -> list[str]:
+def _trust(
+    search: Search, found: Health, trainings: Sequence[Training], dropped: Sequence[Dropped], untrained: str
+) -> list[str]:
     """How far the two figures may be believed, in plain sentences."""
     settings = search.settings
     sentences = [
@@ -350,17 +352,9 @@ def _trust(search: Search, found: Health, trainings: Sequence[Training], untrain
             f"None of these networks has been trained{reason}: how accurate they become is not known. {finds} finds out."
         )
     calibrated = [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
-    dropped, together = _dropped(search), trained_alike(group(trainings))
-    verdicts = [worth([run for one in alike for run in one.runs], dropped) for alike in together]
+    verdicts = [worth([run for one in alike for run in one.runs], dropped) for alike in trained_alike(group(trainings))]
     told = [line for verdict in verdicts if verdict is not None for line in (verdict.sentence, *verdict.warnings)]
     return [*sentences, *([] if told else [_sentence(ELSEWHERE)]), *calibrated, *map(_sentence, told)]
-
-
-def _dropped(search: Search) -> list[Dropped]:
-    try:
-        return dropped_of(search)
-    except ValueError:  # of another search of that name
-        return []
 
 
 def _calibrated(one: Calibration) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 from autost_optuna import units
 from autost_optuna.candidate import Candidate
 from autost_optuna.trained import Dropped, Training
-from autost_optuna.validity import FEWEST, Evidence, Verdict, validate
+from autost_optuna.validity import FEWEST, validate
+from autost_optuna.verdict import Evidence, Verdict
 
 PARAMS = "params"
 ENDINGS = (".csv", ".csv.gz")

@@ -6,13 +6,12 @@ anew on each: they say how sure it is for other architectures drawn like these, 
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, combinations
-from statistics import fmean, harmonic_mean
+from statistics import harmonic_mean
 
 import numpy as np
 
-from autost_optuna import notebook, units
+from autost_optuna import units
 from autost_optuna.ranks import (
     Codes,
     Floats,
@@ -27,220 +26,15 @@ from autost_optuna.ranks import (
     tied_pairs,
     within_top,
 )
+from autost_optuna.verdict import LEAST, Ceiling, Evidence, Figure, Regret, Top, Validation, Verdict
 
 TOPS = {"top_tenth": 0.1, "top_fifth": 0.2}
 COVERED = 95  # per cent that an interval covers
-LARGEST = 1e100  # of a target, whose differences are to be numbers
-LEAST, MOST = 3, 50_000  # architectures; more take minutes a proxy
 FEWEST = 5  # architectures whose correlation within a top is given
 FEW = 20  # below, intervals of a bootstrap are too narrow
 TIED = 0.5  # a share of tied pairs from which a proxy says little
 REGRETS = (1, 5, 10)
 SEEDS = ""  # no proxy's name: figures of seeds against each other
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
-    """What is known of trained architectures, one after the other: accuracies, one or several a seed, and proxies.
-
-    `target` names the accuracy, `labels` the architectures. `params` is what is held fixed, and may be missing. With
-    `lower`, less is better of target and proxies, as of energies.
-    """
-
-    target: str
-    accuracies: tuple[tuple[float, ...], ...]
-    proxies: Mapping[str, tuple[float, ...]]
-    labels: tuple[str, ...]
-    params: tuple[float, ...] | None = None
-    lower: bool = False
-
-    def __post_init__(self) -> None:
-        number = len(self.accuracies)
-        if number < LEAST:
-            raise ValueError(
-                f"{units.counted(number, 'architecture')} cannot be ranked against a proxy; give at least {LEAST}"
-            )
-        if number > MOST:
-            raise ValueError(f"{number:,} architectures take too long to resample; give at most {MOST:,}")
-        if not self.proxies:
-            raise ValueError("no proxy is named; name one at least")
-        lists = {**self.proxies, **({} if self.params is None else {"params": self.params}), "labels": self.labels}
-        for name, values in lists.items():
-            if len(values) != number:
-                raise ValueError(
-                    f"{name!r} has {len(values):,} values for {number:,} architectures; give one for each of them"
-                )
-        for label, seeds in zip(self.labels, self.accuracies, strict=True):
-            if not seeds or not all(math.isfinite(value) for value in seeds):
-                raise ValueError(f"{self.target} has a value that is no number; leave its architecture out ({label})")
-            if (most := max(seeds, key=abs)) and abs(most) > LARGEST:
-                raise ValueError(
-                    f"{self.target} of {label} is {most:g}; leave it out, or give values up to {LARGEST:g}"
-                )
-        for name, values in {self.target: self.means, **self.proxies}.items():
-            if any(math.isnan(value) for value in values):
-                raise ValueError(f"{name} has a value that is no number; leave its architecture out")
-            if len(set(values)) == 1:
-                raise ValueError(f"{name} is {values[0]:g} for all architectures, which ranks nothing; leave it out")
-        if any(math.isnan(value) for value in self.params or ()):
-            raise ValueError("params has a value that is no number; leave its architecture out")
-
-    @property
-    def means(self) -> tuple[float, ...]:
-        """The accuracy of each architecture: the mean over its seeds."""
-        return tuple(fmean(seeds) for seeds in self.accuracies)
-
-    @property
-    def senses(self) -> tuple[str, str]:
-        """The words for a better and a worse value."""
-        return ("lower", "higher") if self.lower else ("higher", "lower")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Figure:
-    """A figure and the ends of its interval, None where most resamples have none."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-    @property
-    def sure(self) -> bool:
-        """Whether the interval leaves 0 out, so that its sign is known."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
-    @property
-    def text(self) -> str:
-        """The figure with its interval: "0.56 (0.54 to 0.57)"."""
-        return f"{self.value:.2f} ({self.interval})"
-
-    @property
-    def interval(self) -> str:
-        """The ends alone."""
-        return "unknown" if self.low is None else f"{self.low:.2f} to {self.high:.2f}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Top:
-    """Rank correlations among the best of all alone, by mean accuracy with ties at the border: how many these are."""
-
-    architectures: int
-    kendall: Figure
-    spearman: Figure
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Regret:
-    """What is lost by training the proxy's top `k` alone: how far their best stays behind the best of all.
-
-    In units of the target; `random` is what k architectures drawn at random lose in the mean.
-    """
-
-    k: int
-    lost: float
-    random: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ceiling:
-    """What seeds leave to be ranked, from `architectures` that were trained with several seeds.
-
-    Correlations are of one seed with another, in the mean over pairs of seeds. `most` is the Spearman correlation with the
-    means over `seeds` trainings that no proxy is expected to exceed, the root of these means' reliability (attenuation,
-    Spearman 1904), which Spearman and Brown's formula gives (1910).
-    """
-
-    architectures: int
-    seeds: float
-    kendall: Figure
-    spearman: Figure
-    top_tenth: Top | None
-    top_fifth: Top | None
-    most: Figure
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What a proxy is worth: its correlations with accuracy, what it loses, and both in words.
-
-    `agreeing` is the share of pairs that it puts in the order of accuracy, of those that neither ties. `fixed_params` is
-    Spearman's rho with parameters held fixed, None without these or where they order the proxy wholly.
-    """
-
-    name: str
-    kendall: Figure
-    spearman: Figure
-    top_tenth: Top | None
-    top_fifth: Top | None
-    fixed_params: Figure | None
-    regret: tuple[Regret, ...]
-    agreeing: float
-    sentence: str
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Validation:
-    """Proxies against `target`, best first, with intervals of 95 % from `samples` resamples of the architectures."""
-
-    target: str
-    lower: bool
-    architectures: int
-    samples: int
-    seed: int
-    proxies: tuple[Verdict, ...]
-    ceiling: Ceiling | None
-    warnings: tuple[str, ...]
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the `cells`."""
-        regrets = [f"lost of top {one.k}" for one in self.proxies[0].regret]
-        return ["proxy", "Kendall", "95 %", "Spearman", "95 %", "top tenth", "top fifth", "at fixed params", *regrets]
-
-    @property
-    def cells(self) -> list[list[str]]:
-        """A row for people for each proxy; within the tops Kendall's tau, at fixed parameters Spearman's rho."""
-        return [
-            [
-                one.name,
-                *(part for found in (one.kendall, one.spearman) for part in (f"{found.value:.2f}", found.interval)),
-                *("-" if top is None else f"{top.kendall.value:.2f}" for top in (one.top_tenth, one.top_fifth)),
-                "-" if one.fixed_params is None else f"{one.fixed_params.value:.2f}",
-                *(units.significant(regret.lost) for regret in one.regret),
-            ]
-            for one in self.proxies
-        ]
-
-    def _repr_html_(self) -> str:
-        """Its table, sentences and warnings in a notebook."""
-        said = [verdict.sentence for verdict in self.proxies]
-        warned = [*self.warnings, *(warning for verdict in self.proxies for warning in verdict.warnings)]
-        return notebook.titled(
-            f"{self.target}: {units.counted(self.architectures, 'architecture')}",
-            notebook.table(self.columns, self.cells, left=["proxy"]),
-            *(notebook.remark(line) for line in (*said, self.ceiling_sentence)),
-            *(notebook.remark(f"warning: {line}") for line in warned),
-        )
-
-    @property
-    def ceiling_sentence(self) -> str:
-        """What the noise of seeds leaves to be ranked."""
-        if self.ceiling is None:
-            return f"no architecture has several seeds, so how much of {self.target} is chance is not known"
-        found = self.ceiling
-        chosen = "which the same seeds chose, so that it is no limit"
-        top = "" if found.top_tenth is None else f", {found.top_tenth.kendall.text} within the top tenth, {chosen}"
-        means = f"with the mean of {found.seeds:.3g} seeds"
-        most = (
-            f"{means} practically all of it is left to rank"
-            if found.most.value >= 0.995
-            else f"{means} no proxy is expected above a Spearman of {found.most.text}"
-        )
-        return (
-            f"from one seed to another {units.counted(found.architectures, 'architecture')} are ranked alike at Kendall "
-            f"{found.kendall.text}{top}; {most}"
-        )
 
 
 def validate(

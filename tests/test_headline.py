@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -33,8 +34,6 @@ def study():
 
 
 def candidate(*shape, energy_mj, flops):
-    from dataclasses import replace
-
     return replace(describe(uniform(*shape), TASK).candidate, energy_mj=energy_mj, flops=flops)
 
 
@@ -57,16 +56,19 @@ def test_the_nearest_is_on_the_front_where_that_has_one(study):
 
 
 def test_luck_is_of_another_class_than_the_baseline(study):
-    contestants = study["contestants"]
-    for shape in ((32, 2, 1), (32, 2, 2), (16, 3, 2), (32, 3, 2)):
+    contestants, drawn = study["contestants"], 0
+    space = replace(SPACE, embed_dim=(16, 24, 32, 40), depth=(1, 2, 3, 4, 5, 6), mlp_ratio=(1, 2, 3))
+    for shape in ((32, 2, 1), (32, 2, 2), (24, 4, 2), (16, 1, 1)):
         baseline = describe(uniform(*shape), TASK).candidate
-        found, where = contestants.by_luck(SPACE, baseline, TASK)
+        found, where = contestants.by_luck(space, baseline, TASK)
         if found is None:
             assert where == "none in 100,000 draws"
         else:
+            drawn += 1
             assert class_of(found) != class_of(baseline.architecture)
             assert abs(contestants.count_params(found, TASK) / baseline.params - 1) <= 0.03
-            assert found.embed_dim in SPACE.embed_dim
+            assert found.embed_dim in space.embed_dim
+    assert 0 < drawn < 4  # nothing is as small as the last
 
 
 def test_where_a_baseline_stands(study):

@@ -11,6 +11,7 @@ RANKS = [
     "units",
     "notebook",
     "ranks",
+    "verdict",
     "validity",
     "architecture",
     "task",
@@ -189,6 +190,7 @@ def test_arithmetic_takes_no_torch():
         "candidate.py",
         "calibration.py",
         "ranks.py",
+        "verdict.py",
         "validity.py",
     ):
         assert not [m for m in imported(ROOT / module) if m.startswith("torch")]

@@ -43,7 +43,7 @@ from autost_optuna.ranks import (
 from autost_optuna.runner import run
 from autost_optuna.table import trained_table, worth
 from autost_optuna.trained import Dropped, open_trained
-from autost_optuna.validity import Evidence, Figure
+from autost_optuna.verdict import Evidence, Figure
 
 SAMPLE = Path(__file__).parent / "validity.csv"
 STUDY = Path(__file__).parent.parent / "studies" / "reference_figures"
@@ -872,21 +872,21 @@ def test_the_study_of_published_tables_agrees_and_says_what_it_found():
         return [f"{value:.2f}".replace("0.", ".") for value in values]
 
     fixed, macro = (
-        said(column("flops", "spearman_at_fixed_params")),
-        said(column("flops", "spearman_at_fixed_params", "NAS-Bench-M")),
+        said(column("flops", "fixed_params")),
+        said(column("flops", "fixed_params", "NAS-Bench-M")),
     )
     assert f"their Spearman is {fixed[0]}, {fixed[1]} and {fixed[2]} on the three data sets" in prose
     assert f"and {macro[0]} on NAS-Bench-Macro" in prose
-    assert f"(Kendall {', '.join(said(column('nwot', 'kendall_top_tenth')))})" in prose
-    assert f"({', '.join(said(column('synflow', 'kendall_top_tenth')))})" in prose
+    assert f"(Kendall {', '.join(said(column('nwot', 'top_tenth_kendall')))})" in prose
+    assert f"({', '.join(said(column('synflow', 'top_tenth_kendall')))})" in prose
     assert all(
         low < 0 < high
-        for low, high in zip(*(column("nwot", f"kendall_top_tenth_{end}") for end in ("low", "high")), strict=True)
+        for low, high in zip(*(column("nwot", f"top_tenth_kendall_{end}") for end in ("low", "high")), strict=True)
     )
     assert all(
         one > other for one, other in zip(column("params", "spearman"), column("flops", "spearman"), strict=True)
     )
     for proxy in ("snip", "grad_norm", "grasp", "fisher"):
-        assert column(proxy, "kendall_top_tenth_high", "NAS-Bench-201, cifar10")[0] < 0
-    assert column("flops", "lost_of_top_10", "NAS-Bench-M") == [0.02]
+        assert column(proxy, "top_tenth_kendall_high", "NAS-Bench-201, cifar10")[0] < 0
+    assert column("flops", "lost_10", "NAS-Bench-M") == [0.02]
     assert said(column("flops", "random_10", "NAS-Bench-M")) == [".69"]

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,7 @@ from autost_optuna.cli.study import quiet_optuna
 
 if TYPE_CHECKING:
     from autost_optuna.table import Table
-    from autost_optuna.validity import Figure, Validation, Verdict
+    from autost_optuna.verdict import Validation
 
 
 @click.command(short_help="Measure how far proxies can be trusted.")
@@ -111,7 +111,7 @@ def validate(
         found = judge(
             evidence, samples=samples, seed=seed, on_done=lambda done, total: update("resampling", done, total, "")
         )
-    show.note(f"of {evidence.target} and of every proxy a {evidence.senses[0]} value is better")
+    show.note(f"of {evidence.target} and of every proxy a {evidence.better} value is better")
     _print(found, form)
     if output is not None:
         write_figure(draw_validity(validity_view(evidence, found)), output, theme)
@@ -188,7 +188,8 @@ def _print(found: "Validation", form: str) -> None:
     if form == "json":
         show.print_json({**asdict(found), "ceiling_sentence": found.ceiling_sentence})
     elif form == "csv":
-        click.echo(units.csv_text([_flat(found, verdict) for verdict in found.proxies]), nl=False)
+        of = {"target": found.target, "architectures": found.architectures}
+        click.echo(units.csv_text([{**of, **verdict.row()} for verdict in found.proxies]), nl=False)
     else:
         show.print_table(found.columns, found.cells, left=["proxy"])
         show.note(
@@ -200,27 +201,3 @@ def _print(found: "Validation", form: str) -> None:
         click.echo(found.ceiling_sentence)
     for warning in (*found.warnings, *(said for verdict in found.proxies for said in verdict.warnings)):
         show.note(f"warning: {warning}")
-
-
-def _flat(found: "Validation", verdict: "Verdict") -> dict[str, Any]:
-    """A verdict without nesting."""
-    figures = {"kendall": verdict.kendall, "spearman": verdict.spearman, "fixed_params": verdict.fixed_params}
-    for name, top in (("top_tenth", verdict.top_tenth), ("top_fifth", verdict.top_fifth)):
-        figures[f"{name}_kendall"] = None if top is None else top.kendall
-        figures[f"{name}_spearman"] = None if top is None else top.spearman
-    return {
-        "proxy": verdict.name,
-        "target": found.target,
-        "architectures": found.architectures,
-        **{key: value for name, figure in figures.items() for key, value in _cells(name, figure).items()},
-        "agreeing": verdict.agreeing,
-        **{f"lost_{one.k}": one.lost for one in verdict.regret},
-        **{f"random_{one.k}": one.random for one in verdict.regret},
-        "warnings": list(verdict.warnings),
-    }
-
-
-def _cells(name: str, figure: "Figure | None") -> dict[str, float | None]:
-    """A figure and the ends of its interval as three cells."""
-    values = (None,) * 3 if figure is None else (figure.value, figure.low, figure.high)
-    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))

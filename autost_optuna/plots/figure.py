@@ -5,8 +5,9 @@ import errno
 import html
 import json
 import logging
+import math
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,15 +141,28 @@ def _write_image(figure: "Figure", path: Path) -> None:
         ) from None
 
 
-def ticks(values: Sequence[float]) -> dict[str, Any]:
-    """Readable ticks of a logarithmic axis: 1, 2, 5 and their decades, denser where the range is narrow."""
+def ticks(
+    values: Sequence[float], most: int | None = None, said: Callable[[float], str] = "{:g}".format
+) -> dict[str, Any]:
+    """Readable ticks of a logarithmic axis: 1, 2, 5 and their decades, denser where the range is narrow.
+
+    With `most` no more than these, none beyond the values; `said` is the text of one.
+    """
     low, high = min(values), max(values)
     steps: tuple[float, ...] = (1, 2, 5)
     if high / low < 30:
         steps = (1, 1.5, 2, 3, 4, 5, 7) if high / low > 3 else (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)
-    ticks = [float(f"{step}e{power}") for power in range(-9, 9) for step in steps]
-    shown = [tick for tick in ticks if low / 1.1 <= tick <= high * 1.1]
-    return {"tickvals": shown, "ticktext": [f"{tick:g}" for tick in shown]}
+    room = 1.1 if most is None else 1.0
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    shown: list[float] = []
+    for chosen in (steps, (1, 2, 5), (1, 3), (1,)):
+        ticks = (float(f"{step}e{power}") for power in powers for step in chosen)
+        shown = [tick for tick in ticks if low / room <= tick <= high * room]
+        if most is None or len(shown) <= most:
+            break
+    if most is not None and shown:
+        shown = shown[:: math.ceil(len(shown) / most)]
+    return {"tickvals": shown, "ticktext": [said(tick) for tick in shown]}
 
 
 def shown(what: str, drawn: int, there: int) -> str:

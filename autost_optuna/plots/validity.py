@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autost_optuna import units
-from autost_optuna.plots.figure import BLUE, GREY, ORANGE, TITLE, dress, escape
+from autost_optuna.plots.figure import BLUE, GREY, ORANGE, TITLE, dress, escape, ticks
 from autost_optuna.ranks import Floats, codes, within_top
-from autost_optuna.validity import TOPS, Evidence, Validation
+from autost_optuna.validity import TOPS
+from autost_optuna.verdict import Evidence, Validation
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -135,7 +136,9 @@ def _draw_panel(
     x, y, side, up = f"x{2 * index + 1}", f"y{2 * index + 1}", f"x{2 * index + 2}", f"y{2 * index + 2}"
     strip: dict[str, Any] = {"visible": False, "fixedrange": True, "range": [-1, 1]}
     inner = 1 - RUG - GAP
-    scale = _logarithmic([p.proxy for p in panel.points]) if panel.logarithmic else {"exponentformat": "SI"}
+    scale: dict[str, Any] = {"exponentformat": "SI"}
+    if panel.logarithmic:
+        scale = {"type": "log", "tickangle": 0, **ticks([p.proxy for p in panel.points], TICKS, _said)}
     figure.update_layout(
         {
             _axis(x): {"domain": [left, left + inner * width], "anchor": y, "title": escape(panel.name), **scale},
@@ -219,17 +222,9 @@ def _colours(rows: int) -> dict[str, Any]:
     }
 
 
-def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
-    """An axis with ticks at 1, 2, 5 of each decade, or fewer, large numbers with an SI prefix."""
-    low, high = math.log10(min(values)), math.log10(max(values))
-    powers = range(math.floor(low), math.ceil(high) + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
-        at = [step * 10.0**power for power in powers for step in steps if low <= power + math.log10(step) <= high]
-        if len(at) <= TICKS:
-            break
-    at = at[:: math.ceil(len(at) / TICKS)]
-    text = [re.sub(r"\.0+ ", " ", units.count(float(f"{value:g}"))) if value >= 1e4 else f"{value:g}" for value in at]
-    return {"type": "log", "tickvals": at, "ticktext": text, "tickangle": 0}
+def _said(value: float) -> str:
+    """A large number with an SI prefix, another as it is."""
+    return re.sub(r"\.0+ ", " ", units.count(float(f"{value:g}"))) if value >= 1e4 else f"{value:g}"
 
 
 def _span(place: int, places: int, *, space: float) -> tuple[float, float]:

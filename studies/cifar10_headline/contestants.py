@@ -14,6 +14,7 @@ import secrets
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -131,18 +132,25 @@ def by_proxy(pool, baseline, task, drawn):
 
 
 def offers(space, objective, baseline, pool, drawn):
-    """What a space offers in the place of a baseline: (role, candidate or None, where it was found)."""
+    """How a space fills each role in a baseline's place: functions that give a candidate or None, and where it was found."""
     others = [one for one in pool if class_of(one.architecture) != class_of(baseline.architecture)]
-    for role, measure in EQUAL.items():
-        yield role, *nearest(others, baseline, measure)
-    lucky, where = by_luck(space, baseline, objective.task)
-    yield LUCK, lucky and objective.evaluate(lucky), where
-    yield f"{PLAN['proxy']} at equal energy", *by_proxy(others, baseline, objective.task, drawn)
     bound = f"depth at most {PLAN['max_depth']}"
-    found, where = nearest(
-        [one for one in others if one.architecture.depth <= PLAN["max_depth"]], baseline, "energy_mj"
-    )
-    yield f"{bound} at equal energy", found, where.replace("front", f"front of {bound}")
+
+    def lucky():
+        found, where = by_luck(space, baseline, objective.task)
+        return found and objective.evaluate(found), where
+
+    def shallow():
+        offered = [one for one in others if one.architecture.depth <= PLAN["max_depth"]]
+        found, where = nearest(offered, baseline, "energy_mj")
+        return found, where.replace("front", f"front of {bound}")
+
+    return {
+        **{role: partial(nearest, others, baseline, measure) for role, measure in EQUAL.items()},
+        LUCK: lucky,
+        f"{PLAN['proxy']} at equal energy": partial(by_proxy, others, baseline, objective.task, drawn),
+        f"{bound} at equal energy": shallow,
+    }
 
 
 def standing(space, baseline, pool):
@@ -179,9 +187,9 @@ def choose(scale, task, data_root, work):
         for one in scale["baselines"]:
             baseline = next(found for key, found in measured.items() if names[key] == one["name"])
             standings.append({"baseline": one["name"], **standing(space, baseline, pool)})
-            for role, found, where in offers(space, objective, baseline, pool, drawn):
-                if role not in scale.get("roles", [role]):
-                    continue
+            ways = offers(space, objective, baseline, pool, drawn)
+            for role in scale.get("roles", ways):
+                found, where = ways[role]()
                 row = {"baseline": one["name"], "space": space.name, "role": role, "found": where, "key": None}
                 if found is not None:
                     row |= {"key": found.architecture.key, "architecture": found.architecture.to_text()}

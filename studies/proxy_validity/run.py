@@ -190,17 +190,6 @@ def of_fronts(search, recipe):
     }
 
 
-def flat(target, verdict):
-    """A verdict as a row: figures with the ends of their intervals."""
-    figures = {"kendall": verdict.kendall, "spearman": verdict.spearman, "at_fixed_params": verdict.fixed_params}
-    figures["kendall_top_fifth"] = verdict.top_fifth and verdict.top_fifth.kendall
-    ends = (("", "value"), ("_low", "low"), ("_high", "high"))
-    cells = {f"{name}{end}": found and getattr(found, part) for name, found in figures.items() for end, part in ends}
-    lost = {f"lost_of_top_{one.k}": one.lost for one in verdict.regret}
-    rounded = {name: None if value is None else round(value, 4) for name, value in {**cells, **lost}.items()}
-    return {"target": target, "proxy": verdict.name, **rounded, "sentence": verdict.sentence}
-
-
 def report(search, recipe, scale, data_root, work):
     """All results of what is trained by now."""
     commits = {path.name: path.read_text() for path in (work / "commits").iterdir()}
@@ -216,8 +205,10 @@ def report(search, recipe, scale, data_root, work):
         targets=["measured_mj"], proxies=["predicted_mj", "total_spikes"], params=None, group="architecture", lower=True
     )
     found, energy = validate(of_accuracy), validate(of_energy)
-    verdicts = [flat("validation_accuracy", one) for one in found.proxies]
-    verdicts += [flat("measured_mj", one) for one in energy.proxies]
+    verdicts = []
+    for target, verdict in [(of.target, verdict) for of in (found, energy) for verdict in of.proxies]:
+        row = {name: round(v, 4) if isinstance(v, float) else v for name, v in verdict.row().items()}
+        verdicts.append({"target": target, **row, "sentence": verdict.sentence})
     (HERE / f"verdicts-{scale}.csv").write_text(csv_text(verdicts))
     write_figure(draw_validity(validity_view(of_accuracy, found)), HERE / f"proxies-{scale}.png")
     ratios = [row["measured_mj"] / row["predicted_mj"] for row in rows]

@@ -64,30 +64,6 @@ def of_nas_bench_macro(plan, folder, chosen):
     return "NAS-Bench-Macro, CIFAR-10", 0, evidence, found, compared
 
 
-def flat(title, verdict):
-    """A verdict as a row: figures with the ends of their intervals."""
-    figures = {
-        "kendall": verdict.kendall,
-        "spearman": verdict.spearman,
-        "spearman_at_fixed_params": verdict.fixed_params,
-    }
-    for name in ("top_tenth", "top_fifth"):
-        figures[f"kendall_{name}"] = getattr(verdict, name) and getattr(verdict, name).kendall
-    cells = {
-        f"{name}{end}": value and round(getattr(value, part), 4)
-        for name, value in figures.items()
-        for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
-    }
-    lost = {f"lost_of_top_{one.k}": round(one.lost, 4) for one in verdict.regret}
-    return {
-        "table": title,
-        "proxy": verdict.name,
-        **cells,
-        **lost,
-        **{f"random_{r.k}": round(r.random, 4) for r in verdict.regret},
-    }
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path, metavar="DIR")
@@ -109,7 +85,9 @@ def main():
         of_nas_bench_macro(plan["nas_bench_macro"], folder, chosen),
     ]
     for title, left_out, evidence, found, compared in parts:
-        rows += [flat(title, verdict) for verdict in found.proxies]
+        for verdict in found.proxies:
+            row = {name: round(v, 4) if isinstance(v, float) else v for name, v in verdict.row().items()}
+            rows.append({"table": title, **row})
         results["tables"].append(
             {
                 "table": title,
