@@ -567,7 +567,7 @@ def test_a_huge_table_is_refused_at_once(cli, tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text(GOOD)
     result = cli("validate", "--table", "t.csv", *NAMED)
     assert "t.csv has more than 2 rows; give a sample of them" in result.stderr
-    monkeypatch.setattr("autost_optuna.validity.MOST", 2)
+    monkeypatch.setattr("autost_optuna.verdict.MOST", 2)
     with pytest.raises(ValueError, match="3 architectures take too long to resample; give at most 2"):
         made((1, 2, 3), flops=(1.0, 2.0, 3.0))
 
