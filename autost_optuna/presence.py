@@ -50,6 +50,7 @@ class Presence:
         self._processes = [os.getpid()]
         self._began = time.time()
         self._seen = 0.0
+        self._untold = False
 
     def __enter__(self) -> "Presence":
         self._say()
@@ -58,13 +59,26 @@ class Presence:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with contextlib.suppress(Exception):  # what went wrong first is what is told
-            self._study._storage.set_study_system_attr(self._study._study_id, self._key, None)
-            self._retire()
+            # At work no more before it looks: of runs that end at once, the last to look finds none alive.
+            if self._untold:
+                self._processes = []
+                self._say()
+            else:
+                self._take_back()
+            if self._retire() and self._untold:
+                self._take_back()
 
     def add(self, processes: Iterable[int]) -> None:
         """More processes of this run, before they start a trial."""
         self._processes += processes
         self._say()
+
+    def leave_trial(self) -> None:
+        """A process of this run died and may have begun a trial that it had not told of: which one, no one knows.
+
+        So the run ends as a dead one: its running trials are retired at its end, or by whoever ends last beside it.
+        """
+        self._untold = True
 
     def beat(self) -> None:
         """Say again that the run is there, if a minute has passed."""
@@ -86,21 +100,28 @@ class Presence:
         }
         self._study._storage.set_study_system_attr(self._study._study_id, self._key, record)
 
-    def _retire(self) -> None:
+    def _take_back(self) -> None:
+        self._study._storage.set_study_system_attr(self._study._study_id, self._key, None)
+
+    def _retire(self) -> bool:
+        """Whether no other run is alive, so that the trials of dead ones are retired."""
         if not self._retires:
-            return
+            return False
         # In this order: whoever started one of these trials had said before that it was there, so the second look sees it.
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         runs = self._study._storage.get_study_system_attrs(self._study._study_id)
-        others = [run for key, run in runs.items() if key.startswith(_KEY) and key != self._key and run]
-        if any(alive(run) for run in others):
-            return
-        left = [trial for trial in running if abandoned(trial, others)]
+        others = {key: run for key, run in runs.items() if key.startswith(_KEY) and run}
+        own = others.pop(self._key, None)
+        if any(alive(run) for run in others.values()):
+            return False
+        dead = [*others.values(), own] if own and self._untold else [*others.values()]
+        left = [trial for trial in running if abandoned(trial, dead)]
         if left:
             count = retire(self._study, left)
             self._on_note(
                 f"note: {counted(count, 'unfinished trial')} that no process works on any more: set to failed"
             )
+        return True
 
 
 def alive(run: dict[str, Any]) -> bool:

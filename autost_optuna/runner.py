@@ -114,7 +114,7 @@ def _lead(pool: Pool, search: Search, tally: "_Tally", presence: Presence, on_no
             if message.kind == "failed":
                 failure = failure or message.text
             elif message.kind == "died":
-                _bury(message, search, tally)
+                _bury(message, search, tally, presence)
                 if pool.workers and tally.ending() is None:
                     going = "1 worker goes" if len(pool.workers) == 1 else f"{len(pool.workers)} workers go"
                     on_note(f"warning: a worker died ({message.text}); {going} on and will do its share")
@@ -130,9 +130,11 @@ def _lead(pool: Pool, search: Search, tally: "_Tally", presence: Presence, on_no
         raise RuntimeError(failure)
 
 
-def _bury(message: Message, search: Search, tally: "_Tally") -> None:
+def _bury(message: Message, search: Search, tally: "_Tally", presence: Presence) -> None:
     """See to the trial of a worker that died: it may have been told before its worker could say so."""
-    if message.number is not None:
+    if message.number is None:
+        presence.leave_trial()
+    else:
         trial = search.study.get_trials(deepcopy=False)[message.number]
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             found = next((c for c in search.candidates() if c.number == trial.number), None)

@@ -19,7 +19,7 @@ from autost_optuna.presence import RETRY, Presence, abandoned, alive
 from autost_optuna.runner import run
 from autost_optuna.settings import make_objective
 from autost_optuna.storage import open_storage
-from autost_optuna.workers import Pool
+from autost_optuna.workers import Message, Pool
 
 # Small enough to be exhausted, and large enough not to be by chance.
 TOY = "embed_dim = [16, 32]\ndepth = [1, 2, 3, 4]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
@@ -317,6 +317,39 @@ def test_a_killed_run_equals_an_uninterrupted_one_up_to_the_trial_at_hand_which_
     assert trials[6] == (expected[6][0], None)
     assert trials[7] == expected[6]
     assert trials[8] not in trials[:8]
+
+
+def dies_with_a_trial_untold(pipe, name, storage, *settings):
+    """A worker that is killed in the moment between the begin of its trial and its message."""
+    search = studies.open_search(name, storage, write=True)
+    pipe.send(Message(kind="ready"))
+    pipe.recv()
+    search.study.ask()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_trial_that_its_dead_worker_had_not_told_of_is_retired_at_the_end(search, storage, monkeypatch):
+    monkeypatch.setattr("autost_optuna.workers._work", dies_with_a_trial_untold)
+    notes = []
+    with pytest.raises(RuntimeError, match="all workers died"):
+        run(search, trials=5, workers=2, on_note=notes.append)
+    assert states(storage) == {"FAIL": 2}
+    assert notes[-1] == "note: 2 unfinished trials that no process works on any more: set to failed"
+    said = search.study._storage.get_study_system_attrs(search.study._study_id)
+    assert [run for key, run in said.items() if ":run:" in key] == [None]  # nobody is there any more
+    monkeypatch.undo()
+    assert run(search, trials=2, workers=2).done == 2
+    assert states(storage) == {"FAIL": 2, "COMPLETE": 2}
+
+
+def test_a_trial_that_a_dead_worker_left_is_retired_by_the_run_that_ends_last(search, storage, monkeypatch):
+    monkeypatch.setattr("autost_optuna.workers._work", dies_with_a_trial_untold)
+    other = studies.open_search("s", storage, write=True)
+    with Presence(other.study):
+        with pytest.raises(RuntimeError, match="all workers died"):
+            run(search, trials=5, workers=2)
+        assert states(storage) == {"RUNNING": 2}  # one of them may be that of the other run, which is at work
+    assert states(storage) == {"FAIL": 2}
 
 
 def test_who_is_alive():
