@@ -4,9 +4,12 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any, TextIO
 
 import click
@@ -45,7 +48,8 @@ class Program(click.Group):
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         warnings.formatwarning = _warning
         try:
-            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            with _interrupts_after_imports():
+                code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.exit(code if isinstance(code, int) else 0)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
@@ -81,6 +85,39 @@ class Program(click.Group):
             for stream in gone:  # what is left in its buffer is written at exit, and goes nowhere
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             return 0
+
+
+class _Interrupted(KeyboardInterrupt):
+    """Ctrl-C. A plain KeyboardInterrupt that leaves code run by `exec` makes Python end by the signal, not with 130."""
+
+
+@contextlib.contextmanager
+def _interrupts_after_imports() -> Iterator[None]:
+    """Ctrl-C while a module is imported waits for its end: torch's import aborts the process, or goes on as if nothing was."""
+    main_thread = threading.main_thread()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not _imports(frame):
+            raise _Interrupted
+        again = threading.Timer(0.05, signal.pthread_kill, (main_thread.ident, number))
+        again.daemon = True
+        again.start()
+
+    # Elsewhere it is not ours to catch: in a thread, and where a shell that runs this in the background has it ignored.
+    if threading.current_thread() is main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    else:
+        yield
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
 
 
 def _has_no_reader(stream: TextIO) -> bool:
