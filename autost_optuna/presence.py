@@ -158,7 +158,7 @@ def retire(study: optuna.Study, trials: Iterable[FrozenTrial]) -> int:
     for trial in trials:
         point = sampler.point_of(study, trial) if isinstance(sampler, DeclaredNSGAIISampler) else trial.params
         queued = None
-        if point and RETRY not in trial.user_attrs:
+        if point and RETRY not in trial.user_attrs and not held(study, trial):
             retry = create_trial(
                 state=TrialState.WAITING, system_attrs={"fixed_params": point}, user_attrs={RETRY: trial.number}
             )
@@ -171,6 +171,17 @@ def retire(study: optuna.Study, trials: Iterable[FrozenTrial]) -> int:
                 with contextlib.suppress(UpdateFinishedTrialError):
                     study._storage.set_trial_state_values(queued, TrialState.FAIL)
     return count
+
+
+def held(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Whether another trial sees to the point of this one: not the dead one that it repeats, if it is queued again.
+
+    So it is where a process died between two steps: before it drew again what another had drawn too, or with a trial queued
+    again and not yet failed, which the next then queued once more.
+    """
+    if not isinstance(study.sampler, DeclaredNSGAIISampler):
+        return False
+    return bool(study.sampler.holders(study, trial) - {trial.user_attrs.get(RETRY)})
 
 
 def _machine() -> str:

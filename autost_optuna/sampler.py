@@ -132,6 +132,13 @@ class DeclaredNSGAIISampler(BaseGASampler):
             genome = self._synced(study).genome_of(trial)
         return dict(trial.params) if genome is None else self._genes.expressed(genome)
 
+    def holders(self, study: optuna.Study, trial: FrozenTrial) -> set[int]:
+        """The numbers of all trials, other than this one, that have its point or will have it; failed ones do not."""
+        with self._lock:
+            archive = self._synced(study)
+            genome = archive.genome_of(trial)
+            return set() if genome is None else archive.holders(genome) - {trial.number}
+
     def exhausted(self, study: optuna.Study) -> bool:
         """Whether every feasible point has been evaluated, or is being so; False where that would take long to tell."""
         with self._lock:
@@ -208,9 +215,13 @@ class Archive:
         while len(self._individuals) >= self._start(len(self._generations)):
             self._select()
 
+    def holders(self, genome: Genome) -> set[int]:
+        """The numbers of the trials that hold the point."""
+        return self._holders.get(self._genes.key(genome), set())
+
     def is_alone(self, genome: Genome, number: int) -> bool:
         """Whether no other trial holds the point."""
-        return self._holders.get(self._genes.key(genome), set()) <= {number}
+        return self.holders(genome) <= {number}
 
     def exhausted(self) -> bool:
         """Whether no point is left, as far as a glance tells."""

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 
 from autost_optuna.candidate import Candidate
 from autost_optuna.objective import Objective
+from autost_optuna.presence import RETRY, held
 from autost_optuna.proxies.spikes import CACHE_BYTES
 from autost_optuna.sampler import DeclaredNSGAIISampler, SpaceExhausted
 from autost_optuna.settings import make_objective
@@ -50,6 +51,9 @@ def run_trial(
         raise SpaceExhausted  # before a trial is asked for in vain
     trial = study.ask()
     on_start(trial.number)
+    if RETRY in trial.user_attrs and held(study, study._storage.get_trial(trial._trial_id)):
+        study.tell(trial, state=TrialState.FAIL)
+        return Message(kind="lost", number=trial.number)
     candidate = None
     try:
         study.tell(trial, objective(trial))

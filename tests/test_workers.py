@@ -336,6 +336,69 @@ def test_a_killed_run_equals_an_uninterrupted_one_up_to_the_trial_at_hand_which_
     assert trials[8] not in trials[:8]
 
 
+RETIRING = """
+import os, sys
+from autost_optuna.presence import Presence
+from autost_optuna.study import open_search
+search = open_search("s", sys.argv[1], write=True)
+search.study._storage.set_trial_state_values = lambda *given: os.kill(os.getpid(), 9)
+with Presence(search.study):
+    pass
+"""
+DRAWN = """
+import os, sys
+from autost_optuna.presence import Presence
+from autost_optuna.study import open_search
+search = open_search("s", sys.argv[1], write=True)
+with Presence(search.study):
+    key, genome = next(iter(search.study.trials[0].system_attrs.items()))
+    search.study._storage.set_trial_system_attr(search.study.ask()._trial_id, key, genome)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def points(storage):
+    trials = studies.open_search("s", storage).study.get_trials(deepcopy=False)
+    return [tuple(sorted(trial.params.items())) for trial in trials if trial.state.name == "COMPLETE"]
+
+
+def test_a_point_is_not_tried_twice_where_who_queued_it_again_was_killed_too(search, storage):
+    for code in (KILLED, RETIRING):
+        assert subprocess.run([sys.executable, "-c", code, storage]).returncode == -signal.SIGKILL
+    assert states(storage) == {"RUNNING": 1, "WAITING": 1}  # queued again, and not yet failed
+    dead, again = search.study.get_trials(deepcopy=False)
+    assert run(studies.open_search("s", storage, write=True), trials=3).done == 3
+    assert states(storage) == {"FAIL": 1, "COMPLETE": 3}
+    assert len(set(points(storage))) == 3
+    assert (
+        points(storage)[0]
+        == tuple(sorted(again.system_attrs["fixed_params"].items()))
+        == tuple(sorted(dead.params.items()))
+    )
+
+
+def test_of_two_that_queued_a_point_again_one_is_tried(search, storage):
+    for code in (KILLED, RETIRING):
+        assert subprocess.run([sys.executable, "-c", code, storage]).returncode == -signal.SIGKILL
+    search.study._storage.create_new_trial(search.study._study_id, search.study.get_trials()[1])
+    assert states(storage) == {
+        "RUNNING": 1,
+        "WAITING": 2,
+    }  # as after two that retired it at once, killed before one gave way
+    assert run(studies.open_search("s", storage, write=True), trials=3).done == 3
+    assert states(storage) == {"FAIL": 2, "COMPLETE": 3}
+    assert len(set(points(storage))) == 3
+
+
+def test_what_a_killed_process_had_drawn_as_another_did_is_not_tried_again(search, storage):
+    assert run(search, trials=1).done == 1
+    assert subprocess.run([sys.executable, "-c", DRAWN, storage]).returncode == -signal.SIGKILL
+    assert search.study.sampler.holders(search.study, search.study.get_trials()[1]) == {0}
+    assert run(studies.open_search("s", storage, write=True), trials=3).done == 3
+    assert states(storage) == {"FAIL": 1, "COMPLETE": 4}
+    assert len(set(points(storage))) == 4
+
+
 def dies_with_a_trial_untold(pipe, name, storage, *settings):
     """A worker that is killed in the moment between the begin of its trial and its message."""
     search = studies.open_search(name, storage, write=True)
