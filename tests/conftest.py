@@ -1,4 +1,10 @@
 import os
+import signal
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as a shell has it in the background, and all that tests start had too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.pop("OPTUNA_STORAGE", None)  # no test may touch a developer's studies
 os.environ.setdefault(
