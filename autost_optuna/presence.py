@@ -66,7 +66,7 @@ class Presence:
             else:
                 self._take_back()
             if self._retire() and self._untold:
-                self._take_back()
+                self._take_back()  # nor need others look
 
     def add(self, processes: Iterable[int]) -> None:
         """More processes of this run, before they start a trial."""
@@ -110,12 +110,13 @@ class Presence:
         # In this order: whoever started one of these trials had said before that it was there, so the second look sees it.
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         runs = self._study._storage.get_study_system_attrs(self._study._study_id)
-        others = {key: run for key, run in runs.items() if key.startswith(_KEY) and run}
-        own = others.pop(self._key, None)
-        if any(alive(run) for run in others.values()):
+        # Its own among them once it has left a trial: no process of it is there then.
+        others = [
+            run for key, run in runs.items() if key.startswith(_KEY) and run and (self._untold or key != self._key)
+        ]
+        if any(alive(run) for run in others):
             return False
-        dead = [*others.values(), own] if own and self._untold else [*others.values()]
-        left = [trial for trial in running if abandoned(trial, dead)]
+        left = [trial for trial in running if abandoned(trial, others)]
         if left:
             count = retire(self._study, left)
             self._on_note(

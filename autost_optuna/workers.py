@@ -51,11 +51,11 @@ def run_trial(
         raise SpaceExhausted  # before a trial is asked for in vain
     trial = study.ask()
     on_start(trial.number)
-    if RETRY in trial.user_attrs and held(study, study._storage.get_trial(trial._trial_id)):
-        study.tell(trial, state=TrialState.FAIL)
-        return Message(kind="lost", number=trial.number)
     candidate = None
     try:
+        if RETRY in trial.user_attrs and held(study, study._storage.get_trial(trial._trial_id)):
+            study.tell(trial, state=TrialState.FAIL)
+            return Message(kind="lost", number=trial.number)
         study.tell(trial, objective(trial))
         candidate = Candidate.from_dict(trial.user_attrs["candidate"], number=trial.number)
     except SpaceExhausted:  # others hold what was left when it was asked for

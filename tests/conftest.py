@@ -1,9 +1,8 @@
 import os
 import signal
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as a shell has it in the background, and all that tests start had too
+# A shell has its background jobs ignore Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.pop("OPTUNA_STORAGE", None)  # no test may touch a developer's studies

@@ -802,21 +802,22 @@ def test_it_works_where_torchvision_and_torchaudio_cannot_be_imported(tmp_path):
     assert json.loads(result.stdout)["params"] > 0
 
 
-def test_an_interrupt_waits_for_the_end_of_an_import(tmp_path):
+@pytest.mark.parametrize("words", [["whole.py"], ["-m", "whole"], ["-c", "import whole"]])
+def test_an_interrupt_waits_for_the_end_of_an_import(tmp_path, words):
     (tmp_path / "slow.py").write_text(
         "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\nprint('imported')\n"
     )
-    code = (
+    (tmp_path / "whole.py").write_text(
         "import time\n"
         "from autost_optuna.cli import main\n"
         "@main.command()\n"
         "def probe():\n"
         "    import slow\n"
-        "    time.sleep(20)\n"
+        "    exec('time.sleep(20)')\n"
         "    print('never seen')\n"
         "main(['probe'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "imported\n", "error: interrupted")
 
 

@@ -277,15 +277,16 @@ def maps(process):
 
 
 @pytest.mark.parametrize(
-    ("moment", "begun"),
+    "begun",
     [
-        ("torch is imported", lambda process: "libtorch" in maps(process.pid)),
-        ("workers start", lambda process: children(process.pid)),
-        ("workers import torch", lambda process: any("libtorch" in maps(number) for number in children(process.pid))),
+        lambda process: "libtorch" in maps(process.pid),
+        lambda process: children(process.pid),
+        lambda process: any("libtorch" in maps(number) for number in children(process.pid)),
     ],
+    ids=["torch is imported", "workers start", "workers import torch"],
 )
 @pytest.mark.parametrize("seconds", [0, 0.5])
-def test_an_interrupt_while_workers_start_is_told_and_leaves_none(folder, moment, begun, seconds):
+def test_an_interrupt_while_workers_start_is_told_and_leaves_none(folder, begun, seconds):
     process = command("--trials", 5000, "--workers", 2, folder=folder, start_new_session=True)
     wait_for(lambda: begun(process))
     time.sleep(seconds)
@@ -370,21 +371,16 @@ def test_a_point_is_not_tried_twice_where_who_queued_it_again_was_killed_too(sea
     assert run(studies.open_search("s", storage, write=True), trials=3).done == 3
     assert states(storage) == {"FAIL": 1, "COMPLETE": 3}
     assert len(set(points(storage))) == 3
-    assert (
-        points(storage)[0]
-        == tuple(sorted(again.system_attrs["fixed_params"].items()))
-        == tuple(sorted(dead.params.items()))
-    )
+    assert again.system_attrs["fixed_params"] == dead.params
+    assert points(storage)[0] == tuple(sorted(dead.params.items()))
 
 
 def test_of_two_that_queued_a_point_again_one_is_tried(search, storage):
     for code in (KILLED, RETIRING):
         assert subprocess.run([sys.executable, "-c", code, storage]).returncode == -signal.SIGKILL
     search.study._storage.create_new_trial(search.study._study_id, search.study.get_trials()[1])
-    assert states(storage) == {
-        "RUNNING": 1,
-        "WAITING": 2,
-    }  # as after two that retired it at once, killed before one gave way
+    # As after two that retired it at once, of which one was killed before it gave way.
+    assert states(storage) == {"RUNNING": 1, "WAITING": 2}
     assert run(studies.open_search("s", storage, write=True), trials=3).done == 3
     assert states(storage) == {"FAIL": 2, "COMPLETE": 3}
     assert len(set(points(storage))) == 3

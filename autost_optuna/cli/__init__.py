@@ -88,7 +88,7 @@ class Program(click.Group):
 
 
 class _Interrupted(KeyboardInterrupt):
-    """Ctrl-C. A plain KeyboardInterrupt that leaves code run by `exec` makes Python end by the signal, not with 130."""
+    """Ctrl-C. After a plain KeyboardInterrupt out of `exec`, caught or not, `python -m` ends by the signal, not with 130."""
 
 
 @contextlib.contextmanager
@@ -115,9 +115,12 @@ def _interrupts_after_imports() -> Iterator[None]:
 
 
 def _imports(frame: FrameType | None) -> bool:
-    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+    """Whether the program is importing: not whether it is run by an import."""
+    while frame is not None and frame.f_code is not Program.main.__code__:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
 def _has_no_reader(stream: TextIO) -> bool:
