@@ -476,18 +476,12 @@ def test_folders_of_images_that_are_damaged(tmp_path):
     for content in (whole[: len(whole) // 2], b"", b"GIF89a", whole.replace(b"\xff\xda", b"\xff\xff")):
         path = tmp_path / "train" / "cat" / "b.JPG"
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="is truncated or no image") as caught:
+        with pytest.raises(ValueError, match="cannot be read as an image") as caught:
             load("imagefolder", CIFAR10, tmp_path).train.images[np.array([0, 1])]
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
     (tmp_path / "test" / "cow").mkdir()
     with pytest.raises(ValueError, match=r"class cow is in one of .*train and .*test alone"):
-        load("imagefolder", CIFAR10, tmp_path)
-    (tmp_path / "train" / "cow").mkdir()
-    assert load("imagefolder", CIFAR10, tmp_path).num_classes == 3
-    for path in tmp_path.glob("test/*/*.*"):
-        path.unlink()
-    with pytest.raises(ValueError, match=r"no images in the folders of .*test"):
         load("imagefolder", CIFAR10, tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Dataset: images and labels, split into training and test, with the constants that normalise them."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +85,24 @@ class Dataset:
 
 
 def content(path: Path) -> bytes:
-    """All bytes of a data set's file. ValueError where it cannot be read."""
+    """All bytes of a data set's file. ValueError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read {path} ({error.strerror}); check --data-root") from None
+
+
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder, by name, without what is hidden. ValueError if it cannot be read."""
+    try:
+        return [folder / name for name in sorted(os.listdir(folder)) if not hidden(name)]
+    except OSError as error:
+        raise ValueError(f"cannot read {folder} ({error.strerror}); check --data-root") from None
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder is a system's own: .DS_Store, the ._name that macOS writes beside name, thumbnails."""
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir")
 
 
 def reason_of(error: Exception) -> str:

@@ -1,71 +1,202 @@
 """Images of your own, or ImageNet's: a folder for training and one for test, and in each a folder for every class.
 
 `DIR/train/<class>/*.png` and `DIR/test` or `DIR/val` alike; classes are counted in the order of their folders' names. An image
-is read when it is asked for: scaled so that its shorter side has the task's size, bilinear, and cut to its centre.
+is read when it is asked for: turned upright as its EXIF says, scaled so that its shorter side has the task's size, bilinear,
+and cut to its centre. Every mode is scaled by its own range, from black to white: grey of 16 bits by 65535, of floats from 0 to
+1. What has no range of its own, such as integers of 32 bits, is refused. Transparent pixels lie on white.
 """
 
+import contextlib
 import functools
 import os
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from autost_optuna.data.dataset import Dataset, Normalisation, Pixels, Split, on_demand, reason_of
+from autost_optuna.data.dataset import Dataset, Normalisation, Pixels, Split, hidden, on_demand, reason_of, visible
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 NORMALISATION = Normalisation(scale=255.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # ImageNet's
-ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+ENDINGS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 LAYOUT = "train/<class>/*.png (or .jpg) and test/<class>/*.png"
+BYTES = (
+    "1",
+    "L",
+    "LA",
+    "La",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBa",
+    "RGBX",
+    "CMYK",
+    "YCbCr",
+    "LAB",
+    "HSV",
+)  # modes of 8 bits
+ORIENTATION = 0x0112  # a tag of EXIF and of TIFF
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+WHITE_IS_ZERO, SIGNED = 0, 2  # values of the last two
+SAVE = "save it as a PNG of 8 or 16 bits"
 
 
 def load(root: Path, size: int) -> Dataset:
-    """The images under `root`/train and `root`/test (or val), each made [3, size, size] when it is asked for."""
+    """The images under `root`/train and `root`/test (or val), each made [3, size, size] when it is asked for.
+
+    ValueError if the two have different classes, or a class has no image, or has images in a folder of its own.
+    """
     train = root / "train"
     test = next((root / name for name in ("test", "val") if (root / name).is_dir()), root / "test")
     for folder in (train, test):
         if not folder.is_dir():
             raise ValueError(f"no folder {folder}; put your images into DIR/{LAYOUT}, and give DIR as --data-root")
     classes, there = _classes(train), _classes(test)
-    if classes != there:
-        odd = sorted(set(classes) ^ set(there))[0]
-        raise ValueError(f"class {odd} is in one of {train} and {test} alone; give both the same folders of classes")
+    if not classes:
+        raise ValueError(f"no class has a folder in {train}; put your images into DIR/{LAYOUT}")
+    if odd := sorted(set(classes) ^ set(there)):
+        raise ValueError(f"class {odd[0]} is in one of {train} and {test} alone; give both the same folders of classes")
     return Dataset(
         name="imagefolder",
-        train=_split(train, classes, size),
-        test=_split(test, classes, size),
+        train=_split([classes[name] for name in classes], size),
+        test=_split([there[name] for name in classes], size),
         num_classes=len(classes),
         normalisation=NORMALISATION,
     )
 
 
 def read(path: Path, size: int) -> Pixels:
-    """An image [3, size, size] of its middle square. ValueError where the file is damaged or no image."""
+    """An image [3, size, size] of its middle square. ValueError if the file is damaged, no image, or of an unknown range."""
     import numpy as np
     from PIL import Image, ImageOps
 
+    image, orientation = _opened(path, size)
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # of a large JPEG, decodes no more than twice what is needed
-            square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise ValueError(f"{path} is truncated or no image ({reason_of(error)}); put it right or take it out") from None
+        image = _as_rgb(image)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}, or take it out") from None
+    turns = Image.Transpose
+    turn = {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }.get(orientation)
+    upright = image if turn is None else image.transpose(turn)
+    square = ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR)
     pixels: Pixels = np.asarray(square).transpose(2, 0, 1)
     return pixels
 
 
-def _classes(folder: Path) -> list[str]:
-    return sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+def _opened(path: Path, size: int) -> "tuple[Image, Any]":
+    """An image in the mode of its file, and its orientation by EXIF, 1 to 8, or None."""
+    from PIL import Image, UnidentifiedImageError
+
+    orientation = None
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * size, 2 * size))  # of a large JPEG, decodes no more than twice what is needed
+            image.load()  # which turns a TIFF upright
+            with contextlib.suppress(Exception):  # damaged EXIF says nothing, and the pixels are whole
+                orientation = image.getexif().get(ORIENTATION)
+            return image, orientation
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        reason = reason_of(error).partition(",")[0]
+        raise ValueError(f"{path} is larger than Pillow opens ({reason}); make it smaller or take it out") from None
+    except Exception as error:  # a damaged file can raise nearly anything
+        if isinstance(error, OSError) and error.errno is not None:
+            raise ValueError(f"cannot read {path} ({error.strerror}); check --data-root") from None
+        reason = reason_of(error)
+        if isinstance(error, UnidentifiedImageError):
+            reason = "Pillow does not know its format, or this form of it" if path.stat().st_size else "it is empty"
+        raise ValueError(f"{path} cannot be read as an image ({reason}); replace it or take it out") from None
 
 
-def _split(folder: Path, classes: list[str], size: int) -> Split:
-    found = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((folder / name).iterdir())
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
-    ]
-    if not found:
-        raise ValueError(f"no images in the folders of {folder}; put them into DIR/{LAYOUT}")
+def _as_rgb(image: "Image") -> "Image":
+    """An image of any mode as RGB of 8 bits, laid on white. ValueError with reason and remedy if its range is unknown."""
+    from PIL import Image
+
+    if _tag(image, SAMPLE_FORMAT) == SIGNED:
+        raise ValueError(f"holds signed integers (mode {image.mode}), where black and white are unknown; {SAVE}")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _as_grey(image)
+    elif image.mode not in BYTES:
+        raise ValueError(f"is of mode {image.mode}, which is not read; {SAVE}")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    least, most = image.getchannel("A").getextrema()
+    if least == 255 or most == 0:  # wholly transparent is what programs write that mean no transparency
+        return image.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _as_grey(image: "Image") -> "Image":
+    """Grey of more than 8 bits as L, or as LA where the file names a value that is transparent."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image)
+    if image.mode == "F":
+        white = 1
+        if not (values.min() >= 0 and values.max() <= 1):  # so that NaN is refused too
+            raise ValueError(
+                f"holds floats from {values.min():.6g} to {values.max():.6g} (mode F), but black is 0 and white is 1; "
+                f"divide by the range of the whole data set, or {SAVE}"
+            )
+    elif image.mode == "I" and image.format not in ("PNG", "PPM"):  # of these two Pillow fills 16 bits
+        raise ValueError(f"holds {_tag(image, BITS) or 32}-bit integers (mode I), where white is unknown; {SAVE}")
+    else:
+        white = 2 ** (_tag(image, BITS) or 16) - 1
+    grey = (values.astype(np.float32) * 255 / white).round().astype(np.uint8)
+    if _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO:  # which Pillow heeds up to 8 bits
+        grey = 255 - grey
+    key = image.info.get("transparency")
+    if key is None:
+        return Image.fromarray(grey)
+    return Image.fromarray(np.stack([grey, np.where(values == key, 0, 255).astype(np.uint8)], -1))
+
+
+def _tag(image: "Image", tag: int) -> Any:
+    """A tag of a TIFF, the first of its values; None where there is none."""
+    value = getattr(image, "tag_v2", {}).get(tag)
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _classes(folder: Path) -> dict[str, Path]:
+    """The folders of classes by name, which macOS and others spell in two ways where it has an accent."""
+    return {unicodedata.normalize("NFC", place.name): place for place in visible(folder) if place.is_dir()}
+
+
+def _split(classes: list[Path], size: int) -> Split:
+    found = [(path, label) for label, folder in enumerate(classes) for path in _images(folder)]
     return on_demand(found, functools.partial(_read_all, size))
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images of a class. ValueError names it if it has none, or has some in a folder of its own."""
+    there = visible(folder)
+    images = [path for path in there if _is_image(path)]
+    for place in set(there).difference(images):
+        if place.is_dir() and any(_is_image(path) for path in place.rglob("*")):
+            raise ValueError(
+                f"class {folder.name} has images in the subfolder {place}; move them into {folder}, or out of it"
+            )
+    if not images:
+        raise ValueError(
+            f"class {folder.name} has no images in {folder} ({', '.join(ENDINGS)}); add some, or take out the folder"
+        )
+    return images
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and not hidden(path.name)
 
 
 def _read_all(size: int, paths: Any) -> Pixels:
