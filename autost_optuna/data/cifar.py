@@ -65,25 +65,33 @@ CIFAR100 = Release(
 )
 RELEASES = {release.name: release for release in (CIFAR10, CIFAR100)}
 
-# All that a pickled numpy array of bytes and a list of labels need; a pickle may otherwise call any function.
+# All that pickled arrays, lists and numbers of numpy need; a pickle may otherwise call any function.
 _ALLOWED = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
     ("numpy._core.numeric", "_frombuffer"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),
 }
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Refuses every global but those that rebuild numpy arrays."""
+    """Refuses every global but those that rebuild numpy's arrays and numbers."""
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for Python 2
+            return _bytes
+        module = module.replace("numpy.core.", "numpy._core.")  # its name before numpy 2, where it warns
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch of images needs")
         return super().find_class(module, name)
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    """The bytes of a text that a pickle holds in their place. ValueError if it asks for any other encoding."""
+    if encoding not in ("latin1", "latin-1"):
+        raise ValueError(f"it asks for the encoding {encoding!r}, which no batch of images needs")
+    return text.encode("latin1")
 
 
 def load(release: Release, root: Path, *, download: bool = False) -> Dataset:
@@ -150,19 +158,36 @@ def _batch(release: Release, path: Path) -> tuple[Any, Any]:
 
     try:
         content = path.read_bytes()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ValueError(
             f"no {release.title} batch at {path}; download {release.source} and give the folder that holds "
             f"{release.folder} as --data-root"
         ) from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path} ({error.strerror}); check --data-root") from None
+    if not content:
+        raise spoilt("it is empty")
     try:
         # latin1: the original pickles come from Python 2, whose strings hold the arrays' bytes.
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
-        pixels, labels = batch["data"], np.asarray(batch[release.labels], dtype=np.int64)
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise spoilt(reason_of(error)) from None
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072):
-        raise spoilt("its arrays have another form")
+    if not isinstance(batch, dict):
+        raise spoilt(f"it holds a {type(batch).__name__}, not the arrays of a batch")
+    # Read as encoding="bytes", as PAGE shows it, and saved again, it has keys of bytes.
+    batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
+    for key in ("data", release.labels):
+        if key not in batch:
+            raise spoilt(f"it has no {key}, but {', '.join(map(str, batch)) or 'nothing'}")
+    pixels = batch["data"]
+    try:
+        labels = np.asarray(batch[release.labels], dtype=np.int64)
+    except (TypeError, ValueError, OverflowError):
+        raise spoilt(f"its {release.labels} are not whole numbers") from None
+    if labels.ndim != 1 or not isinstance(pixels, np.ndarray):
+        raise spoilt("its data or its labels have another form")
+    if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072):
+        raise spoilt(f"its data are {pixels.dtype} of shape {pixels.shape}, not uint8 of {(len(labels), 3072)}")
     if not len(labels) or labels.min() < 0 or labels.max() >= release.num_classes:
         raise spoilt(f"its labels are not classes 0 to {release.num_classes - 1}")
     return pixels, labels

@@ -112,4 +112,4 @@ def reason_of(error: Exception) -> str:
 
 def damaged(path: Path, kind: str, reason: str, source: str) -> ValueError:
     """The error for a file that is not what its data set's layout says."""
-    return ValueError(f"{path} is truncated or no {kind} ({one_line(reason)}); download {source} again")
+    return ValueError(f"{kind} {path} cannot be read: {one_line(reason)}; download {source} again")
