@@ -2,6 +2,7 @@ import codecs
 import dataclasses
 import hashlib
 import pickle
+import shutil
 import sys
 import types
 import urllib.error
@@ -135,8 +136,33 @@ def test_missing_recordings_are_said_with_where_they_come_from(tmp_path):
     ):
         load("nmnist", NMNIST, tmp_path / "nowhere")
     write_nmnist(tmp_path, each=0)
-    with pytest.raises(ValueError, match=r"no recordings such as 0/00002.bin in .*Train"):
+    with pytest.raises(
+        ValueError, match=r"class 0 has no recordings such as 00002.bin in .*Train/0; download Train.zip"
+    ):
         load("nmnist", NMNIST, tmp_path)
+
+
+@pytest.mark.parametrize("split", ["Train", "Test"])
+def test_a_digit_without_recordings_is_refused_by_its_name(tmp_path, split):
+    write_nmnist(tmp_path)
+    for path in (tmp_path / split / "7").iterdir():
+        path.rename(path.with_name(f"._{path.name}"))  # as macOS leaves them, which are no recordings
+    with pytest.raises(ValueError, match=rf"class 7 has no recordings such as 00002.bin in .*{split}/7; download"):
+        load("nmnist", NMNIST, tmp_path)
+    shutil.rmtree(tmp_path / split / "7")
+    with pytest.raises(ValueError, match=rf"class 7 has no recordings such as 00002.bin in .*{split}/7; download"):
+        load("nmnist", NMNIST, tmp_path)
+
+
+def test_hidden_files_are_no_digits_and_capitals_are_no_matter(tmp_path):
+    write_nmnist(tmp_path)
+    expected = load("nmnist", NMNIST, tmp_path, cache=False).train.images[:]
+    place = tmp_path / "Train" / "3"
+    for name in ("._00000.bin", ".DS_Store", "Thumbs.db", ".00001.bin"):
+        (place / name).write_bytes(b"no recording")
+    (place / "00001.bin").rename(place / "00001.BIN")
+    found = load("nmnist", NMNIST, tmp_path, cache=False)
+    assert np.array_equal(found.train.images[:], expected)
 
 
 def test_simulated_events_are_whole_counts_that_move_with_the_digit():

@@ -200,6 +200,7 @@ def test_an_aedat_3_recording_by_hand(tmp_path):
     assert events.y.tolist() == [5, 0, 127]
     assert events.polarity.tolist() == [1, 0, 1]
     assert events.time.tolist() == [10, 12, 2**31 + 1]
+    assert events.invalid == 1
     some = events.between(12, 2**31 + 1)
     assert (some.x.tolist(), some.time.tolist()) == ([127], [12])  # from the first to before the second
 
@@ -284,7 +285,11 @@ def test_gestures_as_their_layout_has_them(tmp_path):
 SPOILT_2 = {
     "empty": (b"", "it does not begin with #!AER-DAT2.0"),
     "no header": (aedat_2([(1, 1, 1, 1)])[len(HEADER_2) :], "it does not begin with #!AER-DAT2.0"),
-    "another version": (aedat_2([(1, 1, 1, 1)]).replace(b"2.0", b"3.1", 1), "it does not begin with #!AER-DAT2.0"),
+    "another version": (
+        aedat_2([(1, 1, 1, 1)]).replace(b"2.0", b"3.1", 1),
+        "it is AEDAT 3.1, and only AEDAT 2.0 is read",
+    ),
+    "AEDAT 4": (b"#!AER-DAT4.0\r\n" + bytes(400), "it is AEDAT 4.0, and only AEDAT 2.0 is read here; download the ten"),
     "a header cut": (HEADER_2[:30], "its header is cut"),
     "no events": (HEADER_2, "0 events do not fill 10 frames"),
     "half an event": (aedat_2(stream(0, 20))[:-4], "156 bytes are not events of 8"),
@@ -314,7 +319,8 @@ def refused(said, path, call):
 WHOLE = packet([(1, 1, 1, 2000 + t, 1) for t in range(40)])
 SPOILT_3 = {
     "empty": (b"", "it does not begin with #!AER-DAT3.1"),
-    "another version": (HEADER_2, "it does not begin with #!AER-DAT3.1"),
+    "another version": (HEADER_2, "it is AEDAT 2.0, and only AEDAT 3.1 is read"),
+    "AEDAT 4": (b"#!AER-DAT4.0\r\n" + bytes(400), "it is AEDAT 4.0, and only AEDAT 3.1 is read here; download Dvs"),
     "no end of header": (HEADER_3[:40] + b"\r\n" + WHOLE, "its header has no #!END-HEADER"),
     "a header cut": (HEADER_3[:-10], "its header is cut"),
     "no packets": (HEADER_3, "from 1500 to 3000 us: 0 events do not fill 16 frames"),
@@ -390,7 +396,93 @@ def test_missing_recordings_are_said_with_where_they_come_from(tmp_path):
     ):
         refused(said, tmp_path, lambda name=name, task=task: load(name, task, tmp_path, download=True))
     write_cifar10dvs(tmp_path, each=1)
-    refused("1 recordings such as .* leave none for test", tmp_path, lambda: load("cifar10dvs", CIFAR10DVS, tmp_path))
+    refused(
+        "class airplane in .* has 1 recording such as .*, too few to split; download",
+        tmp_path,
+        lambda: load("cifar10dvs", CIFAR10DVS, tmp_path),
+    )
+
+
+# Files as people have them.
+
+
+def test_a_class_without_recordings_is_refused_by_its_name(tmp_path):
+    write_cifar10dvs(tmp_path, each=10)
+    place = tmp_path / "bird"
+    for path in place.iterdir():
+        path.rename(path.with_name(f"._{path.name}"))
+    refused("class bird in .* has no recordings; download", tmp_path, lambda: load("cifar10dvs", CIFAR10DVS, tmp_path))
+    (place / "cifar10_bird_0.aedat4").write_bytes(b"#!AER-DAT4.0\r\n")
+    refused(
+        "class bird in .* has AEDAT 4 alone, which is not read; download .*, in AEDAT 2.0",
+        tmp_path,
+        lambda: load("cifar10dvs", CIFAR10DVS, tmp_path),
+    )
+
+
+def test_hidden_files_do_not_shift_the_split(tmp_path):
+    write_cifar10dvs(tmp_path, each=10)
+    before = load("cifar10dvs", CIFAR10DVS, tmp_path, cache=False)
+    expected = before.train.images[:9], before.test.images[:]
+    for name in cifar10dvs.CLASSES:
+        for path in list((tmp_path / name).iterdir()):
+            path.with_name(f"._{path.name}").write_bytes(b"of macOS")
+        (tmp_path / name / ".DS_Store").write_bytes(b"of macOS")
+    (tmp_path / "._airplane").write_bytes(b"of macOS")
+    first = tmp_path / "airplane" / "cifar10_airplane_0.aedat"
+    first.rename(first.with_suffix(".AEDAT"))
+    found = load("cifar10dvs", CIFAR10DVS, tmp_path, cache=False)
+    assert [len(found.train.labels), len(found.test.labels)] == [90, 10]
+    assert np.array_equal(found.train.images[:9], expected[0])
+    assert np.array_equal(found.test.images[:], expected[1])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_and_labels_as_other_programs_save_them(tmp_path, encoding):
+    write_gestures(tmp_path)
+    before = load("dvs128gesture", GESTURE, tmp_path, cache=False)
+    expected = before.train.images[:], before.test.images[:]
+    for path in (*tmp_path.glob("*.txt"), *tmp_path.glob("*.csv")):
+        text = path.read_text().replace(",", ", ").replace("\n", " \n\n")
+        if path.suffix == ".txt":
+            text = "._user01_lab.aedat\n" + text.replace("_lab", " b\u00fcro").replace("_led", " led ")
+        path.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+        path.with_name(f"._{path.name}").write_bytes(b"of macOS")
+    for path in list(tmp_path.glob("user*")):
+        path.rename(path.with_name(path.name.replace("_lab.", " b\u00fcro.").replace("_lab_", " b\u00fcro_")))
+    for path in list(tmp_path.glob("user02*")):
+        path.rename(path.with_name(path.name.replace("_led", " led ")))
+    found = load("dvs128gesture", GESTURE, tmp_path, cache=False)
+    assert np.array_equal(found.train.labels, before.train.labels)
+    assert np.array_equal(found.train.images[:], expected[0])
+    assert np.array_equal(found.test.images[:], expected[1])
+
+
+def test_gestures_in_aedat_4_are_said_not_to_be_read(tmp_path):
+    write_gestures(tmp_path)
+    (tmp_path / "user02_led.aedat").rename(tmp_path / "user02_led.aedat4")
+    refused(
+        "is AEDAT 4, which is not read; download DvsGesture.tar.gz .*, in AEDAT 3.1",
+        tmp_path / "user02_led.aedat4",
+        lambda: load("dvs128gesture", GESTURE, tmp_path),
+    )
+
+
+def test_invalid_events_are_left_out_and_counted_once(tmp_path):
+    write_gestures(tmp_path)
+    for name, every in (("user01_lab", 3), ("user02_led", 5)):
+        rows = [(*values, int(i % every > 0)) for i, values in enumerate(stream(0, 600, step=20))]
+        (tmp_path / f"{name}.aedat").write_bytes(HEADER_3 + packet(rows))
+    found = load("dvs128gesture", GESTURE, tmp_path, cache=False)
+    said = r"^320 events that the recording marks as invalid are left out of .*user01_lab.aedat and 1 other$"
+    with pytest.warns(UserWarning, match=said):
+        frames = found.train.images[:]
+    times = np.array([time for i, (*_, time) in enumerate(stream(0, 600, step=20)) if i % 3])
+    assert frames[0].sum() == ((times >= 1500) & (times < 3000)).sum()
+    assert np.array_equal(found.train.images[:], frames)  # and says nothing again
+    with pytest.warns(UserWarning, match=said):  # where frames are kept, while they are written
+        kept = load("dvs128gesture", GESTURE, tmp_path)
+    assert np.array_equal(kept.train.images[:], frames)
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -24,8 +24,9 @@ def addresses(content: bytes) -> tuple[Any, Any]:
     """
     import numpy as np
 
-    if not content.startswith(b"#") or (content.startswith(VERSION) and not content.startswith(HEADER_2)):
+    if not content.startswith(b"#"):  # some have no line of the version
         raise ValueError(f"it does not begin with {HEADER_2.decode()}")
+    _check_version(content, HEADER_2)
     at = 0
     while content[at : at + 1] == b"#":  # a DVS128's addresses begin with a zero
         at = _line_end(content, at)
@@ -36,12 +37,16 @@ def addresses(content: bytes) -> tuple[Any, Any]:
 
 
 def events(content: bytes) -> Events:
-    """The valid changes in an AEDAT 3.1 file, whose packets are little-endian. ValueError with the reason alone."""
+    """The valid changes in an AEDAT 3.1 file, whose packets are little-endian, and how many it marks as invalid.
+
+    ValueError with the reason alone.
+    """
     import numpy as np
 
+    _check_version(content, HEADER_3)
     if not content.startswith(HEADER_3):
         raise ValueError(f"it does not begin with {HEADER_3.decode()}")
-    at, ended = 0, False
+    at, ended, invalid = 0, False, 0
     while not ended:
         if content[at : at + 1] != b"#":
             raise ValueError(f"its header has no {HEADER_3_END.decode()}")
@@ -64,11 +69,25 @@ def events(content: bytes) -> Events:
                 raise ValueError(f"an event of {size} bytes is no change of brightness")
             pairs = np.frombuffer(content, "<u4", 2 * number, at).reshape(-1, 2).astype(np.int64)
             valid = pairs[pairs[:, 0] & 1 == 1]
+            invalid += len(pairs) - len(valid)
             words.append(valid[:, 0])
             times.append(valid[:, 1] | overflow << 31)
         at += size * capacity
     word = np.concatenate(words)
-    return Events(x=word >> 17 & 0x7FFF, y=word >> 2 & 0x7FFF, polarity=word >> 1 & 1, time=np.concatenate(times))
+    return Events(
+        x=word >> 17 & 0x7FFF,
+        y=word >> 2 & 0x7FFF,
+        polarity=word >> 1 & 1,
+        time=np.concatenate(times),
+        invalid=invalid,
+    )
+
+
+def _check_version(content: bytes, header: bytes) -> None:
+    """ValueError if a file says that it is of another version, as those of AEDAT 4 (.aedat4) do."""
+    if content.startswith(VERSION) and not content.startswith(header):
+        found, read = (place[len(VERSION) :][:3].decode("latin1") for place in (content, header))
+        raise ValueError(f"it is AEDAT {found}, and only AEDAT {read} is read here")
 
 
 def _line_end(content: bytes, at: int) -> int:

@@ -8,8 +8,9 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from autost_optuna import units
 from autost_optuna.data import aedat
-from autost_optuna.data.dataset import COUNTS, Dataset, Pixels, content, damaged, on_demand
+from autost_optuna.data.dataset import COUNTS, Dataset, Pixels, content, damaged, on_demand, recordings
 from autost_optuna.data.events import Cut, Events, Recorded, gather, saturated
 
 FOLDER = "cifar10dvs"
@@ -26,13 +27,14 @@ def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
     train: list[tuple[Path, int]] = []
     test: list[tuple[Path, int]] = []
     for label, name in enumerate(CLASSES):
-        paths = sorted((folder / name).glob("*.aedat"))
+        paths = recordings(folder / name, ".aedat")
         share = -(-9 * len(paths) // 10)
         if share == len(paths):
-            raise ValueError(
-                f"{len(paths)} recordings such as cifar10_{name}_0.aedat in {folder / name} leave none for test; "
-                f"download {SOURCE} and unpack them again"
-            )
+            has = f"has {units.counted(len(paths), 'recording')} such as cifar10_{name}_0.aedat, too few to split"
+            if not paths:
+                only_4 = recordings(folder / name, ".aedat4")
+                has = "has AEDAT 4 alone, which is not read" if only_4 else "has no recordings"
+            raise ValueError(f"class {name} in {folder} {has}; download {SOURCE}, in AEDAT 2.0, and unpack them again")
         train += [(path, label) for path in paths[:share]]
         test += [(path, label) for path in paths[share:]]
     make = functools.partial(_read_all, time_steps, cut)

@@ -1,5 +1,6 @@
 """Dataset: images and labels, split into training and test, with the constants that normalise them."""
 
+import codecs
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -92,12 +93,24 @@ def content(path: Path) -> bytes:
         raise ValueError(f"cannot read {path} ({error.strerror}); check --data-root") from None
 
 
+def text_lines(path: Path) -> list[str]:
+    """The lines of a text file without the spaces around them, in UTF-8 or, where its first bytes say so, in UTF-16."""
+    stored = content(path)
+    encoding = "utf-16" if stored.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return [line.strip() for line in stored.decode(encoding, "replace").splitlines()]
+
+
 def visible(folder: Path) -> list[Path]:
     """What is in a folder, by name, without what is hidden. ValueError if it cannot be read."""
     try:
         return [folder / name for name in sorted(os.listdir(folder)) if not hidden(name)]
     except OSError as error:
         raise ValueError(f"cannot read {folder} ({error.strerror}); check --data-root") from None
+
+
+def recordings(folder: Path, ending: str) -> list[Path]:
+    """The files in a folder that end so, in capitals or not, by name; none if there is no such folder."""
+    return [path for path in visible(folder) if path.suffix.lower() == ending] if folder.is_dir() else []
 
 
 def hidden(name: str) -> bool:

@@ -6,12 +6,14 @@ over 255 in a frame is kept as 255.
 """
 
 import functools
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autost_optuna import units
 from autost_optuna.data import aedat
-from autost_optuna.data.dataset import COUNTS, Dataset, Pixels, content, damaged, on_demand
+from autost_optuna.data.dataset import COUNTS, Dataset, Pixels, content, damaged, hidden, on_demand, text_lines
 from autost_optuna.data.events import Cut, Events, Recorded, gather, saturated
 
 FOLDER = "DvsGesture"
@@ -36,7 +38,7 @@ def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
     folder = _folder(root)
     train, train_files = _listed(folder / "trials_to_train.txt")
     test, test_files = _listed(folder / "trials_to_test.txt")
-    make = functools.partial(_read_all, time_steps, cut)
+    make = functools.partial(_read_all, time_steps, cut, set())
     dataset = Dataset(
         name="dvs128gesture",
         train=on_demand([(sample, sample.gesture) for sample in train], make),
@@ -58,19 +60,19 @@ def read(path: Path) -> Events:
 
 def read_labels(path: Path, recording: Path) -> list[Sample]:
     """The samples that a label file cuts from `recording`. ValueError names the line that is wrong."""
-    lines = content(path).decode("utf-8", "replace").splitlines()
-    if not lines or lines[0].strip() != LABELS_HEADER:
+    lines = text_lines(path)
+    if not lines or [name.strip() for name in lines[0].split(",")] != LABELS_HEADER.split(","):
         raise damaged(path, "label file", f"its first line is not {LABELS_HEADER}", SOURCE)
     samples = []
     for number, line in enumerate(lines[1:], 2):
-        if not line.strip():
+        if not line:
             continue
         try:
             gesture, start, end = (int(part) for part in line.split(","))
         except ValueError:
             raise damaged(path, "label file", f"line {number} is not three whole numbers", SOURCE) from None
         if not 1 <= gesture <= NUM_CLASSES or not 0 <= start < end:
-            raise damaged(path, "label file", f"line {number}, {line.strip()}, is no gesture's", SOURCE)
+            raise damaged(path, "label file", f"line {number}, {line}, is no gesture's", SOURCE)
         samples.append(Sample(path=recording, gesture=gesture - 1, start=start, end=end))
     return samples
 
@@ -89,10 +91,16 @@ def _folder(root: Path) -> Path:
 def _listed(path: Path) -> tuple[list[Sample], list[Path]]:
     """The samples of a split, in the order of its list, and all files that they come from."""
     samples, files = [], [path]
-    for name in content(path).decode("utf-8", "replace").split():
+    for name in text_lines(path):
+        if not name or hidden(Path(name).name):
+            continue
         recording = path.parent / Path(name).name
         labels = recording.with_name(f"{recording.stem}_labels.csv")
         for needed in (recording, labels):
+            if not needed.is_file() and recording.with_suffix(".aedat4").is_file():
+                raise ValueError(
+                    f"{recording.with_suffix('.aedat4')} is AEDAT 4, which is not read; download {SOURCE}, in AEDAT 3.1"
+                )
             if not needed.is_file():
                 raise ValueError(f"{path} lists {name}, but there is no {needed}; download {SOURCE} again")
         files += [recording, labels]
@@ -102,21 +110,33 @@ def _listed(path: Path) -> tuple[list[Sample], list[Path]]:
     return samples, files
 
 
-def _read_all(time_steps: int, cut: Cut, samples: Any) -> Pixels:
+def _read_all(time_steps: int, cut: Cut, told: set[Path], samples: Any) -> Pixels:
+    """Frames [n, T, 2, 128, 128]. One warning reports the invalid events of the recordings that are not `told` of yet."""
     import numpy as np
 
     frames = np.empty((len(samples), time_steps, 2, SIDE, SIDE), np.uint8)
     recordings: dict[Path, list[int]] = {}  # one is read once, however many of its gestures are asked for
     for index, sample in enumerate(samples):
         recordings.setdefault(sample.path, []).append(index)
+    invalid: dict[Path, int] = {}
     for path, chosen in recordings.items():
         events = read(path)
+        if events.invalid and path not in told:
+            invalid[path] = events.invalid
         for index in chosen:
             start, end = samples[index].start, samples[index].end
             try:
                 frames[index] = saturated(gather(events.between(start, end), time_steps, cut, SIDE))
             except ValueError as error:
                 raise _damaged(path, f"from {start} to {end} us: {error}") from None
+    if invalid:
+        told.update(invalid)
+        first, more = next(iter(invalid)), len(invalid) - 1
+        warnings.warn(
+            f"{units.counted(sum(invalid.values()), 'event')} that the recording marks as invalid are left out of {first}"
+            + (f" and {units.counted(more, 'other')}" if more else ""),
+            stacklevel=2,
+        )
     return frames
 
 

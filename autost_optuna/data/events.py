@@ -19,12 +19,16 @@ CUTS: tuple[Cut, ...] = get_args(Cut)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Events:
-    """n events in the order in which they came: pixels x and y [n], polarity [n], 1 where brightness rises, times [n] in us."""
+    """n events in the order in which they came: pixels x and y [n], polarity [n], 1 where brightness rises, times [n] in us.
+
+    `invalid` counts what the recording marks as invalid, which is left out.
+    """
 
     x: Any
     y: Any
     polarity: Any
     time: Any
+    invalid: int = 0
 
     def between(self, start: int, end: int) -> "Events":
         """The events from `start` to before `end`, in microseconds of the recording's clock."""

@@ -7,7 +7,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from autost_optuna.data.dataset import COUNTS, Dataset, Pixels, content, damaged, on_demand
+from autost_optuna.data.dataset import COUNTS, Dataset, Pixels, content, damaged, on_demand, recordings
 from autost_optuna.data.events import Cut, Events, Recorded, gather
 
 FOLDER = "nmnist/extract"
@@ -82,10 +82,16 @@ def _folder(root: Path) -> Path:
 
 
 def _found(folder: Path) -> list[tuple[Path, int]]:
-    """The recordings of a split and their classes."""
-    found = [(path, label) for label in range(10) for path in sorted((folder / str(label)).glob("*.bin"))]
-    if not found:
-        raise ValueError(f"no recordings such as 0/00002.bin in {folder}; download {SOURCE} and unpack them again")
+    """The recordings of a split and their classes. ValueError names a class that has none."""
+    found = []
+    for label in range(10):
+        paths = recordings(folder / str(label), ".bin")
+        if not paths:
+            raise ValueError(
+                f"class {label} has no recordings such as 00002.bin in {folder / str(label)}; download {SOURCE} and "
+                "unpack them again"
+            )
+        found += [(path, label) for path in paths]
     return found
 
 
