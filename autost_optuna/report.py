@@ -14,6 +14,7 @@ from autost_optuna.calibration import Calibration, calibrate, group, measured_fr
 from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
 from autost_optuna.convergence import in_words as converged
+from autost_optuna.data import stand_in_warning
 from autost_optuna.front import Health, Pick, in_plane, knee_of, numbers_of, pick, picks_of
 from autost_optuna.goals import GOALS, further
 from autost_optuna.plots.figure import for_page, replacing
@@ -130,7 +131,9 @@ def report_of(search: Search, data_root: Path | None = None) -> Report:
         unparted=unparted,
         convergence=_sentence(converged(search.course().evidence(StopRule()))),
         health=_health(summary.health, summary.hypervolume, (summary.infeasible, summary.silent, summary.failed)),
-        warning=_sentence(summary.health.warning) if summary.health.warning else "",
+        warning=" ".join(
+            _sentence(text) for text in (stand_in_warning(settings.data, settings.task), summary.health.warning) if text
+        ),
         exact=_exact(search),
         trust=tuple(_trust(search, summary.health, trainings, dropped, untrained)),
         trained=tuple(_trained(trainings, candidates)),

@@ -211,6 +211,23 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
     assert "without spikes, 8 bits" in [trace["name"] for trace in drawn]
 
 
+def test_rates_on_images_of_another_task_are_warned_of_wherever_they_are_first_seen(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    said = "ates for cifar10 are measured on digits, scaled up; give --data cifar10 --data-root DIR for its own images"
+    warning = f"warning: r{said}"
+    created = cli("study", "create", "c", "--space", "toy.toml", "-q")
+    assert created.stderr.splitlines() == [warning]
+    assert cli("study", "run", "c", "--trials", "2").stderr.splitlines()[0] == warning
+    for command in (["describe", "c:0"], ["describe", "C=16,depth=1,heads=2,ratio=1"], ["study", "show", "c"]):
+        assert warning in cli(*command).stderr.splitlines()
+    assert answer(cli("describe", "c:0", "-f", "json"))["data"] == "digits"
+    assert cli("study", "fork", "c", "d", "-q").stderr.splitlines() == [warning]
+    assert cli("study", "report", "c", "-o", "c.html").exit_code == 0
+    assert f"R{said}." in (tmp_path / "c.html").read_text()
+    own = cli("study", "create", "own", "--space", "toy.toml", "--task", "digits")
+    assert "warning" not in own.stderr + cli("study", "run", "own", "--trials", "2").stderr
+
+
 def test_a_warning_is_one_line(cli):
     cli("--help")
     assert warnings.formatwarning("no room\nfor frames", UserWarning, "cache.py", 3) == "warning: no room for frames\n"

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from autost_optuna import Task, data
-from autost_optuna.data import fit, imagefolder, load, nmnist, own_data, rate_images, saccades
+from autost_optuna.data import fit, imagefolder, load, nmnist, own_data, rate_images, saccades, stand_in_warning
 
 FOLDER = "cifar-10-batches-py"
 NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
@@ -636,3 +636,39 @@ def test_rate_images_are_drawn_by_the_seed_and_told_apart_by_fingerprint():
     for count in (0, -1, 1439):
         with pytest.raises(ValueError, match=f"images {count} is out of range"):
             rate_images(task, count=count)
+
+
+@pytest.mark.parametrize(
+    ("data", "task", "said"),
+    [
+        (
+            "digits",
+            "cifar10",
+            "rates for cifar10 are measured on digits, scaled up; give --data cifar10 --data-root DIR",
+        ),
+        ("digits", "imagenet", "measured on digits, scaled up; give --data imagefolder --data-root DIR for its own im"),
+        ("cifar100", "cifar10", "rates for cifar10 are measured on cifar100; give --data cifar10 --data-root DIR"),
+        ("cifar10", "digits", "rates for digits are measured on cifar10, scaled down; give --data digits --data-root"),
+        ("digits-saccades", "nmnist", "digits-saccades, simulated; give --data nmnist --data-root DIR for its own rec"),
+        ("digits", "digits", None),
+        ("cifar10", "cifar10", None),
+        ("imagefolder", "cifar10", None),
+        ("nmnist", "nmnist", None),
+        (
+            "digits",
+            Task(name="mine", image_size=28, channels=1, num_classes=10),
+            "digits, scaled up; give --data imagef",
+        ),
+        ("digits", Task(name="mine", image_size=8, channels=1, num_classes=10), None),
+        ("cifar10", Task(name="mine", image_size=48, channels=3, num_classes=10), None),
+        ("cifar10", Task(name="mine", image_size=32, channels=3, num_classes=3), "mine are measured on cifar10; give"),
+        (
+            "digits-saccades",
+            Task(name="mine", image_size=34, channels=2, num_classes=10, events=True),
+            "measured on digits-saccades, simulated; give --data NAME --data-root DIR for its own recordings",
+        ),
+    ],
+)
+def test_images_of_another_task_are_named_with_the_option_that_gives_its_own(data, task, said):
+    found = stand_in_warning(data, Task.preset(task) if isinstance(task, str) else task)
+    assert (found is None) if said is None else (said in found)

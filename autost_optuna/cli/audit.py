@@ -10,7 +10,7 @@ import click
 from autost_optuna import units
 from autost_optuna.candidate import INITIALISATION
 from autost_optuna.cli import options, show
-from autost_optuna.cli.study import describe_candidate, quiet_optuna
+from autost_optuna.cli.study import describe_candidate, quiet_optuna, warn_of_stand_in
 from autost_optuna.goals import GOALS
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def describe(
     found = describe_architecture(
         chosen, on, **known, counting=counting, trained=trained, frames=frames, device=on_device
     )
+    warn_of_stand_in(known["data"], on)
     if plot is not None:
         write_figure(draw_audit(audit_view(found)), plot, theme)
         show.note(units.one_line(f"wrote {plot}"))

@@ -8,7 +8,7 @@ import click
 from autost_optuna import units
 from autost_optuna.cli import options, show
 from autost_optuna.cli.dashboard import keep_board
-from autost_optuna.cli.study import describe_candidate, number, quiet_optuna
+from autost_optuna.cli.study import describe_candidate, number, quiet_optuna, warn_of_stand_in
 
 if TYPE_CHECKING:
     from autost_optuna.convergence import Evidence, StopRule
@@ -66,6 +66,7 @@ def run(
     search = open_search(name, storage, write=True)
     search.settings.check_convention(Convention.load(energy) if energy else None)
     on = options.chosen_device(device)
+    warn_of_stand_in(search.settings.data, search.settings.task)
     outcome = run_search(search, trials, until=rule, workers=workers, timeout=timeout, data_root=data_root, device=on)
     if outcome.ending == "stopped":
         left = "" if trials is None else f", with --trials {trials - outcome.done}"

@@ -16,6 +16,7 @@ from autost_optuna.goals import DEFAULT_OBJECTIVES, ENERGY, FLOPS, GOALS, furthe
 
 if TYPE_CHECKING:
     from autost_optuna.study import Reached, Search
+    from autost_optuna.task import Task
 
 
 @click.group(no_args_is_help=True)
@@ -135,6 +136,7 @@ def create(
         device=options.chosen_device(device),
     )
     click.echo(f"study {name}: {_settings_line(search)}")
+    warn_of_stand_in(search.settings.data, on)
     show.note(f"next: {options.hint('study', 'run', name, '--trials', '200', storage=storage)}")
 
 
@@ -224,6 +226,7 @@ def show_study(name: str, form: str, storage: str) -> None:
     print_summary(search, trainings, dropped)
     for line in dropped_lines(dropped):
         click.echo(f"dropped out  {line}")
+    warn_of_stand_in(search.settings.data, search.settings.task)
     if health.warning:
         show.note(f"warning: {health.warning}")
 
@@ -259,6 +262,7 @@ def fork(name: str, new: str, data_root: Path | None, energy: str | None, device
         click.echo(
             f"study {new}: {units.counted(made.queued, 'member')} of the front of {name} to be measured anew: {made.reason}"
         )
+    warn_of_stand_in(made.search.settings.data, made.search.settings.task)
     show.note(f"next: {options.hint('study', 'run', new, '--trials', '200', storage=storage)}")
 
 
@@ -330,6 +334,14 @@ def rates_line(search: "Search") -> str:
         f"{settings.convention.label}, rates on {units.images(settings.images, settings.seeds)} of {settings.data}, "
         f"{units.seeds(settings.seed, settings.seeds)}"
     )
+
+
+def warn_of_stand_in(data: str, task: "Task") -> None:
+    """Warn if rates are measured on the images of another task."""
+    from autost_optuna.data import stand_in_warning
+
+    if warning := stand_in_warning(data, task):
+        show.note(f"warning: {warning}")
 
 
 def number(value: float | None) -> str:

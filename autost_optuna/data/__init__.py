@@ -11,7 +11,7 @@ from autost_optuna.data import cache as frame_cache
 from autost_optuna.data import cifar, cifar10dvs, digits, dvs128gesture, imagefolder, nmnist, saccades
 from autost_optuna.data.dataset import COUNTS, Dataset, Normalisation, OnDemand, Pixels, Split
 from autost_optuna.data.events import CUTS, Cut, Recorded
-from autost_optuna.task import Task
+from autost_optuna.task import PRESETS, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "own_data",
     "rate_images",
+    "stand_in_warning",
 ]
 
 IMAGES = {
@@ -46,6 +47,25 @@ BUILT_IN = ("digits", "digits-saccades")
 def own_data(task: Task) -> str:
     """The data set that holds a task's own classes: the one of its name, or else a folder of images."""
     return task.name if task.name in NAMES else "imagefolder"
+
+
+def stand_in_warning(data: str, task: Task) -> str | None:
+    """The warning that rates on `data` are rates on images of another task, with the remedy; None if they are its own.
+
+    A task's own are the data set of its name and a folder of images. Any other task than a preset may also take a data set
+    of as many classes, and the built-in digits in their own size.
+    """
+    own, known = own_data(task), PRESETS.get(data)
+    resized = known is not None and not task.events and known.image_size != task.image_size
+    fits = known is not None and known.num_classes == task.num_classes and not (data in BUILT_IN and resized)
+    if data in (own, "imagefolder") or (fits and task.name not in PRESETS):
+        return None
+    made = ", simulated" if data == "digits-saccades" else ""
+    if known is not None and resized:
+        made = ", scaled up" if known.image_size < task.image_size else ", scaled down"
+    readable, held = (RECORDINGS, "recordings") if task.events else (IMAGES, "images")
+    option = f"--data {own if own in readable else 'NAME'} --data-root DIR"
+    return f"rates for {task.name} are measured on {data}{made}; give {option} for its own {held}"
 
 
 def load(
