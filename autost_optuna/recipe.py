@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from autost_optuna.architecture import as_count, check_keys, read_toml, toml_text
+from autost_optuna.architecture import as_count
 from autost_optuna.data.events import CUTS, Cut
+from autost_optuna.files import check_keys, read_toml, toml_text
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 MEAN, TET = LOSSES = ("mean", "tet")

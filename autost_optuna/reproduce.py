@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from autost_optuna import units
-from autost_optuna.architecture import toml_text
 from autost_optuna.baselines import baselines_of
 from autost_optuna.data import BUILT_IN
+from autost_optuna.files import toml_text
 from autost_optuna.front import numbers_of
 from autost_optuna.goals import DEFAULT_OBJECTIVES
 from autost_optuna.proxies.convention import CONVENTIONS, Convention

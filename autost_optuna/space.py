@@ -13,10 +13,8 @@ from autost_optuna.architecture import (
     as_count,
     as_depth,
     as_ratio,
-    check_keys,
-    read_toml,
-    read_yaml,
 )
+from autost_optuna.files import check_keys, read_toml, read_yaml
 from autost_optuna.task import Task
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ RANKS = [
     "ranks",
     "verdict",
     "validity",
+    "files",
     "architecture",
     "task",
     "space",

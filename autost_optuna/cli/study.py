@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from autost_optuna import units
-from autost_optuna.architecture import check_keys, read_toml
 from autost_optuna.candidate import Candidate
 from autost_optuna.cli import options, show
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.trained import dropped_lines, print_summary, readable, summary_of
+from autost_optuna.files import check_keys, read_toml
 from autost_optuna.goals import DEFAULT_OBJECTIVES, ENERGY, FLOPS, GOALS, further
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.architecture import read_toml
 from autost_optuna.cli import options, show
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.front import picked
 from autost_optuna.cli.study import quiet_optuna
+from autost_optuna.files import read_toml
 
 if TYPE_CHECKING:
     from autost_optuna.recipe import Recipe

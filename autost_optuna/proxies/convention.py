@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from autost_optuna.architecture import check_keys, read_toml
+from autost_optuna.files import check_keys, read_toml
 
 EVERY_STEP, ONCE = "every-step", "once"
 COSTS = ("mac", "accumulate", "bit", "step")
