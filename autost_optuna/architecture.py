@@ -1,7 +1,6 @@
 """Architecture: what the search chooses of a spiking transformer. A frozen value with JSON, text and AutoST YAML forms."""
 
 import itertools
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autost_optuna import notebook, units
-from autost_optuna.files import check_keys, read_text, read_yaml
+from autost_optuna.files import check_keys, parse_json, read_text, read_yaml
 
 Ratio = int | float
 DEEPEST = 1024  # a slip of the pen must not fill the memory before a task's own bound is asked
@@ -178,7 +177,7 @@ class Architecture:
             return cls.from_autost(read_yaml(path))
         text = read_text(path)
         try:
-            data = json.loads(text)
+            data = parse_json(text)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not an architecture in JSON ({error}); give an architecture.json") from None
         return cls.from_dict(data)

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import glob
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -18,6 +17,7 @@ from pathlib import Path, PurePath
 from typing import IO, Any
 
 from autost_optuna.checkpoint import make_folder
+from autost_optuna.files import parse_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -228,7 +228,7 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile | None) -> dict[str, Any
     except DAMAGE as error:
         raise ValueError(f"{path} is damaged ({error}); export the network again") from None
     try:
-        manifest = json.loads(text.decode())
+        manifest = parse_json(text.decode())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{place} is not JSON ({error}); export the network again") from None
     if (

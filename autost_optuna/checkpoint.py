@@ -20,6 +20,7 @@ from torch import Tensor
 
 from autost_optuna.architecture import Architecture
 from autost_optuna.data import NAMES
+from autost_optuna.files import parse_json
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.task import Task
 
@@ -74,7 +75,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} holds weights, but not their architecture; give a checkpoint that autost-optuna wrote"
         )
     try:
-        info: dict[str, Any] = json.loads(metadata[HEADER])
+        info: dict[str, Any] = parse_json(metadata[HEADER])
     except ValueError as error:
         raise ValueError(f"{path} has a damaged description ({error}); train or export it again") from None
     if not isinstance(info, dict):

@@ -1,10 +1,14 @@
 """Files that people write: TOML, YAML and JSON are read, and their keys checked."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from yaml import Node
 
 
 def read_text(path: Path) -> str:
@@ -20,15 +24,65 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """A YAML file's content, by the safe loader."""
+    """A YAML file's content, by the safe loader. ValueError if it is not YAML, or a mapping names a key twice."""
     import yaml
 
     text = read_text(path)
     try:
-        return yaml.safe_load(text)
+        root, data = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is not YAML ({reason}); give a file in AutoST's form") from None
+    if repeated := _repeated(root):
+        raise ValueError(f"{path}: {repeated}; keep one of them")
+    return data
+
+
+def _repeated(root: "Node | None") -> str | None:
+    """Which key a mapping of a YAML file names twice: YAML forbids it, but the loader takes the last value."""
+    from yaml import MappingNode, ScalarNode, SequenceNode
+
+    left, seen = [root], set()
+    while left:
+        node = left.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, SequenceNode):
+            left += node.value
+        elif isinstance(node, MappingNode):
+            lines: dict[tuple[str, str], list[int]] = {}
+            for key, value in node.value:
+                left += (key, value)
+                if isinstance(key, ScalarNode):
+                    lines.setdefault((key.tag, key.value), []).append(key.start_mark.line + 1)
+            for (_, name), places in lines.items():
+                if len(places) > 1:
+                    return _twice(name, places)
+    return None
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text. ValueError if it is not JSON, or an object names a key twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            name = next(name for name in names if names.count(name) > 1)
+            written = re.compile(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*:")
+            places = [text.count("\n", 0, place.start()) + 1 for place in written.finditer(text)]
+            raise ValueError(_twice(name, places))
+        return found
+
+    return json.loads(text, object_pairs_hook=unique)
+
+
+def _twice(name: str, lines: Sequence[int]) -> str:
+    """Where a key stands several times in one mapping."""
+    places = list(dict.fromkeys(lines))
+    where = f"on lines {' and '.join(map(str, places))}" if len(places) > 1 else f"twice on line {(places or [1])[0]}"
+    return f"the key {name} stands {where}"
 
 
 def read_toml(path: Path, example: str) -> dict[str, Any]:
