@@ -11,6 +11,7 @@ from autost_optuna import notebook, units
 from autost_optuna.files import check_keys, parse_json, read_text, read_yaml
 
 Ratio = int | float
+SHORT = {"embed_dim": "C", "num_heads": "heads", "mlp_ratio": "ratio"}  # names in a text for those in JSON
 DEEPEST = 1024  # a slip of the pen must not fill the memory before a task's own bound is asked
 
 
@@ -114,13 +115,17 @@ class Architecture:
 
     @classmethod
     def from_text(cls, text: str) -> "Architecture":
-        """Read "C=384,depth=4,heads=8,ratio=4"; heads and ratio may list every block: heads=4/8/4/4."""
+        """Read "C=384,depth=4,heads=8,ratio=4"; heads and ratio may list every block: heads=4/8/4/4.
+
+        The names of the JSON form are read too: "embed_dim=384,depth=4,num_heads=8,mlp_ratio=4".
+        """
         fields: dict[str, str] = {}
         for part in text.split(","):
-            name, equals, value = part.partition("=")
-            if not equals or name.strip() in fields:
+            given, equals, value = part.partition("=")
+            name = SHORT.get(given.strip(), given.strip())
+            if not equals or name in fields:
                 raise ValueError(f'architecture {text!r}: cannot read {part!r}; write "C=384,depth=4,heads=8,ratio=4"')
-            fields[name.strip()] = value.strip()
+            fields[name] = value.strip()
         if set(fields) != {"C", "depth", "heads", "ratio"}:
             raise ValueError(
                 f"architecture {text!r} has the fields {', '.join(fields)}; "

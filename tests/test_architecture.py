@@ -76,7 +76,29 @@ def test_what_is_no_network_is_refused_with_its_value(changes, said):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "C=64", "C=64,depth=1,heads=4,ratio=4,C=2", "C=a,depth=1,heads=4,ratio=4", "C=64,depth=1,heads=4,ratio=x"],
+    [
+        "embed_dim=64,depth=2,num_heads=4/8,mlp_ratio=2.5",
+        "C=64,depth=2,num_heads=4/8,ratio=2.5",
+        " mlp_ratio = 2.5/2.5 , heads=4/8, embed_dim=64,depth=2",
+    ],
+)
+def test_a_text_may_have_the_names_of_the_other_forms(text):
+    found = Architecture.from_text(text)
+    assert found == Architecture(embed_dim=64, depth=2, num_heads=(4, 8), mlp_ratio=(2.5, 2.5))
+    assert found.to_text() == "C=64,depth=2,heads=4/8,ratio=2.5"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "C=64",
+        "C=64,embed_dim=64,depth=1,heads=4,ratio=4",
+        "width=64,depth=1,heads=4,ratio=4",
+        "C=64,depth=1,heads=4,ratio=4,C=2",
+        "C=a,depth=1,heads=4,ratio=4",
+        "C=64,depth=1,heads=4,ratio=x",
+    ],
 )
 def test_unreadable_text_is_refused(text):
     with pytest.raises(ValueError, match="="):

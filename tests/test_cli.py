@@ -89,7 +89,10 @@ def test_describe_reads_all_four_forms(demo, tmp_path):
     architecture = Architecture.from_dict(row["architecture"])
     (tmp_path / "a.json").write_text(json.dumps(architecture.to_dict()))
     (tmp_path / "a.yaml").write_text(json.dumps(architecture.to_autost()))
-    for source in (f"demo:{row['number']}", "a.json", "a.yaml", architecture.to_text()):
+    long = (
+        architecture.to_text().replace("C=", "embed_dim=").replace("heads", "num_heads").replace("ratio", "mlp_ratio")
+    )
+    for source in (f"demo:{row['number']}", "a.json", "a.yaml", architecture.to_text(), long):
         found = answer(demo("describe", source, "--task", "digits", "-f", "json"))
         assert found["architecture"] == row["architecture"]
         assert found["energy_mj"] == row["energy_mj"]
