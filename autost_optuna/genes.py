@@ -4,7 +4,7 @@ import bisect
 import itertools
 import math
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -45,7 +45,7 @@ class Genes:
 
     def _place(self, gene: int, value: Any) -> int | None:
         """The place of a value among the choices of a gene; a multiple of a step may be rounded another way, 0.1 + 0.2."""
-        place = self._places[gene].get(value)
+        place = self._places[gene].get(value) if isinstance(value, Hashable) else None  # a list may be enqueued
         if place is None and isinstance(value, float) and self.ordered[gene]:
             choices = self.choices[gene]
             near = bisect.bisect_left(choices, value)

@@ -225,8 +225,9 @@ class Objective:
     attribute "candidate". A silent network's trial is pruned, with the reason as its attribute "silent": its energy would
     beat every other and mean nothing. So is that of an architecture which does not keep the constraints, with the reason as
     "infeasible" and Optuna's named constraints: a front that does not read these, such as optuna-dashboard's, never shows
-    it. So is one with a score that cannot tell, with the reason as "unscored". Counts are checked before anything is
-    measured. An architecture seen before is not measured again.
+    it. So is one with a score that cannot tell, with the reason as "unscored", and one with an enqueued value that the space
+    does not offer, with the reason as "outside". Counts are checked before anything is measured. An architecture seen before
+    is not measured again.
     """
 
     def __init__(

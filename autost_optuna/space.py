@@ -172,7 +172,11 @@ class Space:
         return Architecture(embed_dim=values["embed_dim"], depth=depth, num_heads=heads, mlp_ratio=ratios)
 
     def suggest(self, trial: "Trial") -> Architecture:
-        """Ask an Optuna trial for an architecture: embed_dim, depth, then num_heads_01, mlp_ratio_01 a block."""
+        """Ask an Optuna trial for an architecture: embed_dim, depth, then num_heads_01, mlp_ratio_01 for each block.
+
+        Optuna takes an enqueued value that no choice has, with a warning. Such a trial is no point of the space: it is pruned
+        here, with the reason as its user attribute "outside".
+        """
         values = {name: _suggest(trial, name, getattr(self, name)) for name in ("embed_dim", "depth")}
         for heads, ratio in self._blocks(int(values["depth"])):
             values |= {heads: _suggest(trial, heads, self.num_heads), ratio: _suggest(trial, ratio, self.mlp_ratio)}
@@ -186,6 +190,7 @@ class Space:
 
 
 CHOICES = tuple(field.name for field in fields(Architecture))
+OUTSIDE = "outside"  # the user attribute of a trial whose values the space does not offer
 
 # AutoST, ICASSP 2024 (arXiv 2307.00293): the three supernet spaces of the paper.
 PRESETS = {
@@ -228,13 +233,23 @@ def _distribution(choices: tuple[Ratio, ...]) -> "BaseDistribution":
 
 
 def _suggest(trial: "Trial", name: str, choices: tuple[Ratio, ...]) -> Ratio:
-    """Ask for one choice, from its distribution."""
+    """Ask for one choice, from its distribution. TrialPruned if the trial has another value."""
+    from optuna import TrialPruned
     from optuna.distributions import IntDistribution
 
-    given = _distribution(choices)
-    if isinstance(given, IntDistribution):
-        return trial.suggest_int(name, given.low, given.high, step=given.step)
-    return as_ratio(trial.suggest_categorical(name, choices))
+    # Of an enqueued trial it is looked at before Optuna takes it, which raises ValueError for an unknown category.
+    value: Any = getattr(trial, "_fixed_params", {}).get(name, choices[0])
+    if value in choices:
+        given = _distribution(choices)
+        if isinstance(given, IntDistribution):
+            value = trial.suggest_int(name, given.low, given.high, step=given.step)
+        else:
+            value = trial.suggest_categorical(name, choices)
+    if value not in choices:  # PartialFixedSampler is one that does not keep to the distribution
+        reason = f"outside the space: {name} {value!r} is none of {', '.join(map(str, choices))}"
+        trial.set_user_attr(OUTSIDE, reason)
+        raise TrialPruned(reason)
+    return choices[choices.index(value)]  # an enqueued 32.0 is the choice 32
 
 
 def _read(path: Path) -> Space:

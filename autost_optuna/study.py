@@ -27,7 +27,7 @@ from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
 from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions, make_objective, make_sampler
-from autost_optuna.space import Space
+from autost_optuna.space import OUTSIDE, Space
 from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task
 
@@ -51,13 +51,17 @@ class Search:
     storage: str = field(repr=False)
 
     def candidates(self) -> list[Candidate]:
-        """The candidates of all complete trials, silent networks left out, in the order of their trials."""
+        """The candidates of all complete trials, in the order of their trials.
+
+        Silent networks are left out, and so are architectures outside the space: 0.1.0 measured them if they were enqueued.
+        """
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [
+        found = (
             Candidate.from_dict(trial.user_attrs["candidate"], number=trial.number)
             for trial in trials
             if "candidate" in trial.user_attrs
-        ]
+        )
+        return [candidate for candidate in found if candidate.architecture in self.settings.space]
 
     def candidate(self, number: int) -> Candidate:
         """The candidate of trial `number`."""
@@ -395,12 +399,17 @@ def delete(name: str, storage: str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """What `study show` says of a search; `correlations` are Spearman's of further objectives with FLOPs and energy."""
+    """What `study show` says of a search.
+
+    `outside` trials have values that the space does not offer, `correlations` are Spearman's of further objectives with FLOPs
+    and energy.
+    """
 
     health: Health
     hypervolume: float
     space_size: int
     infeasible: int
+    outside: int
     silent: int
     failed: int
     unscored: int
@@ -419,6 +428,7 @@ class Summary:
             ("hypervolume", f"{self.hypervolume:.4f} of the space's box"),
             ("Spearman", "" if found.spearman is None else f"{found.spearman:.4f} between FLOPs and energy"),
             ("failed", f"{self.failed:,} trials" if self.failed else ""),
+            ("outside", f"{units.counted(self.outside, 'trial')} outside the space" if self.outside else ""),
             ("warning", found.warning or ""),
         ]
         return notebook.facts(pairs)
@@ -428,11 +438,13 @@ def summarise(search: Search) -> Summary:
     """Health, hypervolume and counts of a search, complete or not."""
     candidates = search.candidates()
     trials = search.study.get_trials(deepcopy=False)
+    measured = sum(trial.state == TrialState.COMPLETE and "candidate" in trial.user_attrs for trial in trials)
     return Summary(
         health=health(candidates),
         hypervolume=hypervolume(nondominated(candidates), search.settings.box),
         space_size=search.settings.space.size,
         infeasible=sum("infeasible" in trial.user_attrs for trial in trials),
+        outside=sum(OUTSIDE in trial.user_attrs for trial in trials) + measured - len(candidates),
         silent=sum("silent" in trial.user_attrs for trial in trials),
         failed=sum(trial.state == TrialState.FAIL for trial in trials),
         unscored=sum("unscored" in trial.user_attrs for trial in trials),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -7,7 +8,7 @@ import torch
 from optuna.trial import TrialState
 from test_data import write_cifar10
 
-from autost_optuna import Objective, Task
+from autost_optuna import Architecture, Candidate, DeclaredNSGAIISampler, Objective, Task
 from autost_optuna import study as studies
 from autost_optuna.data import RateImages
 from autost_optuna.runner import run
@@ -157,6 +158,86 @@ def test_a_silent_network_is_pruned_and_said_not_counted(toy_space, toy_task):
     study.optimize(Objective(toy_space, toy_task, images=blank), n_trials=2)
     assert [trial.state for trial in study.trials] == [TrialState.PRUNED] * 2
     assert all("silent network" in trial.user_attrs["silent"] for trial in study.trials)
+
+
+OUTSIDE = (
+    ({"embed_dim": 999}, "embed_dim 999 is none of 16, 32"),
+    ({"embed_dim": 24}, "embed_dim 24 is none of 16, 32"),  # between two choices
+    ({"embed_dim": "wide"}, "embed_dim 'wide' is none of 16, 32"),
+    ({"embed_dim": [16]}, "embed_dim [16] is none of 16, 32"),
+    ({"depth": 999}, "depth 999 is none of 1, 2, 3"),  # 999 blocks would be asked for
+    ({"depth": 2, "num_heads_02": 8}, "num_heads_02 8 is none of 2, 4"),
+    ({"depth": 1, "mlp_ratio_01": 1.5}, "mlp_ratio_01 1.5 is none of 1, 2, 4"),  # a category, unlike the others
+)
+INSIDE = (
+    {"embed_dim": 32.0, "depth": 1},
+    {"depth": 1, "num_heads_03": 8},
+)  # a block that is not there is not asked for
+
+
+@pytest.fixture
+def uneven(toy_space):
+    """A space in which the ratios are no range."""
+    return replace(toy_space, mlp_ratio=(1, 2, 4))
+
+
+@pytest.mark.parametrize("name", ["TPESampler", "NSGAIISampler", "declared"])
+def test_an_enqueued_value_that_the_space_does_not_offer_is_pruned_with_the_reason(uneven, toy_task, name):
+    declared = DeclaredNSGAIISampler(uneven.distributions(), active=uneven.active, population_size=4, seed=0)
+    sampler = declared if name == "declared" else getattr(optuna.samplers, name)(seed=0)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    for point in (*INSIDE, *(point for point, _ in OUTSIDE)):
+        study.enqueue_trial(point)
+    study.optimize(Objective(uneven, toy_task), n_trials=len(INSIDE) + len(OUTSIDE) + 8)
+    for trial, (_, reason) in zip(study.trials[len(INSIDE) :], OUTSIDE, strict=False):
+        assert trial.state == TrialState.PRUNED
+        assert trial.user_attrs == {"outside": f"outside the space: {reason}"}
+    for trial in (*study.trials[: len(INSIDE)], *study.trials[-8:]):
+        assert trial.state == TrialState.COMPLETE
+        assert Candidate.from_dict(trial.user_attrs["candidate"]).architecture in uneven
+
+
+def test_a_value_that_another_sampler_brings_from_outside_is_pruned_too(toy_space, toy_task):
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        sampler = optuna.samplers.PartialFixedSampler({"embed_dim": 999}, optuna.samplers.RandomSampler(seed=0))
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    with pytest.warns(UserWarning, match="out of range"):
+        study.optimize(Objective(toy_space, toy_task), n_trials=1)
+    assert study.trials[0].user_attrs == {"outside": "outside the space: embed_dim 999 is none of 16, 32"}
+
+
+def test_a_run_goes_on_after_points_outside_the_space_and_does_not_count_them(cli, uneven, storage, toy_task):
+    search = studies.create("s", storage, space=uneven, task=toy_task)
+    for point, _ in OUTSIDE[:3]:
+        search.study.enqueue_trial(point)
+    done = cli("study", "run", "s", "--trials", 8, "--storage", storage)
+    assert done.exit_code == 0, done.output
+    assert "3 trials outside the space: an enqueued value is none of its choices" in done.stderr
+    shown_ = cli("study", "show", "s", "--storage", storage).stdout
+    assert "trials       5 complete, 3 outside the space, 0 silent, 0 failed" in shown_
+    assert f"unique       5 of {uneven.size:,} architectures in the space, 100.0% of the trials" in shown_
+    found = json.loads(cli("study", "show", "s", "-f", "json", "--storage", storage).stdout)
+    assert (found["outside"], found["trials"], found["unique"], found["failed"]) == (3, 5, 5, 0)
+
+
+def test_a_point_outside_the_space_that_an_older_version_measured_is_left_out(create, storage, toy_space, toy_task):
+    """0.1.0 took an enqueued width from outside the space, and its trial completed."""
+    search = create()
+    run(search, trials=6)
+    studies.find_exact(search)
+    before, near = studies.summarise(search), studies.reached(search)
+    wide = Architecture.uniform(embed_dim=64, depth=1, num_heads=2, mlp_ratio=1)
+    candidate = Objective(replace(toy_space, embed_dim=(64,)), toy_task).evaluate(wide)
+    search.study.add_trial(
+        optuna.trial.create_trial(values=[1e12, 1e-9], user_attrs={"candidate": candidate.to_dict()})
+    )
+    again = studies.open_search("s", storage)
+    assert studies.summarise(again) == replace(before, outside=1)
+    assert studies.reached(again).share == near.share
+    assert wide not in {one.architecture for one in again.front()}
+    with pytest.raises(ValueError, match="no complete trial 6"):
+        again.candidate(6)
+    assert run(again, trials=2).done == 2
 
 
 def test_other_images_than_the_studys_are_refused(tmp_path, storage, toy_space):

@@ -156,6 +156,10 @@ def _print_result(search: "Search") -> None:
         show.note(
             f"{units.counted(summary.infeasible, 'trial')} outside the constraints: {search.settings.constraints}"
         )
+    if summary.outside:
+        show.note(
+            f"{units.counted(summary.outside, 'trial')} outside the space: an enqueued value is none of its choices"
+        )
     if summary.silent:
         show.note(f"warning: {units.counted(summary.silent, 'silent network')} left out; check the images")
     if health.warning:

@@ -190,7 +190,7 @@ def show_study(name: str, form: str, storage: str) -> None:
     baselines, members = baselines_of(search), in_plane(nondominated(search.candidates()))
     trainings, dropped = readable(search)
     if form == "json":
-        named = ("space_size", "infeasible", "silent", "unscored", "failed", "correlations")
+        named = ("space_size", "infeasible", "outside", "silent", "unscored", "failed", "correlations")
         counts = {name: getattr(summary, name) for name in named}
         shares = {"unique_share": summary.health.unique_share}
         numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
@@ -206,9 +206,9 @@ def show_study(name: str, form: str, storage: str) -> None:
         click.echo(f"constraints  {search.settings.constraints}")
     unscored = f", {summary.unscored} without a score" if summary.unscored else ""
     infeasible = f", {summary.infeasible:,} outside the constraints" if search.settings.constraints else ""
-    click.echo(
-        f"trials       {health.trials:,} complete{infeasible}, {summary.silent} silent{unscored}, {summary.failed} failed"
-    )
+    outside = f", {summary.outside:,} outside the space" if summary.outside else ""
+    left_out = f"{infeasible}{outside}, {summary.silent} silent{unscored}, {summary.failed} failed"
+    click.echo(f"trials       {health.trials:,} complete{left_out}")
     share = "" if health.unique_share is None else f", {health.unique_share:.1%} of the trials"
     click.echo(f"unique       {health.unique:,} of {summary.space_size:,} architectures in the space{share}")
     click.echo(f"front        {health.front_size} members, {health.nondominated_share:.1%} of the unique ones")
