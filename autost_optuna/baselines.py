@@ -9,7 +9,8 @@ from typing import Any
 from autost_optuna import units
 from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import Candidate
-from autost_optuna.settings import ATTRIBUTE, make_objective
+from autost_optuna.restore import make_objective
+from autost_optuna.settings import ATTRIBUTE
 from autost_optuna.study import Search, find_architecture
 
 BASELINES = f"{ATTRIBUTE}:baselines"

@@ -8,7 +8,8 @@ from autost_optuna.architecture import Architecture
 from autost_optuna.front import Pick
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation
 from autost_optuna.proxies.operations import operations, populations
-from autost_optuna.settings import Settings, make_objective
+from autost_optuna.restore import make_objective
+from autost_optuna.settings import Settings
 from autost_optuna.study import Search
 
 

@@ -10,7 +10,8 @@ from autost_optuna.candidate import Candidate
 from autost_optuna.data import rate_images
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.settings import ATTRIBUTE, installed_versions, make_objective
+from autost_optuna.restore import make_objective
+from autost_optuna.settings import ATTRIBUTE, installed_versions
 from autost_optuna.study import Search, check_name, make_study, measure_box
 
 ORIGIN = f"{ATTRIBUTE}:forked_from"

@@ -15,8 +15,8 @@ from autost_optuna.front import nondominated
 from autost_optuna.goals import check_plane
 from autost_optuna.objective import Objective
 from autost_optuna.presence import Presence, retire
+from autost_optuna.restore import make_objective
 from autost_optuna.sampler import SpaceExhausted
-from autost_optuna.settings import make_objective
 from autost_optuna.study import Search
 from autost_optuna.units import counted
 from autost_optuna.workers import Message, Pool, run_trial

@@ -26,7 +26,8 @@ from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, che
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
-from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions, make_objective, make_sampler
+from autost_optuna.restore import make_objective, make_sampler
+from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions
 from autost_optuna.space import OUTSIDE, Space
 from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task

@@ -23,8 +23,8 @@ from autost_optuna.baselines import (
 from autost_optuna.convergence import StopRule
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.proxies.flops import count_macs, count_params
+from autost_optuna.restore import make_objective
 from autost_optuna.runner import run
-from autost_optuna.settings import make_objective
 from autost_optuna.study import open_search, summarise
 
 OWN = "C=48,depth=2,heads=4/2,ratio=2"

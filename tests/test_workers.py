@@ -16,8 +16,8 @@ from autost_optuna import Space
 from autost_optuna import study as studies
 from autost_optuna.convergence import StopRule
 from autost_optuna.presence import RETRY, Presence, abandoned, alive
+from autost_optuna.restore import make_objective
 from autost_optuna.runner import run
-from autost_optuna.settings import make_objective
 from autost_optuna.storage import open_storage
 from autost_optuna.workers import Message, Pool
 
