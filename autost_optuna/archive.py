@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import IO, Any
 
-from autost_optuna.checkpoint import make_folder
+from autost_optuna.checkpoint import BUNDLE, DAMAGED_ZIP, kind_of, make_folder
 from autost_optuna.files import parse_json
 
 MANIFEST = "manifest.json"
@@ -182,6 +182,8 @@ def opened(path: Path) -> Iterator[Bundle]:
     with contextlib.ExitStack() as stack:
         archive = None
         if path.is_file():
+            if (kind := kind_of(path)) not in ("", BUNDLE, DAMAGED_ZIP):
+                raise ValueError(f"{path} is {kind}, not an exported bundle; give the DIR or .zip of an export")
             try:
                 archive = stack.enter_context(zipfile.ZipFile(path))
             except (zipfile.BadZipFile, OSError) as error:

@@ -9,9 +9,10 @@ import json
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -26,6 +27,7 @@ from autost_optuna.task import Task
 
 HEADER = "autost_optuna"
 WEIGHTS = "model.safetensors"
+BUNDLE, SAFETENSORS, DAMAGED_ZIP = "an exported bundle", "a safetensors file", "a damaged zip"
 
 
 def make_folder(folder: Path) -> None:
@@ -69,6 +71,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
+        if (kind := kind_of(path)) not in ("", SAFETENSORS):
+            raise ValueError(
+                f"{path} is {kind}, not a checkpoint; give the model.safetensors that train wrote"
+            ) from None
         raise ValueError(f"{path} is truncated or no safetensors file ({error}); train or export it again") from None
     if HEADER not in metadata:
         raise ValueError(
@@ -81,6 +87,35 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(info, dict):
         raise ValueError(f"{path} has a damaged description (it is no table); train or export it again")
     return tensors, info
+
+
+def kind_of(path: Path) -> str:
+    """What a file is that is taken for a checkpoint or a bundle, in words, by its content; nothing where that is unknown.
+
+    ValueError if it cannot be read.
+    """
+    names: list[str] = []
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+        if start.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+    except zipfile.BadZipFile:
+        return DAMAGED_ZIP
+    except OSError as error:
+        raise ValueError(f"cannot read {path} ({error.strerror}); check the path and its permissions") from None
+    if not start:
+        return "empty"
+    if start[8:10] == b'{"':  # after the header's length, which may begin as a pickle does
+        return SAFETENSORS
+    if any(PurePath(name).name == "data.pkl" for name in names) or start.startswith(b"\x80"):
+        return "a pickle that torch.save wrote (pickles can run programs, so none is read)"
+    if "manifest.json" in names:
+        return BUNDLE
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS (git lfs pull fetches the file)"
+    return ""
 
 
 def describe_network(model: SpikingTransformer) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zipfile
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from autost_optuna.batches import Batches, split_training
 from autost_optuna.data import load
 from autost_optuna.data.dataset import OnDemand, Split
 from autost_optuna.evaluation import evaluate, measure
+from autost_optuna.export import load as load_bundle
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.recipe import Recipe
 from autost_optuna.trainer import RESUME, WEIGHTS, Stopped, loss_of, train
@@ -391,3 +393,52 @@ def test_damaged_and_foreign_checkpoints_are_refused(whole, tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "bare.safetensors")
     with pytest.raises(ValueError, match="not their architecture"):
         checkpoint.load_network(tmp_path / "bare.safetensors")
+
+
+def foreign(folder):
+    """Files that people take for a checkpoint, and what they are."""
+    torch.save({"a": torch.zeros(2)}, folder / "new.pth")
+    torch.save({"a": torch.zeros(2)}, folder / "old.pth", _use_new_zipfile_serialization=False)
+    (folder / "empty.safetensors").touch()
+    (folder / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with zipfile.ZipFile(folder / "bundle.zip", "w") as archive:
+        archive.writestr("manifest.json", "{}")
+    return {
+        "new.pth": "a pickle that torch.save wrote (pickles can run programs, so none is read)",
+        "old.pth": "a pickle that torch.save wrote (pickles can run programs, so none is read)",
+        "empty.safetensors": "empty",
+        "pointer.safetensors": "a pointer of Git LFS (git lfs pull fetches the file)",
+        "bundle.zip": "an exported bundle",
+    }
+
+
+def test_files_that_are_taken_for_a_checkpoint_or_a_bundle_are_called_what_they_are(whole, tmp_path):
+    for name, what in foreign(tmp_path).items():
+        path = tmp_path / name
+        told = f"{path} is {what}, not a checkpoint; give the model.safetensors that train wrote"
+        for read in (
+            checkpoint.load,
+            checkpoint.load_network,
+            lambda path: checkpoint.load_trained(path, ARCHITECTURE),
+        ):
+            with pytest.raises(ValueError, match="not a checkpoint") as caught:
+                read(path)
+            assert str(caught.value) == told
+        if name != "bundle.zip":
+            with pytest.raises(
+                ValueError, match=r"not an exported bundle; give the DIR or .zip of an export"
+            ) as caught:
+                load_bundle(path)
+            assert str(caught.value).startswith(f"{path} is {what}, not an exported")
+    with pytest.raises(ValueError, match="safetensors is a safetensors file, not an exported bundle; give the DIR"):
+        load_bundle(whole.path)
+
+
+def test_a_pickle_as_a_checkpoint_ends_the_command_line_in_one_line(cli, tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "net.pth")
+    ended = cli("describe", "C=16,depth=1,heads=2,ratio=2", "--checkpoint", "net.pth")
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "error: net.pth is a pickle that torch.save wrote (pickles can run programs, so none is read), "
+        "not a checkpoint; give the model.safetensors that train wrote\n"
+    )
