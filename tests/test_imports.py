@@ -1,6 +1,8 @@
 """Imports point one way: a module imports only what stands before it in the list."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -196,3 +198,13 @@ def test_arithmetic_takes_no_torch():
         "validity.py",
     ):
         assert not [m for m in imported(ROOT / module) if m.startswith("torch")]
+
+
+def test_every_public_name_is_listed_and_found_and_the_list_imports_no_torch():
+    script = (
+        "import sys, autost_optuna as package; listed = dir(package); early = {'torch', 'optuna'} & {*sys.modules};"
+        "print(sorted(early), sorted(set(package.__all__) - set(listed)), set(package._LAZY) <= set(package.__all__),"
+        "[name for name in package.__all__ if getattr(package, name).__name__ != name])"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert told.split("\n")[0] == "[] [] True []"
