@@ -1,12 +1,16 @@
 """Tables of figures of architectures, from a CSV file or from the trained networks of a search, read as evidence."""
 
+import codecs
 import csv
 import gzip
+import io
 import math
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from autost_optuna import units
@@ -17,6 +21,8 @@ from autost_optuna.verdict import Evidence, Verdict
 
 PARAMS = "params"
 ENDINGS = (".csv", ".csv.gz")
+DELIMITERS = ",;\t"
+COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")  # a decimal, or thousands
 LONGEST = 1_000_000  # characters of a line
 MOST = 200_000  # rows that are kept
 # What is said of FLOPs where a search's own trained networks cannot tell; the figures are those of studies/proxy_validity.
@@ -31,7 +37,8 @@ LISTED = 20  # columns that a message names
 class Table:
     """Rows of named cells, and where each stands in `source`, for messages.
 
-    `targets`, `proxies` and `group` are the columns that evidence is of where it names no others.
+    `targets`, `proxies` and `group` are the columns that evidence is of where it names no others. With `commas` decimals are
+    written as 0,5.
     """
 
     source: str
@@ -41,6 +48,7 @@ class Table:
     targets: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
     group: str | None = None
+    commas: bool = False
 
     def evidence(
         self,
@@ -91,7 +99,7 @@ class Table:
     def finite(self, names: Sequence[str]) -> "Table":
         """The rows that hold finite numbers in the columns of these names. ValueError where there is none."""
         columns = [self._cells(name) for name in names]
-        kept = [place for place in range(len(self.rows)) if not any(_missing(column[place]) for column in columns)]
+        kept = [place for place in range(len(self.rows)) if not any(self._missing(column[place]) for column in columns)]
         if not kept:
             raise ValueError(
                 f"no row of {self.source} has numbers in all of {', '.join(names)}; leave out the empty one"
@@ -117,40 +125,54 @@ class Table:
         found = []
         for place, cell in zip(self.places, self._cells(name), strict=True):
             try:
-                value = float(cell)
+                value = self._value(cell)
             except ValueError:
                 value = math.nan
             if math.isnan(value) or (finite and math.isinf(value)):
                 what = repr(cell) if cell != "" else "empty"
-                raise ValueError(
-                    f"{self.source}, {place}: {name} is {what}, no number; mend the row or leave it out"
-                    + (" (--finite)" if _missing(cell) else "")
-                )
+                remedy = "fix the row or leave it out" + (" (--finite)" if self._missing(cell) else "")
+                if self.commas and "." in str(cell):
+                    remedy = "other decimals here have a comma, so a point may mean thousands: write all in one way"
+                elif not self.commas and COMMA.fullmatch(str(cell)):
+                    remedy = "write decimals with a point, and no separator of thousands"
+                raise ValueError(f"{self.source}, {place}: {name} is {what}, no number; {remedy}")
             found.append(value)
         return found
 
+    def _value(self, cell: str | float) -> float:
+        """A cell as a number. ValueError if it is none, as 1.234 is none among decimals with commas."""
+        if self.commas and isinstance(cell, str):
+            if "." in cell:
+                raise ValueError(cell)
+            cell = cell.replace(",", ".")
+        return float(cell)
 
-def _missing(cell: str | float) -> bool:
-    """Whether a cell is empty, NaN or infinite; what is no number at all is a mistake, not missing."""
-    try:
-        return not math.isfinite(float(cell))
-    except ValueError:
-        return cell == ""
+    def _missing(self, cell: str | float) -> bool:
+        """Whether a cell is empty, NaN or infinite; what is no number at all is a mistake, not missing."""
+        try:
+            return not math.isfinite(self._value(cell))
+        except ValueError:
+            return cell == ""
 
 
 def read_table(path: Path | str, where: Mapping[str, str] | None = None) -> Table:
-    """Read a .csv or .csv.gz with a header, only the rows that have the values of `where`. ValueError for all that is amiss."""
+    """Read a .csv or .csv.gz with a header, only the rows that have the values of `where`.
+
+    Columns are separated by commas, or as a spreadsheet may save them: by semicolons or tabs, and then decimals may have
+    commas. The text is UTF-8, or UTF-16 if it begins with that byte order mark. ValueError for all that is amiss.
+    """
     path = Path(path)
     if not path.name.lower().endswith(ENDINGS):
         raise ValueError(f"{path} is no table by its name; give {' or '.join(ENDINGS)}")
     try:
-        if path.name.lower().endswith(".gz"):
-            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-                return _read(path, iter(lambda: file.readline(LONGEST), ""), where or {})
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read(path, iter(lambda: file.readline(LONGEST), ""), where or {})
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            start = file.read(2)
+            file.seek(0)
+            encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+            with io.TextIOWrapper(file, encoding, newline="") as text:
+                return _read(path, iter(lambda: text.readline(LONGEST), ""), where or {})
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no text in UTF-8; save it as CSV in UTF-8") from None
+        raise ValueError(f"{path} is no text in UTF-8; save it as CSV UTF-8") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is no whole gzip file ({error}); fetch it again") from None
     except csv.Error as error:
@@ -215,7 +237,11 @@ def worth(trainings: Sequence[Training], dropped: Iterable[Dropped] = ()) -> Ver
 
 
 def _read(path: Path, lines: Iterator[str], where: Mapping[str, str]) -> Table:
-    reader = csv.reader(lines, strict=True)
+    first = next(lines, "")
+    skipped = int(first.strip().lower() in ("sep=,", "sep=;"))  # a line for Excel alone
+    first = next(lines, "") if skipped else first
+    delimiter = max(DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+    reader = csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
     names = [units.one_line(name) for name in next(reader, [])]
     if not any(names):
         raise ValueError(f"{path} is empty; give a table with a line of column names first")
@@ -225,18 +251,18 @@ def _read(path: Path, lines: Iterator[str], where: Mapping[str, str]) -> Table:
     for name in where:
         table._cells(name)
     wanted = {names.index(name): value for name, value in where.items()}
-    rows, places, there = [], [], 0
-    for cells in reader:
-        if not cells:
+    rows, places, there, commas = [], [], 0, False
+    for cells in ([cell.strip() for cell in line] for line in reader):
+        if not any(cells):  # as spreadsheets end a table
             continue
+        line = f"line {reader.line_num + skipped}"
         if len(cells) != len(names):
-            raise ValueError(
-                f"{path}, line {reader.line_num} has {len(cells)} cells for {len(names)} columns; mend it or leave it out"
-            )
+            raise ValueError(f"{path}, {line} has {len(cells)} cells for {len(names)} columns; fix it or leave it out")
         there += 1
+        commas = commas or (delimiter != "," and any(map(COMMA.fullmatch, cells)))
         if all(cells[column] == value for column, value in wanted.items()):
             rows.append(tuple(cells))
-            places.append(f"line {reader.line_num}")
+            places.append(line)
         if len(rows) > MOST:
             raise ValueError(f"{path} has more than {MOST:,} rows; give a sample of them")
     if not rows:
@@ -246,4 +272,4 @@ def _read(path: Path, lines: Iterator[str], where: Mapping[str, str]) -> Table:
             if where and there
             else f"{path} has no rows; give at least three"
         )
-    return Table(source=str(path), names=tuple(names), rows=tuple(rows), places=tuple(places))
+    return Table(source=str(path), names=tuple(names), rows=tuple(rows), places=tuple(places), commas=commas)

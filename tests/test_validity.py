@@ -433,6 +433,33 @@ def test_a_table_is_read_whatever_form_it_has(tmp_path):
     assert [len(seeds) for seeds in expected.accuracies] == [3] * 15 + [1] * 30
 
 
+def test_a_table_of_a_spreadsheet_with_decimal_commas_is_the_same_table(tmp_path):
+    """As Excel and LibreOffice save it where decimals have commas: semicolons or tabs, a byte order mark, an empty end."""
+    plain = "net,acc 1,flops,params\na b,0.91,1.5e9,384\n\u00e4,0.89,2e9,512\nc,-0.5,12,7\n"
+    (tmp_path / "plain.csv").write_text(plain, encoding="utf-8")
+    named = {"targets": ["acc 1"], "proxies": ["flops"], "group": "net"}
+    expected = read_table(tmp_path / "plain.csv").evidence(**named)
+    german = plain.replace(",", ";").replace(".", ",").replace("1,5e9", " 1,5E+09 ") + ";;;\n ; ;;\n"
+    for number, content in enumerate(
+        (
+            german.encode(),
+            german.replace("\n", "\r\n").encode("utf-8-sig"),
+            ("sep=;\r\n" + german).encode("utf-16"),
+            ("\ufeffsep=;\n" + german).encode(),
+            german.replace(";", "\t").encode("utf-16"),
+            plain.replace(",", ";").encode(),  # points are decimals as well
+            plain.replace(",", ", ").replace("a b", '"a b"').encode(),
+        )
+    ):
+        for name, packed in ((f"{number}.csv", content), (f"{number}.CSV.GZ", gzip.compress(content))):
+            (tmp_path / name).write_bytes(packed)
+            table = read_table(tmp_path / name)
+            assert table.evidence(**named) == expected, name
+            assert len(table.finite(["flops"]).rows) == 3
+    only = read_table(tmp_path / "2.csv", {"acc 1": "0,89"})  # as the file has it
+    assert only.places == ("line 4",)
+
+
 def test_seeds_stand_in_rows_or_in_columns(tmp_path):
     (tmp_path / "rows.csv").write_text("a,acc,f\nx,1,1\nx,3,3\ny,2,5\nz,5,4\n")
     (tmp_path / "columns.csv").write_text("acc,other,f\n1,3,2\n2,2,5\n5,5,4\n")
@@ -451,9 +478,9 @@ def test_rows_without_finite_numbers_are_left_out_where_asked(tmp_path):
     table = read_table(tmp_path / "a.csv")
     assert table.finite(["f"]).places == ("line 2", "line 6", "line 7")
     assert table.finite([]) == table
-    with pytest.raises(ValueError, match=r"line 7: f is 'x', no number; mend the row or leave it out$"):
+    with pytest.raises(ValueError, match=r"line 7: f is 'x', no number; fix the row or leave it out$"):
         table.finite(["f"]).evidence(targets=["acc"], proxies=["f"])
-    with pytest.raises(ValueError, match=r"line 3: f is empty, no number; mend the row or leave it out \(--finite\)"):
+    with pytest.raises(ValueError, match=r"line 3: f is empty, no number; fix the row or leave it out \(--finite\)"):
         table.evidence(targets=["acc"], proxies=["f"])
 
 
@@ -498,6 +525,17 @@ MISTAKES = {
     "twice": (["--table", "t.csv", *NAMED, "--proxy", "flops"], GOOD, "proxy 'flops' is named twice; name it once"),
     "itself": (["--table", "t.csv", *NAMED, "--proxy", "accuracy"], GOOD, "'accuracy' is named as target and as proxy"),
     "no number": (["--table", "t.csv", *NAMED], GOOD + "4,many\n", "t.csv, line 5: flops is 'many', no number"),
+    "a comma": (
+        ["--table", "t.csv", *NAMED],
+        GOOD + '"0,5",1\n',
+        "t.csv, line 5: accuracy is '0,5', no number; write decimals with a point, and no separator of thousands",
+    ),
+    "comma and point": (
+        ["--table", "t.csv", *NAMED],
+        "accuracy;flops\n0,5;1.024\n0,6;2\n0,7;3\n",
+        "line 2: flops is '1.024', no number; other decimals here have a comma, so a point may mean thousands",
+    ),
+    "ANSI": (["--table", "t.csv", *NAMED], "accuracy;flops;größe\n".encode("cp1252"), "save it as CSV UTF-8"),
     "NaN": (["--table", "t.csv", *NAMED], GOOD + "nan,1\n", "t.csv, line 5: accuracy is 'nan', no number"),
     "infinite": (["--table", "t.csv", *NAMED], GOOD + "inf,1\n", "line 5: accuracy is 'inf', no number"),
     "empty cell": (["--table", "t.csv", *NAMED], GOOD + "1,\n", "t.csv, line 5: flops is empty, no number"),
