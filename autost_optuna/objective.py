@@ -228,6 +228,10 @@ class Objective:
     it. So is one with a score that cannot tell, with the reason as "unscored", and one with an enqueued value that the space
     does not offer, with the reason as "outside". Counts are checked before anything is measured. An architecture seen before
     is not measured again.
+
+    Any number of threads may use it, as `study.optimize(..., n_jobs=2)` does. They measure one after the other, and what
+    several ask for at once is measured once; to measure in parallel, use processes (`study run --workers`). Pickles and
+    copies keep the known candidates.
     """
 
     def __init__(
@@ -276,17 +280,27 @@ class Objective:
     def evaluate(self, architecture: Architecture) -> Candidate:
         """The candidate of an architecture, measured once."""
         candidate, names = self._measured(architecture), further(self.objectives)
-        if names and not candidate.silent and not candidate.scores:
-            scores = measure_scores(architecture, self.rates, self.images.labels, names, self.convention)
-            candidate = replace(candidate, scores=tuple(scores.items()))
-            self._known[architecture.key] = candidate
+        if not names or candidate.silent or candidate.scores:
+            return candidate
+        from autost_optuna.proxies.proof import MEASURING
+
+        with MEASURING:
+            candidate = self._known[architecture.key]
+            if not candidate.scores:  # another thread may have been faster
+                scores = measure_scores(architecture, self.rates, self.images.labels, names, self.convention)
+                candidate = replace(candidate, scores=tuple(scores.items()))
+                self._known[architecture.key] = candidate
         return candidate
 
     def _measured(self, architecture: Architecture) -> Candidate:
         """The candidate, perhaps without the scores of further objectives, which take longer."""
+        from autost_optuna.proxies.proof import MEASURING
+
         if architecture.key not in self._known:
-            found = evaluate(architecture, self.rates, convention=self.convention, data=self.images.data)
-            self._known[architecture.key] = found
+            with MEASURING:
+                if architecture.key not in self._known:  # another thread may have been faster
+                    found = evaluate(architecture, self.rates, convention=self.convention, data=self.images.data)
+                    self._known[architecture.key] = found
         return self._known[architecture.key]
 
     def __call__(self, trial: optuna.Trial) -> tuple[float, ...]:

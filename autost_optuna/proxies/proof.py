@@ -1,6 +1,7 @@
 """The ledger proven on a built network: every weighted layer and product has its row, and each row's input its neurons."""
 
 import copy
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,9 @@ from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.proxies.operations import REAL, Operation, operations
 
 Look = Callable[[str, nn.Module, tuple[Tensor, ...]], None]
+
+# Hooks, the mode of normalisation and cuDNN's flags belong to all threads of the process: who changes them holds this.
+MEASURING = threading.RLock()
 
 
 def prove_ledger(model: SpikingTransformer) -> None:
@@ -76,7 +80,8 @@ def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> Non
     tensors = (*model.parameters(), *model.buffers())
     memo: dict[int, Any] = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
     memo |= {id(tensor): nn.Parameter(memo[id(tensor)]) for tensor in model.parameters()}
-    skeleton = copy.deepcopy(model, memo).eval()  # in training products are computed in another order
+    with MEASURING:  # another thread may be hooking the model right now
+        skeleton = copy.deepcopy(model, memo).eval()  # in training products are computed in another order
     for module in skeleton.modules():  # what others hooked in is not for tensors without values
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()

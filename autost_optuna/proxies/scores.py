@@ -54,8 +54,10 @@ def measure_scores(
 ) -> dict[str, float]:
     """The same on the images, weights and kept spikes of `rates`, means over its seeds, in the order of `names`.
 
-    `labels` are those of all its images, seed after seed; SNIP and GradNorm alone need them.
+    `labels` are those of all its images, seed after seed; SNIP and GradNorm alone need them. Any thread may call it.
     """
+    from autost_optuna.proxies.proof import MEASURING
+
     task, asked = rates.task, {GOALS[name].source for name in names}
     found: dict[str, float] = {}
     if "counts" in asked:
@@ -71,7 +73,8 @@ def measure_scores(
     if asked & {"weights", "gradients", "noise"}:
         classes = [None] * rates.seeds if labels is None else labels.chunk(rates.seeds)
         parts = zip(rates.batches.items(), classes, strict=True)
-        found |= _means([_of_network(architecture, task, seed, x, y, asked) for (seed, x), y in parts])
+        with MEASURING:  # on a GPU another thread's measurement would change the algorithms of this one
+            found |= _means([_of_network(architecture, task, seed, x, y, asked) for (seed, x), y in parts])
     return {name: found[name] for name in names}
 
 

@@ -4,6 +4,8 @@ of each image, or exactly, as the accumulates that they cause.
 At initialisation rates are measured with batch statistics, one forward on real images, since an untrained network with
 its fresh running statistics is silent. Rates of first blocks are kept and reused: weights of a block depend on its place
 and sizes alone, so the reused ones equal those of a fresh run, bit for bit.
+
+Any thread may measure. The measurements of one process run one after the other; for several at once, use processes.
 """
 
 import os
@@ -24,7 +26,7 @@ from autost_optuna.model.transformer import SpikingTransformer, init_attention, 
 from autost_optuna.pages import keep_pages
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.proxies.patterns import Pattern
-from autost_optuna.proxies.proof import driving_input, watching
+from autost_optuna.proxies.proof import MEASURING, driving_input, watching
 from autost_optuna.task import Task
 
 Rates = dict[str, float]
@@ -74,23 +76,27 @@ def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[
 
 @contextmanager
 def batch_statistics(module: nn.Module) -> Iterator[None]:
-    """Normalise by the statistics of the batch within the context, without a trace in the running statistics."""
+    """Normalise by the statistics of the batch within the context, without a trace in the running statistics.
+
+    No other thread measures meanwhile: it would meet, or restore, the wrong mode.
+    """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    before = [(norm.training, norm.track_running_stats) for norm in norms]
-    for norm in norms:
-        norm.training, norm.track_running_stats = True, False
-    try:
-        yield
-    finally:
-        for norm, (training, tracking) in zip(norms, before, strict=True):
-            norm.training, norm.track_running_stats = training, tracking
+    with MEASURING:
+        before = [(norm.training, norm.track_running_stats) for norm in norms]
+        for norm in norms:
+            norm.training, norm.track_running_stats = True, False
+        try:
+            yield
+        finally:
+            for norm, (training, tracking) in zip(norms, before, strict=True):
+                norm.training, norm.track_running_stats = training, tracking
 
 
 @contextmanager
 def _measuring() -> Iterator[None]:
-    """Without gradients; and on a GPU with whole float32 and the same algorithms every time, else more spikes flip."""
+    """Alone and without gradients; on a GPU with whole float32 and the same algorithms every time, else more spikes flip."""
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), exact:
+    with MEASURING, torch.inference_mode(), exact:
         yield
 
 
@@ -102,6 +108,8 @@ class InitialRates:
     `measure_patterns`, of whole batches. Residual streams after each block and the
     weights of blocks stay in the memory of `device` up to `cache_bytes`, least recently used ones leaving first. On the CPU
     the rates are those of `measure_rates`, bit for bit; a GPU rounds otherwise, which moves a few spikes.
+
+    Several threads may share it. A pickle or a copy leaves the kept streams and weights out, and measures the same rates.
     """
 
     def __init__(
@@ -125,6 +133,14 @@ class InitialRates:
         self.seeds = seeds
         self.patterns = patterns
         self._cache = _Cache(cache_bytes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept: it is found again, and packed weights cannot leave the process."""
+        return {**self.__dict__, "_cache": _Cache(self._cache.bound)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        keep_pages()
+        self.__dict__.update(state)
 
     @property
     def cache_bytes(self) -> int:
