@@ -132,6 +132,7 @@ def plot(
     """
     quiet_optuna()
     from autost_optuna.plots.figure import check_ending, write_figure
+    from autost_optuna.plots.study import front_figure
     from autost_optuna.study import open_search
 
     check_ending(output)
@@ -146,7 +147,8 @@ def plot(
         figure = _other_figure(search, what, others, data_root)
     else:
         marked = [] if pick is None and max_energy is None else selected(search, pick, max_energy)
-        figure = _front_figure(search, quantised, marked)
+        search.front()  # says why if there is none
+        figure = front_figure(search, quantised=quantised, picks=marked, budget_mj=max_energy)
     write_figure(figure, output, theme)
     click.echo(f"wrote {output}")
 
@@ -160,22 +162,6 @@ def _other_figure(search: "Search", what: str, others: Mapping[str, object], dat
     if what == "stages":
         return stages_figure(search, data_root)
     return {"hypervolume": hypervolume_figure, "genes": genes_figure}[what](search)
-
-
-def _front_figure(search: "Search", quantised: bool, marked: list[Candidate]) -> "Figure":
-    from autost_optuna.baselines import baselines_of
-    from autost_optuna.plots.front import draw_front, front_view
-
-    search.front()
-    view = front_view(
-        search.study.study_name,
-        search.candidates(),
-        quantised=quantised,
-        exact=search.exact(),
-        baselines=baselines_of(search),
-        picks=marked,
-    )
-    return draw_front(view)
 
 
 def selected(search: "Search", pick: str | None, max_energy: float | None) -> list[Candidate]:

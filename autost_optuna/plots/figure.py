@@ -21,6 +21,7 @@ THEMES = AUTO, LIGHT, DARK = ("auto", "light", "dark")
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 GREY, BLUE, ORANGE, GREEN, PURPLE, SKY = "#9aa0a6", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"
 INK = "#202124"
+FEWEST = 3  # ticks that an axis needs to be read
 TITLE = 60  # pixels above a figure that its title and subtitle take
 # Colours of a light figure, plotly_white's among them, on dark paper; what is not here is seen on both.
 DIM = {
@@ -146,7 +147,8 @@ def ticks(
 ) -> dict[str, Any]:
     """Readable ticks of a logarithmic axis: 1, 2, 5 and their decades, denser where the range is narrow.
 
-    With `most` no more than these, none beyond the values; `said` is the text of one.
+    At least FEWEST lie among the values, however close these are: then at round steps. With `most` no more than these, none
+    beyond the values; `said` is the text of one.
     """
     low, high = min(values), max(values)
     steps: tuple[float, ...] = (1, 2, 5)
@@ -160,9 +162,20 @@ def ticks(
         shown = [tick for tick in ticks if low / room <= tick <= high * room]
         if most is None or len(shown) <= most:
             break
+    if low < high and sum(low <= tick <= high for tick in shown) < FEWEST:
+        shown = round_steps(low, high)
     if most is not None and shown:
         shown = shown[:: math.ceil(len(shown) / most)]
     return {"tickvals": shown, "ticktext": [said(tick) for tick in shown]}
+
+
+def round_steps(low: float, high: float) -> list[float]:
+    """FEWEST multiples or more, from `low` to `high`, of the largest 1, 2 or 5 times a power of ten that has so many there."""
+    power = math.floor(math.log10(high - low))
+    sizes = [float(f"{factor}e{lower}") for lower in (power, power - 1) for factor in (5, 2, 1)]
+    ends = [(size, math.ceil(low / size), math.floor(high / size)) for size in sizes]
+    step, first, last = next(one for one in ends if one[2] - one[1] + 1 >= FEWEST)
+    return [float(f"{count * step:.12g}") for count in range(first, last + 1)]
 
 
 def shown(what: str, drawn: int, there: int) -> str:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from autost_optuna.baselines import baselines_of
 from autost_optuna.bills import Bill, bills_of
+from autost_optuna.candidate import Candidate
 from autost_optuna.front import picks_of
 from autost_optuna.plots.convergence import convergence_view, draw_convergence
 from autost_optuna.plots.front import draw_front, front_view
 from autost_optuna.plots.genes import draw_genes, genes_view
-from autost_optuna.plots.points import MOST
+from autost_optuna.plots.points import BUDGET, MOST
 from autost_optuna.plots.stages import draw_stages, stages_view
 from autost_optuna.plots.trained import draw_trained, trained_view
 from autost_optuna.study import Search
@@ -28,9 +29,8 @@ def study_figures(search: Search, bills: Sequence[Bill], most: int = MOST) -> "d
     """
     search.front()  # says why where there is none
     name, candidates = search.study.study_name, search.candidates()
-    view = front_view(name, candidates, exact=search.exact(), baselines=baselines_of(search), most=most)
     figures = {
-        "front": draw_front(view),
+        "front": front_figure(search, most=most),
         "hypervolume": hypervolume_figure(search),
         "genes": draw_genes(genes_view(name, candidates, most)),
     }
@@ -39,6 +39,30 @@ def study_figures(search: Search, bills: Sequence[Bill], most: int = MOST) -> "d
     with contextlib.suppress(ValueError):  # of none, or of another search of that name
         figures["trained"] = draw_trained(trained_view(name, candidates, trainings_of(search)))
     return figures
+
+
+def front_figure(
+    search: Search,
+    *,
+    quantised: bool = False,
+    picks: Sequence[Candidate] = (),
+    budget_mj: float | None = None,
+    most: int = MOST,
+) -> "Figure":
+    """The Pareto plot of a study with its baselines, exact front and bound of energy. Raises ValueError without a candidate."""
+    bound = search.settings.constraints.max_energy_mj
+    asked = {BUDGET: budget_mj, "constraint": bound if bound != budget_mj else None}
+    view = front_view(
+        search.study.study_name,
+        search.candidates(),
+        quantised=quantised,
+        exact=search.exact(),
+        picks=picks,
+        baselines=baselines_of(search),
+        limits={limit: energy_mj for limit, energy_mj in asked.items() if energy_mj is not None},
+        most=most,
+    )
+    return draw_front(view)
 
 
 def hypervolume_figure(search: Search) -> "Figure":

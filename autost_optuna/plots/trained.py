@@ -9,7 +9,7 @@ from autost_optuna.calibration import Group, Mean, group, measured_front
 from autost_optuna.candidate import Candidate
 from autost_optuna.front import in_plane, part
 from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, dress, escape, shown, ticks
-from autost_optuna.plots.points import details, export_command, hover, in_a_line, thin
+from autost_optuna.plots.points import drawn, export_command, in_a_line, thin
 from autost_optuna.trained import Training
 
 if TYPE_CHECKING:
@@ -110,27 +110,13 @@ def draw_trained(view: TrainedView) -> "Figure":
 
 def _dominated(view: TrainedView) -> "go.Scatter":
     name = shown("dominated", len(view.dominated), view.all_dominated)
-    return _searched(view, name, view.dominated, mode="markers", marker={"color": GREY, "size": 5, "opacity": 0.55})
+    return drawn(view.name, name, view.dominated, mode="markers", marker={"color": GREY, "size": 5, "opacity": 0.55})
 
 
 def _front(view: TrainedView) -> "go.Scatter":
     line = {"color": BLUE, "width": 2, "shape": "hv"}
     name = "Pareto front of the search"
-    return _searched(view, name, view.members, mode="lines+markers", line=line, marker={"size": 5})
-
-
-def _searched(view: TrainedView, name: str, candidates: Sequence[Candidate], **style: Any) -> "go.Scatter":
-    """Candidates of the search, in the upper panel."""
-    import plotly.graph_objects as go
-
-    return go.Scatter(
-        name=name,
-        x=[c.energy_mj for c in candidates],
-        y=[c.flops / 1e9 for c in candidates],
-        customdata=[details(c) for c in candidates],
-        hovertemplate=hover(view.name),
-        **style,
-    )
+    return drawn(view.name, name, view.members, mode="lines+markers", line=line, marker={"size": 5})
 
 
 def _ties(view: TrainedView) -> "go.Scatter":
