@@ -10,6 +10,8 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 Genome = tuple[int, ...]  # an index into its choices for every gene of the declared space, dormant ones included
+# The choices that some genes are left with, by place; none where the gene's value is no choice of the declared space.
+Limits = Mapping[int, tuple[int, ...]]
 DORMANT = -1
 DISTRIBUTION_INDEX = 20.0  # of polynomial mutation, Deb et al. 2002
 MOST_CHOICES = 1_000_000
@@ -38,14 +40,32 @@ class Genes:
         """The value of every parameter that is asked for."""
         return {n: v for (n, v), on in zip(self.values(genome).items(), self.active(genome), strict=True) if on}
 
-    def indices(self, params: Mapping[str, Any]) -> dict[int, int]:
-        """The genes that `params` give, by place; what is not declared, or no choice, is left out."""
-        places = ((i, self._place(i, params[name])) for i, name in enumerate(self.names) if name in params)
-        return {i: place for i, place in places if place is not None}
+    def limits(self, params: Mapping[str, Any]) -> dict[int, tuple[int, ...]]:
+        """The genes that `params` fix, by place; a value that is no choice leaves none, and undeclared names limit nothing."""
+        places = {i: self._place(i, params[name]) for i, name in enumerate(self.names) if name in params}
+        return {i: () if place is None else (place,) for i, place in places.items()}
+
+    def within(self, rng: random.Random, genome: Genome, limits: Limits) -> Genome:
+        """The genome with a random choice of its limits for every gene that lies outside them."""
+        if not limits:
+            return genome
+        found = list(genome)
+        for place, choices in limits.items():
+            if choices and genome[place] not in choices:
+                found[place] = choices[int(rng.random() * len(choices)) if len(choices) > 1 else 0]
+        return tuple(found)
+
+    def outside(self, genome: Genome, limits: Limits) -> bool:
+        """Whether an expressed gene has a value that is no choice, so that this is no point of the declared space."""
+        if () not in limits.values():
+            return False
+        return any(on and limits.get(place) == () for place, on in enumerate(self.active(genome)))
 
     def _place(self, gene: int, value: Any) -> int | None:
         """The place of a value among the choices of a gene; a multiple of a step may be rounded another way, 0.1 + 0.2."""
-        place = self._places[gene].get(value) if isinstance(value, Hashable) else None  # a list may be enqueued
+        if not isinstance(value, Hashable):  # a list, which is no value of Optuna's, in an enqueued trial
+            return None
+        place = self._places[gene].get(value)
         if place is None and isinstance(value, float) and self.ordered[gene]:
             choices = self.choices[gene]
             near = bisect.bisect_left(choices, value)
@@ -104,20 +124,21 @@ class Genes:
             return moved
         return gene - 1 if gene == last else gene + 1 if gene == 0 else min(max(moved, 0), last)
 
-    def points(self) -> Iterator[Genome]:
-        """Every point of the space once, dormant genes at their first choice."""
+    def points(self, limits: Limits | None = None) -> Iterator[Genome]:
+        """Every point of the space once, within `limits`, dormant genes at the first choice that they have there."""
+        allowed = [(limits or {}).get(place, range(len(choices))) for place, choices in enumerate(self.choices)]
 
         def from_place(genome: list[int], place: int) -> Iterator[Genome]:
             if place == len(genome):
                 yield tuple(genome)
                 return
             whole = self._active is None or self.active(tuple(genome))[place]
-            for gene in range(len(self.choices[place]) if whole else 1):
+            for gene in allowed[place] if whole else allowed[place][:1]:
                 genome[place] = gene
                 yield from from_place(genome, place + 1)
-            genome[place] = 0
+            genome[place] = allowed[place][0]
 
-        yield from from_place([0] * len(self.names), 0)
+        yield from from_place([choices[0] for choices in allowed], 0)
 
 
 def choices_of(name: str, distribution: BaseDistribution) -> tuple[Any, ...]:
@@ -135,6 +156,21 @@ def choices_of(name: str, distribution: BaseDistribution) -> tuple[Any, ...]:
     raise ValueError(
         f"parameter {name}: {distribution} has no list of at most {MOST_CHOICES:,} values; give it a step, or choices"
     )
+
+
+def choices_within(choices: Sequence[Any], declared: BaseDistribution, given: BaseDistribution) -> tuple[int, ...]:
+    """The places of the declared choices that a distribution has, of the same kind; none of another kind."""
+    if type(given) is not type(declared):
+        return ()
+    return tuple(place for place, choice in enumerate(choices) if contains(given, choice))
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a distribution has a value."""
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:
+        return False
 
 
 def is_ordered(values: Sequence[Any]) -> bool:

@@ -7,16 +7,17 @@ import contextlib
 import random
 import threading
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseGASampler
+from optuna.samplers import BaseGASampler, BaseSampler, PartialFixedSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from autost_optuna.genes import Genes, Genome, choices_of
+from autost_optuna.genes import Genes, Genome, Limits, choices_of, choices_within, contains
 from autost_optuna.selection import Individual, select
 
 GENERATIONS_A_POPULATION = 5  # children are weighed against their parents a fifth of a population at a time
@@ -51,7 +52,11 @@ class DeclaredNSGAIISampler(BaseGASampler):
     kept instead of reading all of them again. When the space is exhausted it says so, ends `study.optimize`, and raises
     SpaceExhausted where asked for more.
 
-    ValueError where a distribution is continuous.
+    In a PartialFixedSampler it evaluates the points that have the fixed values, each once, and ends when these are exhausted.
+    Trials with a value that is no declared choice, fixed, enqueued or added, are not points of the space: they become no
+    parents and may repeat.
+
+    Raises ValueError if a distribution is continuous.
     """
 
     def __init__(
@@ -84,45 +89,86 @@ class DeclaredNSGAIISampler(BaseGASampler):
         self.__dict__.update(state, _lock=threading.Lock())
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The declared space."""
-        return self._space
+        """The declared space, in a copy that the caller may change."""
+        return dict(self._space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A point that no other trial holds. SpaceExhausted where there is none.
+        """Values for the names of `search_space`, of a point that no other trial holds. SpaceExhausted if there is none.
 
-        It is written down before it is taken, and drawn again where another trial turns out to have written the same one:
-        of two workers, the second to look sees the first.
+        The point has the values that are known already: those of the trial, enqueued or suggested, and those that a
+        PartialFixedSampler will give. A declared name takes a choice that its distribution in `search_space` has too. If there
+        is none, or the name was not declared, it is drawn independently.
+
+        The point is written down before it is taken, and drawn again if another trial turns out to have written the same
+        one: of two workers, the second to look sees the first.
         """
         rng = generator(self._seed, trial.number)
-        fixed = self._genes.indices(trial.system_attrs.get("fixed_params", {}))
+        queued = trial.system_attrs.get("fixed_params", {})
+        narrowed = self._narrowed(search_space)
+        independent = {
+            name: self.sample_independent(study, trial, name, given)
+            for name, given in search_space.items()
+            if not narrowed.get(name, name in self._space)
+        }
+        known = {**self._fixed(study.sampler), **independent, **queued, **trial.params}
+        limits = {i: narrowed[name] for i, name in enumerate(self._genes.names) if narrowed.get(name)}
+        limits |= self._genes.limits(known)
+        asked = not self._space.keys().isdisjoint(queued)
         with self._lock:
             while True:
                 archive = self._synced(study)
                 try:
-                    genome = archive.propose(rng, trial.number, fixed)
+                    genome = archive.propose(rng, trial.number, limits, queued=asked)
                 except SpaceExhausted:
                     _stop(study)
                     raise
+                if self._genes.outside(genome, limits):  # no point of the space: there is nothing to hold
+                    break
                 repeat = not archive.is_alone(genome, trial.number)  # fixed by whoever enqueued it
                 study._storage.set_trial_system_attr(trial._trial_id, self._genome_key(), list(genome))
                 if repeat or self._synced(study).is_alone(genome, trial.number):
-                    return self._genes.values(genome)
+                    break
+        values = {**self._genes.values(genome), **independent}
+        return {name: values[name] for name in search_space}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A random value of a parameter that was not declared."""
+        """The value of a declared parameter in the trial's point, if the distribution has it too; else a random value."""
+        genome = self._genes.checked(trial.system_attrs.get(self._genome_key()))
+        if genome is not None and type(param_distribution) is type(self._space.get(param_name)):
+            value = self._genes.values(genome)[param_name]
+            if contains(param_distribution, value):
+                return value
         seed = zlib.crc32(f"{self._seed}:{trial.number}:{param_name}".encode())
         return optuna.samplers.RandomSampler(seed=seed).sample_independent(study, trial, param_name, param_distribution)
+
+    def _narrowed(self, search_space: Mapping[str, BaseDistribution]) -> dict[str, tuple[int, ...]]:
+        """The places of the choices that are left of each declared parameter whose distribution is another one here."""
+        return {
+            name: choices_within(choices, self._space[name], search_space[name])
+            for name, choices in zip(self._genes.names, self._genes.choices, strict=True)
+            if search_space.get(name, self._space[name]) != self._space[name]
+        }
+
+    def _fixed(self, sampler: BaseSampler) -> dict[str, Any]:
+        """The values that the PartialFixedSampler around this sampler gives; it tells only which names are left."""
+        fixed: dict[str, Any] = {}
+        while isinstance(sampler, PartialFixedSampler):
+            fixed = {**sampler._fixed_params, **fixed}
+            sampler = sampler._base_sampler
+        return fixed if sampler is self else {}
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """End `study.optimize` where this trial was the last one."""
+        limits = self._genes.limits(self._fixed(study.sampler))
         with self._lock:
-            ended = state != TrialState.FAIL and self._archive is not None and self._archive.exhausted()
+            archive = self._archive if state != TrialState.FAIL else None
+            ended = archive is not None and archive.is_of(study) and archive.exhausted(limits)
         if ended:
             _stop(study)
 
@@ -130,7 +176,8 @@ class DeclaredNSGAIISampler(BaseGASampler):
         """The parameters that a trial of the study has, or will have once it has asked for all of them."""
         with self._lock:
             genome = self._synced(study).genome_of(trial)
-        return dict(trial.params) if genome is None else self._genes.expressed(genome)
+        given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        return given if genome is None else self._genes.expressed(genome)
 
     def holders(self, study: optuna.Study, trial: FrozenTrial) -> set[int]:
         """The numbers of all trials, other than this one, that have its point or will have it; failed ones do not."""
@@ -140,9 +187,13 @@ class DeclaredNSGAIISampler(BaseGASampler):
             return set() if genome is None else archive.holders(genome) - {trial.number}
 
     def exhausted(self, study: optuna.Study) -> bool:
-        """Whether every feasible point has been evaluated, or is being so; False where that would take long to tell."""
+        """Whether every feasible point has been evaluated, or is being evaluated; False if that would take long to tell.
+
+        In a PartialFixedSampler, every feasible point that has the fixed values.
+        """
+        limits = self._genes.limits(self._fixed(study.sampler))
         with self._lock:
-            return self._synced(study).exhausted()
+            return self._synced(study).exhausted(limits)
 
     def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
         """The generation of the trial: which parents it has."""
@@ -153,7 +204,7 @@ class DeclaredNSGAIISampler(BaseGASampler):
         """The trials whose generation is `generation`."""
         with self._lock:
             individuals = self._synced(study).population(generation)
-        trials = study.get_trials(deepcopy=False)
+        trials = _trials(study)
         return [trials[individual.number] for individual in individuals]
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
@@ -164,18 +215,26 @@ class DeclaredNSGAIISampler(BaseGASampler):
         """The best of the generation before and of its parents, by rank and crowding."""
         with self._lock:
             individuals = self._synced(study).parents(generation)
-        trials = study.get_trials(deepcopy=False)
+        trials = _trials(study)
         return [trials[individual.number] for individual in individuals]
 
     def _synced(self, study: optuna.Study) -> "Archive":
         if self._archive is None or not self._archive.is_of(study):
             self._archive = Archive(study, self._genes, self.population_size or 2, self._seed, self._genome_key())
-        self._archive.sync(study.get_trials(deepcopy=False))
+        self._archive.sync(_trials(study))
         return self._archive
 
     @classmethod
     def _genome_key(cls) -> str:
         return f"{cls.__name__}:genome"
+
+
+@dataclass(kw_only=True, slots=True)
+class Sweep:
+    """A walk over the points within some limits, `at` the first one that may be left, None at its end."""
+
+    points: Iterator[Genome]
+    at: Genome | None
 
 
 class Archive:
@@ -194,8 +253,7 @@ class Archive:
         self._numbers: list[int] = []
         self._generations: list[list[Individual]] = [[]]
         self._standing: dict[int, tuple[int, float]] = {}
-        self._points = genes.points()
-        self._next: Genome | None = next(self._points)
+        self._sweeps: dict[tuple[tuple[int, tuple[int, ...]], ...], Sweep] = {}
 
     def is_of(self, study: optuna.Study) -> bool:
         """Whether this is what is known of `study`."""
@@ -223,9 +281,9 @@ class Archive:
         """Whether no other trial holds the point."""
         return self.holders(genome) <= {number}
 
-    def exhausted(self) -> bool:
-        """Whether no point is left, as far as a glance tells."""
-        return self._left(GLANCE) is None and self._next is None
+    def exhausted(self, limits: Limits) -> bool:
+        """Whether no point is left within `limits`, as far as a glance tells; there is no end of what is no point."""
+        return () not in limits.values() and self._left(GLANCE, limits) is None and self._sweep(limits).at is None
 
     def generation_of(self, number: int) -> int:
         """How many generations were complete before trial `number`."""
@@ -240,13 +298,17 @@ class Archive:
         """The parents of a generation."""
         return self._generations[generation] if 0 <= generation < len(self._generations) else []
 
-    def propose(self, rng: random.Random, number: int, fixed: Mapping[int, int]) -> Genome:
-        """A point for trial `number` that no trial holds, with the `fixed` genes, feasible where one is found."""
+    def propose(self, rng: random.Random, number: int, limits: Limits, *, queued: bool) -> Genome:
+        """A point for trial `number` that no trial holds, within `limits`, feasible if one is found.
+
+        A `queued` trial without such a point repeats one, as it was asked for. Otherwise raises SpaceExhausted.
+        """
         best: tuple[float, Genome] | None = None
+        whole = queued and sum(len(choices) == 1 for choices in limits.values()) == len(self._genes.names)
         for attempt in range(2 * TRIES):
             genome = self._child(rng, attempt) if attempt < TRIES else self._genes.at_random(rng)
-            genome = tuple(fixed.get(place, gene) for place, gene in enumerate(genome))
-            if len(fixed) == len(genome):
+            genome = self._genes.within(rng, genome, limits)
+            if whole or self._genes.outside(genome, limits):
                 return genome
             if not self.is_alone(genome, number):
                 continue
@@ -255,17 +317,28 @@ class Archive:
                 return genome
             best = min(best or (violation, genome), (violation, genome))
         if best is not None:
-            violation, genome = self._repaired(rng, number, fixed, *best)
+            violation, genome = self._repaired(rng, number, limits, *best)
             if violation <= 0:
                 return genome
-        left = None if fixed else self._left(SWEEP)
+        swept = not queued and () not in limits.values()
+        left = self._left(SWEEP, limits) if swept else None
         if left is not None:
             return left
-        if not fixed and self._next is None:
-            raise SpaceExhausted("the space is exhausted: every point of it is evaluated, or is being evaluated")
+        if swept and self._sweep(limits).at is None:
+            raise SpaceExhausted(
+                f"the space is exhausted: every point {self._described(limits)} is evaluated, or is being evaluated"
+            )
         if best is not None:
             return genome  # infeasible: whether a feasible one is left would take long to tell
-        return tuple(fixed.get(place, gene) for place, gene in enumerate(self._genes.at_random(rng)))  # a repeat
+        return self._genes.within(rng, self._genes.at_random(rng), limits)  # a repeat
+
+    def _described(self, limits: Limits) -> str:
+        """Which points are within `limits`, for a message."""
+        texts = []
+        for place in sorted(limits):
+            values = "/".join(str(self._genes.choices[place][gene]) for gene in limits[place])
+            texts.append(f"{self._genes.names[place]}={values}")
+        return f"with {', '.join(texts)}" if texts else "of it"
 
     def _child(self, rng: random.Random, attempt: int) -> Genome:
         """A child of the present parents, mutated the more, the more attempts came before; a random point without any."""
@@ -286,14 +359,15 @@ class Archive:
         return other if (other_rank, -other_crowding) < (rank, -crowding) else one
 
     def _repaired(
-        self, rng: random.Random, number: int, fixed: Mapping[int, int], violation: float, genome: Genome
+        self, rng: random.Random, number: int, limits: Limits, violation: float, genome: Genome
     ) -> tuple[float, Genome]:
         """The point moved towards the feasible region, by steps of one gene that do not lead away from it."""
         for _ in range(REPAIRS):
             place = int(rng.random() * len(genome))
-            if place in fixed:
+            if len(limits.get(place, (0, 1))) < 2:
                 continue
             moved = (*genome[:place], self._genes.step(rng, place, genome[place]), *genome[place + 1 :])
+            moved = self._genes.within(rng, moved, limits)
             after = self._genes.violation(moved)
             if after <= violation and self.is_alone(moved, number):
                 violation, genome = after, moved
@@ -301,31 +375,41 @@ class Archive:
                 break
         return violation, genome
 
-    def _left(self, most: int) -> Genome | None:
-        """The first point that no trial holds, None where there is none, or where `most` infeasible ones come before it."""
-        while self._next is not None:
-            if self._genes.key(self._next) not in self._holders:
-                if self._genes.violation(self._next) <= 0:
-                    return self._next
+    def _left(self, most: int, limits: Limits) -> Genome | None:
+        """The first point within `limits` that no trial holds; None without one, or with `most` infeasible ones before it."""
+        sweep = self._sweep(limits)
+        while sweep.at is not None:
+            if self._genes.key(sweep.at) not in self._holders:
+                if self._genes.violation(sweep.at) <= 0:
+                    return sweep.at
                 most -= 1
                 if most < 0:
                     return None
-            self._next = next(self._points, None)
+            sweep.at = next(sweep.points, None)
         return None
+
+    def _sweep(self, limits: Limits) -> "Sweep":
+        key = tuple(sorted(limits.items()))
+        if key not in self._sweeps:
+            points = self._genes.points(limits)
+            self._sweeps[key] = Sweep(points=points, at=next(points))
+        return self._sweeps[key]
 
     def genome_of(self, trial: FrozenTrial) -> Genome | None:
         """The genome of a trial: expressed genes from its parameters, dormant ones as written down, else at random.
 
         None where the trial says too little yet, or lies outside the space.
         """
-        given = self._genes.indices({**trial.system_attrs.get("fixed_params", {}), **trial.params})
+        limits = self._genes.limits({**trial.system_attrs.get("fixed_params", {}), **trial.params})
         written = self._genes.checked(trial.system_attrs.get(self._genome_key))
         base = written or self._genes.at_random(generator(self._seed, trial.number))
-        genome = tuple(given.get(i, g) for i, g in enumerate(base))
+        genome = tuple(limits[i][0] if limits.get(i) else gene for i, gene in enumerate(base))
+        if self._genes.outside(genome, limits):
+            return None
         if written is not None and not trial.state.is_finished():
             return genome  # what it will be, though not all of its parameters are asked for yet
         expressed = self._genes.active(genome)
-        return genome if all(i in given for i, on in enumerate(expressed) if on) else None
+        return genome if all(i in limits for i, on in enumerate(expressed) if on) else None
 
     def _hold(self, number: int, genome: Genome | None) -> None:
         key = None if genome is None else self._genes.key(genome)
@@ -337,8 +421,7 @@ class Archive:
             self._holders[before].discard(number)
             if not self._holders[before]:
                 del self._holders[before]
-                self._points = self._genes.points()  # a point before the place of the sweep is free again
-                self._next = next(self._points)
+                self._sweeps.clear()  # a point before their places is free again
         if key is not None:
             self._held[number] = key
             self._holders.setdefault(key, set()).add(number)
@@ -367,9 +450,14 @@ class Archive:
         self._generations.append(parents)
 
 
+def _trials(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials by number; with a HyperbandPruner the study that a sampler is given lists only some of them."""
+    return study._storage.get_all_trials(study._study_id, deepcopy=False)
+
+
 def _stop(study: optuna.Study) -> None:
     """End `study.optimize`; where trials are asked for one by one, whoever asks stops."""
-    _logger.info("The space is exhausted: every point of it has been evaluated.")
+    _logger.info("The space is exhausted: every point that may be drawn has been evaluated.")
     with contextlib.suppress(RuntimeError):
         study.stop()
 

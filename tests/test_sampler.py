@@ -2,6 +2,7 @@ import math
 import pickle
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import optuna
@@ -281,8 +282,9 @@ def test_a_partly_fixed_trial_takes_the_fixed_genes_and_a_queued_point_is_not_dr
     assert study.trials[0].params["x"] == 2
     for y in (0, 1):
         study.enqueue_trial({"x": 3, "y": y})
-    rest = [study.sampler.sample_relative(study, study._storage.get_trial(study.ask()._trial_id), {})]  # pops x 3, y 0
-    assert rest[0]["x"] == 3
+    popped = study._storage.get_trial(study.ask()._trial_id)
+    space = study.sampler.infer_relative_search_space(study, popped)
+    assert study.sampler.sample_relative(study, popped, space) == {"x": 3, "y": 0}
     study.optimize(objective, n_trials=100)
     found = [tuple(t.params.values()) for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(set(found)) == len(found) == 7
@@ -298,6 +300,146 @@ def test_a_queued_trial_without_a_free_completion_repeats_one_instead_of_waiting
     assert [trial.params["x"] for trial in study.trials] == [3] * 4
 
 
+def fixing(study, **values):
+    """The study's sampler in a PartialFixedSampler, as a user sets it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.sampler = optuna.samplers.PartialFixedSampler(values, study.sampler)
+
+
+def test_a_partial_fixed_sampler_evaluates_each_of_its_points_once_and_leaves_the_sampler_whole():
+    study = study_of(FLAT)
+    whole = study.sampler
+    study.optimize(flat, n_trials=20)
+    fixing(study, y=3)
+    study.optimize(flat, n_trials=200)
+    fixed = [trial for trial in study.trials if trial.params["y"] == 3]
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+    assert len(set(points(study))) == len(study.trials) <= 20 + len(fixed)
+    assert len(fixed) == 30  # ten of x, three kinds; that they are exhausted ended the study
+    assert {trial.params["y"] for trial in study.trials[20:]} == {3}
+    with pytest.raises(SpaceExhausted, match="every point with y=3 is evaluated"):
+        study.ask().suggest_int("x", 0, 9)
+    study.sampler = whole
+    assert whole.infer_relative_search_space(study, study.trials[0]) == FLAT
+    study.optimize(flat, n_trials=1000)
+    assert len(set(points(study))) == 300
+
+
+def test_a_fixed_gene_may_be_dormant_or_decide_and_fixing_may_be_nested():
+    study = study_of(DEEP, active=asked)
+    fixing(study, gene_2=2)
+    study.optimize(deep, n_trials=1000)
+    assert len(set(points(study))) == len(study.trials) == 3 + 3 + 9
+    fixing(study, depth=3, gene_2=1)  # the outer one's word counts
+    study.enqueue_trial({"gene_2": 0})  # and a queued trial's before both
+    study.optimize(deep, n_trials=1000)
+    assert [trial.params["gene_2"] for trial in study.trials[15:]] == [0] + [1] * 9
+    assert {trial.params["depth"] for trial in study.trials[15:]} == {3}
+    assert len(set(points(study))) == len(study.trials)
+
+
+def test_an_interrupted_run_with_fixed_values_equals_an_uninterrupted_one(tmp_path):
+    whole = study_of(FLAT)
+    fixing(whole, kind="a")
+    whole.optimize(flat, n_trials=30)
+    for _ in range(3):
+        part = study_of(FLAT, storage=f"sqlite:///{tmp_path / 'part.db'}", name="part")
+        fixing(part, kind="a")
+        part.optimize(flat, n_trials=10)
+    assert [trial.params for trial in part.trials] == [trial.params for trial in whole.trials]
+
+
+def test_only_what_is_asked_for_is_sampled_from_what_is_left_of_its_choices():
+    study = study_of(FLAT)
+
+    def sample(space):
+        trial = study._storage.get_trial(study._storage.create_new_trial(study._study_id))
+        return study.sampler.sample_relative(study, trial, space)
+
+    assert sample({}) == {}
+    assert sample({"kind": FLAT["kind"]}).keys() == {"kind"}
+    even = IntDistribution(4, 20, step=2)
+    assert {sample({**FLAT, "x": even})["x"] for _ in range(30)} == {4, 6, 8}
+    found = [sample({**FLAT, "x": FloatDistribution(0, 1), "z": IntDistribution(5, 6)}) for _ in range(20)]
+    assert all(isinstance(values["x"], float) and 0 <= values["x"] <= 1 for values in found)
+    assert {values["z"] for values in found} == {5, 6}
+    assert len({values["x"] for values in found}) == 20
+
+
+class Hiding(optuna.samplers.BaseSampler):
+    """Another wrapper, which has the depth drawn independently."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def infer_relative_search_space(self, study, trial):
+        space = self.base.infer_relative_search_space(study, trial)
+        del space["depth"]
+        return space
+
+    def sample_relative(self, study, trial, search_space):
+        return self.base.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study, trial, name, distribution):
+        return self.base.sample_independent(study, trial, name, distribution)
+
+
+def test_a_parameter_that_a_wrapper_draws_independently_has_the_value_of_the_point():
+    study = study_of(DEEP, active=asked)
+    study.sampler = Hiding(study.sampler)
+    study.optimize(deep, n_trials=39)
+    assert len(set(points(study))) == 39
+
+
+def test_a_value_outside_the_space_is_no_point_of_it():
+    study = study_of({"x": IntDistribution(0, 3)})
+    wide = [study.ask() for _ in range(3) if study.enqueue_trial({"x": 50}) is None]
+    for trial in wide:
+        assert trial.suggest_int("x", 0, 99) == 50
+        assert study.sampler.point_of(study, study.trials[trial.number]) == {"x": 50}
+        assert study.sampler.holders(study, study.trials[trial.number]) == set()
+    for value in (60, "wide", [7]):  # waits, and holds nothing; the last two are no values at all
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study.enqueue_trial({"x": value})
+    assert not study.sampler.exhausted(study)
+    study.optimize(lambda t: (t.suggest_int("x", 0, 99), 0), n_trials=20, catch=(ValueError,))
+    assert [trial.params.get("x") for trial in study.trials[3:6]] == [60, None, None]
+    assert sorted(trial.params["x"] for trial in study.trials[6:]) == [0, 1, 2, 3]
+    study.enqueue_trial({"x": 70})  # an exhausted space does not keep anyone from asking for more
+    study.optimize(lambda t: (t.suggest_int("x", 0, 99), 0), n_trials=1)
+    assert study.trials[-1].state == TrialState.COMPLETE
+
+
+def test_a_fixed_value_outside_the_space_ends_no_study_and_brings_no_parents():
+    study = study_of(FLAT)
+    fixing(study, x=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's, that 50 is out of range
+        study.optimize(flat, n_trials=40)
+    assert {trial.params["x"] for trial in study.trials} == {50}
+    study.sampler = study.sampler._base_sampler
+    assert study.sampler.get_trial_generation(study, study.trials[-1]) == 0
+    study.optimize(flat, n_trials=1000)
+    assert len(study.trials) == 40 + 300
+
+
+def test_a_hyperband_pruner_which_shows_a_part_of_the_trials_changes_nothing():
+    def objective(trial):
+        value = trial.suggest_int("x", 0, 9) + trial.suggest_int("y", 0, 9)
+        for step in range(1, 9):
+            trial.report(value, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return value
+
+    sampler = DeclaredNSGAIISampler({name: FLAT[name] for name in ("x", "y")}, seed=0, population_size=8)
+    study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.HyperbandPruner(max_resource=8))
+    study.optimize(objective, n_trials=200)
+    assert len(study.trials) == len(set(points(study))) == 100
+
+
 def test_a_multiple_of_a_step_is_known_however_it_was_rounded():
     space = {"x": FloatDistribution(0, 1, step=0.1)}
     study = study_of(space)
@@ -306,8 +448,8 @@ def test_a_multiple_of_a_step_is_known_however_it_was_rounded():
     assert len(study.trials) == 11
     assert len({round(trial.params["x"], 6) for trial in study.trials}) == 11
     genes = Genes({"x": choices_of("x", space["x"])})
-    assert genes.indices({"x": 0.3}) == {0: 3}
-    assert genes.indices({"x": 0.31}) == genes.indices({"x": 1.1}) == genes.indices({"x": -0.1}) == {}
+    assert genes.limits({"x": 0.3}) == {0: (3,)}
+    assert all(genes.limits({"x": value}) == {0: ()} for value in (0.31, 1.1, -0.1, "a", [1]))
 
 
 def test_the_point_of_a_running_trial_is_known_before_it_has_asked_for_all_of_it():

@@ -4,13 +4,14 @@ import copy
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
 
-from autost_optuna import Objective, Space, SpikingTransformer, Task, objective
+from autost_optuna import DeclaredNSGAIISampler, Objective, Space, SpikingTransformer, Task, objective
 from autost_optuna.data import rate_images
 from autost_optuna.goals import GOALS
 from autost_optuna.objective import describe, evaluate
@@ -51,6 +52,22 @@ def test_a_study_of_two_threads_has_the_energies_of_one():
     assert [trial.values[1] for trial in study.trials] == [fresh.evaluate(a).energy_mj for a in architectures]
     for architecture in sampled(6):  # and afterwards, from what it kept
         assert shared.rates.measure(architecture) == fresh.rates.measure(architecture)
+
+
+def test_threads_of_a_study_with_our_sampler_try_every_point_once(toy_space):
+    space = replace(toy_space, depth=(1, 2))
+    shared, fresh = Objective(space, DIGITS), Objective(space, DIGITS)
+    sampler = DeclaredNSGAIISampler(space.distributions(), active=space.active, seed=0)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    study.optimize(shared, n_trials=100, n_jobs=4)
+    complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    assert {space.architecture(trial.params) for trial in complete} == set(space.enumerate())
+    assert len(complete) == space.size
+    assert [t.values[1] for t in complete] == [fresh.evaluate(space.architecture(t.params)).energy_mj for t in complete]
+    vain = [
+        trial for trial in study.trials if trial.state != TrialState.COMPLETE
+    ]  # asked for before the last one ended
+    assert all(trial.state == TrialState.PRUNED and not trial.params for trial in vain)
 
 
 def test_what_threads_ask_for_at_once_is_measured_once(monkeypatch):
