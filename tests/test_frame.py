@@ -141,12 +141,12 @@ def test_a_cloud_far_off_is_cut_and_the_legend_says_so():
 def test_a_title_has_the_figures_of_the_knee_or_of_what_a_budget_buys():
     members = [member for member in listed(SEARCH) if member.number != 2]
     assert finding(members) == "the knee gives 30 FLOPs for 2.00 mJ per image (trial 1, C 16, depth 1)"
-    assert finding(members, 50) == "50 mJ per image buy at most 90 FLOPs (trial 3, C 32, depth 1)"
+    assert finding(members, 50) == "50 mJ per image buys at most 90 FLOPs (trial 3, C 32, depth 1)"
     assert finding(members, 0.5) == finding(members)  # it buys none
     alone = dataclasses.replace(members[0], number=None)
     assert finding([alone]) == "the only member gives 10 FLOPs for 1.00 mJ per image (C 8, depth 1)"
     view = front_view("<b>", listed(SEARCH), limits={BUDGET: 50.0})
-    assert draw_front(view).layout.title.text.startswith("&lt;b&gt;: 50 mJ per image buy at most 90 FLOPs")
+    assert draw_front(view).layout.title.text.startswith("&lt;b&gt;: 50 mJ per image buys at most 90 FLOPs")
 
 
 def test_limits_are_lines_with_their_names():
@@ -161,7 +161,7 @@ def test_limits_are_lines_with_their_names():
     far = draw_front(front_view("demo", listed(SEARCH), limits={BUDGET: 1e9}))
     assert frame(far) == frame(draw_front(front_view("demo", listed(SEARCH))))
     assert not [trace for trace in far.data if trace.mode == "lines"]
-    assert "1e+09 mJ per image buy" in far.layout.title.text
+    assert "1e+09 mJ per image buys" in far.layout.title.text
 
 
 def test_picks_and_widths_have_names():

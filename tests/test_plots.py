@@ -1,6 +1,7 @@
 import base64
 import dataclasses
 import gzip
+import html
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from scipy.spatial import ConvexHull
 from test_front import candidate, listed
 from test_trained import training
 
-from autost_optuna import Architecture, Task
+from autost_optuna import Architecture, Task, units
 from autost_optuna.baselines import NETWORKS, Baseline
 from autost_optuna.bills import Bill
 from autost_optuna.cli.run import evidence_line
@@ -25,12 +26,24 @@ from autost_optuna.front import Box, Pick, knee, knee_of, nondominated, picks_of
 from autost_optuna.objective import describe
 from autost_optuna.plots.audit import audit_view, draw_audit
 from autost_optuna.plots.convergence import convergence_view, draw_convergence
-from autost_optuna.plots.figure import BLUE, DIM, GREEN, INK, ORANGE, PURPLE, SKY, in_theme, replacing, write_figure
+from autost_optuna.plots.figure import (
+    BLUE,
+    DIM,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    in_theme,
+    replacing,
+    wrapped,
+    write_figure,
+)
 from autost_optuna.plots.front import draw_front, front_view
 from autost_optuna.plots.genes import draw_genes, genes_view
 from autost_optuna.plots.points import export_command, hover, hull, in_a_line, thin
 from autost_optuna.plots.stages import draw_stages, stages_view
-from autost_optuna.plots.trained import draw_trained, trained_view
+from autost_optuna.plots.trained import draw_measured, draw_trained, trained_view
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import Charge
 
@@ -174,10 +187,26 @@ def test_the_audit_is_drawn_whole_by_stage(convention):
     assert ("neuron states" in {s.family for s in view.segments}) == (convention == "memory")
     figure = draw_audit(view)
     assert figure.layout.barmode == "stack"
-    drawn = math.fsum(y for bar in figure.data for y in bar.y)
+    left, right = ([bar for bar in figure.data if (bar.xaxis or "x") == axis] for axis in ("x", "x2"))
+    drawn = math.fsum(x for bar in left for x in bar.x)
     assert drawn == pytest.approx(description.candidate.energy_mj, rel=1e-12)
+    for stage in ("stem", "block 0", "block 1", "head"):
+        shares = [x for bar in right for y, x in zip(bar.y, bar.x, strict=True) if y == stage]
+        assert math.fsum(shares) == pytest.approx(100)
+    spent = {stage: math.fsum(s.energy_mj for s in view.segments if s.stage == stage) for stage in view.stages}
+    said = {mark.y: mark.text for mark in figure.layout.annotations}
+    assert said == {
+        stage.replace("blocks.", "block "): f"{units.energy(mj)}, {mj / drawn:.1%}" for stage, mj in spent.items()
+    }
+    assert figure.layout.xaxis.range[1] > 1.5 * max(spent.values())  # the figures after the longest bar fit in
+    written = [text for bar in right for text in bar.text]
+    assert any(text.startswith("MLP ") and text.endswith("%") for text in written)
+    assert any(text.startswith("position convolution ") for text in written)
+    assert all(not text or text.endswith("%") for text in written)
+    dearest = max(spent, key=lambda stage: spent[stage])
+    assert f"{spent[dearest] / drawn:.0%} of it in the {dearest}" in figure.layout.title.text
     assert convention in figure.layout.title.subtitle.text
-    assert "mJ" in figure.layout.yaxis.title.text
+    assert "mJ" in figure.layout.xaxis.title.text
 
 
 def trained(index, predicted_mj, energy_mj, accuracy, **changes):
@@ -209,7 +238,10 @@ def test_a_trained_view_has_both_fronts():
     assert view.points[0].energy_mj.mean == 3.0
     assert view.points[0].accuracy.deviation == pytest.approx(0.2 / 2**0.5)
     assert "measured 3.00 mJ (3.00 times)" in "".join(view.points[0].lines)
-    assert view.title == "demo: 5 trained networks of 4 architectures, predicted and measured"
+    assert view.title == (
+        "demo: trial 3 reaches 80.0 % for 50.0 mJ per image; measured energy is 1.25 to 20.00 times the predicted"
+    )
+    assert view.subtitle.startswith("5 trained networks of 4 architectures; ")
     assert "held-out images of digits" in view.subtitle
     with pytest.raises(ValueError, match="no trained networks yet"):
         trained_view("demo", listed(SEARCH), [])
@@ -239,6 +271,29 @@ def test_a_line_leads_from_each_prediction_to_its_measurement():
     assert "validation accuracy" in figure.layout.yaxis2.title.text
     # Energies from 1, predicted, to 100 mJ, the dearest of the search.
     assert list(figure.layout.xaxis.tickvals) == [1, 2, 5, 10, 20, 50, 100]
+
+
+def test_the_measured_panel_alone_has_all_points_and_ticks():
+    view = trained_view("demo", listed(SEARCH), TRAINED)
+    figure = draw_measured(view)
+    found = {trace.name: trace for trace in figure.data}
+    assert [list(found[f"measured: {recipe} on digits"].x) for recipe in ("short", "long")] == [
+        [3.0, 2.5],
+        [60.0, 50.0],
+    ]
+    assert figure.layout.height is None  # it fits where it is put
+    low, high = (10**end for end in figure.layout.xaxis.range)
+    assert low < 2.5
+    assert high > 60
+    assert sum(low <= tick <= high for tick in figure.layout.xaxis.tickvals) >= 3
+    alike = draw_measured(trained_view("demo", listed(SEARCH), TRAINED[:1]))
+    assert (
+        sum(
+            10 ** alike.layout.xaxis.range[0] <= t <= 10 ** alike.layout.xaxis.range[1]
+            for t in alike.layout.xaxis.tickvals
+        )
+        >= 3
+    )
 
 
 def test_members_that_were_predicted_alike_share_their_text():
@@ -530,12 +585,40 @@ def test_energy_by_stage_adds_up_for_each_pick():
         "head",
     ]  # the head last, though one is shallow
     assert list(figure.data[-1].x) == pytest.approx([10.0, 12.5])
+    assert figure.layout.title.text == "demo: the stem takes 60% of the 10.0 mJ of the knee, trial 0"
+    assert [list(bar.text) for bar in figure.data] == [
+        ["stem<br>60.0%", "stem<br>25.0%"],
+        ["block 0<br>30.0%", "block 0<br>25.0%"],
+        ["block 1<br>37.5%"],
+        ["head<br>10.0%", "head<br>12.5%"],
+    ]
+    thin = draw_stages(
+        stages_view("demo", [dataclasses.replace(short, charges=(*short.charges, charge("blocks.1.x", 9e7)))])
+    )
+    assert [(bar.text[0], bar.textangle) for bar in thin.data if bar.name == "block 1"] == [("block 1 0.9%", -90)]
     for pick in (0, 1):
         assert sum(x for bar in figure.data for x, y in zip(bar.x, bar.y, strict=True) if y == pick) == pytest.approx(
             100
         )
     with pytest.raises(ValueError, match="no picks"):
         stages_view("demo", [])
+
+
+def test_a_long_title_has_lines_and_the_plot_makes_room():
+    figure = draw_front(front_view("<b> " * 40, listed(SEARCH)))
+    assert "<br>" not in figure.layout.title.text  # a page breaks its lines itself
+    found = wrapped(figure, 60, 40)
+    lines = found.layout.title.text.split("<br>")
+    assert len(lines) > 3
+    assert all(line.startswith("&lt;b&gt;") or "knee" in line or "per image" in line for line in lines)
+    assert max(len(html.unescape(line)) for line in lines) <= 60
+    below = found.layout.title.subtitle.text.split("<br>")
+    assert len(below) > 2
+    room = found.layout.margin.t - figure.layout.margin.t
+    assert room == pytest.approx(1.3 * (19 * (len(lines) - 1) + 13 * (len(below) - 1)))
+    assert found.layout.title.pad.t > figure.layout.title.pad.t
+    short = draw_front(front_view("demo", listed(SEARCH)))
+    assert wrapped(short, 100, 200).layout == short.layout
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="pages are drawn by Chromium, which is not installed")

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import secrets
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,10 @@ THEMES = AUTO, LIGHT, DARK = ("auto", "light", "dark")
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 GREY, BLUE, ORANGE, GREEN, PURPLE, SKY = "#9aa0a6", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"
 INK = "#202124"
+LEADING = 1.3  # of a line to its letters
+STATIC = (98, 140)  # characters of a title and a subtitle in a static figure, 1000 pixels wide
 FEWEST = 3  # ticks that an axis needs to be read
+TITLE_SIZE = 19
 TITLE = 60  # pixels above a figure that its title and subtitle take
 # Colours of a light figure, plotly_white's among them, on dark paper; what is not here is seen on both.
 DIM = {
@@ -41,13 +45,49 @@ def dress(figure: "Figure", title: str, subtitle: str) -> None:
     """What all figures share: titles, fonts, margins."""
     figure.update_layout(
         template="plotly_white",
-        title={"text": escape(title), "subtitle": {"text": escape(subtitle)}, "x": 0.01, "xanchor": "left"},
+        title={
+            "text": escape(title),
+            "subtitle": {"text": escape(subtitle), "font": {"size": 13}},
+            "font": {"size": TITLE_SIZE},
+            # From the top down, so that a second line moves the plot and covers nothing.
+            "x": 0.01,
+            "xanchor": "left",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"t": 12},
+        },
         # At the bottom, where it covers no point; the margin grows with its rows.
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container", "yanchor": "bottom"},
         hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": INK}},
         margin={"l": 70, "r": 30, "t": TITLE + 20, "b": 60},
         font={"family": "system-ui, sans-serif", "size": 14},
     )
+
+
+def wrapped(figure: "Figure", title: int, subtitle: int) -> "Figure":
+    """The figure with its title and subtitle in lines of at most so many characters, and room for these above the plot."""
+    import plotly.graph_objects as go
+
+    found = go.Figure(figure)
+    above = figure.layout.title
+    first, second = _lines(above.text, title), _lines(above.subtitle.text, subtitle)
+    taller, longer = (
+        LEADING * head.font.size * (len(lines) - 1) for head, lines in ((above, first), (above.subtitle, second))
+    )
+    found.update_layout(
+        title={
+            "text": "<br>".join(first),
+            "subtitle": {"text": "<br>".join(second)},
+            "pad": {"t": above.pad.t + taller / 2},  # plotly centres the lines of a title on where one would stand
+        },
+        margin={"t": figure.layout.margin.t + taller + longer},
+    )
+    return found
+
+
+def _lines(text: str | None, most: int) -> list[str]:
+    return [escape(line) for line in textwrap.wrap(html.unescape(text or ""), most)] or [""]
 
 
 def check_ending(path: Path) -> str:
@@ -131,10 +171,10 @@ def dimmed(spec: Any, path: tuple[str | int, ...] = (), colour: bool = False) ->
 
 def _write_image(figure: "Figure", path: Path) -> None:
     logging.getLogger("choreographer").setLevel(logging.CRITICAL)  # it logs a traceback of what it then ignores
+    whole = wrapped(figure, *STATIC)
+    height = (figure.layout.height or 620) + whole.layout.margin.t - figure.layout.margin.t
     try:
-        figure.write_image(
-            path, width=1000, height=figure.layout.height or 620, scale=1 if path.suffix == ".svg" else 2
-        )
+        whole.write_image(path, width=1000, height=height, scale=1 if path.suffix == ".svg" else 2)
     except Exception as error:  # kaleido raises many kinds where it or its browser is missing
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(

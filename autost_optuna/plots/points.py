@@ -42,7 +42,7 @@ def finding(members: Sequence[Candidate], budget_mj: float | None = None) -> str
     what = f"{trial}{short(chosen.architecture)}"
     figures = f"{units.count(chosen.flops, 'FLOPs')} for {units.energy(chosen.energy_mj)} per image"
     if affordable:
-        return f"{budget_mj:g} mJ per image buy at most {units.count(chosen.flops, 'FLOPs')} ({what})"
+        return f"{budget_mj:g} mJ per image buys at most {units.count(chosen.flops, 'FLOPs')} ({what})"
     return f"the {'knee' if len(members) > 1 else 'only member'} gives {figures} ({what})"
 
 

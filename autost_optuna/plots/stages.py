@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.bills import Bill, costliest
+from autost_optuna.front import KNEE, Pick
 from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, SKY, dress
 from autost_optuna.plots.points import in_a_line
 from autost_optuna.proxies.energy import Charge, total_mj
@@ -13,6 +14,8 @@ from autost_optuna.proxies.energy import Charge, total_mj
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+WIDE = 0.09  # of a bar: a share with room for its name across
+BAR, ABOVE_AND_BELOW = 116, 150  # pixels, of a pick's bar and of all around the bars
 COSTLY = 4  # operations that a pointer sees of a stage
 DARK_GREY = "#555555"
 
@@ -43,15 +46,30 @@ def stages_view(name: str, bills: Sequence[Bill]) -> StagesView:
     if not bills:
         raise ValueError(f"study {name} has no picks whose energy could be parted")
     first = bills[0].pick.candidate
+    stages = tuple(stage for number, bill in enumerate(bills) for stage in _stages(number, bill))
     return StagesView(
-        title=f"{name}: where the energy of the picks goes",
-        subtitle=f"shares of an image's energy, blocks by their number; {first.convention}; {first.provenance}",
+        title=f"{name}: {_finding(stages, [bill.pick for bill in bills])}",
+        subtitle=f"where the energy of the picks goes; {first.convention}; {first.provenance}",
         labels=tuple(
             (bill.pick.name, f"trial {bill.pick.candidate.number}", units.energy(total_mj(bill.charges)))
             for bill in bills
         ),
-        stages=tuple(stage for number, bill in enumerate(bills) for stage in _stages(number, bill)),
+        stages=stages,
     )
+
+
+def _finding(stages: Sequence[Stage], picks: Sequence[Pick]) -> str:
+    """The dearest stage of the knee, or of the first pick where the knee has no bill."""
+    pick = next((place for place, pick in enumerate(picks) if KNEE in pick.names), 0)
+    dearest = max((stage for stage in stages if stage.pick == pick), key=lambda stage: stage.energy_mj)
+    energy = units.energy(sum(stage.energy_mj for stage in stages if stage.pick == pick))
+    the = "" if dearest.name.startswith("block ") else "the "
+    return f"{the}{dearest.name} takes {dearest.share:.0%} of the {energy} of {_called(picks[pick])}"
+
+
+def _called(pick: Pick) -> str:
+    name = KNEE if KNEE in pick.names else pick.name
+    return f"the {name}, trial {pick.candidate.number}"
 
 
 def _stages(number: int, bill: Bill) -> list[Stage]:
@@ -82,18 +100,17 @@ def draw_stages(view: StagesView) -> "Figure":
     for name in _order(view.stages):
         stages = [stage for stage in view.stages if stage.name == name]
         colour, ink = _colours(name)
+        across = min(stage.share for stage in stages) > WIDE
         figure.add_bar(
             name=name,
             orientation="h",
             y=[stage.pick for stage in stages],
             x=[100 * stage.share for stage in stages],
-            text=[
-                name.removeprefix("block ") if "block" in name else f"{name}<br>{stage.share:.0%}" for stage in stages
-            ],
+            text=[f"{name}{'<br>' if across else ' '}{stage.share:.1%}" for stage in stages],
             textposition="inside",
             insidetextanchor="middle",
-            textangle=0,
-            textfont={"color": ink},
+            textangle=0 if across else -90,
+            textfont={"color": ink, "size": 12},
             marker={"color": colour, "line": {"color": "white", "width": 1}},
             customdata=[[stage.energy_mj, "<br>".join(stage.lines)] for stage in stages],
             hovertemplate=f"<b>{name}</b>: %{{customdata[0]:.4g}} mJ, %{{x:.1f}} %<br>%{{customdata[1]}}<extra></extra>",
@@ -101,10 +118,11 @@ def draw_stages(view: StagesView) -> "Figure":
     dress(figure, view.title, view.subtitle)
     figure.update_layout(
         barmode="stack",
-        bargap=0.25,
+        bargap=0.2,
         showlegend=False,
         uniformtext={"mode": "hide", "minsize": 10},
         margin={"l": 118, "b": 55},
+        height=BAR * len(view.labels) + ABOVE_AND_BELOW,
     )
     figure.update_xaxes(title="share of the energy (%)", range=[0, 100])
     figure.update_yaxes(

@@ -1,6 +1,7 @@
 """The plot of trained networks, predicted and measured: what is drawn (`trained_view`), and how (`draw_trained`)."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ from autost_optuna.calibration import Group, Mean, group, measured_front
 from autost_optuna.candidate import Candidate
 from autost_optuna.front import in_plane, part
 from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, dress, escape, shown, ticks
-from autost_optuna.plots.points import drawn, export_command, in_a_line, thin
+from autost_optuna.plots.frame import frame_of
+from autost_optuna.plots.points import at, drawn, export_command, in_a_line, thin
 from autost_optuna.trained import Training
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")  # one a recipe
 HEIGHT = 860  # pixels, of both panels
+MARGIN = 0.15  # of the width of an axis, on each side: room for numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,15 +66,53 @@ def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence
     data = ", ".join(dict.fromkeys(training.data for training in trainings))
     return TrainedView(
         name=name,
-        title=f"{name}: {units.counted(len(trainings), 'trained network')} of "
-        f"{units.counted(architectures, 'architecture')}, predicted and measured",
-        subtitle=f"energy an image: {trainings[0].convention}; measured with trained weights on held-out images of {data}",
+        title=f"{name}: {_finding([points[id(one)] for one in groups])}",
+        subtitle=f"{units.counted(len(trainings), 'trained network')} of {units.counted(architectures, 'architecture')}; "
+        f"{trainings[0].convention}; measured with trained weights on held-out images of {data}",
         dominated=thin(dominated),
         all_dominated=len(dominated),
         members=tuple(members),
         points=tuple(points.values()),
         measured=tuple(points[id(one)] for one in measured_front(groups)),
     )
+
+
+def _finding(points: Sequence[Point]) -> str:
+    """The most accurate network, and how far measured energies are from the predicted ones."""
+    best = max(points, key=lambda point: point.accuracy.mean)
+    ratios = [point.energy_mj.mean / point.predicted_mj for point in points]
+    low, high = (f"{ratio:.2f}" for ratio in (min(ratios), max(ratios)))
+    return (
+        f"{'a network' if best.label == '?' else f'trial {best.label}'} reaches {units.share(best.accuracy.mean)} for "
+        f"{units.energy(best.energy_mj.mean)} per image; "
+        f"measured energy is {low if low == high else f'{low} to {high}'} times the predicted"
+    )
+
+
+def draw_measured(view: TrainedView) -> "Figure":
+    """The lower panel of `draw_trained` alone: validation accuracy over measured energy."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(_measured_line(view))
+    for points, symbol in _by_recipe(view):
+        figure.add_trace(_measured(points, view.measured, symbol)[1])
+    dress(figure, view.title, view.subtitle)
+    energies = [point.energy_mj.mean for point in view.points]
+    low, high = (math.log10(end) for end in (min(energies), max(energies)))
+    room = max(MARGIN * (high - low), math.log10(1.1))
+    ends = [low - room, high + room]
+    figure.update_xaxes(
+        type="log", title="measured energy (mJ per image)", range=ends, **ticks([10**end for end in ends])
+    )
+    figure.update_yaxes(title="validation accuracy (%)")
+    return figure
+
+
+def _by_recipe(view: TrainedView) -> Iterator[tuple[list[Point], str]]:
+    """The points of each recipe, and their symbol."""
+    recipes = list(dict.fromkeys(point.recipe for point in view.points))
+    for place, recipe in enumerate(recipes):
+        yield [point for point in view.points if point.recipe == recipe], SYMBOLS[place % len(SYMBOLS)]
 
 
 def draw_trained(view: TrainedView) -> "Figure":
@@ -85,26 +126,29 @@ def draw_trained(view: TrainedView) -> "Figure":
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09)
     figure.add_traces([_dominated(view), _front(view), _ties(view), _predicted(view)], rows=1, cols=1)
     figure.add_trace(_measured_line(view), row=2, col=1)
-    recipes = list(dict.fromkeys(point.recipe for point in view.points))
-    for recipe in recipes:
-        points = [point for point in view.points if point.recipe == recipe]
-        symbol = SYMBOLS[recipes.index(recipe) % len(SYMBOLS)]
+    for points, symbol in _by_recipe(view):
         above, below = _measured(points, view.measured, symbol)
         figure.add_trace(above, row=1, col=1)
         figure.add_trace(below, row=2, col=1)
     dress(figure, view.title, view.subtitle)
-    searched = [*view.dominated, *view.members]
-    energies = [c.energy_mj for c in searched]
-    energies += [energy for p in view.points for energy in (p.predicted_mj, p.energy_mj.mean)]
-    figure.update_xaxes(type="log", showticklabels=True, **ticks(energies))
-    figure.update_xaxes(title="energy (mJ an image, less is better)", row=2, col=1)
-    flops = [*(c.flops / 1e9 for c in searched), *(p.flops / 1e9 for p in view.points)]
-    figure.update_yaxes(type="log", title="GFLOPs an image (more is better)", row=1, col=1, **ticks(flops))
+    trained = [(energy, p.flops / 1e9) for p in view.points for energy in (p.predicted_mj, p.energy_mj.mean)]
+    frame = frame_of([*map(at, view.members), *trained], [*map(at, view.dominated)])
+    energies, flops = zip(frame.low, frame.high, strict=True)
+    figure.update_xaxes(type="log", showticklabels=True, range=energies, **ticks([10**end for end in energies]))
+    figure.update_xaxes(title="energy (mJ per image, less is better)", row=2, col=1)
+    figure.update_yaxes(
+        type="log",
+        title="GFLOPs per image (more is better)",
+        range=flops,
+        row=1,
+        col=1,
+        **ticks([10**end for end in flops]),
+    )
     figure.update_yaxes(title="validation accuracy (%)", row=2, col=1)
     figure.update_layout(height=HEIGHT, margin={"t": 125})
     for axis, text in (("y", "<b>Predicted</b> at initialisation"), ("y2", "<b>Measured</b> after training")):
-        at: dict[str, Any] = {"xref": "paper", "x": 0, "yref": f"{axis} domain", "y": 1}
-        figure.add_annotation(text=text, showarrow=False, xanchor="left", yanchor="bottom", font={"size": 15}, **at)
+        place: dict[str, Any] = {"xref": "paper", "x": 0, "yref": f"{axis} domain", "y": 1}
+        figure.add_annotation(text=text, showarrow=False, xanchor="left", yanchor="bottom", font={"size": 15}, **place)
     return figure
 
 
