@@ -12,7 +12,7 @@ from autost_optuna import notebook, units
 from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import INITIALISATION, TRAINED, Candidate
 from autost_optuna.constraints import Constraints, violation
-from autost_optuna.data import Cut, RateImages, rate_images
+from autost_optuna.data import Cut, RateImages, check_classes, rate_images
 from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, further
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
@@ -259,6 +259,8 @@ class Objective:
         self.space = space
         self.task = task
         self.images = images or rate_images(task, data=data, root=data_root, count=num_images, seeds=seeds, seed=seed)
+        if images is None:
+            check_classes(self.images, task)
         self.convention = convention
         self.constraints = constraints or Constraints()
         limit = CACHE_BYTES if cache_bytes is None else cache_bytes

@@ -14,6 +14,7 @@ from autost_optuna.recipe import RECIPES
 from autost_optuna.settings import Settings
 from autost_optuna.space import PRESETS
 from autost_optuna.study import Search
+from autost_optuna.task import PRESETS as TASKS
 from autost_optuna.trained import Training
 
 
@@ -22,6 +23,7 @@ def files_of(settings: Settings, trainings: Sequence[Training]) -> tuple[tuple[s
     # The space's form of one ratio and head count is an option of the command.
     space = {name: value for name, value in settings.space.to_dict().items() if name != "uniform"}
     files = {} if _is_preset(settings) else {"space.toml": space}
+    files |= {} if _is_preset_task(settings) else {"task.toml": settings.task.to_dict()}
     files |= {} if _is_known(settings.convention) else {"convention.toml": settings.convention.to_dict()}
     files |= {_recipe(one): one.recipe for one in trainings if _recipe(one) != one.recipe_name}
     return tuple((name, toml_text(values)) for name, values in files.items())
@@ -43,7 +45,7 @@ def _creation(search: Search) -> str:
     settings = search.settings
     words = ["--space", settings.space.name if _is_preset(settings) else "space.toml"]
     words += ["--uniform"] if settings.space.uniform else []
-    words += ["--task", settings.task.name, "--data", settings.data]
+    words += ["--task", settings.task.name if _is_preset_task(settings) else "task.toml", "--data", settings.data]
     words += ["--data-root", "DIR"] if settings.data_root else []
     words += ["--images", str(settings.images), "--seeds", str(settings.seeds)]
     words += ["--energy", settings.convention.name if _is_known(settings.convention) else "convention.toml"]
@@ -80,6 +82,10 @@ def _train(search: Search, trainings: Sequence[Training]) -> list[str]:
 def _is_preset(settings: Settings) -> bool:
     space = settings.space
     return PRESETS.get(space.name) == replace(space, uniform=False)
+
+
+def _is_preset_task(settings: Settings) -> bool:
+    return TASKS.get(settings.task.name) == settings.task
 
 
 def _is_known(convention: Convention) -> bool:

@@ -19,7 +19,7 @@ from autost_optuna.artifacts import artifacts_of, folder_of, remove
 from autost_optuna.candidate import Candidate
 from autost_optuna.constraints import Constraints
 from autost_optuna.convergence import Course
-from autost_optuna.data import rate_images
+from autost_optuna.data import check_classes, rate_images
 from autost_optuna.exact import ExactFront, check_enumerable, check_feasible, exact_front
 from autost_optuna.front import Box, Health, correlations, health, hypervolume, knee, nondominated, pick
 from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, check_plane
@@ -148,10 +148,10 @@ def create(
 ) -> Search:
     """Create a study of two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked before.
 
-    `objectives` names these two and further proxies (`goals.GOALS`), each in its own direction. ValueError where the space
-    does not fit the task, nothing in it keeps the constraints, the images are missing or silent, the storage cannot be
-    written, or the study exists (unless `skip_if_exists` and it has these settings; the convention is compared where one
-    is given).
+    `objectives` names these two and further proxies (`goals.GOALS`), each in its own direction. ValueError if the space does
+    not fit the task, nothing in it keeps the constraints, the images are missing, silent or of another number of classes,
+    the storage cannot be written, or the study exists (unless `skip_if_exists` and it has these settings; the convention
+    is compared if one is given).
     """
     check_name(name)
     if not 2 <= population <= 100_000:
@@ -174,6 +174,7 @@ def create(
     space.check(task)
     check_feasible(space, task, constraints)
     drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
+    check_classes(drawn, task)
     convention = convention or DEFAULT
     objective = Objective(
         space,

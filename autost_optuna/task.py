@@ -1,9 +1,16 @@
 """Task: what the search does not choose - image size, channels, classes, time steps, pooling, and the bounds of a network."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from autost_optuna.architecture import Architecture, as_count
+from autost_optuna.files import check_keys, read_toml
+
+NEEDED = ("image_size", "channels", "num_classes")
+MOST = {"image_size": 4096, "channels": 1024, "num_classes": 1_000_000, "time_steps": 1024}
+LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,17 +35,41 @@ class Task:
     max_mlp_ratio: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "channels", "num_classes", "time_steps"):
-            as_count(name, getattr(self, name))
-        if len(self.pooling) != 4 or set(self.pooling) - {"0", "1"}:
+        if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
+            raise ValueError(f"name {self.name!r} is not a name for a task; use a word such as flowers")
+        if len(self.name) > LONGEST_NAME:
+            raise ValueError(f"name {self.name!r} has over {LONGEST_NAME} characters; choose a shorter one")
+        for name, most in MOST.items():
+            if as_count(name, getattr(self, name)) > most:
+                raise ValueError(f"{name} {getattr(self, name)} is over the bound {most}; choose a smaller one")
+        if not isinstance(self.pooling, str) or len(self.pooling) != 4 or set(self.pooling) - {"0", "1"}:
             raise ValueError(f'pooling {self.pooling!r} is not four flags of 0 and 1, such as "0011"')
+        if not isinstance(self.events, bool):
+            raise ValueError(f"events {self.events!r} is not true or false")
+        for name in ("max_embed_dim", "max_depth", "max_mlp_ratio"):
+            as_count(name, getattr(self, name))
 
     @classmethod
     def preset(cls, name: str) -> "Task":
         """The task called `name`: cifar10, cifar100, digits, imagenet, nmnist, cifar10dvs or dvs128gesture."""
         if name not in PRESETS:
-            raise ValueError(f"no task {name!r}; choose one of {', '.join(PRESETS)}")
+            raise ValueError(f"no task {name!r}; choose one of {', '.join(PRESETS)}, or give a FILE.toml")
         return PRESETS[name]
+
+    @classmethod
+    def load(cls, source: str) -> "Task":
+        """A preset by its name, or the user's own task from FILE.toml, which may not take the name of a preset."""
+        return _read(Path(source)) if source.endswith(".toml") else cls.preset(source)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form, with the keys of FILE.toml."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, name: str = "task") -> "Task":
+        """Read the form of `to_dict` or of FILE.toml; ValueError names a missing or unknown key."""
+        known = check_keys(f"task {name}", data, [field.name for field in fields(cls)], NEEDED)
+        return cls(**{"name": name, **known})
 
     @property
     def sizes(self) -> tuple[int, int, int, int, int]:
@@ -111,3 +142,14 @@ PRESETS = {
         ),
     )
 }
+
+
+def _read(path: Path) -> Task:
+    data = read_toml(path, "examples/my_task.toml")
+    try:
+        found = Task.from_dict(data, name=path.stem)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if PRESETS.get(found.name, found) != found:
+        raise ValueError(f"{path} names itself {found.name} and differs from the task of that name; rename it")
+    return found

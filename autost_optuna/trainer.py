@@ -164,7 +164,7 @@ def check(task: Task, dataset: Dataset, recipe: Recipe, accelerator: str = "auto
     if dataset.num_classes != task.num_classes:
         raise ValueError(
             f"data {dataset.name} has {dataset.num_classes} classes, task {task.name} {task.num_classes}; "
-            "train on the task's own data"
+            f"train on other data, or create a study of a task with {dataset.num_classes} classes (--task FILE.toml)"
         )
     split_training(dataset, recipe.validation_share, recipe.images)
     Augment(recipe, task)

@@ -579,7 +579,7 @@ def test_folders_of_images_that_are_damaged(tmp_path):
 
 
 def test_a_search_on_imagenet_takes_the_folder_that_is_given(cli, tmp_path):
-    write_images(tmp_path / "images", size=(40, 40))
+    write_images(tmp_path / "images", names=[f"{number:03}" for number in range(1000)], size=(16, 16))
     (tmp_path / "toy.toml").write_text("embed_dim = [16]\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1, 2]\n")
     create = ["study", "create", "own", "--space", "toy.toml", "--task", "imagenet", "--data-root", "images"]
     assert "rates on 4 images of imagefolder" in cli(*create).stdout

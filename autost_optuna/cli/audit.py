@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--task",
     metavar="NAME",
-    help="cifar10, cifar100, digits, imagenet; of recordings nmnist, cifar10dvs, dvs128gesture. By default the study's, "
-    "else cifar10.",
+    help=f"{options.TASKS} By default the study's, else cifar10.",
 )
 @options.data
 @options.data_root
@@ -102,7 +101,7 @@ def describe(
         raise ValueError("--proxies are of an untrained network, as a table or JSON; leave out --checkpoint and -f csv")
     chosen, search = find_architecture(architecture, storage)
     stored = search.settings if search else None
-    asked = Task.preset(task) if task else stored.task if stored else None
+    asked = Task.load(task) if task else stored.task if stored else None
     trained, info = (None, None) if checkpoint is None else load_trained(checkpoint, chosen, asked)
     on = asked or (trained.task if trained else Task.preset("cifar10"))
     given = {"images": images, "seed": seed, "seeds": seeds, "convention": Convention.load(energy) if energy else None}

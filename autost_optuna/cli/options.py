@@ -41,12 +41,13 @@ storage = click.option(
     metavar="FILE|URL",
     help="Where studies are kept: a journal file, or a URL such as sqlite:///FILE. Also from OPTUNA_STORAGE.",
 )
+TASKS = "cifar10, cifar100, digits, imagenet; of recordings nmnist, cifar10dvs, dvs128gesture; or FILE.toml."
 data = click.option(
     "--data",
     metavar="NAME",
     help="Images: digits (built in), cifar10, cifar100 or imagefolder (DIR/train/<class>/*.png and DIR/test); recordings: "
-    "digits-saccades (built in), nmnist, cifar10dvs or dvs128gesture. By default the built-in ones; with --data-root, the "
-    "task's own.",
+    "digits-saccades (built in), nmnist, cifar10dvs or dvs128gesture. By default, for rates the built-in ones, with "
+    "--data-root the task's own; for training those of the rates, or if these are built in the task's own.",
 )
 data_root = click.option(
     "--data-root",

@@ -50,7 +50,7 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
     "--task",
     default="cifar10",
     show_default=True,
-    help="cifar10, cifar100, digits, imagenet; of recordings nmnist, cifar10dvs, dvs128gesture.",
+    help=options.TASKS,
 )
 @options.data
 @options.data_root
@@ -109,7 +109,7 @@ def create(
     from autost_optuna.study import create as create_study
     from autost_optuna.task import Task
 
-    on = Task.preset(task)
+    on = Task.load(task)
     search = create_study(
         name,
         storage,

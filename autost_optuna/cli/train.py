@@ -249,14 +249,18 @@ def _recipe(source: str, seed: int, values: dict[str, Any]) -> "Recipe":
 
 
 def _means(search: "Search", data: str | None, data_root: Path | None) -> "Means":
-    """The data that the study's networks are trained on: the task's own, in the study's folder unless another is given."""
-    from autost_optuna.data import own_data
+    """The data that the study's networks are trained on, in the study's folder unless another is given.
+
+    By default the images that the search saw, or the task's own if others stood in for them.
+    """
+    from autost_optuna.data import own_data, stand_in_warning
     from autost_optuna.training import Means
 
     settings = search.settings
     if data_root is None and settings.data_root:
         data_root = Path(settings.data_root)
-    return Means(data=data or own_data(settings.task), data_root=data_root)
+    stood_in = stand_in_warning(settings.data, settings.task) is not None
+    return Means(data=data or (own_data(settings.task) if stood_in else settings.data), data_root=data_root)
 
 
 def _print_trained(trained: "Sequence[Training]") -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "OnDemand",
     "RateImages",
     "Split",
+    "check_classes",
     "fit",
     "load",
     "own_data",
@@ -168,13 +169,24 @@ def fit(
 class RateImages:
     """The images that rates are measured on: normalised [B, *task.input_shape], their source, a fingerprint of their pixels.
 
-    `labels` [B] are their classes, None where they are not known.
+    `labels` [B] are their classes, of `num_classes`; None if they are not known.
     """
 
     images: "Tensor"
     data: str
     fingerprint: str
     labels: "Tensor | None" = None
+    num_classes: int | None = None
+
+
+def check_classes(found: RateImages, task: Task) -> None:
+    """ValueError if the task's own images have another number of classes: no network of the task can be trained on them."""
+    if found.num_classes in (None, task.num_classes) or stand_in_warning(found.data, task) is not None:
+        return
+    raise ValueError(
+        f"data {found.data} has {found.num_classes} classes, task {task.name} {task.num_classes}; give a task of "
+        f"{found.num_classes} classes, a FILE.toml such as examples/my_task.toml"
+    )
 
 
 def rate_images(
@@ -211,4 +223,5 @@ def rate_images(
         data=data,
         fingerprint=fingerprint,
         labels=torch.as_tensor(part.labels[chosen]),
+        num_classes=dataset.num_classes,
     )

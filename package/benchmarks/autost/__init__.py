@@ -16,8 +16,9 @@ class Problem(optunahub.benchmarks.BaseProblem):
     """FLOPs (maximise) and energy in mJ an image at initialisation (minimise) of a spiking transformer.
 
     `space` is tiny, small, base, FILE.toml or AutoST's FILE.yaml, in which `uniform` gives all blocks of a network the same
-    heads and ratio; `task` is a name such as cifar10 or digits. Spikes are counted on `images` images of `data`, which
-    lies under `data_root` where it is not built in, in networks of weights by `seed`. ValueError where one is not known.
+    heads and ratio; `task` is a name such as cifar10 or digits, or FILE.toml. Spikes are counted on `images` images of
+    `data`, which lies under `data_root` where it is not built in, in networks of weights by `seed`. ValueError where one is
+    not known.
     """
 
     metric_names = ("FLOPs", "energy (mJ)")
@@ -35,7 +36,7 @@ class Problem(optunahub.benchmarks.BaseProblem):
     ) -> None:
         self._objective = Objective(
             Space.load(space, uniform=uniform),
-            Task.preset(task),
+            Task.load(task),
             data=data,
             data_root=None if data_root is None else Path(data_root),
             num_images=images,
