@@ -8,7 +8,7 @@ measured on further architectures.
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
@@ -17,7 +17,7 @@ from autost_optuna import units
 from autost_optuna.architecture import Architecture, Ratio
 from autost_optuna.candidate import Candidate
 from autost_optuna.constraints import Constraints, violation
-from autost_optuna.front import Box, hypervolume, nondominated, unique
+from autost_optuna.front import Box, hypervolume, nondominated, numbers_of, unique
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.space import Space
@@ -197,6 +197,21 @@ def exact_front(
         spread=spread,
         duration_s=time.monotonic() - start,
     )
+
+
+def member_rows(front: ExactFront, candidates: Iterable[Candidate]) -> list[dict[str, Any]]:
+    """The members by ascending energy, as rows of JSON; `number` is the trial's that has the architecture, None if none has."""
+    numbers = numbers_of(candidates)
+    return [
+        {
+            "number": numbers.get(member.architecture.key),
+            "architecture": member.architecture.to_dict(),
+            "flops": member.flops,
+            "energy_mj": member.energy_mj,
+            "params": member.params,
+        }
+        for member in front.members
+    ]
 
 
 def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: int) -> Iterator[Architecture]:

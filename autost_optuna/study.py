@@ -69,7 +69,11 @@ class Search:
         for candidate in self.candidates():
             if candidate.number == number:
                 return candidate
-        raise ValueError(f"study {self.study.study_name} has no complete trial {number}; `study front` lists some")
+        members = len(self.front())  # no trial at all is another error
+        listed = units.command("study", "front", self.study.study_name)
+        raise ValueError(
+            f"study {self.study.study_name} has no complete trial {number}; {listed} lists the {members} of its front"
+        )
 
     def course(self) -> Course:
         """The hypervolume after each finished trial."""
@@ -124,8 +128,17 @@ class Search:
                     f"({self.settings.constraints}); create one with wider bounds, or run more trials"
                 )
             todo = units.command("study", "run", name, "--trials", "100")
-            raise ValueError(f"study {name} has no complete trial yet; run {todo}")
+            raise ValueError(f"study {name} has no complete trial yet; run {todo}{self._exact_hint()}")
         return members
+
+    def _exact_hint(self) -> str:
+        """What can be done with the exact front, if it is known, as long as there is no trial to draw, train or export."""
+        exact, name = self.exact(), self.study.study_name
+        if exact is None:
+            return ""
+        lists, measures = units.command("study", "exact", name), units.command("study", "baseline", name)
+        members = units.counted(len(exact.members), "member")
+        return f"; {lists} prints the {members} of its exact front, and {measures} ARCHITECTURE takes one beside the search"
 
 
 def create(

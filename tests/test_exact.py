@@ -1,3 +1,5 @@
+import csv
+import io
 import itertools
 import json
 
@@ -145,6 +147,57 @@ def test_a_search_knows_how_near_it_came(toy_space, toy_task, tmp_path):
     first = next(count for count, volume in enumerate(volumes, 1) if volume == pytest.approx(volumes[-1], rel=1e-12))
     assert near.trials == first
     assert volumes[near.trials_to_95 - 1] >= 0.95 * exact.hypervolume > volumes[near.trials_to_95 - 2]
+
+
+def test_members_are_listed_and_other_commands_point_to_what_works_with_them(cli, tmp_path):
+    (tmp_path / "s.toml").write_text(
+        "embed_dim = [16, 32]\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1, 2]\nuniform = true\n"
+    )
+    assert cli("study", "create", "s", "--space", "s.toml", "--task", "digits").exit_code == 0
+    found = json.loads(cli("study", "exact", "s", "-f", "json").stdout)
+    members = [Architecture.from_dict(row["architecture"]) for row in found["members"]]
+    assert len(members) == 4
+    assert {row["number"] for row in found["members"]} == {None}
+    stored = find_exact(open_search("s", "autost.journal"))
+    assert [(m.architecture, m.energy_mj) for m in stored.members] == list(
+        zip(members, [row["energy_mj"] for row in found["members"]], strict=True)
+    )
+    table = cli("study", "exact", "s")
+    assert [line.split()[-1] for line in table.stdout.splitlines()[1:5]] == [m.to_text() for m in members]
+    assert "- no trial: autost-optuna study baseline s ARCHITECTURE" in table.stderr
+    lines = list(csv.DictReader(io.StringIO(cli("study", "exact", "s", "-f", "csv").stdout)))
+    assert [(line["number"], line["num_heads"], float(line["energy_mj"])) for line in lines] == [
+        ("", "2", row["energy_mj"]) for row in found["members"]
+    ]
+    shown = json.loads(cli("study", "show", "s", "-f", "json").stdout)
+    assert (shown["exact"], shown["exact_front"]) == (None, found["members"])
+    assert (
+        "exact front  4 members, which autost-optuna study exact s prints; no trial yet"
+        in cli("study", "show", "s").stdout
+    )
+    for command in (
+        "study front s",
+        "study front s --max-energy 1",
+        "study front s --pick 2",
+        "study plot s -o a.html",
+        "study report s -o a.html",
+        "train s --knee",
+        "export s --trial 0 -o a",
+    ):
+        refused = cli(*command.split())
+        assert refused.exit_code == 2
+        assert refused.stderr == (
+            "error: study s has no complete trial yet; run autost-optuna study run s --trials 100; autost-optuna study exact "
+            "s prints the 4 members of its exact front, and autost-optuna study baseline s ARCHITECTURE takes one beside the "
+            "search\n"
+        )
+    assert not (tmp_path / "a.html").exists()
+    beside = cli("study", "baseline", "s", members[0].to_text(), "-f", "json")
+    assert json.loads(beside.stdout)[0]["energy_mj"] == found["members"][0]["energy_mj"]
+    assert cli("study", "run", "s", "--trials", "100").exit_code == 0
+    front = json.loads(cli("study", "front", "s", "-f", "json").stdout)
+    assert json.loads(cli("study", "exact", "s", "-f", "json").stdout)["members"] == front
+    assert "exact front: autost-optuna study exact s prints its 4 members" in cli("study", "front", "s").stderr
 
 
 def test_every_class_extreme_is_an_architecture_of_the_space():

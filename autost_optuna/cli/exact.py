@@ -1,5 +1,6 @@
 """autost-optuna study exact: the front of the whole space, where it can be enumerated."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
+from autost_optuna.architecture import Architecture
 from autost_optuna.cli import options, show
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna, rates_line
 
 if TYPE_CHECKING:
-    from autost_optuna.exact import ExactFront, Member
+    from autost_optuna.exact import ExactFront
     from autost_optuna.study import Search
 
 
@@ -23,16 +25,18 @@ if TYPE_CHECKING:
 @options.output_format
 @options.storage
 def exact(name: str, data_root: Path | None, device: str, form: str, storage: str) -> None:
-    """Measure the exact front of the space of the study NAME, and store it with the study.
+    """Measure the exact front of the space of the study NAME, print its members, and store it with the study.
 
     A uniform space is measured whole, another by its classes of equal width, depth and hidden units: exact in FLOPs, and in
-    energy up to the spread inside a class, which is measured and printed. No trial of the study is spent.
+    energy up to the spread inside a class, which is measured and printed. No trial of the study is spent; a member that is
+    a trial already has its number in front.
 
     \b
     Example:
       autost-optuna study exact demo
     """
     quiet_optuna()
+    from autost_optuna.exact import member_rows
     from autost_optuna.study import find_exact, open_search
 
     search = open_search(name, storage, write=True)
@@ -44,20 +48,32 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
             update("measuring", done, total, "")
 
         front = find_exact(search, data_root=data_root, device=options.chosen_device(device), on_done=on_done)
+    rows = member_rows(front, search.candidates())
     if form == "json":
-        rows = [{**member_row(member), "architecture": member.architecture.to_dict()} for member in front.members]
         show.print_json({**asdict(front), "members": rows})
     elif form == "csv":
-        rows = [{**member.architecture.to_dict(), **member_row(member)} for member in front.members]
-        click.echo(units.csv_text(rows), nl=False)
+        flat = [{"number": row.pop("number"), **row.pop("architecture"), **row} for row in rows]
+        click.echo(units.csv_text(flat), nl=False)
     else:
+        _print_members(rows)
         _print_exact(search, front)
+        _print_hint(search, rows)
     keep_board(search, data_root)
 
 
-def member_row(member: "Member") -> dict[str, Any]:
-    """The figures of a member."""
-    return {"flops": member.flops, "energy_mj": member.energy_mj, "params": member.params}
+def _print_members(rows: Sequence[Mapping[str, Any]]) -> None:
+    cells = [
+        [
+            "-" if row["number"] is None else str(row["number"]),
+            units.significant(row["params"] / 1e6),
+            f"{row['flops'] / 1e9:.3f}",
+            units.significant(row["energy_mj"], 4),
+            Architecture.from_dict(row["architecture"]).to_text(),
+        ]
+        for row in rows
+    ]
+    text = ["architecture"]
+    show.print_table(["trial", "M params", "GFLOPs", "mJ", *text], cells, left=text, fold=text)
 
 
 def _print_exact(search: "Search", front: "ExactFront") -> None:
@@ -79,3 +95,13 @@ def _print_exact(search: "Search", front: "ExactFront") -> None:
             f"hypervolume {front.best_hypervolume:.4f}"
         )
     show.note(f"Energy at initialisation: {rates_line(search)}")
+
+
+def _print_hint(search: "Search", rows: Sequence[Mapping[str, Any]]) -> None:
+    """What can be done with members that no trial has."""
+    name = search.study.study_name
+    if any(row["number"] is None for row in rows):
+        show.note(
+            f"- no trial: {units.command('study', 'baseline', name)} ARCHITECTURE takes such a member beside the search; train "
+            f"and export need a trial, and {units.command('study', 'run', name, '--trials', 'N')} searches for more"
+        )

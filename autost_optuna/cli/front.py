@@ -79,6 +79,9 @@ def front(
         show.note(f"* knee. Energy at initialisation: {rates_line(search)}")
         for one in baselines_of(search):
             show.note(f"baseline {one.name}: {in_words(one, whole)}")
+        if (exact := search.exact()) is not None:
+            lists = units.command("study", "exact", name)
+            show.note(f"exact front: {lists} prints its {units.counted(len(exact.members), 'member')}")
         if spread:
             show.note(_spread_line(search))
 

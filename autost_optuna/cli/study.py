@@ -182,11 +182,12 @@ def show_study(name: str, form: str, storage: str) -> None:
     """
     quiet_optuna()
     from autost_optuna.baselines import baselines_of, in_words, to_row
+    from autost_optuna.exact import member_rows
     from autost_optuna.front import in_plane, nondominated
     from autost_optuna.study import open_search, reached, summarise
 
     search = open_search(name, storage)
-    summary, near = summarise(search), reached(search)
+    summary, near, exact = summarise(search), reached(search), search.exact()
     baselines, members = baselines_of(search), in_plane(nondominated(search.candidates()))
     trainings, dropped = readable(search)
     if form == "json":
@@ -194,7 +195,8 @@ def show_study(name: str, form: str, storage: str) -> None:
         counts = {name: getattr(summary, name) for name in named}
         shares = {"unique_share": summary.health.unique_share}
         numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
-        beside = {"exact": near and asdict(near), "baselines": [to_row(one, members) for one in baselines]}
+        beside = {"exact": near and asdict(near), "exact_front": exact and member_rows(exact, search.candidates())}
+        beside |= {"baselines": [to_row(one, members) for one in baselines]}
         beside |= {"trained": summary_of(search, trainings), "dropped_out": [one.to_dict() for one in dropped]}
         show.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
         return
@@ -215,7 +217,9 @@ def show_study(name: str, form: str, storage: str) -> None:
     plane = " of FLOPs and energy" if further(search.settings.objectives) else ""
     click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box{plane}, logarithmic axes")
     if not plane:
-        click.echo(f"exact front  {_reached_line(near, options.hint('study', 'exact', name, storage=storage))}")
+        lists = options.hint("study", "exact", name, storage=storage)
+        known = exact and f"{units.counted(len(exact.members), 'member')}, which {lists} prints; no trial yet"
+        click.echo(f"exact front  {known if known and near is None else _reached_line(near, lists)}")
     click.echo(f"Spearman     {number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
     for goal, rank in summary.correlations.items():
         click.echo(
