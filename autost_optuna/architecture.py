@@ -9,6 +9,7 @@ from typing import Any
 
 from autost_optuna import notebook, units
 from autost_optuna.files import check_keys, parse_json, read_text, read_yaml
+from autost_optuna.units import StrPath
 
 Ratio = int | float
 SHORT = {"embed_dim": "C", "num_heads": "heads", "mlp_ratio": "ratio"}  # names in a text for those in JSON
@@ -176,8 +177,9 @@ class Architecture:
         return cls(**{name.lower(): value for name, value in fields.items()})
 
     @classmethod
-    def load(cls, path: Path) -> "Architecture":
+    def load(cls, path: StrPath) -> "Architecture":
         """Read FILE.json (this project's form) or FILE.yaml (AutoST's RETRAIN form)."""
+        path = Path(path)
         if path.suffix in (".yaml", ".yml"):
             return cls.from_autost(read_yaml(path))
         text = read_text(path)

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from autost_optuna.checkpoint import BUNDLE, DAMAGED_ZIP, kind_of, make_folder
 from autost_optuna.files import parse_json
+from autost_optuna.units import StrPath
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -177,8 +178,9 @@ class Bundle:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Bundle]:
+def opened(path: StrPath) -> Iterator[Bundle]:
     """The bundle at `path`, every file checked against its hash. ValueError says what is missing, changed or outside of it."""
+    path = Path(path)
     with contextlib.ExitStack() as stack:
         archive = None
         if path.is_file():

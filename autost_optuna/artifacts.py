@@ -16,6 +16,7 @@ from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.trial import FrozenTrial
 
 from autost_optuna.storage import file_of
+from autost_optuna.units import StrPath
 
 FIGURE = "dashboard:plot_data:"  # optuna-dashboard's, of a figure's attributes
 FIGURES = ("front", "hypervolume", "genes", "stages", "trained")
@@ -27,11 +28,12 @@ def folder_of(storage: str) -> Path | None:
     return None if path is None else path.with_name(f"{path.name}.artifacts")
 
 
-def store_of(storage: str, folder: Path | None = None) -> FileSystemArtifactStore | None:
+def store_of(storage: str, folder: StrPath | None = None) -> FileSystemArtifactStore | None:
     """The store that optuna-dashboard reads, of `folder` or the storage's own; None where there can be none.
 
     ValueError where `folder` does not exist.
     """
+    folder = None if folder is None else Path(folder)
     if folder is not None and not folder.is_dir():
         raise ValueError(
             f"no folder {folder} to read artifacts from; leave out --artifacts, or give the one of the training"

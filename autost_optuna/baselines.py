@@ -12,6 +12,7 @@ from autost_optuna.candidate import Candidate
 from autost_optuna.restore import make_objective
 from autost_optuna.settings import ATTRIBUTE
 from autost_optuna.study import Search, find_architecture
+from autost_optuna.units import StrPath
 
 BASELINES = f"{ATTRIBUTE}:baselines"
 MOST = 50  # more fit into no figure, and databases bound the length of an attribute
@@ -197,7 +198,7 @@ def add_baselines(
     search: Search,
     networks: Mapping[str, Architecture],
     *,
-    data_root: Path | None = None,
+    data_root: StrPath | None = None,
     device: str = "cpu",
 ) -> None:
     """Measure `networks` under the study's objective, and store them with the study; one of a known name is replaced.

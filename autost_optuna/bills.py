@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from autost_optuna.architecture import Architecture
 from autost_optuna.front import Pick
@@ -11,6 +10,7 @@ from autost_optuna.proxies.operations import operations, populations
 from autost_optuna.restore import make_objective
 from autost_optuna.settings import Settings
 from autost_optuna.study import Search
+from autost_optuna.units import StrPath
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +22,7 @@ class Bill:
 
 
 def bills_of(
-    search: Search, picks: Sequence[Pick], data_root: Path | None = None, *, any_versions: bool = False
+    search: Search, picks: Sequence[Pick], data_root: StrPath | None = None, *, any_versions: bool = False
 ) -> list[Bill]:
     """The bills of picks, their rates measured again as the search did, on its images; a second or so each.
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
@@ -20,6 +19,7 @@ from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import charge_rows
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
 from autost_optuna.trained import trainings_of
+from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -31,7 +31,7 @@ BELOW = "*All between the two lines is written anew after each run. What you wri
 RULE = "\n---\n"
 
 
-def write_board(search: Search, data_root: Path | None = None) -> None:
+def write_board(search: Search, data_root: StrPath | None = None) -> None:
     """Keep figures, note and files of the search as it is now with its study; nothing where it has no candidate yet.
 
     What needs the study's images (`data_root`, where they are not where the study has them) is taken off where they are not

@@ -24,6 +24,7 @@ from autost_optuna.data import NAMES
 from autost_optuna.files import parse_json
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.task import Task
+from autost_optuna.units import StrPath
 
 HEADER = "autost_optuna"
 WEIGHTS = "model.safetensors"
@@ -44,8 +45,9 @@ def make_folder(folder: Path) -> None:
         raise ValueError(f"cannot write to {folder} ({error.strerror}); choose another folder with -o") from None
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+def save(path: StrPath, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
     """Write named tensors and a JSON description to `path`, whole or not at all."""
+    path = Path(path)
     part = path.with_name(path.name + ".part")
     try:
         own = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
@@ -62,8 +64,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
         part.unlink(missing_ok=True)
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(path: StrPath) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and description of a file that `save` wrote. ValueError where it is missing, damaged or of another kind."""
+    path = Path(path)
     if not path.is_file():
         raise ValueError(f"no checkpoint at {path}; train one, or check the path")
     try:
@@ -123,7 +126,7 @@ def describe_network(model: SpikingTransformer) -> dict[str, Any]:
     return {"architecture": model.architecture.to_dict(), "task": asdict(model.task)}
 
 
-def load_network(path: Path) -> tuple[SpikingTransformer, dict[str, Any]]:
+def load_network(path: StrPath) -> tuple[SpikingTransformer, dict[str, Any]]:
     """The network of a checkpoint, in eval mode, and its description. ValueError where the two do not fit."""
     tensors, info = load(path)
     try:
@@ -137,13 +140,13 @@ def load_network(path: Path) -> tuple[SpikingTransformer, dict[str, Any]]:
 
 
 def load_trained(
-    path: Path, architecture: Architecture, task: Task | None = None
+    path: StrPath, architecture: Architecture, task: Task | None = None
 ) -> tuple[SpikingTransformer, dict[str, Any]]:
     """The trained network of a checkpoint, or of the folder that holds it, and its description.
 
     ValueError where it is no finished training, or of another architecture, or (where one is given) of another task.
     """
-    path = path / WEIGHTS if path.is_dir() else path
+    path = Path(path) / WEIGHTS if Path(path).is_dir() else Path(path)
     network, info = load_network(path)
     if network.architecture != architecture:
         raise ValueError(

@@ -1,7 +1,6 @@
 """The bundle: a chosen network as plain files with a manifest of their hashes, a folder or one .zip; the way back, `load`."""
 
 import json
-import os
 import subprocess
 from dataclasses import asdict
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.proxies.energy import Charge, charge_rows
 from autost_optuna.settings import Settings, installed_versions
 from autost_optuna.study import Search
+from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,12 +32,12 @@ CHECKED = 8  # images on which the graphs are compared with the network
 def export(
     search: Search,
     candidate: Candidate,
-    target: Path,
+    target: StrPath,
     *,
-    weights: Path | None = None,
+    weights: StrPath | None = None,
     force: bool = False,
     plain: bool = False,
-    data_root: Path | None = None,
+    data_root: StrPath | None = None,
 ) -> Path:
     """Write the bundle of a candidate to `target`, a folder or FILE.zip, whole or not at all.
 
@@ -46,25 +46,26 @@ def export(
     ValueError where there is anything of that name, or the checkpoint is of another network; RuntimeError where ONNX or
     torch.export do not give the network's logits.
     """
+    target = Path(target)
     with archive.placed(target, force=force) as folder:
         network, training = _network(search, candidate, weights)
         _write(folder, search, candidate, network, training, plain, data_root)
     return target
 
 
-def load(path: str | os.PathLike[str]) -> SpikingTransformer:
+def load(path: StrPath) -> SpikingTransformer:
     """The network of an exported bundle, in eval mode; it reads images [B, *task.input_shape], normalised as the manifest says.
 
     `path` is a folder or a .zip. All files are checked against the manifest's hashes before anything is read, and no pickle
     is loaded. ValueError says what is missing, changed or no part of a bundle.
     """
-    with archive.opened(Path(path)) as bundle, bundle.file(WEIGHTS) as weights:
+    with archive.opened(path) as bundle, bundle.file(WEIGHTS) as weights:
         model, _ = checkpoint.load_network(weights)
         return model
 
 
 def _network(
-    search: Search, candidate: Candidate, weights: Path | None
+    search: Search, candidate: Candidate, weights: StrPath | None
 ) -> tuple[SpikingTransformer, dict[str, Any] | None]:
     """The candidate's network and what its checkpoint says of its training; None where it is untrained."""
     task, seed = search.settings.task, search.settings.seed
@@ -82,7 +83,7 @@ def _write(
     network: SpikingTransformer,
     training: dict[str, Any] | None,
     plain: bool,
-    data_root: Path | None,
+    data_root: StrPath | None,
 ) -> None:
     import yaml
 
@@ -129,7 +130,7 @@ def _write(
 
 
 def _charges(
-    search: Search, candidate: Candidate, training: dict[str, Any] | None, data_root: Path | None
+    search: Search, candidate: Candidate, training: dict[str, Any] | None, data_root: StrPath | None
 ) -> tuple[Charge, ...]:
     """By the rates of the trained network on its validation images, or by those at initialisation on the search's images."""
     if training:
@@ -138,7 +139,7 @@ def _charges(
     return bills_of(search, picks, data_root, any_versions=True)[0].charges  # the manifest names both versions
 
 
-def _images(settings: Settings, training: dict[str, Any] | None, data_root: Path | None) -> "tuple[Tensor, str]":
+def _images(settings: Settings, training: dict[str, Any] | None, data_root: StrPath | None) -> "tuple[Tensor, str]":
     """Test images [B, *task.input_shape] to compare on, or noise where they are not on this machine; and what they are."""
     import torch
 

@@ -1,6 +1,7 @@
 """Fork: a new study that starts from the results of an old one which cannot be gone on with."""
 
 import math
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from autost_optuna.proxies.convention import Convention
 from autost_optuna.restore import make_objective
 from autost_optuna.settings import ATTRIBUTE, installed_versions
 from autost_optuna.study import Search, check_name, make_study, measure_box
+from autost_optuna.units import StrPath
 
 ORIGIN = f"{ATTRIBUTE}:forked_from"
 CHECKED = 5
@@ -34,10 +36,10 @@ class Forked:
 def fork(
     search: Search,
     name: str,
-    storage: str,
+    storage: StrPath,
     *,
     convention: Convention | None = None,
-    data_root: Path | None = None,
+    data_root: StrPath | None = None,
     device: str = "cpu",
 ) -> Forked:
     """A new study called `name`, with the settings of `search` under the packages, images and convention of here and now.
@@ -46,13 +48,14 @@ def fork(
     otherwise the members of the old front are queued, to be the first trials of the next run. The old study is left alone.
     """
     check_name(name)
+    storage = os.fspath(storage)
     old = search.settings
     root = data_root or (Path(old.data_root) if old.data_root else None)
     drawn = rate_images(old.task, data=old.data, root=root, count=old.images, seeds=old.seeds, seed=old.seed)
     settings = replace(
         old,
         convention=convention or old.convention,
-        data_root=None if root is None else str(root.resolve()),
+        data_root=None if root is None else str(Path(root).resolve()),
         fingerprint=drawn.fingerprint,
         versions=installed_versions(),
     )

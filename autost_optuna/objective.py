@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
@@ -22,6 +21,7 @@ from autost_optuna.proxies.quantised import Quantised, compare_quantised
 from autost_optuna.proxies.scores import measure_scores
 from autost_optuna.space import Space
 from autost_optuna.task import Task
+from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from autost_optuna.model.transformer import SpikingTransformer
@@ -137,7 +137,7 @@ def describe(
     task: Task,
     *,
     data: str = "digits",
-    data_root: Path | None = None,
+    data_root: StrPath | None = None,
     images: int = 4,
     seed: int = 0,
     seeds: int = 1,
@@ -202,7 +202,7 @@ def describe_scores(
     task: Task,
     *,
     data: str = "digits",
-    data_root: Path | None = None,
+    data_root: StrPath | None = None,
     images: int = 4,
     seed: int = 0,
     seeds: int = 1,
@@ -241,7 +241,7 @@ class Objective:
         *,
         images: RateImages | None = None,
         data: str = "digits",
-        data_root: Path | None = None,
+        data_root: StrPath | None = None,
         num_images: int = 4,
         convention: Convention = DEFAULT,
         constraints: Constraints | None = None,

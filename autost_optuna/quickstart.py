@@ -12,6 +12,7 @@ from autost_optuna.storage import DEFAULT
 from autost_optuna.study import Search
 from autost_optuna.study import create as create_study
 from autost_optuna.task import Task
+from autost_optuna.units import StrPath
 
 NAME = "quickstart"
 
@@ -25,13 +26,14 @@ SPACE = Space(
 )
 
 
-def storage_of(folder: Path) -> str:
+def storage_of(folder: StrPath) -> str:
     """The journal file in the quickstart's folder."""
-    return str(folder / DEFAULT)
+    return str(Path(folder) / DEFAULT)
 
 
-def create(folder: Path) -> Search:
+def create(folder: StrPath) -> Search:
     """Create or open the study in `folder`."""
+    folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; choose another with -o")
     strangers = folder.is_dir() and any(folder.iterdir()) and not Path(storage_of(folder)).exists()
@@ -41,16 +43,16 @@ def create(folder: Path) -> Search:
     return create_study(NAME, storage_of(folder), space=SPACE, task=Task.preset("digits"), skip_if_exists=True)
 
 
-def draw(search: Search, folder: Path) -> Path:
+def draw(search: Search, folder: StrPath) -> Path:
     """The Pareto plot of the search."""
-    path = folder / "front.html"
+    path = Path(folder) / "front.html"
     write_figure(draw_front(front_view(NAME, search.candidates())), path)
     return path
 
 
-def take_away(search: Search, candidate: Candidate, weights: Path, folder: Path) -> Path:
+def take_away(search: Search, candidate: Candidate, weights: StrPath, folder: StrPath) -> Path:
     """The exported bundle, written once; one that is there must still load."""
-    bundle = folder / f"exported-{candidate.number}"
+    bundle = Path(folder) / f"exported-{candidate.number}"
     if bundle.exists():
         load(bundle)
         return bundle

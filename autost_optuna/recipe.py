@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from autost_optuna.architecture import as_count
 from autost_optuna.data.events import CUTS, Cut
 from autost_optuna.files import check_keys, read_toml, toml_text
+from autost_optuna.units import StrPath
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 MEAN, TET = LOSSES = ("mean", "tet")
@@ -116,8 +118,9 @@ class Recipe:
         return cls(**known)
 
     @classmethod
-    def load(cls, source: str) -> "Recipe":
+    def load(cls, source: StrPath) -> "Recipe":
         """A preset by its name, or a user's own from FILE.toml; what a file does not name has its default."""
+        source = os.fspath(source)
         if source.endswith(".toml"):
             return _read(Path(source))
         if source not in RECIPES:

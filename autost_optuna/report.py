@@ -28,6 +28,7 @@ from autost_optuna.settings import Settings
 from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
 from autost_optuna.table import ELSEWHERE, worth
 from autost_optuna.trained import Dropped, Training, dropped_of, trainings_of
+from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -79,11 +80,12 @@ class Report:
     figures: "dict[str, Figure]"
 
 
-def write_report(search: Search, path: Path, data_root: Path | None = None) -> None:
+def write_report(search: Search, path: StrPath, data_root: StrPath | None = None) -> None:
     """Write the report of a study to `path`, an .html file. ValueError for another ending, or where there is no front.
 
     Its images are those in `data_root`, by default where they were; ValueError where one is given that does not hold them.
     """
+    path = Path(path)
     if path.suffix.lower() != ".html":
         raise ValueError(f"{path} is no page; name it .html")
     report = report_of(search, data_root)
@@ -93,7 +95,7 @@ def write_report(search: Search, path: Path, data_root: Path | None = None) -> N
         part.write_text(page, encoding="utf-8")
 
 
-def report_of(search: Search, data_root: Path | None = None) -> Report:
+def report_of(search: Search, data_root: StrPath | None = None) -> Report:
     """All that a report says of a study, nothing of the machine. ValueError where it has no front, or see `write_report`."""
     members, settings, name = in_plane(search.front()), search.settings, search.study.study_name
     candidates, summary = search.candidates(), summarise(search)
@@ -182,7 +184,7 @@ def _trainings(search: Search) -> tuple[list[Training], list[Dropped], str]:
         return [], [], f"{name}{TRAINED_ENDING} holds none of this search; {says} says more"
 
 
-def _bills(search: Search, picks: Sequence[Pick], data_root: Path | None) -> tuple[list[Bill], str]:
+def _bills(search: Search, picks: Sequence[Pick], data_root: StrPath | None) -> tuple[list[Bill], str]:
     """The bills of the picks, and why there are none; the reason at length may name a place on this machine."""
     try:
         return bills_of(search, picks, data_root), ""

@@ -9,6 +9,7 @@ from autost_optuna.data import rate_images
 from autost_optuna.objective import Objective
 from autost_optuna.sampler import DeclaredNSGAIISampler
 from autost_optuna.settings import Settings
+from autost_optuna.units import StrPath
 
 
 def make_sampler(settings: Settings) -> DeclaredNSGAIISampler:
@@ -29,7 +30,7 @@ def make_sampler(settings: Settings) -> DeclaredNSGAIISampler:
 
 def make_objective(
     settings: Settings,
-    data_root: Path | None = None,
+    data_root: StrPath | None = None,
     device: str = "cpu",
     cache_bytes: int | None = None,
     any_versions: bool = False,

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from optuna.trial import TrialState
@@ -18,7 +17,7 @@ from autost_optuna.presence import Presence, retire
 from autost_optuna.restore import make_objective
 from autost_optuna.sampler import SpaceExhausted
 from autost_optuna.study import Search
-from autost_optuna.units import counted
+from autost_optuna.units import StrPath, counted
 from autost_optuna.workers import Message, Pool, run_trial
 
 MOST_WORKERS = 256
@@ -53,7 +52,7 @@ def run(
     until: StopRule | None = None,
     workers: int = 1,
     timeout: float | None = None,
-    data_root: Path | None = None,
+    data_root: StrPath | None = None,
     device: str = "cpu",
     on_trial: Callable[[Progress], None] = lambda progress: None,
     on_note: Callable[[str], None] = lambda text: None,

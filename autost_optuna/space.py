@@ -1,6 +1,7 @@
 """Space: the choices for every field of an Architecture; presets of AutoST, uniform forms, and files of a user's own."""
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from autost_optuna.architecture import (
 )
 from autost_optuna.files import check_keys, read_toml, read_yaml
 from autost_optuna.task import Task
+from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -66,8 +68,9 @@ class Space:
                 raise ValueError(f"space {self.name}: {error}") from None
 
     @classmethod
-    def load(cls, source: str, *, uniform: bool = False) -> "Space":
+    def load(cls, source: StrPath, *, uniform: bool = False) -> "Space":
         """The preset called `source` (tiny, small, base), or the space of FILE.toml or of AutoST's FILE.yaml."""
+        source = os.fspath(source)
         if source in PRESETS:
             space = PRESETS[source]
         elif source.endswith((".toml", ".yaml", ".yml")):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, unquote_plus
 
 from autost_optuna.patience import Failure, Patience, make_patient
+from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -56,12 +57,13 @@ def hide(text: str, storage: str) -> str:
     return line
 
 
-def open_storage(storage: str, *, create: bool = False, write: bool = False) -> "BaseStorage":
+def open_storage(storage: StrPath, *, create: bool = False, write: bool = False) -> "BaseStorage":
     """Open the storage; a file that does not exist is made only with `create`. ValueError says what is wrong with it.
 
     Opened to `write`, a journal whose last line is torn is mended at once, and not only at the first write. Calls wait
     for a server that goes away, a bounded time, and then raise RuntimeError.
     """
+    storage = os.fspath(storage)
     path = file_of(storage)
     if path is not None:
         _check_file(path, create=create)

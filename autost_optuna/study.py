@@ -1,6 +1,7 @@
 """Studies: create, open, list, delete. A study is Optuna's, with the settings that make its candidates comparable."""
 
 import contextlib
+import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions
 from autost_optuna.space import OUTSIDE, Space
 from autost_optuna.storage import file_of, open_storage, shown
 from autost_optuna.task import Task
+from autost_optuna.units import StrPath
 
 TRAINED, TRAINED_ENDING = f"{ATTRIBUTE}:trained", ".trained"  # attribute and name of a search's second study
 TRAINED_METRICS = ("validation accuracy", "measured energy (mJ)")  # as optuna-dashboard shows them
@@ -143,12 +145,12 @@ class Search:
 
 def create(
     name: str,
-    storage: str,
+    storage: StrPath,
     *,
     space: Space,
     task: Task,
     data: str = "digits",
-    data_root: Path | None = None,
+    data_root: StrPath | None = None,
     images: int = 4,
     seeds: int = 1,
     convention: Convention | None = None,
@@ -167,6 +169,7 @@ def create(
     is compared if one is given).
     """
     check_name(name)
+    storage = os.fspath(storage)
     if not 2 <= population <= 100_000:
         raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
     check_objectives(objectives)
@@ -210,7 +213,7 @@ def create(
         space=space,
         task=task,
         data=data,
-        data_root=None if data_root is None else str(data_root.resolve()),
+        data_root=None if data_root is None else str(Path(data_root).resolve()),
         images=images,
         seeds=seeds,
         fingerprint=drawn.fingerprint,
@@ -271,8 +274,9 @@ def name_metrics(study: optuna.Study, names: Sequence[str]) -> None:
         study.set_metric_names(list(names))
 
 
-def open_search(name: str, storage: str, *, write: bool = False) -> Search:
+def open_search(name: str, storage: StrPath, *, write: bool = False) -> Search:
     """Open a study, to `write` or only to read it. ValueError where it does not exist or is not of this program."""
+    storage = os.fspath(storage)
     study = load_study(name, storage, write=write)
     if TRAINED in study.user_attrs:
         shows = units.command("study", "show", name.removesuffix(TRAINED_ENDING))
@@ -308,7 +312,7 @@ def _stored_settings(study: optuna.Study, name: str, storage: str) -> dict[str, 
 def find_exact(
     search: Search,
     *,
-    data_root: Path | None = None,
+    data_root: StrPath | None = None,
     device: str = "cpu",
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExactFront:
@@ -323,11 +327,12 @@ def find_exact(
     return found
 
 
-def find_architecture(source: str, storage: str) -> tuple[Architecture, Search | None]:
+def find_architecture(source: StrPath, storage: str) -> tuple[Architecture, Search | None]:
     """The architecture that `source` names, and its study if it is a trial.
 
     FILE.json, FILE.yaml (AutoST's form), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4".
     """
+    source = os.fspath(source)
     if source.endswith((".json", ".yaml", ".yml")):
         return Architecture.load(Path(source)), None
     name, colon, number = source.rpartition(":")

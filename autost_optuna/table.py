@@ -16,6 +16,7 @@ from pathlib import Path
 from autost_optuna import units
 from autost_optuna.candidate import Candidate
 from autost_optuna.trained import Dropped, Training
+from autost_optuna.units import StrPath
 from autost_optuna.validity import FEWEST, validate
 from autost_optuna.verdict import Evidence, Verdict
 
@@ -155,7 +156,7 @@ class Table:
             return cell == ""
 
 
-def read_table(path: Path | str, where: Mapping[str, str] | None = None) -> Table:
+def read_table(path: StrPath, where: Mapping[str, str] | None = None) -> Table:
     """Read a .csv or .csv.gz with a header, only the rows that have the values of `where`.
 
     Columns are separated by commas, or as a spreadsheet may save them: by semicolons or tabs, and then decimals may have

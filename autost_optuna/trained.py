@@ -29,6 +29,7 @@ from autost_optuna.settings import ATTRIBUTE
 from autost_optuna.storage import shown
 from autost_optuna.study import TRAINED, TRAINED_ENDING, TRAINED_METRICS, Search, load_study, name_metrics
 from autost_optuna.transfer import Copied, copy_study
+from autost_optuna.units import StrPath
 
 KEY, OWNER = f"{ATTRIBUTE}:key", f"{ATTRIBUTE}:owner"
 RECORD, RATES, REASON = "training", ("rates", "initial_rates"), "reason"
@@ -339,7 +340,7 @@ class Trainings:
         )
 
 
-def open_trained(search: Search, *, create: bool = False, artifacts: Path | None = None) -> Trainings:
+def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | None = None) -> Trainings:
     """The trained networks of a search, with `create` made where there are none yet, by several processes at once if need be.
 
     `artifacts` is the folder of learning curves; by default it is beside the storage's file. ValueError where there are none,
@@ -371,7 +372,7 @@ def open_trained(search: Search, *, create: bool = False, artifacts: Path | None
             f"study {name} holds networks of a search with another {differs[0]} than {search.study.study_name} has now; "
             f"delete it by {units.command('study', 'delete', name)}, or search under another name"
         )
-    return Trainings(study=study, search=search, artifacts=artifacts or folder_of(search.storage))
+    return Trainings(study=study, search=search, artifacts=Path(artifacts) if artifacts else folder_of(search.storage))
 
 
 def trainings_of(search: Search) -> list[Training]:

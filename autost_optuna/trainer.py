@@ -38,6 +38,7 @@ from autost_optuna.pages import keeping_all_pages
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.recipe import TET, Recipe
 from autost_optuna.task import Task
+from autost_optuna.units import StrPath
 
 RESUME = "resume.safetensors"
 RECIPE = "recipe.toml"
@@ -85,7 +86,7 @@ def train(
     task: Task,
     dataset: Dataset,
     recipe: Recipe,
-    folder: Path,
+    folder: StrPath,
     *,
     convention: Convention = DEFAULT,
     accelerator: str = "auto",
@@ -105,7 +106,7 @@ def train(
     memory is short.
     """
     check(task, dataset, recipe, accelerator)
-    identity = identity_of(architecture, task, dataset, recipe)
+    folder, identity = Path(folder), identity_of(architecture, task, dataset, recipe)
     if (folder / WEIGHTS).exists():
         return _completed(folder / WEIGHTS, identity, convention)
     fabric = make_fabric(recipe, accelerator)

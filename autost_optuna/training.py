@@ -47,7 +47,7 @@ from autost_optuna.trainer import (
     make_fabric,
     train,
 )
-from autost_optuna.units import counted, one_line
+from autost_optuna.units import StrPath, counted, one_line
 from autost_optuna.workers import STOPS, death, environment, undisturbed
 
 CURVE_FILE = "curve.csv"
@@ -72,7 +72,7 @@ class Means:
     whether torch.compile fuses operations."""
 
     data: str
-    data_root: Path | None = None
+    data_root: StrPath | None = None
     download: bool = False
     accelerator: str = "auto"
     tensorboard: bool = False
@@ -105,7 +105,7 @@ class Message:
 Tell = Callable[[Message], None]
 
 
-def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seeds: int, output: Path) -> list[Order]:
+def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seeds: int, output: StrPath) -> list[Order]:
     """Every candidate with every seed from the recipe's on; a folder for each: `output`/STUDY-TRIAL, others -seedN beside."""
     made = []
     last = recipe.seed + as_count("seeds", seeds) - 1
@@ -114,7 +114,7 @@ def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seed
     for candidate in candidates:
         for seed in range(recipe.seed, last + 1):
             suffix = "" if seed == search.settings.seed else f"-seed{seed}"
-            folder = output / f"{folder_name(search.study.study_name)}-{candidate.number}{suffix}"
+            folder = Path(output) / f"{folder_name(search.study.study_name)}-{candidate.number}{suffix}"
             made.append(Order(candidate=candidate, recipe=replace(recipe, seed=seed), folder=folder))
     return made
 

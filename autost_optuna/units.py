@@ -4,11 +4,13 @@ import csv
 import io
 import itertools
 import math
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+StrPath = str | os.PathLike[str]  # a path as a caller may give it; a function that takes one makes it a Path at once
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 

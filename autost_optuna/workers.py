@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
@@ -25,7 +24,7 @@ from autost_optuna.restore import make_objective
 from autost_optuna.sampler import DeclaredNSGAIISampler, SpaceExhausted
 from autost_optuna.storage import hide
 from autost_optuna.study import Search, open_search
-from autost_optuna.units import one_line
+from autost_optuna.units import StrPath, one_line
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 
@@ -102,7 +101,7 @@ class Pool:
     ends when its pipe does, and so after the trial at hand where this process is killed.
     """
 
-    def __init__(self, search: Search, count: int, *, data_root: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, search: Search, count: int, *, data_root: StrPath | None = None, device: str = "cpu") -> None:
         context = multiprocessing.get_context("spawn")  # torch and gRPC do not survive a fork
         given = (search.study.study_name, search.storage, data_root, device, CACHE_BYTES // count)
         self.workers: list[Worker] = []
@@ -153,7 +152,7 @@ class Pool:
 
 
 def _work(
-    pipe: "Connection[Message, bool]", name: str, storage: str, data_root: Path | None, device: str, cache_bytes: int
+    pipe: "Connection[Message, bool]", name: str, storage: str, data_root: StrPath | None, device: str, cache_bytes: int
 ) -> None:
     """A worker's life. Ctrl-C and SIGTERM, which a whole group gets, are left to the process that hands out tickets."""
     for number in STOPS:

@@ -12,6 +12,7 @@ from autost_optuna.data import cifar, cifar10dvs, digits, dvs128gesture, imagefo
 from autost_optuna.data.dataset import COUNTS, Dataset, Normalisation, OnDemand, Pixels, Split
 from autost_optuna.data.events import CUTS, Cut, Recorded
 from autost_optuna.task import PRESETS, Task
+from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +73,7 @@ def stand_in_warning(data: str, task: Task) -> str | None:
 def load(
     name: str,
     task: Task,
-    root: Path | None = None,
+    root: StrPath | None = None,
     *,
     download: bool = False,
     frames: Cut = "count",
@@ -102,6 +103,7 @@ def load(
         if frames != "count":
             raise ValueError("data digits-saccades is simulated, in frames of equal time already; leave frames out")
         return saccades.load(task.time_steps, task.image_size)
+    root = None if root is None else Path(root)
     if root is None:
         raise ValueError(f"data {name} needs --data-root, the folder that holds {_held(name)}")
     if name in cifar.RELEASES:
@@ -193,7 +195,7 @@ def rate_images(
     task: Task,
     *,
     data: str = "digits",
-    root: Path | None = None,
+    root: StrPath | None = None,
     count: int = 4,
     seeds: int = 1,
     seed: int = 0,

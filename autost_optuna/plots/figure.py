@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna.plots.page import render
+from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -90,15 +91,15 @@ def _lines(text: str | None, most: int) -> list[str]:
     return [escape(line) for line in textwrap.wrap(html.unescape(text or ""), most)] or [""]
 
 
-def check_ending(path: Path) -> str:
+def check_ending(path: StrPath) -> str:
     """The ending of a figure's file. ValueError where no figure is written in that form."""
-    suffix = path.suffix.lower()
+    suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path} has no known ending; name it {', '.join(SUFFIXES)}")
     return suffix
 
 
-def write_figure(figure: "Figure", path: Path, theme: str = AUTO) -> None:
+def write_figure(figure: "Figure", path: StrPath, theme: str = AUTO) -> None:
     """Write .html (interactive, complete in itself), .json (plotly's), .svg or .png.
 
     With theme "auto" a page follows its reader's browser, and the other forms are light. ValueError for other names, or
@@ -118,11 +119,12 @@ def write_figure(figure: "Figure", path: Path, theme: str = AUTO) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: StrPath) -> Iterator[Path]:
     """A file to write that takes the place of `path` when it is whole; each writer has its own.
 
     ValueError, or OSError on a full disk, naming `path`.
     """
+    path = Path(path)
     part = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(8)}.part{path.suffix.lower()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

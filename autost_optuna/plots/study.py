@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autost_optuna.baselines import baselines_of
@@ -17,6 +16,7 @@ from autost_optuna.plots.stages import draw_stages, stages_view
 from autost_optuna.plots.trained import draw_trained, trained_view
 from autost_optuna.study import Search
 from autost_optuna.trained import trainings_of
+from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -75,6 +75,6 @@ def genes_figure(search: Search) -> "Figure":
     return draw_genes(genes_view(search.study.study_name, search.candidates()))
 
 
-def stages_figure(search: Search, data_root: Path | None = None) -> "Figure":
+def stages_figure(search: Search, data_root: StrPath | None = None) -> "Figure":
     """Energy by stage of a study's picks. ValueError where it has no front, or its images are others now."""
     return draw_stages(stages_view(search.study.study_name, bills_of(search, picks_of(search.front()), data_root)))

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from autost_optuna.files import check_keys, read_toml
+from autost_optuna.units import StrPath
 
 EVERY_STEP, ONCE = "every-step", "once"
 COSTS = ("mac", "accumulate", "bit", "step")
@@ -115,8 +117,9 @@ class Convention:
         return CONVENTIONS[name]
 
     @classmethod
-    def load(cls, source: str) -> "Convention":
+    def load(cls, source: StrPath) -> "Convention":
         """A preset by its name, or a user's own from FILE.toml, which may not take the name of a preset."""
+        source = os.fspath(source)
         if not source.endswith(".toml"):
             return cls.preset(source)
         found = _read(Path(source))
