@@ -15,7 +15,7 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.trial import FrozenTrial
 
-from autost_optuna.storage import file_of
+from autost_optuna.location import file_of
 from autost_optuna.units import StrPath
 
 FIGURE = "dashboard:plot_data:"  # optuna-dashboard's, of a figure's attributes

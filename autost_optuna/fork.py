@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from autost_optuna.candidate import Candidate
 from autost_optuna.data import rate_images
+from autost_optuna.location import check_file
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.restore import make_objective
@@ -49,6 +50,7 @@ def fork(
     """
     check_name(name)
     storage = os.fspath(storage)
+    check_file(storage, create=True, write=True)
     old = search.settings
     root = data_root or (Path(old.data_root) if old.data_root else None)
     drawn = rate_images(old.task, data=old.data, root=root, count=old.images, seeds=old.seeds, seed=old.seed)

@@ -5,10 +5,10 @@ from pathlib import Path
 from autost_optuna.candidate import Candidate
 from autost_optuna.checkpoint import make_folder
 from autost_optuna.export import export, load
+from autost_optuna.location import DEFAULT
 from autost_optuna.plots.figure import write_figure
 from autost_optuna.plots.front import draw_front, front_view
 from autost_optuna.space import Space
-from autost_optuna.storage import DEFAULT
 from autost_optuna.study import Search
 from autost_optuna.study import create as create_study
 from autost_optuna.task import Task

@@ -7,113 +7,34 @@ import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, unquote_plus
 
+from autost_optuna.location import PARTS, SQLITE_FILE, check_file, hide, readable_url, shown, why_read_only
 from autost_optuna.patience import Failure, Patience, make_patient
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
 
-DEFAULT = "autost.journal"
-# The parts of a URL where nothing is ambiguous: a password with an "@" or "/" of its own would be cut in two.
-_URL = re.compile(
-    r"(?P<scheme>[\w+]+)://(?:(?P<user>[^:/?#@]*)(?::(?P<password>[^/?#@]*))?@)?"
-    r"(?P<place>(?:\[[^\]/?#@]*\]|[^:/?#@\[\]]*)(?::\d*)?(?:/[^?#@]*)?)(?:\?(?P<query>[^#@]*))?"
-)
-_FILE = re.compile(r"sqlite(\+pysqlite)?:///.*", re.DOTALL)
-_NO_PATH = re.compile(r"^\w{2,}(\+\w+)?:/|^\w+\+\w+//|:[^/]*@")  # a URL without its "://", or user:password@host
-_SECRET = re.compile(r"(?i)((?:^|[&;])[^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*=)([^&;]*)")
 LOCKED_S = 20  # SQLite's file is locked for milliseconds, by a copy for seconds
 ANSWER_S = 60  # the longest that a gRPC server may take, which is for 100,000 trials
 TABLES_TRIES = 20
 _DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "pymysql": "PyMySQL", "MySQLdb": "mysqlclient"}
 
 
-def shown(storage: str) -> str:
-    """The storage as it may be printed: without the passwords of a URL, and without what may be one."""
-    if "://" not in storage or _FILE.fullmatch(storage):
-        return storage
-    parts = _URL.fullmatch(storage)
-    if parts is None:
-        return storage.partition("://")[0] + "://..."
-    user = "" if parts["user"] is None else parts["user"] + ("" if parts["password"] is None else ":***") + "@"
-    query = "" if parts["query"] is None else "?" + _SECRET.sub(r"\1***", parts["query"])
-    return f"{parts['scheme']}://{user}{parts['place']}{query}"
-
-
-def hide(text: str, storage: str) -> str:
-    """The first line of `text` without the passwords that the URL `storage` holds; "..." where these cannot be told."""
-    line = (text.replace(storage, shown(storage)).splitlines() or [""])[0]
-    if _FILE.fullmatch(storage):
-        return line
-    parts = _URL.fullmatch(storage)
-    if parts is None:
-        return "..."
-    secrets = [parts["password"] or "", *(value for _, value in _SECRET.findall(parts["query"] or ""))]
-    forms = {form for secret in secrets for form in (secret, unquote(secret), unquote_plus(secret)) if form}
-    for form in sorted(forms, key=len, reverse=True):
-        line = line.replace(form, "***")
-    return line
-
-
 def open_storage(storage: StrPath, *, create: bool = False, write: bool = False) -> "BaseStorage":
     """Open the storage; a file that does not exist is made only with `create`. ValueError says what is wrong with it.
 
-    Opened to `write`, a journal whose last line is torn is mended at once, and not only at the first write. Calls wait
-    for a server that goes away, a bounded time, and then raise RuntimeError.
+    A file that cannot be written can be read; to `write` it raises ValueError here, before anything is computed. Opened to
+    `write`, a journal whose last line is torn is mended at once, and not only at the first write. Calls wait for a server
+    that goes away, a bounded time, and then raise RuntimeError.
     """
     storage = os.fspath(storage)
-    path = file_of(storage)
-    if path is not None:
-        _check_file(path, create=create)
+    check_file(storage, create=create, write=write)
     if "://" not in storage:
         return _journal(Path(storage), write=write)
     if storage.startswith("grpc://"):
         return _grpc(storage)
     return _relational(storage)
-
-
-def file_of(storage: str) -> Path | None:
-    """The file behind a storage, None where there is none on this machine. ValueError where it is a URL that went wrong."""
-    if "://" not in storage:
-        if _NO_PATH.search(storage):  # it may hold a password, so it is not repeated
-            raise ValueError(
-                "the storage is neither a file nor a URL; write one as postgresql+psycopg://USER:PASSWORD@HOST/DB"
-            )
-        return Path(storage)
-    if not storage.startswith("sqlite"):
-        return None
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        database = make_url(storage).database
-    except ArgumentError:
-        return None
-    return Path(database) if database and database != ":memory:" else None
-
-
-def _check_file(path: Path, *, create: bool) -> None:
-    if path.is_dir():
-        raise ValueError(f"storage {path} is a directory; give a file such as {path / DEFAULT}")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"storage {path} is not a regular file; give a file such as {DEFAULT}")
-    if not path.exists():
-        if not create:
-            raise ValueError(f"no storage at {path}; create a study first, or give --storage")
-        if not path.parent.is_dir():
-            raise ValueError(
-                f"cannot make the storage {path}: {path.parent} is no directory; create it or give --storage"
-            )
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise ValueError(f"cannot make the storage {path}: {path.parent} is not writable; give another --storage")
-        return  # the storage makes the file itself: two may do so at once
-    try:
-        with path.open("r+b"):
-            pass
-    except OSError as error:
-        raise ValueError(f"cannot write the storage {path} ({error.strerror}); give another with --storage") from None
 
 
 def _journal(path: Path, *, write: bool) -> "BaseStorage":
@@ -161,10 +82,11 @@ def _open_relational(storage: str) -> "RDBStorage":
 
     lite = storage.startswith("sqlite")
     options = {"connect_args": {"timeout": LOCKED_S}} if lite else {"pool_pre_ping": True}
+    url = readable_url(storage)
     for attempt in range(TABLES_TRIES):
         try:
             # Optuna fills in {SCHEMA_VERSION}, and would trip over the braces of a password.
-            return RDBStorage(storage.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
+            return RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
         except Exception as error:  # drivers, servers and schema checks each raise their own kind
             # Two that open an empty database make its tables at once, and one of them fails.
             cause = error.__cause__ if isinstance(error.__cause__, IntegrityError) else error
@@ -182,12 +104,17 @@ def _cannot_open(storage: str, error: Exception) -> str:
     if isinstance(missing, ModuleNotFoundError):
         package = _DRIVERS.get(missing.name or "", missing.name)
         return f"storage {shown(storage)} needs the package {missing.name}; install it with: pip install '{package}'"
-    if not (_URL.fullmatch(storage) or _FILE.fullmatch(storage)):
+    if not (PARTS.fullmatch(storage) or SQLITE_FILE.fullmatch(storage)):
         return (
             f"cannot read the storage {shown(storage)}; write URLs as postgresql+psycopg://user:password@host/database, "
             "with special characters percent-encoded, such as %40 for @"
         )
     reason = hide(str(error), storage) or type(error).__name__
+    if why_read_only(storage):
+        return (
+            f"cannot read the storage {storage} where it cannot be written ({reason}); copy it, with the files of its "
+            "name and -wal or -journal, to another folder"
+        )
     return f"cannot open the storage {shown(storage)} ({reason}); check the URL and the server"
 
 

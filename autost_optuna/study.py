@@ -24,13 +24,14 @@ from autost_optuna.data import check_classes, rate_images
 from autost_optuna.exact import ExactFront, check_enumerable, check_feasible, exact_front
 from autost_optuna.front import Box, Health, correlations, health, hypervolume, knee, nondominated, pick
 from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, check_plane
+from autost_optuna.location import check_file, file_of, shown
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
 from autost_optuna.restore import make_objective, make_sampler
 from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions
 from autost_optuna.space import OUTSIDE, Space
-from autost_optuna.storage import file_of, open_storage, shown
+from autost_optuna.storage import open_storage
 from autost_optuna.task import Task
 from autost_optuna.units import StrPath
 
@@ -187,6 +188,7 @@ def create(
         if skip_if_exists:
             return existing()
         raise _exists(name, storage)
+    check_file(storage, create=True, write=True)
     space.check(task)
     check_feasible(space, task, constraints)
     drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)

@@ -20,7 +20,8 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from autost_optuna.artifacts import own_of
-from autost_optuna.storage import open_storage, relational, relational_patience, shown
+from autost_optuna.location import shown
+from autost_optuna.storage import open_storage, relational, relational_patience
 
 # What the bulk copy was tested with; another version of Optuna's tables may have other columns.
 SCHEMA = "v3.2.0.a"

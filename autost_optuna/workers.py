@@ -17,12 +17,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from autost_optuna.candidate import Candidate
+from autost_optuna.location import hide
 from autost_optuna.objective import Objective
 from autost_optuna.presence import RETRY, held
 from autost_optuna.proxies.spikes import CACHE_BYTES
 from autost_optuna.restore import make_objective
 from autost_optuna.sampler import DeclaredNSGAIISampler, SpaceExhausted
-from autost_optuna.storage import hide
 from autost_optuna.study import Search, open_search
 from autost_optuna.units import StrPath, one_line
 

@@ -32,6 +32,7 @@ RANKS = [
     "genes",
     "selection",
     "sampler",
+    "location",
     "patience",
     "journal",
     "storage",

@@ -23,9 +23,10 @@ from test_trained import claim_of, training
 from autost_optuna import patience
 from autost_optuna import study as studies
 from autost_optuna.journal import JournalFile, JournalFileSymlinkLock, JournalOperation
+from autost_optuna.location import shown
 from autost_optuna.presence import Presence
 from autost_optuna.runner import run
-from autost_optuna.storage import open_storage, shown
+from autost_optuna.storage import open_storage
 from autost_optuna.trained import Taken, open_trained, write_curve
 
 POSTGRES = os.environ.get("AUTOST_TEST_POSTGRES")

@@ -11,9 +11,10 @@ from test_data import write_cifar10
 from autost_optuna import Architecture, Candidate, DeclaredNSGAIISampler, Objective, Task
 from autost_optuna import study as studies
 from autost_optuna.data import RateImages
+from autost_optuna.location import shown
 from autost_optuna.restore import make_objective
 from autost_optuna.runner import run
-from autost_optuna.storage import open_storage, shown
+from autost_optuna.storage import open_storage
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
     quiet_optuna()
     from autost_optuna.artifacts import artifacts_of, folder_of
     from autost_optuna.artifacts import copy as copy_files
-    from autost_optuna.storage import shown
+    from autost_optuna.location import shown
     from autost_optuna.study import TRAINED, check_name, load_study, open_search
     from autost_optuna.trained import copy_trained
     from autost_optuna.transfer import copy_study

@@ -44,6 +44,7 @@ def dashboard(port: int, artifacts: Path | None, storage: str) -> None:
     import socket
 
     from autost_optuna.artifacts import folder_of, store_of
+    from autost_optuna.location import why_read_only
     from autost_optuna.storage import open_storage
 
     backend, curves = open_storage(storage), store_of(storage, artifacts)
@@ -57,5 +58,7 @@ def dashboard(port: int, artifacts: Path | None, storage: str) -> None:
 
     if curves is None and (folder := folder_of(storage)) is not None:
         show.note(f"note: {folder} cannot be made, so files can be neither seen nor added")
+    if reason := why_read_only(storage):
+        show.note(f"note: the storage can only be read ({reason}), so what is changed in the dashboard is not kept")
     click.echo(f"optuna-dashboard at http://127.0.0.1:{port}/ (Ctrl-C ends it)")
     run_server(backend, host="127.0.0.1", port=port, artifact_store=curves)

@@ -13,8 +13,8 @@ import click
 
 from autost_optuna import units
 from autost_optuna.cli import show
+from autost_optuna.location import DEFAULT, shown
 from autost_optuna.plots.figure import AUTO, THEMES
-from autost_optuna.storage import DEFAULT, shown
 
 if TYPE_CHECKING:
     from autost_optuna.task import Task
