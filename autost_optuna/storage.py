@@ -59,7 +59,14 @@ def _journal(path: Path, *, write: bool) -> "BaseStorage":
 def _relational(storage: str) -> "BaseStorage":
     from optuna.storages import get_storage
 
-    return make_patient(get_storage(_open_relational(storage)), relational_patience(storage))
+    backend = get_storage(_open_relational(storage))
+    return _reopened(storage, make_patient(backend, relational_patience(storage)))
+
+
+def _reopened(storage: str, backend: "BaseStorage") -> "BaseStorage":
+    """The same backend, which another process or a copy opens anew: its patient methods cannot be pickled."""
+    backend.__reduce_ex__ = lambda protocol: (open_storage, (storage,))  # type: ignore[method-assign]
+    return backend
 
 
 def relational_patience(storage: str) -> Patience:
@@ -164,4 +171,4 @@ def _grpc(storage: str) -> "BaseStorage":
         away = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
         return Failure(reason=error.details() or error.code().name, passing=error.code() in away)
 
-    return make_patient(proxy, Patience(storage, failure))
+    return _reopened(storage, make_patient(proxy, Patience(storage, failure)))
