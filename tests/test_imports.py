@@ -31,6 +31,7 @@ RANKS = [
     "objective",
     "genes",
     "selection",
+    "population",
     "sampler",
     "location",
     "patience",

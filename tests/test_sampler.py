@@ -17,7 +17,8 @@ from optuna.trial import TrialState, create_trial
 
 from autost_optuna import Space
 from autost_optuna.genes import Genes, choices_of
-from autost_optuna.sampler import DeclaredNSGAIISampler, SpaceExhausted, generator
+from autost_optuna.population import generator
+from autost_optuna.sampler import DeclaredNSGAIISampler, SpaceExhausted
 from autost_optuna.selection import Individual, crowding_distances, dominates, nondomination_ranks, select
 
 FLAT = {"x": IntDistribution(0, 9), "y": IntDistribution(0, 9), "kind": CategoricalDistribution(("b", "a", "c"))}
