@@ -305,6 +305,8 @@ def test_names_with_spaces_accents_and_links(tmp_path):
     found = load("imagefolder", CIFAR10, tmp_path)
     assert (found.num_classes, found.train.labels.tolist(), found.test.labels.tolist()) == (2, [0, 1, 1], [0, 1, 1])
     assert found.train.images[:].shape == (3, 3, 32, 32)
+    (tmp_path / "train" / decomposed).mkdir()
+    refused(tmp_path, "has two folders in .*train, spelled in two ways; merge them")
 
 
 def test_a_class_that_is_empty_ends_the_command_line_in_one_line(cli, tmp_path):

@@ -3,7 +3,8 @@
 `DIR/train/<class>/*.png` and `DIR/test` or `DIR/val` alike; classes are counted in the order of their folders' names. An image
 is read when it is asked for: turned upright as its EXIF says, scaled so that its shorter side has the task's size, bilinear,
 and cut to its centre. Every mode is scaled by its own range, from black to white: grey of 16 bits by 65535, of floats from 0 to
-1. What has no range of its own, such as integers of 32 bits, is refused. Transparent pixels lie on white.
+1. What has no range of its own, such as integers of 32 bits, is refused. Transparent pixels lie on white. What a system hides
+is left out.
 """
 
 import contextlib
@@ -132,7 +133,7 @@ def _as_rgb(image: "Image") -> "Image":
         return image.convert("RGB")
     image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     least, most = image.getchannel("A").getextrema()
-    if least == 255 or most == 0:  # wholly transparent is what programs write that mean no transparency
+    if least == 255 or most == 0:  # 0 everywhere: a channel that its program left empty
         return image.convert("RGB")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
@@ -170,8 +171,15 @@ def _tag(image: "Image", tag: int) -> Any:
 
 
 def _classes(folder: Path) -> dict[str, Path]:
-    """The folders of classes by name, which macOS and others spell in two ways where it has an accent."""
-    return {unicodedata.normalize("NFC", place.name): place for place in visible(folder) if place.is_dir()}
+    """The folders of classes by name, which macOS and others spell in two ways if it has an accent.
+
+    ValueError if a folder has the same name in both ways.
+    """
+    found: dict[str, Path] = {}
+    for place in visible(folder):
+        if place.is_dir() and found.setdefault(unicodedata.normalize("NFC", place.name), place) != place:
+            raise ValueError(f"class {place.name} has two folders in {folder}, spelled in two ways; merge them")
+    return found
 
 
 def _split(classes: list[Path], size: int) -> Split:
