@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from autost_optuna.architecture import Architecture
+from autost_optuna.candidate import Candidate
 from autost_optuna.front import Pick
-from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation
-from autost_optuna.proxies.operations import operations, populations
+from autost_optuna.proxies.energy import Charge, charge_rows, estimate_energy, mean_by_operation
+from autost_optuna.proxies.operations import REAL, operations, populations
 from autost_optuna.restore import make_objective
 from autost_optuna.settings import Settings
 from autost_optuna.study import Search
@@ -41,6 +43,15 @@ def charges_of(architecture: Architecture, settings: Settings, rates: Mapping[st
     """An architecture's charges under a study's convention at input spike rates by the name of the operation."""
     ledger, layers = operations(architecture, settings.task), populations(architecture, settings.task)
     return tuple(estimate_energy(ledger, rates, settings.convention, layers))
+
+
+def known_rows(candidate: Candidate, settings: Settings) -> list[dict[str, Any]]:
+    """Rows of the audit as far as a study knows them without its images: all but what spikes cause, which is None."""
+    driven = (row.name for row in operations(candidate.architecture, settings.task) if row.driven_by != REAL)
+    rows = charge_rows(charges_of(candidate.architecture, settings, dict.fromkeys(driven, 0.0)))
+    unknown = dict.fromkeys(("rate", "accumulates", "moved_bits", "energy_pj", "share"))
+    total_pj = candidate.energy_mj * 1e9
+    return [{**row, **(unknown if row["kind"] == "ac" else {"share": row["energy_pj"] / total_pj})} for row in rows]
 
 
 def costliest(charges: Sequence[Charge], count: int) -> list[Charge]:

@@ -30,8 +30,9 @@ def write_card(
     parity: Parity,
     *,
     standalone: bool,
+    audited: bool = True,
 ) -> str:
-    """The text of README.md."""
+    """The text of README.md; `audited` says that audit.csv has the spike rates."""
     import yaml
 
     front = _front_matter(study, settings, candidate, training)
@@ -61,6 +62,12 @@ network = load()  # reads model.safetensors
         if standalone
         else ""
     )
+    audit = "What each operation costs is in `audit.csv`"
+    if not audited:
+        audit = (
+            f"`audit.csv` has the operations without their spike rates and energies of spikes: the study's images of "
+            f"{_code(settings.data)} were not on the machine that wrote it"
+        )
     return f"""---
 {yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---
 
@@ -70,7 +77,7 @@ Found by autost-optuna in study {_code(study)}, trial {candidate.number}.
 
 {_table(("what", "value"), rows)}
 
-{_meaning(candidate, training)} What each operation costs is in `audit.csv`, the convention's prices are in `{MANIFEST}`.
+{_meaning(candidate, training)} {audit}; the convention's prices are in `{MANIFEST}`.
 
 ```python
 from autost_optuna import load

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autost_optuna import archive, checkpoint, standalone, units
 from autost_optuna.archive import FORMAT, MANIFEST
-from autost_optuna.bills import bills_of, charges_of
+from autost_optuna.bills import bills_of, charges_of, known_rows
 from autost_optuna.candidate import Candidate
 from autost_optuna.card import write_card
 from autost_optuna.checkpoint import WEIGHTS
@@ -17,7 +17,7 @@ from autost_optuna.data import NORMALISATIONS, rate_images
 from autost_optuna.front import Pick
 from autost_optuna.graphs import check_alive, write_onnx, write_program
 from autost_optuna.model.transformer import SpikingTransformer
-from autost_optuna.proxies.energy import Charge, charge_rows
+from autost_optuna.proxies.energy import charge_rows
 from autost_optuna.settings import Settings, installed_versions
 from autost_optuna.study import Search
 from autost_optuna.units import StrPath
@@ -42,7 +42,8 @@ def export(
     """Write the bundle of a candidate to `target`, a folder or FILE.zip, whole or not at all.
 
     `weights` is a training's checkpoint; without it the bundle holds the weights at initialisation, and says so. `force`
-    replaces a bundle that is there; `plain` adds model.py; `data_root` is where the images are, where it is not the study's.
+    replaces a bundle that is there; `plain` adds model.py; `data_root` is where the images are, if not where the study has
+    them. If the study's images are not there, audit.csv leaves open what spikes cost, and the card says so.
     ValueError where there is anything of that name, or the checkpoint is of another network; RuntimeError where ONNX or
     torch.export do not give the network's logits.
     """
@@ -92,8 +93,8 @@ def _write(
     (folder / "architecture.json").write_text(json.dumps(architecture.to_dict(), indent=2) + "\n")
     (folder / "autost.yaml").write_text(yaml.safe_dump(architecture.to_autost(), sort_keys=False))
     checkpoint.save(folder / WEIGHTS, network.state_dict(), checkpoint.describe_network(network))
-    charges = _charges(search, candidate, training, data_root)
-    (folder / "audit.csv").write_text(units.csv_text(charge_rows(charges)), encoding="utf-8")
+    rows, audited = _audit(search, candidate, training, data_root)
+    (folder / "audit.csv").write_text(units.csv_text(rows), encoding="utf-8")
     images, source = _images(settings, training, data_root)
     write_program(network, images, folder / "model.pt2")
     parity = write_onnx(network, images, source, folder / "model.onnx")
@@ -101,7 +102,9 @@ def _write(
     if plain:
         text = standalone.write_model(architecture, settings.task, normalisation)
         (folder / standalone.NAME).write_text(text, encoding="utf-8")
-    card = write_card(search.study.study_name, settings, candidate, training, alive or parity, standalone=plain)
+    card = write_card(
+        search.study.study_name, settings, candidate, training, alive or parity, standalone=plain, audited=audited
+    )
     (folder / "README.md").write_text(card, encoding="utf-8")
     manifest = {
         "format": FORMAT,
@@ -122,6 +125,7 @@ def _write(
         "convention": {**settings.convention.to_dict(), "hash": settings.convention.hash},
         "normalisation": asdict(normalisation),
         "candidate": candidate.to_dict(),
+        "audited": audited,
         "training": training,
         "onnx": asdict(parity),
         "onnx_alive": asdict(alive) if alive else None,
@@ -129,14 +133,24 @@ def _write(
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _charges(
+def _audit(
     search: Search, candidate: Candidate, training: dict[str, Any] | None, data_root: StrPath | None
-) -> tuple[Charge, ...]:
-    """By the rates of the trained network on its validation images, or by those at initialisation on the search's images."""
+) -> tuple[list[dict[str, Any]], bool]:
+    """The rows of the audit, and whether they are whole.
+
+    By the rates of the trained network on its validation images, or by those at initialisation on the search's images. If
+    these are not on this machine, nor said to be in `data_root`, what spikes cause stays open.
+    """
     if training:
-        return charges_of(candidate.architecture, search.settings, training["measured"]["rates"])
+        return charge_rows(charges_of(candidate.architecture, search.settings, training["measured"]["rates"])), True
     picks = [Pick(names=("exported",), candidate=candidate)]
-    return bills_of(search, picks, data_root, any_versions=True)[0].charges  # the manifest names both versions
+    try:
+        bill = bills_of(search, picks, data_root, any_versions=True)[0]  # the manifest names both versions
+    except ValueError:
+        if data_root is not None:
+            raise
+        return known_rows(candidate, search.settings), False
+    return charge_rows(bill.charges), True
 
 
 def _images(settings: Settings, training: dict[str, Any] | None, data_root: StrPath | None) -> "tuple[Tensor, str]":

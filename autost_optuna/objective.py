@@ -109,6 +109,7 @@ class Description:
     """An architecture's candidate, the bill behind its energy, and what that energy is under both ways of counting.
 
     `charges` are counted as `counting` says: "rate" multiplies rates with MACs, "exact" counts accumulates one by one.
+    `fingerprint` is that of the images.
     """
 
     candidate: Candidate
@@ -119,6 +120,7 @@ class Description:
     rate_mj: float
     exact_mj: float
     quantised: Quantised
+    fingerprint: str
 
     def _repr_html_(self) -> str:
         """In a notebook: the candidate, and its bill by the stages of the network."""
@@ -194,6 +196,7 @@ def describe(
         rate_mj=by_rate[0].energy_mj,
         exact_mj=exact[0].energy_mj,
         quantised=quantised,
+        fingerprint=drawn.fingerprint,
     )
 
 

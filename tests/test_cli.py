@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -160,6 +161,52 @@ def test_describe_draws_its_audit(cli, tmp_path):
     assert answer(result)["energy_mj"] > 0
     assert "wrote audit.html" in result.stderr
     assert "position convolution" in str(packed_figures((tmp_path / "audit.html").read_text()))
+
+
+def test_a_trial_is_described_by_what_the_study_stored_where_its_images_are_gone(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(SPACE)
+    write_cifar10(tmp_path / "data", count=8)
+    create = ["study", "create", "c", "--space", "toy.toml", "--data-root", "data", "--energy", "memory"]
+    assert cli(*create).exit_code == 0
+    assert cli("study", "run", "c", "--trials", "2").exit_code == 0
+    whole = answer(cli("describe", "c:1", "-f", "json"))
+    (tmp_path / "data").rename(tmp_path / "moved")
+    missing = cli("describe", "c:1", "-f", "json")
+    found = answer(missing)
+    assert set(found) == set(whole)
+    figures = set(whole) - {"exact_mj", "quantised", "operations"}
+    assert {name: found[name] for name in figures} == {name: whole[name] for name in figures}
+    assert found["exact_mj"] is None
+    assert found["quantised"].items() <= whole["quantised"].items()
+    unknown = dict.fromkeys(("rate", "accumulates", "moved_bits", "energy_pj", "share"))
+    assert {row["kind"] for row in found["operations"]} == {"mac", "ac", "state"}
+    for ours, before in zip(found["operations"], whole["operations"], strict=True):
+        assert ours == {**before, **(unknown if before["kind"] == "ac" else {"share": pytest.approx(before["share"])})}
+    said = (
+        f"the study's images of cifar10 are not in {tmp_path / 'data'} any more: these are the figures that it stored"
+    )
+    assert said in missing.stderr
+    lines = list(csv.DictReader(io.StringIO(cli("describe", "c:1", "-f", "csv").stdout)))
+    assert [line["energy_pj"] == "" for line in lines] == [row["kind"] == "ac" for row in found["operations"]]
+    table = cli("describe", "c:1").stdout.splitlines()
+    assert len(table) == len(lines) + 5
+    assert [line.split()[-2] for line in table if line.startswith("stem.conv2 ")] == ["-"]
+    assert f"{whole['energy_mj'] * 1e9:,.0f}" in next(line for line in table if line.startswith("total"))
+    write_cifar10(tmp_path / "data", count=7)  # other images: their rates are not those of the study
+    assert answer(cli("describe", "c:1", "-f", "json")) == found
+    others = cli("describe", "c:1", "--data-root", "data", "-f", "json")
+    assert "warning: these are other images than those of the study" in others.stderr
+    assert answer(others)["energy_mj"] != whole["energy_mj"]
+    shutil.rmtree(tmp_path / "data")
+    assert answer(cli("describe", "c:1", "--data-root", "moved", "-f", "json")) == whole
+    for options in (
+        ["--counting", "exact"],
+        ["--seeds", "2"],
+        ["--energy", "memory"],
+        ["--plot", "a.html"],
+        ["--proxies"],
+    ):
+        assert "no CIFAR-10 batch" in cli("describe", "c:1", *options).stderr
 
 
 def test_a_study_keeps_its_convention(cli, tmp_path):

@@ -138,6 +138,7 @@ def test_a_bundle_holds_what_it_says(search, candidate, untrained):
     for name, digest in manifest["files"].items():
         assert hashlib.sha256((untrained / name).read_bytes()).hexdigest() == digest
     assert manifest["data"]["fingerprint"] == search.settings.fingerprint
+    assert manifest["audited"] is True
     assert manifest["convention"] == {**DEFAULT.to_dict(), "hash": DEFAULT.hash}
     assert manifest["versions"]["autost-optuna"] == autost_optuna.__version__
     assert set(manifest["versions"]) >= {"torch", "spikingjelly", "optuna", "onnx", "onnxruntime", "safetensors"}

@@ -135,6 +135,7 @@ ORDER = {
         "baselines",
         "front",
         "report",
+        "stored",
         "audit",
         "train",
         "networks",

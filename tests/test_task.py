@@ -1,5 +1,7 @@
 """Tasks of files: what they hold, and the whole way of a study with images of one's own."""
 
+import csv
+import io
 import itertools
 import json
 import shlex
@@ -10,8 +12,10 @@ import pytest
 import torch
 from test_data import write_images
 
-from autost_optuna import Objective, Space, Task, load
+from autost_optuna import Objective, Space, Task, load, units
+from autost_optuna.bills import bills_of
 from autost_optuna.files import toml_text
+from autost_optuna.front import Pick
 from autost_optuna.report import report_of
 from autost_optuna.study import open_search
 from autost_optuna.trained import trainings_of
@@ -106,18 +110,38 @@ def test_a_task_of_a_file_is_searched_trained_exported_and_made_again(shapes, tm
         "study copy own --to sqlite:///team.db",
         "describe own:0 -f json",
         "describe C=16,depth=1,heads=2,ratio=1 --task moved.toml -q",
-        "export own --trial 0 -o bundle --standalone",
     ):
         result = shapes(*words.split())
         assert result.exit_code == 0, (words, result.output)
         if words.startswith("describe own"):
             assert json.loads(result.stdout)["task"] == task.to_dict()
+    (tmp_path / "images").rename(tmp_path / "gone")
+    refused = shapes("export", "own", "--knee", "-o", "bundle", "--data-root", "images")
+    assert "no folder images/train" in refused.stderr
+    exported = shapes("export", "own", "--knee", "-o", "bundle", "--standalone")
+    assert exported.exit_code == 0, exported.output
+    assert "the study's images of imagefolder are not in" in exported.stderr
+    (tmp_path / "gone").rename(tmp_path / "images")
     for name, storage in (("own", "autost.journal"), ("forked", "autost.journal"), ("own", "sqlite:///team.db")):
         assert open_search(name, storage).settings.task == task
     search = open_search("own", "autost.journal")
     (trained,) = trainings_of(search)
     assert trained.data == "imagefolder"
-    assert json.loads((tmp_path / "bundle" / "manifest.json").read_text())["task"] == task.to_dict()
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert (manifest["task"], manifest["audited"]) == (task.to_dict(), False)
+    assert manifest["onnx"]["source"] == "noise, seed 0"
+    candidate = search.candidate(manifest["trial"])
+    assert manifest["candidate"] == candidate.to_dict()
+    audit = list(csv.DictReader(io.StringIO((tmp_path / "bundle" / "audit.csv").read_text())))
+    assert {(row["rate"], row["energy_pj"]) for row in audit if row["kind"] == "ac"} == {("", "")}
+    (whole,) = bills_of(search, [Pick(names=("knee",), candidate=candidate)])
+    real = [charge for charge in whole.charges if charge.rate is None]
+    assert [(row["name"], float(row["energy_pj"])) for row in audit if row["kind"] != "ac"] == [
+        (charge.name, charge.energy_pj) for charge in real
+    ]
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert "`audit.csv` has the operations without their spike rates" in card
+    assert units.energy(candidate.energy_mj) in card
     network = load(tmp_path / "bundle")
     assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
     report = report_of(search)

@@ -1,6 +1,8 @@
 """autost-optuna describe: the audit of an architecture's energy, operation by operation."""
 
+import contextlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ import click
 from autost_optuna import units
 from autost_optuna.candidate import INITIALISATION
 from autost_optuna.cli import options, show
+from autost_optuna.cli.stored import headline, print_stored, spread_lines
 from autost_optuna.cli.study import describe_candidate, quiet_optuna, warn_of_stand_in
 from autost_optuna.goals import GOALS
 
@@ -79,7 +82,8 @@ def describe(
     """Audit the energy of ARCHITECTURE: every operation with its MACs, its spike rate and its pJ.
 
     ARCHITECTURE is FILE.json, FILE.yaml (AutoST's), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4". Spikes are those of the
-    untrained network, or of the trained one in --checkpoint.
+    untrained network, or of the trained one in --checkpoint. Of STUDY:TRIAL the stored figures are printed if the study's
+    images are not on this machine.
 
     \b
     Example:
@@ -113,14 +117,30 @@ def describe(
     if info and known["data"] == info["data"]:
         frames = info["recipe"].get("frames", frames)  # what the network was trained on
     on_device = options.chosen_device(device)
-    found = describe_architecture(
-        chosen, on, **known, counting=counting, trained=trained, frames=frames, device=on_device
-    )
+    same = stored is not None and checkpoint is None and on == stored.task and _same_images(known, stored)
+    recall = same and data_root is None and energy is None and counting == "rate" and not proxies and plot is None
+    found = None
+    with contextlib.suppress(*([ValueError] if recall else [])):
+        found = describe_architecture(
+            chosen, on, **known, counting=counting, trained=trained, frames=frames, device=on_device
+        )
+    others = same and stored is not None and found is not None and found.fingerprint != stored.fingerprint
+    if search is not None and (found is None or (others and recall)):
+        print_stored(search, architecture, form)
+        return
+    assert found is not None
+    if others:
+        show.note("warning: these are other images than those of the study, so the energies are not the study's")
     warn_of_stand_in(known["data"], on)
     if plot is not None:
         write_figure(draw_audit(audit_view(found)), plot, theme)
         show.note(units.one_line(f"wrote {plot}"))
     _print(found, form, describe_scores(chosen, on, **known, device=on_device) if proxies else {})
+
+
+def _same_images(known: Mapping[str, Any], stored: "Settings") -> bool:
+    """Whether rates are to be measured on as many images of the same data set, with the same seeds, as in the study."""
+    return all(known[name] == getattr(stored, name) for name in ("data", "images", "seed", "seeds"))
 
 
 def _defaults(stored: "Settings | None", info: dict[str, Any] | None) -> dict[str, Any]:
@@ -139,13 +159,21 @@ def _defaults(stored: "Settings | None", info: dict[str, Any] | None) -> dict[st
 
 def _print(description: "Description", form: str, scores: dict[str, float]) -> None:
     from autost_optuna.proxies.energy import charge_rows
+    from autost_optuna.proxies.quantised import SOURCE
 
     rows = charge_rows(description.charges)
     if form == "csv":
         click.echo(units.csv_text(rows), nl=False)
     elif form == "json":
         finite = {name: value if math.isfinite(value) else None for name, value in scores.items()}
-        show.print_json({**_headline(description), **({"proxies": finite} if scores else {}), "operations": rows})
+        counted = {
+            "counting": description.counting,
+            "rate_mj": description.rate_mj,
+            "exact_mj": description.exact_mj,
+            "quantised": {**asdict(description.quantised), "source": SOURCE},
+        }
+        head = headline(description.candidate, description.task, description.convention)
+        show.print_json({**head, **counted, **({"proxies": finite} if scores else {}), "operations": rows})
     else:
         _print_audit(description)
         if scores:
@@ -155,37 +183,6 @@ def _print(description: "Description", form: str, scores: dict[str, float]) -> N
     if description.candidate.silent:
         remedy = "give real images" if description.candidate.weights == INITIALISATION else "train it again"
         show.note(f"warning: the network is silent on these images, so its energy means nothing; {remedy}")
-
-
-def _headline(description: "Description") -> dict[str, Any]:
-    from autost_optuna.proxies.quantised import SOURCE
-
-    candidate, convention = description.candidate, description.convention
-    fields = (
-        "params",
-        "macs",
-        "flops",
-        "energy_mj",
-        "convention",
-        "mean_rate",
-        "silent",
-        "data",
-        "images",
-        "seed",
-        "seeds",
-    )
-    return {
-        "architecture": candidate.architecture.to_dict(),
-        "task": asdict(description.task),
-        **{field: getattr(candidate, field) for field in fields},
-        "weights": candidate.weights,
-        "spread": asdict(candidate.spread),
-        "convention_rules": {**convention.to_dict(), "hash": convention.hash},
-        "counting": description.counting,
-        "rate_mj": description.rate_mj,
-        "exact_mj": description.exact_mj,
-        "quantised": {**asdict(description.quantised), "source": SOURCE},
-    }
 
 
 def _print_audit(description: "Description") -> None:
@@ -237,13 +234,7 @@ def summary_lines(description: "Description") -> list[str]:
     from autost_optuna.proxies.quantised import INT8
 
     candidate, quantised = description.candidate, description.quantised
-    spread = candidate.spread
-    lines = [describe_candidate(candidate)]
-    if spread.std_mj is not None:
-        lines.append(
-            f"spread: single images from {units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}, standard deviation "
-            f"{units.energy(spread.std_mj)}; standard error of the mean {_error(spread.error_mj)}"
-        )
+    lines = [describe_candidate(candidate), *spread_lines(candidate)]
     other, name = (
         (description.exact_mj, "exactly (padding, coincident spikes)")
         if description.counting == "rate"
@@ -265,10 +256,6 @@ def summary_lines(description: "Description") -> list[str]:
         f"break-even {alike}"
     )
     return lines
-
-
-def _error(error_mj: float | None) -> str:
-    return "known with --seeds 2 or more" if error_mj is None else units.energy(error_mj)
 
 
 def _break_even(rate: float | None, cheaper: str) -> str:

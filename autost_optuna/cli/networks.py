@@ -15,11 +15,12 @@ from autost_optuna import units
 from autost_optuna.cli import options, show
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.run import run_search
-from autost_optuna.cli.study import describe_candidate, quiet_optuna
+from autost_optuna.cli.study import away, describe_candidate, quiet_optuna
 from autost_optuna.cli.train import chosen, train_under_bars
 
 if TYPE_CHECKING:
     from autost_optuna.architecture import Architecture
+    from autost_optuna.study import Search
     from autost_optuna.task import Task
 
 
@@ -79,7 +80,7 @@ def export(
         export_bundle(search, candidate, output, weights=checkpoint, force=force, plain=standalone, data_root=data_root)
     weights = "trained weights" if checkpoint else "untrained weights (at initialisation)"
     click.echo(f"wrote {output}: trial {candidate.number}, {describe_candidate(candidate)}, {weights}")
-    _print_files(output)
+    _print_files(output, search)
 
 
 def _refuse_nir(architecture: "Architecture", task: "Task") -> NoReturn:
@@ -95,13 +96,17 @@ def _refuse_nir(architecture: "Architecture", task: "Task") -> NoReturn:
     )
 
 
-def _print_files(path: Path) -> None:
+def _print_files(path: Path, search: "Search") -> None:
+    """What is in a bundle, and what is missing in its audit."""
     from autost_optuna.archive import opened
     from autost_optuna.card import FILES
 
     with opened(path) as bundle:
+        audited = bundle.manifest["audited"]
         rows = [[name, units.count(size, "B"), FILES[name]] for name, size in bundle.sizes.items()]
     show.print_table(["file", "size", "what it is"], rows, left=["file", "what it is"])
+    if not audited:
+        show.note(f"{away(search.settings)}, so audit.csv has no spike rates; --data-root DIR adds them")
 
 
 @contextmanager

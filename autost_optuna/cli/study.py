@@ -15,6 +15,7 @@ from autost_optuna.files import check_keys, read_toml
 from autost_optuna.goals import DEFAULT_OBJECTIVES, ENERGY, FLOPS, GOALS, further
 
 if TYPE_CHECKING:
+    from autost_optuna.settings import Settings
     from autost_optuna.study import Reached, Search
     from autost_optuna.task import Task
 
@@ -338,6 +339,12 @@ def rates_line(search: "Search") -> str:
         f"{settings.convention.label}, rates on {units.images(settings.images, settings.seeds)} of {settings.data}, "
         f"{units.seeds(settings.seed, settings.seeds)}"
     )
+
+
+def away(settings: "Settings") -> str:
+    """That a study's images are not on this machine, in words."""
+    where = f"not in {settings.data_root} any more" if settings.data_root else "not on this machine"
+    return f"the study's images of {settings.data} are {where}"
 
 
 def warn_of_stand_in(data: str, task: "Task") -> None:
