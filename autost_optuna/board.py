@@ -13,11 +13,12 @@ from autost_optuna.artifacts import FIGURES, folder_of, keep
 from autost_optuna.bills import bills_of
 from autost_optuna.front import Pick, knee_of, nondominated, picks_of
 from autost_optuna.goals import GOALS, further
+from autost_optuna.ownership import find_trained
 from autost_optuna.plots.figure import dress
 from autost_optuna.plots.points import export_command
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import charge_rows
-from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
+from autost_optuna.study import Search, name_metrics, reached, summarise
 from autost_optuna.trained import trainings_of
 from autost_optuna.units import StrPath
 
@@ -40,6 +41,8 @@ def write_board(search: Search, data_root: StrPath | None = None) -> None:
     picks = picks_of(members) if (members := nondominated(search.candidates())) else []
     if not picks:
         return
+    if search.study.metric_names is None:  # optuna-dashboard loses them when it renames a study
+        name_metrics(search.study, [GOALS[name].label for name in search.settings.objectives])
     bills = []
     with contextlib.suppress(ValueError):
         bills = bills_of(search, picks, data_root)
@@ -155,7 +158,7 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
         "",
     ]
     if trainings_of(search):
-        lines.insert(-1, f"What was trained of it is the study {escape(name + TRAINED_ENDING)}.\n")
+        lines.insert(-1, f"What was trained of it is the study {escape(find_trained(search) or '')}.\n")
     return "\n".join(lines)
 
 

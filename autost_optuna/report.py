@@ -25,7 +25,7 @@ from autost_optuna.proxies.energy import total_mj
 from autost_optuna.ranks import Ranks
 from autost_optuna.reproduce import commands_of, files_of
 from autost_optuna.settings import Settings
-from autost_optuna.study import TRAINED_ENDING, Search, reached, summarise
+from autost_optuna.study import Search, reached, summarise
 from autost_optuna.table import ELSEWHERE, worth
 from autost_optuna.trained import Dropped, Training, dropped_of, trainings_of
 from autost_optuna.units import StrPath
@@ -181,7 +181,7 @@ def _trainings(search: Search) -> tuple[list[Training], list[Dropped], str]:
     except ValueError:
         name = search.study.study_name
         says = units.command("study", "front", name, "--trained")
-        return [], [], f"{name}{TRAINED_ENDING} holds none of this search; {says} says more"
+        return [], [], f"no trained networks of {name} can be shown; {says} says why"
 
 
 def _bills(search: Search, picks: Sequence[Pick], data_root: StrPath | None) -> tuple[list[Bill], str]:

@@ -281,7 +281,9 @@ def open_search(name: str, storage: StrPath, *, write: bool = False) -> Search:
     storage = os.fspath(storage)
     study = load_study(name, storage, write=write)
     if TRAINED in study.user_attrs:
-        shows = units.command("study", "show", name.removesuffix(TRAINED_ENDING))
+        named, there = name.removesuffix(TRAINED_ENDING), optuna.get_all_study_names(study._storage)
+        of = named if named != name and named in there else study.user_attrs[TRAINED]["search"]
+        shows = units.command("study", "show", of)
         raise ValueError(f"study {name!r} holds trained networks and is no search; {shows} shows them")
     settings = Settings.from_dict(_stored_settings(study, name, storage))
     study.sampler = make_sampler(settings)

@@ -25,13 +25,14 @@ from autost_optuna.architecture import Architecture
 from autost_optuna.artifacts import artifacts_of, copy, folder_of, upload
 from autost_optuna.candidate import Candidate
 from autost_optuna.location import shown
+from autost_optuna.ownership import KEY, difference, find_trained, identity, owner_of
 from autost_optuna.presence import Presence, owner_alive
 from autost_optuna.settings import ATTRIBUTE
 from autost_optuna.study import TRAINED, TRAINED_ENDING, TRAINED_METRICS, Search, load_study, name_metrics
 from autost_optuna.transfer import Copied, copy_study
 from autost_optuna.units import StrPath
 
-KEY, OWNER = f"{ATTRIBUTE}:key", f"{ATTRIBUTE}:owner"
+OWNER = f"{ATTRIBUTE}:owner"
 RECORD, RATES, REASON = "training", ("rates", "initial_rates"), "reason"
 DROPPED, ACCURACIES = "dropped_out", "validation_accuracies"
 CURVE = ("epoch", "loss", "validation_accuracy", "mean_rate", "images_per_s")
@@ -343,48 +344,48 @@ class Trainings:
 def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | None = None) -> Trainings:
     """The trained networks of a search, with `create` made where there are none yet, by several processes at once if need be.
 
-    `artifacts` is the folder of learning curves; by default it is beside the storage's file. ValueError where there are none,
-    where the study of that name is none of ours, or where it is of another search of the same name.
+    They are found also where either study was renamed. `artifacts` is the folder of learning curves; by default it is beside
+    the storage's file. ValueError if there are none, if the study of that name is none of ours or of another search, or if it
+    is not clear whose they are.
     """
-    name, storage = search.study.study_name + TRAINED_ENDING, search.study._storage
-    try:
-        study = (
-            _make(name, search)
-            if create
-            else optuna.load_study(study_name=name, storage=storage, sampler=NSGAIISampler())
-        )
-    except KeyError:
-        named = search.study.study_name
-        raise ValueError(
-            f"study {named} has no trained networks yet; {units.command('train', named, '--knee')} makes one"
-        ) from None
-    there, ours = study.user_attrs.get(TRAINED), _identity(search)
+    named, storage = search.study.study_name + TRAINED_ENDING, search.study._storage
+    name = find_trained(search) or (named if create else None)
+    if name is None:
+        command = units.command("train", search.study.study_name, "--knee")
+        raise ValueError(f"study {search.study.study_name} has no trained networks yet; {command} makes one")
+    study = (
+        _make(name, search) if create else optuna.load_study(study_name=name, storage=storage, sampler=NSGAIISampler())
+    )
+    there, ours = study.user_attrs.get(TRAINED), identity(search.settings, search.study.study_name)
     if there is None and (study.get_trials(deepcopy=False) or not create):
         raise ValueError(
             f"study {name!r} in {shown(search.storage)} was not made by autost-optuna, or not to the end; delete it, "
             "or give the search another name"
         )
-    if there is None:  # new, or what a kill left of one: whoever else is here writes the same
-        name_metrics(study, TRAINED_METRICS)
-        study.set_user_attr(TRAINED, ours)
-    elif differs := [part for part in ours if there.get(part) != ours[part] and part != "search"]:
+    if create and there is not None and find_trained(search) != name:  # that of another one, which was called so
+        owner = owner_of(storage, name) or "another search"
+        raise ValueError(f"study {name} holds networks of {owner}; rename it, or give this search another name")
+    if there is not None and (part := difference(there, ours)):
         raise ValueError(
-            f"study {name} holds networks of a search with another {differs[0]} than {search.study.study_name} has now; "
+            f"study {name} holds networks of a search with another {part} than {search.study.study_name} has now; "
             f"delete it by {units.command('study', 'delete', name)}, or search under another name"
         )
+    if create and there != ours:  # new, what a kill left, or of a renamed search: whoever else is here writes the same
+        name_metrics(study, TRAINED_METRICS)
+        study.set_user_attr(TRAINED, ours)
     return Trainings(study=study, search=search, artifacts=Path(artifacts) if artifacts else folder_of(search.storage))
 
 
 def trainings_of(search: Search) -> list[Training]:
     """The trained networks of a search, none where nothing was trained. ValueError where they are of another search."""
-    if search.study.study_name + TRAINED_ENDING not in optuna.get_all_study_names(search.study._storage):
+    if find_trained(search) is None:
         return []
     return open_trained(search).all()
 
 
 def dropped_of(search: Search) -> list[Dropped]:
     """The networks of a search that dropped out of a halving, none where nothing was trained."""
-    if search.study.study_name + TRAINED_ENDING not in optuna.get_all_study_names(search.study._storage):
+    if find_trained(search) is None:
         return []
     return open_trained(search).dropped()
 
@@ -423,17 +424,6 @@ def _make(name: str, search: Search) -> optuna.Study:
         )
     except DuplicatedStudyError:
         return optuna.load_study(study_name=name, storage=storage, sampler=NSGAIISampler())
-
-
-def _identity(search: Search) -> dict[str, Any]:
-    """The search in words, and what its trained networks have in common."""
-    settings = search.settings
-    return {
-        "search": search.study.study_name,
-        "task": asdict(settings.task),
-        "convention": settings.convention.label,
-        "space": settings.space.to_dict(),
-    }
 
 
 def _training(trial: FrozenTrial) -> Training:

@@ -46,6 +46,7 @@ RANKS = [
     "bills",
     "baselines",
     "presence",
+    "ownership",
     "trained",
     "calibration",
     "table",

@@ -267,7 +267,7 @@ def test_images_may_lie_elsewhere_and_no_place_of_the_machine_is_told(cli, tmp_p
     assert result.exit_code == 0, result.output
     assert "the study's images of cifar10 are not where they were" in Text(page).text
     assert "autost-optuna study plot 'my c' --figure stages -o stages.html says more" in Text(page).text
-    assert "my c.trained holds none of this search" in Text(page).text
+    assert "no trained networks of my c can be shown" in Text(page).text
     assert list(packed_figures(page)) == ["front", "hypervolume", "genes"]
     stages = ["study", "plot", "my c", "--figure", "stages", "-o", "stages.html"]
     assert str(tmp_path / "data") in cli(*stages).stderr

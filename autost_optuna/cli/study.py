@@ -1,5 +1,6 @@
 """autost-optuna study: create, list, show, fork, delete."""
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -285,17 +286,20 @@ def delete(name: str, yes: bool, storage: str) -> None:
     quiet_optuna()
     import sys
 
-    from autost_optuna.study import TRAINED_ENDING, existing_names, open_search
+    from autost_optuna.ownership import find_trained, owner_of
     from autost_optuna.study import delete as delete_study
+    from autost_optuna.study import load_study, open_search
 
     if sys.stdin is not None and sys.stdin.isatty() and not yes:
         click.confirm(f"delete study {name} and all its trials?", abort=True)
+    of, kept = owner_of(load_study(name, storage, write=True)._storage, name), None
+    with contextlib.suppress(ValueError):  # it is no search, or it is not clear which networks are of it
+        kept = find_trained(open_search(name, storage))
     trials = delete_study(name, storage)
     click.echo(f"deleted study {name} with {units.counted(trials, 'trial')}")
-    kept, left, of = name + TRAINED_ENDING, existing_names(storage), name.removesuffix(TRAINED_ENDING)
-    if of != name and of in left:
+    if of is not None:
         keep_board(open_search(of, storage, write=True))
-    if kept in left:
+    if kept is not None:
         show.note(
             f"kept what was trained of it; {options.hint('study', 'delete', kept, storage=storage)} deletes that too"
         )
