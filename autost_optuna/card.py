@@ -108,7 +108,11 @@ def _front_matter(
     }
     if training:
         found = (
-            ("accuracy", "test accuracy", training["test_accuracy"]),
+            (
+                "accuracy",
+                "test accuracy" + (" of a part" if training.get("test_images") else ""),
+                training["test_accuracy"],
+            ),
             ("accuracy", "validation accuracy", training["validation_accuracy"]),
             (
                 "energy_mj",
@@ -148,9 +152,11 @@ def _meaning(candidate: Candidate, training: dict[str, Any] | None) -> str:
 def _state(settings: Settings, training: dict[str, Any] | None) -> str:
     if training is None:
         return f"untrained: weights at initialisation, seed {settings.seed}"
+    part = training.get("test_images")  # 0.1.0 looked at all of them
+    test = f"{part:,} images of the test set" if part else "the test set"
     return (
         f"trained for {units.counted(len(training['log']), 'epoch')} on {training['data']}: "
-        f"{training['validation_accuracy']:.2%} on its validation split, {training['test_accuracy']:.2%} on the test set"
+        f"{training['validation_accuracy']:.2%} on its validation split, {training['test_accuracy']:.2%} on {test}"
     )
 
 

@@ -1,21 +1,63 @@
 """How good a trained network is, and what it costs: accuracy and energy on held-out images, in whole float32."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import stdev
 
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.batches import Batches
+from autost_optuna.batches import Batches, split_training
+from autost_optuna.data import Dataset
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.operations import operations, populations
 from autost_optuna.proxies.spikes import batch_statistics, measure_rates
+from autost_optuna.recipe import Recipe
 
 EVAL_BATCH = 250
 RATE_IMAGES = 64
+FEWEST_IMAGES = 250  # on which an accuracy is judged by default: its standard error is then at most 3.2 points
+Done = Callable[[int, int], None]  # hears how many of how many images are done
+
+
+def _unheard(done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judging:
+    """On how many images a network is judged; it does not tell trainings apart.
+
+    `eval_images` of the validation split give accuracy and energy: by default all of them, or, where the recipe trains on part
+    of the training set, the same share of them but at least FEWEST_IMAGES. `test_images` of the test set: by default all.
+    """
+
+    eval_images: int | None = None
+    test_images: int | None = None
+
+    def chosen(self, dataset: Dataset, recipe: Recipe) -> tuple[Tensor, Tensor]:
+        """Indices into the training set and into the test set of the images to judge on, the same for all networks and seeds.
+
+        ValueError if there are not so many.
+        """
+        trained_on, held = split_training(dataset, recipe.validation_share, recipe.images)
+        share = len(trained_on) / (len(dataset.train.labels) - len(held))
+        validation = _bounded("eval_images", self.eval_images, len(held), f"the validation split of {dataset.name}")
+        if self.eval_images is None:
+            validation = min(len(held), max(FEWEST_IMAGES, round(share * len(held))))
+        everything = len(dataset.test.labels)
+        test = _bounded("test_images", self.test_images, everything, f"the test set of {dataset.name}")
+        # A test set may lie class by class, so that its first images would be of a few classes.
+        order = torch.randperm(everything, generator=torch.Generator().manual_seed(0))
+        return held[:validation], torch.arange(everything) if test == everything else order[:test].sort().values
+
+
+def _bounded(name: str, asked: int | None, there: int, where: str) -> int:
+    if asked is not None and not 1 <= asked <= there:
+        raise ValueError(f"{name} {asked:,} is out of range; {where} has 1 to {there:,}")
+    return there if asked is None else asked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,13 +92,15 @@ def recalibrate(network: nn.Module, batches: Iterator[Tensor]) -> None:
         norm.momentum = momentum
 
 
-def evaluate(network: nn.Module, images: Batches, batch_size: int = EVAL_BATCH) -> float:
+def evaluate(network: nn.Module, images: Batches, batch_size: int = EVAL_BATCH, on_done: Done = _unheard) -> float:
     """Accuracy of the network in eval mode, in whole float32."""
     network.eval()
-    right = 0
+    right = done = 0
     with torch.no_grad():
         for inputs, labels in images.in_order(batch_size):
             right += int((network(inputs).argmax(1) == labels).sum())
+            done += len(labels)
+            on_done(done, len(images))
     return right / len(images)
 
 
@@ -67,10 +111,15 @@ def first_mean_rate(network: SpikingTransformer, images: Batches) -> float:
     return mean_rate(estimate_energy(operations(network.architecture, network.task), rates))
 
 
-def measure(network: SpikingTransformer, images: Batches, convention: Convention, *, seed: int) -> Measured:
+def measure(
+    network: SpikingTransformer, images: Batches, convention: Convention, *, seed: int, on_done: Done = _unheard
+) -> Measured:
     """The energy of a network trained from `seed` in eval mode, from its rates on `images`, under the search's accounting."""
     network.eval()
-    samples = [rates for inputs, _ in images.in_order(RATE_IMAGES) for rates in measure_rates(network, inputs)]
+    samples: list[dict[str, float]] = []
+    for inputs, _ in images.in_order(RATE_IMAGES):
+        samples += measure_rates(network, inputs)
+        on_done(len(samples), len(images))
     ledger, layers = operations(network.architecture, network.task), populations(network.architecture, network.task)
     single = [total_mj(estimate_energy(ledger, rates, convention, layers)) for rates in samples]
     rates = mean_by_operation(samples)

@@ -24,7 +24,19 @@ from autost_optuna.presence import Presence
 from autost_optuna.study import Search
 from autost_optuna.trained import Claim, Taken, Training, Trainings
 from autost_optuna.trainer import Trained, identity_of, log_of
-from autost_optuna.training import Means, Message, Order, Tell, carry_out, claim, key_of, prepare, store, world
+from autost_optuna.training import (
+    Means,
+    Message,
+    Order,
+    Tell,
+    carry_out,
+    claim,
+    foretell,
+    key_of,
+    prepare,
+    store,
+    world,
+)
 from autost_optuna.units import counted, one_line
 
 
@@ -87,6 +99,10 @@ def train_by_halving(
             f"epochs {recipe.epochs} leave no rung beyond the warm-up; train for more, or leave --halving out"
         )
     dataset, trainings, todo = prepare(search, todo, means, workers, on_frames)
+    judged = trainings.accuracies()
+    fresh = [order for order in todo if key_of(order, dataset) not in judged]
+    if text := foretell(trainings, fresh, dataset, means, min(workers, len(todo))):
+        tell(Message(kind="forecast", text=f"{text}; halving leaves a part of it out"))
     began, seeds, before, spent = len(members), len(todo) // len(members), 0, 0
     with (
         Presence(trainings.study, retires=False) as presence,

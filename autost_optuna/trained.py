@@ -60,7 +60,8 @@ class Training:
     but name and seed. Accuracies are shares of the images, 0 to 1. `energy_mj` is the mean over `images` images of the
     validation split under `convention`, `energy_std_mj` their standard deviation; `predicted_mj` was the energy at
     initialisation. `rates` and `initial_rates` are input spike rates by the name of the operation, `mean_rate` the mean over
-    all spike-driven MACs. `path` is the folder of the checkpoint, `machine` the kind of machine.
+    all spike-driven MACs. `path` is the folder of the checkpoint, `machine` the kind of machine. The
+    validation accuracy is of the same `images`; the test accuracy of `test_images` of the test set, None: of all.
     """
 
     number: int
@@ -90,6 +91,7 @@ class Training:
     path: str
     machine: str
     versions: dict[str, str]
+    test_images: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("validation_accuracy", "test_accuracy"):

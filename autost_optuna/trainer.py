@@ -17,6 +17,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from autost_optuna.augment import Augment, seeded
 from autost_optuna.batches import Batches, split_training
 from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import Dataset
-from autost_optuna.evaluation import EVAL_BATCH, Measured, evaluate, first_mean_rate, measure, recalibrate
+from autost_optuna.evaluation import EVAL_BATCH, Judging, Measured, evaluate, first_mean_rate, measure, recalibrate
 from autost_optuna.model.neuron import PLIF
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.pages import keeping_all_pages
@@ -43,6 +44,7 @@ from autost_optuna.units import StrPath
 RESUME = "resume.safetensors"
 RECIPE = "recipe.toml"
 CHECKPOINT_S = 60.0
+WHOLE = Judging()
 RECALIBRATION_IMAGES = 512
 EMA_WARMUP = 10  # the average of the first steps follows them closely: its decay is at most (1 + step) / (10 + step)
 
@@ -65,7 +67,10 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """What training found: accuracies after the last epoch, measured once each, energy, the log, and what it took."""
+    """What training found: accuracies after the last epoch, measured once each, energy, the log, and what it took.
+
+    `test_images` of the test set were looked at, None: all of them.
+    """
 
     path: Path
     validation_accuracy: float
@@ -74,6 +79,7 @@ class Trained:
     log: tuple[Epoch, ...]
     duration_s: float
     machine: str
+    test_images: int | None = None
 
     @property
     def images_per_s(self) -> float:
@@ -89,23 +95,27 @@ def train(
     folder: StrPath,
     *,
     convention: Convention = DEFAULT,
+    judging: Judging = WHOLE,
     accelerator: str = "auto",
     tensorboard: bool = False,
     fuse: bool = False,
     checkpoint_s: float = CHECKPOINT_S,
     on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None,
+    on_judged: Callable[[str, int, int], None] = lambda phase, done, total: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Train a network and write `folder`/model.safetensors, weights and description.
 
+    It is judged on as many images as `judging` says. `on_judged` hears of each phase, "validation", "energy" and "test", how
+    many of how many images are done.
     After each epoch, and within one every `checkpoint_s` seconds, the whole state is kept in `folder`/resume.safetensors, from
     which the same call goes on; a call whose training is complete returns its result. With `fuse` torch.compile fuses
     operations, which needs a compiler. Under torchrun all processes share the batches, and the first one judges and writes.
     ValueError where the folder holds another training, Stopped where `stopped()`, RuntimeError where the loss is no number or
     memory is short.
     """
-    check(task, dataset, recipe, accelerator)
+    check(task, dataset, recipe, accelerator, judging)
     folder, identity = Path(folder), identity_of(architecture, task, dataset, recipe)
     if (folder / WEIGHTS).exists():
         return _completed(folder / WEIGHTS, identity, convention)
@@ -116,7 +126,7 @@ def train(
         _alone(folder) if first else contextlib.nullcontext(),
         _scalars(folder, wanted=tensorboard and first) as log_scalars,
     ):
-        run = _Run(identity, architecture, task, dataset, recipe, folder, fabric)
+        run = _Run(identity, architecture, task, dataset, recipe, folder, fabric, judging, on_judged)
         if fuse:
             run.fuse()
         for epoch in range(len(run.log), recipe.epochs):
@@ -160,14 +170,14 @@ def log_of(folder: Path, identity: dict[str, Any]) -> tuple[Epoch, ...]:
     return ()
 
 
-def check(task: Task, dataset: Dataset, recipe: Recipe, accelerator: str = "auto") -> None:
-    """ValueError where networks of `task` cannot be trained so: other classes, too few images, no such device."""
+def check(task: Task, dataset: Dataset, recipe: Recipe, accelerator: str = "auto", judging: Judging = WHOLE) -> None:
+    """ValueError if networks of `task` cannot be trained so: other classes, too few images, no such device."""
     if dataset.num_classes != task.num_classes:
         raise ValueError(
             f"data {dataset.name} has {dataset.num_classes} classes, task {task.name} {task.num_classes}; "
             f"train on other data, or create a study of a task with {dataset.num_classes} classes (--task FILE.toml)"
         )
-    split_training(dataset, recipe.validation_share, recipe.images)
+    judging.chosen(dataset, recipe)
     Augment(recipe, task)
     gpu = torch.cuda.is_available()
     if accelerator == "cuda" and not gpu:
@@ -203,16 +213,20 @@ class _Run:
         recipe: Recipe,
         folder: Path,
         fabric: Fabric,
+        judging: Judging,
+        on_judged: Callable[[str, int, int], None],
     ) -> None:
         self.identity, self.recipe, self.folder, self.fabric = identity, recipe, folder, fabric
         self._augment = Augment(recipe, task)
         self._glance = min(EVAL_BATCH, 2 * recipe.batch_size)  # without gradients an image takes less memory
-        trained_on, held_out = split_training(dataset, recipe.validation_share, recipe.images)
-        everything = torch.arange(len(dataset.test.labels))
+        trained_on, _ = split_training(dataset, recipe.validation_share, recipe.images)
+        validation, test = judging.chosen(dataset, recipe)
+        self._test_images = len(test) if len(test) < len(dataset.test.labels) else None
+        self._on_judged = on_judged
         reads = (dataset.normalisation, task, fabric.device)
         self._train = Batches(dataset.train, trained_on, *reads)
-        self._validation = Batches(dataset.train, held_out, *reads)
-        self._test = Batches(dataset.test, everything, *reads)
+        self._validation = Batches(dataset.train, validation, *reads)
+        self._test = Batches(dataset.test, test, *reads)
         self.network = SpikingTransformer(architecture, task, seed=recipe.seed)
         plain = _optimizer(self.network, recipe)
         self.model, self._optimizer = fabric.setup(self.network, plain)
@@ -305,7 +319,9 @@ class _Run:
                 line = Epoch(
                     epoch=epoch + 1,
                     loss=math.fsum(self._losses) / len(self._losses),
-                    validation_accuracy=evaluate(self.judged, self._validation, self._glance),
+                    validation_accuracy=evaluate(
+                        self.judged, self._validation, self._glance, partial(self._on_judged, "validation")
+                    ),
                     mean_rate=first_mean_rate(self.judged, self._validation),
                     lr=self._plain.param_groups[0]["lr"],
                     images_per_s=self._images_per_s,
@@ -321,11 +337,18 @@ class _Run:
         """Look at the test set, measure the energy, and write the result in place of the state."""
         if self.fabric.is_global_zero:
             with _memory(self.recipe, self.folder), torch.compiler.set_stance("force_eager"):
-                measured = measure(self.judged, self._validation, convention, seed=self.recipe.seed)
-                test_accuracy = evaluate(self.judged, self._test, self._glance)
+                measured = measure(
+                    self.judged,
+                    self._validation,
+                    convention,
+                    seed=self.recipe.seed,
+                    on_done=partial(self._on_judged, "energy"),
+                )
+                test_accuracy = evaluate(self.judged, self._test, self._glance, partial(self._on_judged, "test"))
             result = {
                 "validation_accuracy": self.log[-1].validation_accuracy,
                 "test_accuracy": test_accuracy,
+                "test_images": self._test_images,
                 "measured": asdict(measured),
                 "log": [asdict(line) for line in self.log],
                 "duration_s": self._duration_s(),
@@ -559,6 +582,7 @@ def _completed(path: Path, identity: dict[str, Any], convention: Convention) -> 
         log=log,
         duration_s=training["duration_s"],
         machine=training["machine"],
+        test_images=training.get("test_images"),  # 0.1.0 looked at all of them
     )
 
 

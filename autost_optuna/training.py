@@ -19,6 +19,8 @@ from autost_optuna.artifacts import folder_of
 from autost_optuna.candidate import Candidate
 from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import Dataset, load
+from autost_optuna.evaluation import Judging
+from autost_optuna.forecast import forecast
 from autost_optuna.presence import Presence
 from autost_optuna.recipe import Recipe
 from autost_optuna.settings import installed_versions
@@ -37,6 +39,7 @@ from autost_optuna.trained import (
 )
 from autost_optuna.trainer import (
     RESUME,
+    WHOLE,
     Epoch,
     Stopped,
     Trained,
@@ -68,8 +71,8 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Means:
-    """What all orders share: the data set, where it lies or is put, the device (auto, cpu or cuda), logs for TensorBoard, and
-    whether torch.compile fuses operations."""
+    """What all orders share: the data set, where it lies or is put, the device (auto, cpu or cuda), logs for TensorBoard,
+    whether torch.compile fuses operations, and on how many images networks are judged."""
 
     data: str
     data_root: StrPath | None = None
@@ -77,19 +80,23 @@ class Means:
     accelerator: str = "auto"
     tensorboard: bool = False
     fuse: bool = False
+    judging: Judging = WHOLE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
     """What becomes of the order at `index`.
 
-    "batch": `done` of `total` batches of all epochs; "epoch": a line of its log; "trained", perhaps `before`, and what came
+    "batch": `done` of `total` batches of all epochs; "judged": `done` of `total` images in the phase `text` of judging;
+    "epoch": a line of its log; "forecast": how long all will take; "trained", perhaps `before`, and what came
     of it; "taken": another process is at it; "failed", and why, `itself` where it was the network and not its process;
     "stopped". "reached": its last epoch for now, with the accuracy after each, and what came of it if it was the very last;
     "rung": what a rung means for all. A worker is "ready" before it has an order.
     """
 
-    kind: Literal["ready", "batch", "epoch", "trained", "taken", "failed", "stopped", "reached", "rung"]
+    kind: Literal[
+        "ready", "forecast", "batch", "judged", "epoch", "trained", "taken", "failed", "stopped", "reached", "rung"
+    ]
     index: int = -1
     done: int = 0
     total: int = 0
@@ -142,6 +149,8 @@ def train_members(
     """
     dataset, trainings, todo = prepare(search, todo, means, workers, on_frames)
     workers = min(workers, len(todo))
+    if text := foretell(trainings, todo, dataset, means, workers):
+        tell(Message(kind="forecast", text=text))
     ends = carry_out(trainings, todo, dataset, means, workers=workers, tell=tell, stopped=stopped)
     failures = sum(end.kind == "failed" for end in ends)
     if failures:
@@ -169,7 +178,7 @@ def prepare(
         download = means.download and not rank()
         dataset = load(means.data, task, means.data_root, download=download, frames=frames, on_frames=on_frames)
     for recipe in {order.recipe for order in todo}:
-        check(task, dataset, recipe, means.accelerator)
+        check(task, dataset, recipe, means.accelerator, means.judging)
     known = {training.key for training in trainings_of(search)}
     left = {dropped.key: Path(dropped.path) for dropped in dropped_of(search)}
     found = [_where_left(order, left.get(key_of(order, dataset))) for order in todo]
@@ -177,6 +186,22 @@ def prepare(
         if key_of(order, dataset) not in known:
             check_folder(order.folder, identity_of(order.candidate.architecture, task, dataset, order.recipe))
     return dataset, open_trained(search, create=True, artifacts=_artifacts(search, todo)), found
+
+
+def foretell(trainings: Trainings, todo: Sequence[Order], dataset: Dataset, means: Means, workers: int) -> str:
+    """How long the orders will take that nobody has carried out, in one line; nothing if there are none."""
+    task, known = trainings.search.settings.task, {training.key for training in trainings.all()}
+    left = [order for order in todo if key_of(order, dataset) not in known]
+    if not left or rank():
+        return ""
+    sample = left[0]
+    foreseen = forecast(sample.candidate.architecture, task, dataset, sample.recipe, means.judging, means.accelerator)
+    sizes = []
+    for order in left:
+        identity = identity_of(order.candidate.architecture, task, dataset, order.recipe)
+        epochs = order.recipe.epochs - len(log_of(order.folder, identity))
+        sizes.append((epochs, order.candidate.flops / sample.candidate.flops))
+    return foreseen.in_words(sizes, workers=min(workers, len(left)), processes=world())
 
 
 def carry_out(
@@ -299,11 +324,14 @@ def _reach(
 def _train(
     search: Search, order: Order, index: int, dataset: Dataset, means: Means, tell: Tell, stopped: Callable[[], bool]
 ) -> Trained:
-    """Train one network to its end, and tell of its batches and epochs."""
+    """Train one network to its end, and tell of its batches, of its epochs and of how it is judged."""
 
     def on_batch(epoch: int, batch: int, batches: int) -> None:
         done, total = epoch * batches + batch, order.recipe.epochs * batches
         tell(Message(kind="batch", index=index, done=done, total=total))
+
+    def on_judged(phase: str, done: int, total: int) -> None:
+        tell(Message(kind="judged", index=index, done=done, total=total, text=phase))
 
     return train(
         order.candidate.architecture,
@@ -312,10 +340,12 @@ def _train(
         order.recipe,
         order.folder,
         convention=search.settings.convention,
+        judging=means.judging,
         accelerator=means.accelerator,
         tensorboard=means.tensorboard,
         fuse=means.fuse,
         on_batch=on_batch,
+        on_judged=on_judged,
         on_epoch=lambda line: tell(Message(kind="epoch", index=index, line=line)),
         stopped=stopped,
     )
@@ -392,6 +422,7 @@ def store(claim: Claim, order: Order, dataset: Dataset, trained: Trained) -> Tra
         path=str(order.folder.resolve()),
         machine=trained.machine,
         versions=installed_versions(),
+        test_images=trained.test_images,
     )
     curve = order.folder / CURVE_FILE
     write_curve(curve, [{name: asdict(line)[name] for name in CURVE} for line in trained.log])
@@ -476,7 +507,7 @@ class _Crew:
                     self._processes[pipe].join()
                     last = death(self._processes[pipe])
                     message = Message(kind="failed", index=at.pop(pipe), text=last)
-                if message.kind in ("batch", "epoch"):
+                if message.kind in ("batch", "judged", "epoch"):
                     tell(message)
                     continue
                 if message.index >= 0:

@@ -59,6 +59,7 @@ RANKS = [
     "batches",
     "evaluation",
     "trainer",
+    "forecast",
     "training",
     "halving",
     "archive",

@@ -13,6 +13,8 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 from optuna.trial import TrialState
 
 from autost_optuna import Space, Task
+from autost_optuna.data import load
+from autost_optuna.evaluation import Judging
 from autost_optuna.front import pick
 from autost_optuna.recipe import Recipe
 from autost_optuna.runner import run
@@ -46,7 +48,12 @@ def test_what_was_trained_stands_beside_what_was_predicted(search, tmp_path):
     ]
     told = []
     found = train_members(search, todo, MEANS, tell=told.append)
-    assert Counter(message.kind for message in told) == {"batch": 4 * 2, "epoch": 4, "trained": 4}
+    heard = Counter(message.kind for message in told)
+    assert heard.pop("judged") > 4 * 3
+    assert heard == {"forecast": 1, "batch": 4 * 2, "epoch": 4, "trained": 4}
+    assert told[0].kind == "forecast"
+    assert {message.text for message in told if message.kind == "judged"} == {"validation", "energy", "test"}
+    assert all(1 <= message.done <= message.total for message in told if message.kind == "judged")
     assert [one.seed for one in found] == [0, 1, 0, 1]
     assert found == open_trained(search).all()
     for one, order in zip(found, todo, strict=True):
@@ -268,3 +275,53 @@ def test_wrong_input_is_told_before_anything_is_trained(cli, tmp_path):
 
 def test_names_become_folders():
     assert folder_name("a/b ü.1") == "a_b_ü.1"
+
+
+def test_how_much_is_judged_is_recorded_and_does_not_tell_trainings_apart(search, tmp_path):
+    todo = orders(search, members(search, 1), RECIPE, 1, tmp_path / "out")
+    bounded = dataclasses.replace(MEANS, judging=Judging(eval_images=20, test_images=50))
+    (found,) = train_members(search, todo, bounded)
+    assert (found.images, found.test_images) == (20, 50)
+    assert (found.test_accuracy * 50) % 1 == pytest.approx(0, abs=1e-9)
+    told = []
+    assert train_members(search, todo, MEANS, tell=told.append) == [found]
+    assert [message.kind for message in told] == ["trained"]
+    with pytest.raises(ValueError, match=r"test_images 1,000 is out of range; the test set of digits has 1 to 360"):
+        train_members(search, todo, dataclasses.replace(MEANS, judging=Judging(test_images=1000)))
+
+
+def test_the_validation_split_shrinks_with_the_training_images_but_keeps_enough_to_judge_on():
+    digits = load("digits", Task.preset("digits"))
+    labels = digits.train.labels[:1].repeat(50_000)
+    many = dataclasses.replace(digits, train=dataclasses.replace(digits.train, labels=labels))
+
+    def images(judging, **recipe):
+        return len(judging.chosen(many, Recipe(name="r", **recipe))[0])
+
+    assert images(Judging()) == 5000
+    assert images(Judging(), images=45_000) == 5000
+    assert images(Judging(), images=9000) == 1000
+    assert images(Judging(), images=64) == 250
+    assert images(Judging(eval_images=7), images=64) == 7
+    validation, test = Judging(eval_images=30, test_images=60).chosen(digits, RECIPE)
+    assert validation.tolist() == Judging().chosen(digits, RECIPE)[0][:30].tolist()
+    assert len(set(digits.test.labels[test.numpy()])) == 10  # of all classes, also where they lie one after the other
+
+
+def test_a_pipe_hears_of_every_phase(search, tmp_path, capsys, monkeypatch):
+    from autost_optuna.cli import teller
+
+    monkeypatch.setattr(teller, "SIGN_OF_LIFE_S", 0.0)
+    todo = orders(search, members(search, 1), RECIPE, 1, tmp_path / "out")
+    train_members(search, todo, MEANS, tell=teller.Teller(todo, lambda *shown: None))
+    said = capsys.readouterr().err
+    number = todo[0].candidate.number
+    assert said.startswith("about ")
+    assert "energy (144)" in said
+    for line in (
+        "epoch 1/1: 2 of 2 batches",
+        "validation: 144 of 144 images",
+        "energy: 144 of 144",
+        "test: 360 of 360",
+    ):
+        assert f"trial {number}, {line}" in said

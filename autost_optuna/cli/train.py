@@ -13,13 +13,14 @@ from autost_optuna.cli import options, show
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.front import picked
 from autost_optuna.cli.study import quiet_optuna
+from autost_optuna.cli.teller import Teller
 from autost_optuna.files import read_toml
 
 if TYPE_CHECKING:
     from autost_optuna.recipe import Recipe
     from autost_optuna.study import Search
     from autost_optuna.trained import Training
-    from autost_optuna.training import Means, Message, Order
+    from autost_optuna.training import Means, Order
 
 REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "precision", "seed")
 
@@ -52,6 +53,14 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
 @click.option(
     "--images", type=int, metavar="N", help="Train on N images of the training set, the same for all; 0: on all."
 )
+@click.option(
+    "--eval-images",
+    type=int,
+    metavar="N",
+    help="Judge accuracy and energy on N images of the validation split; by default on all, or with --images on as large a "
+    "share of them, but at least 250.",
+)
+@click.option("--test-images", type=int, metavar="N", help="Look at N images of the test set; by default at all.")
 @click.option(
     "--frames", type=click.Choice(["count", "time"]), help="How recordings are cut: frames of equal count or time."
 )
@@ -97,6 +106,8 @@ def train(
     accumulate: int | None,
     lr: float | None,
     images: int | None,
+    eval_images: int | None,
+    test_images: int | None,
     frames: str | None,
     precision: str | None,
     seed: int | None,
@@ -123,6 +134,7 @@ def train(
       torchrun --nproc-per-node 2 -m autost_optuna train demo --knee --recipe cifar --precision bf16-mixed
     """
     quiet_optuna()
+    from autost_optuna.evaluation import Judging
     from autost_optuna.study import open_search
     from autost_optuna.training import orders, rank
 
@@ -137,6 +149,7 @@ def train(
         accelerator=accelerator,
         fuse=fuse,
         tensorboard=tensorboard,
+        judging=Judging(eval_images=eval_images, test_images=test_images),
     )
     try:
         trained = train_under_bars(search, todo, means, workers, halving=halving)
@@ -159,7 +172,7 @@ def train_under_bars(
     many = int(os.environ.get("WORLD_SIZE", 1)) > 1
     try:
         with show.interruptible() as stopped, show.bars("images") as update:
-            teller = _Teller(todo, update)
+            teller = Teller(todo, update)
             # Processes of torchrun stop where they are, all at once, and go on from the last state.
             return train_all(
                 search,
@@ -167,7 +180,7 @@ def train_under_bars(
                 means,
                 workers=workers,
                 tell=(lambda message: None) if rank() else teller,
-                on_frames=lambda split, done, total: update(f"{split} recordings", done, total, ""),
+                on_frames=teller.frames,
                 stopped=(lambda: False) if many else stopped,
             )
     except Stopped:
@@ -190,49 +203,6 @@ def chosen(
         choice = "--trial N or --knee" if most else "--trial N, --knee or --front K"
         raise click.UsageError(f"Give {choice}" + (", not both." if found else "."))
     return list({candidate.number: candidate for candidate in found}.values())
-
-
-class _Teller:
-    """What is said of orders: a bar each while it trains, a line when it ends, and one an epoch where there are no bars."""
-
-    def __init__(self, todo: "Sequence[Order]", update: Any) -> None:
-        self._todo, self._update = todo, update
-        self._notes: dict[int, str] = {}
-
-    def __call__(self, message: "Message") -> None:
-        if message.kind == "rung":
-            show.note(message.text)
-            return
-        order = self._todo[message.index]
-        name = f"trial {order.candidate.number}" + (f" seed {order.recipe.seed}" if self._seeds(order) else "")
-        if message.kind == "batch":
-            each = message.total // order.recipe.epochs
-            note = f"epoch {(message.done - 1) // each + 1}/{order.recipe.epochs} {self._notes.get(message.index, '')}"
-            self._update(name, message.done, message.total, note, order.recipe.batch_size)
-        elif message.line is not None:
-            line = message.line
-            self._notes[message.index] = f"validation {line.validation_accuracy:.1%}, rate {line.mean_rate:.3f}"
-            if not show.is_terminal():
-                show.note(
-                    f"{name}, epoch {line.epoch}/{order.recipe.epochs}: loss {line.loss:.3f}, validation "
-                    f"{line.validation_accuracy:.2%}, spike rate {line.mean_rate:.3f}, {line.images_per_s:.0f} images/s"
-                )
-        elif message.kind == "trained" and message.before:
-            show.note(f"{name}: trained before, {self._path(message)}")
-        elif message.kind == "trained" and message.training is not None:
-            show.note(f"{name}: trained in {units.duration(message.training.duration_s)}, {message.training.path}")
-        elif message.text:
-            show.note(f"{'error: ' if message.kind == 'failed' else ''}{name}: {message.text}")
-
-    def _path(self, message: "Message") -> str:
-        """Where the weights of a training are, or were."""
-        path = message.training.path if message.training is not None else ""
-        there = (Path(path) / "model.safetensors").exists()
-        return path if there else f"but its weights are not at {path} any more; another --seed trains it anew"
-
-    def _seeds(self, order: "Order") -> bool:
-        """Whether the trial of an order has several seeds."""
-        return sum(other.candidate.number == order.candidate.number for other in self._todo) > 1
 
 
 def _recipe(source: str, seed: int, values: dict[str, Any]) -> "Recipe":
@@ -279,3 +249,5 @@ def _print_trained(trained: "Sequence[Training]") -> None:
     ]
     columns = ["trial", "seed", "recipe", "validation", "test", "predicted mJ", "measured mJ", "ratio"]
     show.print_table(columns, rows, left=["recipe"])
+    if bounded := [f"trial {one.search_trial}: {one.test_images:,}" for one in trained if one.test_images]:
+        show.note(f"test accuracy on a part of the test set: {', '.join(bounded)} images")
