@@ -11,6 +11,7 @@ import optuna
 from autost_optuna import units
 from autost_optuna.artifacts import FIGURES, folder_of, keep
 from autost_optuna.bills import bills_of
+from autost_optuna.enrol import name_objectives
 from autost_optuna.front import Pick, knee_of, nondominated, picks_of
 from autost_optuna.goals import GOALS, further
 from autost_optuna.ownership import find_trained
@@ -18,7 +19,7 @@ from autost_optuna.plots.figure import dress
 from autost_optuna.plots.points import export_command
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import charge_rows
-from autost_optuna.study import Search, name_metrics, reached, summarise
+from autost_optuna.study import Search, reached, summarise
 from autost_optuna.trained import trainings_of
 from autost_optuna.units import StrPath
 
@@ -42,7 +43,7 @@ def write_board(search: Search, data_root: StrPath | None = None) -> None:
     if not picks:
         return
     if search.study.metric_names is None:  # optuna-dashboard loses them when it renames a study
-        name_metrics(search.study, [GOALS[name].label for name in search.settings.objectives])
+        name_objectives(search.study, search.settings.objectives)
     bills = []
     with contextlib.suppress(ValueError):
         bills = bills_of(search, picks, data_root)

@@ -1,24 +1,24 @@
 """Fork: a new study that starts from the results of an old one which cannot be gone on with."""
 
-import math
+import copy
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from autost_optuna.candidate import Candidate
 from autost_optuna.data import rate_images
+from autost_optuna.enrol import CANDIDATE, CHECKED, difference
 from autost_optuna.location import check_file
-from autost_optuna.objective import Objective
+from autost_optuna.objective import Objective, measure_box
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.restore import make_objective
 from autost_optuna.settings import ATTRIBUTE, installed_versions
-from autost_optuna.study import Search, check_name, make_study, measure_box
+from autost_optuna.study import Search, check_name, make_study
 from autost_optuna.units import StrPath
 
 ORIGIN = f"{ATTRIBUTE}:forked_from"
-CHECKED = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +45,8 @@ def fork(
 ) -> Forked:
     """A new study called `name`, with the settings of `search` under the packages, images and convention of here and now.
 
+    Objectives of a user's own beside those of the settings are left behind, their parameters and attributes are kept.
+
     Where some members of the old front, measured again, give the figures that they had, all results are taken over;
     otherwise the members of the old front are queued, to be the first trials of the next run. The old study is left alone.
     """
@@ -65,7 +67,7 @@ def fork(
     members = search.front()
     reason = _difference(search, objective, members)
     made = make_study(name, storage, replace(settings, box=measure_box(objective)))
-    finished = search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    finished = _finished(search)
     if reason is None:
         made.study.add_trials(finished)
     else:
@@ -77,6 +79,17 @@ def fork(
     return Forked(search=made, copied=copied, queued=0 if reason is None else len(members), reason=reason)
 
 
+def _finished(search: Search) -> list[FrozenTrial]:
+    """The finished trials of a search, without the values of objectives that a user's program has beside its own."""
+    found = []
+    for trial in search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        if trial.state == TrialState.PRUNED or CANDIDATE in trial.user_attrs:
+            trial = copy.copy(trial)
+            trial.values = trial.values and trial.values[: len(search.settings.objectives)]
+            found.append(trial)
+    return found
+
+
 def _difference(search: Search, objective: Objective, members: list[Candidate]) -> str | None:
     """Why the figures of `search` are not those that `objective` gives, None where they are."""
     old = search.settings
@@ -84,12 +97,7 @@ def _difference(search: Search, objective: Objective, members: list[Candidate]) 
         return f"the convention is {objective.convention.label}, it was {old.convention.label}"
     if objective.images.fingerprint != old.fingerprint:
         return f"the images have fingerprint {objective.images.fingerprint}, they had {old.fingerprint}"
-    for member in members[:: max(1, len(members) // CHECKED)]:
-        again = objective.evaluate(member.architecture)
-        same = again.flops == member.flops and math.isclose(again.energy_mj, member.energy_mj, rel_tol=1e-6)
-        if not same:
-            return f"trial {member.number} gives {again.energy_mj:.6g} mJ, it gave {member.energy_mj:.6g} mJ"
-        for name, value in member.scores:
-            if not math.isclose(dict(again.scores).get(name, math.nan), value, rel_tol=1e-6):
-                return f"trial {member.number} had {name} {value:.6g}, and has another here"
-    return None
+    again = (
+        (member, objective.evaluate(member.architecture)) for member in members[:: max(1, len(members) // CHECKED)]
+    )
+    return next(filter(None, (difference(before, after) for before, after in again)), None)

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from autost_optuna import units
 from autost_optuna.baselines import baselines_of
 from autost_optuna.data import BUILT_IN
+from autost_optuna.enrol import PROGRAM
 from autost_optuna.files import toml_text
 from autost_optuna.front import numbers_of
 from autost_optuna.goals import DEFAULT_OBJECTIVES
@@ -32,7 +33,7 @@ def files_of(settings: Settings, trainings: Sequence[Training]) -> tuple[tuple[s
 def commands_of(search: Search, trainings: Sequence[Training]) -> list[str]:
     """What one types to come by the same report; a folder is that of whoever types."""
     name, trials, baselines = search.study.study_name, len(search.course().hypervolumes), baselines_of(search)
-    commands = [_creation(search), units.command("study", "run", name, "--trials", str(trials))]
+    commands = [_creation(search), _trials(search, trials)]
     commands += [] if search.exact() is None else [units.command("study", "exact", name)]
     if baselines:
         sources = [one.name if one.published else one.architecture.to_text() for one in baselines]
@@ -57,6 +58,15 @@ def _creation(search: Search) -> str:
         words += [word for name in settings.objectives for word in ("--objective", name)]
     words += ["--population", str(settings.population), "--seed", str(settings.seed)]
     return units.command("study", "create", search.study.study_name, *words)
+
+
+def _trials(search: Search, trials: int) -> str:
+    """The command that ran the trials, or, as a comment, the program that did."""
+    program = search.study.user_attrs.get(PROGRAM)
+    if program is None:
+        return units.command("study", "run", search.study.study_name, "--trials", str(trials))
+    sampler = f" with {program['sampler']}" if program["sampler"] else ""
+    return f"# here a program of the user's own ran {units.counted(trials, 'trial')} of Objective in Optuna{sampler}"
 
 
 def _train(search: Search, trainings: Sequence[Training]) -> list[str]:

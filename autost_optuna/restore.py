@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from autost_optuna.constraints import violation
-from autost_optuna.data import rate_images
+from autost_optuna.data import NAMES, rate_images
 from autost_optuna.objective import Objective
 from autost_optuna.sampler import DeclaredNSGAIISampler
 from autost_optuna.settings import Settings
@@ -42,6 +42,11 @@ def make_objective(
     """
     if not any_versions:
         settings.check_versions()
+    if settings.data not in NAMES:
+        raise ValueError(
+            f"the study was measured on images that its program brought ({settings.data!r}), and no command has these; go on "
+            "in that program"
+        )
     root = data_root or (Path(settings.data_root) if settings.data_root else None)
     drawn = rate_images(
         settings.task,

@@ -17,7 +17,7 @@ from autost_optuna.presence import Presence, retire
 from autost_optuna.restore import make_objective
 from autost_optuna.sampler import SpaceExhausted
 from autost_optuna.study import Search
-from autost_optuna.units import StrPath, counted
+from autost_optuna.units import StrPath, command, counted
 from autost_optuna.workers import Message, Pool, run_trial
 
 MOST_WORKERS = 256
@@ -64,6 +64,12 @@ def run(
     many. `data_root` replaces the folder that the study was created with. ValueError where the images there are others.
     RuntimeError where a worker fails or all have died.
     """
+    if len(search.study.directions) > len(search.settings.objectives):
+        name = search.study.study_name
+        raise ValueError(
+            f"study {name} has objectives of your own beside {' and '.join(search.settings.objectives)}, which only your "
+            f"program can compute; run that, or go on without them in a new study: {command('study', 'fork', name, f'{name}2')}"
+        )
     if trials is None and until is None:
         raise ValueError("neither a number of trials nor a stop rule; give trials, such as 200, or until=StopRule()")
     if until is not None:

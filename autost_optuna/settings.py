@@ -1,7 +1,7 @@
 """Settings: what all trials of a study share, stored with it, so that a resumed run measures as the first one did."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +13,7 @@ from autost_optuna.space import Space
 from autost_optuna.task import Task
 
 ATTRIBUTE = "autost_optuna"
+POPULATION = 50  # of NSGA-II, by default
 VERSIONED = ("autost-optuna", "optuna", "torch", "spikingjelly")
 
 
@@ -70,15 +71,17 @@ class Settings:
                 f"{convention.name} (hash {convention.hash}); leave out --energy, or create another study"
             )
 
-    def check_same(self, asked: Mapping[str, object]) -> None:
-        """ValueError, naming both, where a field of `asked` has another value here."""
+    def check_same(
+        self,
+        asked: Mapping[str, object],
+        asker: str = "this command asks for",
+        remedy: str = "ask for the same, or choose another name",
+    ) -> None:
+        """Raise ValueError, naming both values, if a field of `asked` has another one here."""
         for name, value in asked.items():
             ours = getattr(self, name)
             if ours != value:
-                raise ValueError(
-                    f"the study has {name} {_said(ours, value)}, this command asks for {_said(value, ours)}; ask for the "
-                    "same, or choose another name"
-                )
+                raise ValueError(f"the study has {name} {_said(ours, value)}, {asker} {_said(value, ours)}; {remedy}")
 
     def check_versions(self) -> None:
         """ValueError, naming both, where the packages that decide a figure are others than the study was made with."""
@@ -93,15 +96,24 @@ class Settings:
                 )
 
 
+def check_population(population: int) -> None:
+    """Raise ValueError if NSGA-II cannot have this population."""
+    if not 2 <= population <= 100_000:
+        raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
+
+
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that decide a study's figures."""
     return {name: version(name) for name in VERSIONED}
 
 
 def _said(value: object, other: object) -> str:
-    """A setting in a message: its name where that tells it from the other one, else all of it."""
+    """A setting in a message: its name, with what differs if the names are the same; all of a setting without a name."""
     for key in ("label", "name"):
         ours, theirs = getattr(value, key, None), getattr(other, key, None)
         if ours is not None and ours != theirs:
             return str(ours)
+        if ours is not None and is_dataclass(value):
+            parts = ((field.name, getattr(value, field.name), getattr(other, field.name)) for field in fields(value))
+            return f"{ours} ({', '.join(f'{part} {mine}' for part, mine, theirs in parts if mine != theirs)})"
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -3,16 +3,15 @@
 import contextlib
 import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.exceptions import DuplicatedStudyError
 from optuna.samplers import NSGAIISampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from autost_optuna import notebook, units
 from autost_optuna.architecture import Architecture
@@ -21,15 +20,15 @@ from autost_optuna.candidate import Candidate
 from autost_optuna.constraints import Constraints
 from autost_optuna.convergence import Course
 from autost_optuna.data import check_classes, rate_images
+from autost_optuna.enrol import CANDIDATE, name_objectives
 from autost_optuna.exact import ExactFront, check_enumerable, check_feasible, exact_front
-from autost_optuna.front import Box, Health, correlations, health, hypervolume, knee, nondominated, pick
+from autost_optuna.front import Health, correlations, health, hypervolume, knee, nondominated, pick
 from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, check_plane
 from autost_optuna.location import check_file, file_of, shown
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
-from autost_optuna.proxies.flops import count_flops
 from autost_optuna.restore import make_objective, make_sampler
-from autost_optuna.settings import ATTRIBUTE, Settings, installed_versions
+from autost_optuna.settings import ATTRIBUTE, POPULATION, Settings, check_population
 from autost_optuna.space import OUTSIDE, Space
 from autost_optuna.storage import open_storage
 from autost_optuna.task import Task
@@ -61,9 +60,9 @@ class Search:
         """
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         found = (
-            Candidate.from_dict(trial.user_attrs["candidate"], number=trial.number)
+            Candidate.from_dict(trial.user_attrs[CANDIDATE], number=trial.number)
             for trial in trials
-            if "candidate" in trial.user_attrs
+            if CANDIDATE in trial.user_attrs
         )
         return [candidate for candidate in found if candidate.architecture in self.settings.space]
 
@@ -157,7 +156,7 @@ def create(
     convention: Convention | None = None,
     constraints: Constraints | None = None,
     seed: int = 0,
-    population: int = 50,
+    population: int = POPULATION,
     objectives: Sequence[str] = DEFAULT_OBJECTIVES,
     skip_if_exists: bool = False,
     device: str = "cpu",
@@ -171,19 +170,17 @@ def create(
     """
     check_name(name)
     storage = os.fspath(storage)
-    if not 2 <= population <= 100_000:
-        raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
+    check_population(population)
     check_objectives(objectives)
     constraints, objectives = constraints or Constraints(), tuple(objectives)
     asked = {"space": space, "task": task, "data": data, "images": images, "seeds": seeds, "constraints": constraints}
 
     def existing() -> Search:
         search = open_search(name, storage)
-        search.settings.check_convention(expected)
+        search.settings.check_convention(convention)
         search.settings.check_same({**asked, "seed": seed, "population": population, "objectives": objectives})
         return search
 
-    expected = convention
     if name in existing_names(storage):
         if skip_if_exists:
             return existing()
@@ -193,40 +190,25 @@ def create(
     check_feasible(space, task, constraints)
     drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
     check_classes(drawn, task)
-    convention = convention or DEFAULT
     objective = Objective(
         space,
         task,
         images=drawn,
-        convention=convention,
+        data_root=data_root,
+        convention=convention or DEFAULT,
+        constraints=constraints,
         seed=seed,
         seeds=seeds,
         device=device,
         objectives=objectives,
     )
-    box = measure_box(objective)
-    most = constraints.max_energy_mj
+    settings = objective.settings(population)
+    most, box = constraints.max_energy_mj, settings.box
     if most is not None and most < 0.9 * box.best_energy_mj:  # the smallest network is about the thriftiest
         raise ValueError(
             f"max_energy {most} mJ cannot be kept: the smallest network of the space {space.name} takes "
             f"{box.best_energy_mj:.4g} mJ; raise it"
         )
-    settings = Settings(
-        space=space,
-        task=task,
-        data=data,
-        data_root=None if data_root is None else str(Path(data_root).resolve()),
-        images=images,
-        seeds=seeds,
-        fingerprint=drawn.fingerprint,
-        convention=convention,
-        constraints=constraints,
-        seed=seed,
-        population=population,
-        box=box,
-        versions=installed_versions(),
-        objectives=objectives,
-    )
     try:
         return make_study(name, storage, settings)
     except StudyExists:  # by now: another process was faster
@@ -260,20 +242,13 @@ def make_study(name: str, storage: str, settings: Settings) -> Search:
     except DuplicatedStudyError:
         raise _exists(name, storage) from None
     try:
-        name_metrics(study, [GOALS[name].label for name in settings.objectives])
+        name_objectives(study, settings.objectives)
         study.set_user_attr(ATTRIBUTE, settings.to_dict())
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what is told
             optuna.delete_study(study_name=name, storage=backend)
         raise
     return Search(study=study, settings=settings, storage=storage)
-
-
-def name_metrics(study: optuna.Study, names: Sequence[str]) -> None:
-    """Name the objectives of a study, as optuna-dashboard shows them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # experimental since 3.2, and what names the axes
-        study.set_metric_names(list(names))
 
 
 def open_search(name: str, storage: StrPath, *, write: bool = False) -> Search:
@@ -285,7 +260,7 @@ def open_search(name: str, storage: StrPath, *, write: bool = False) -> Search:
         of = named if named != name and named in there else study.user_attrs[TRAINED]["search"]
         shows = units.command("study", "show", of)
         raise ValueError(f"study {name!r} holds trained networks and is no search; {shows} shows them")
-    settings = Settings.from_dict(_stored_settings(study, name, storage))
+    settings = Settings.from_dict(_stored_settings(study, storage))
     study.sampler = make_sampler(settings)
     return Search(study=study, settings=settings, storage=storage)
 
@@ -301,7 +276,7 @@ def load_study(name: str, storage: str, *, write: bool = False) -> optuna.Study:
         raise ValueError(f"no study {name!r} in {shown(storage)} ({there}); create it or check --storage") from None
 
 
-def _stored_settings(study: optuna.Study, name: str, storage: str) -> dict[str, Any]:
+def _stored_settings(study: optuna.Study, storage: str) -> dict[str, Any]:
     """The settings in a study. An empty study may be one that another process creates: they are waited for."""
     deadline = time.monotonic() + CREATION_S
     while True:
@@ -309,7 +284,7 @@ def _stored_settings(study: optuna.Study, name: str, storage: str) -> dict[str, 
         if stored is not None:
             return stored
         if study.get_trials(deepcopy=False) or time.monotonic() >= deadline:
-            raise _foreign(name, storage)
+            raise _foreign(study, storage)
         time.sleep(0.05)
 
 
@@ -403,15 +378,16 @@ def list_searches(storage: str) -> list[Listed]:
 def delete(name: str, storage: str) -> int:
     """Delete a study with its trials and artifacts, and return how many trials there were. ValueError where there is none.
 
-    A study of another program is only deleted where it is empty, as one is whose creation was cut off. What a copy that
-    was cut off leaves has the names of our metrics. The networks that were trained of a search stay, in a study of their own.
+    A study of another program is only deleted where it is empty, as one is whose creation was cut off, or has candidates, as
+    one that Objective of 0.1.0 made. What a copy that was cut off leaves has the names of our metrics. The networks that
+    were trained of a search stay, in a study of their own.
     """
     study = load_study(name, storage, write=True)
     trials, ours = study.get_trials(deepcopy=False), {ATTRIBUTE, TRAINED} & study.user_attrs.keys()
     labels, metrics = {goal.label for goal in GOALS.values()}, study.metric_names or ["none"]
     searched = {GOALS[name].label for name in DEFAULT_OBJECTIVES} <= set(metrics) <= labels
-    if trials and not ours and metrics != list(TRAINED_METRICS) and not searched:
-        raise _foreign(name, storage)
+    if trials and not ours and metrics != list(TRAINED_METRICS) and not searched and not _has_candidates(trials):
+        raise _foreign(study, storage)
     artifacts = set(artifacts_of(study))
     optuna.delete_study(study_name=name, storage=study._storage)
     if artifacts:
@@ -462,7 +438,7 @@ def summarise(search: Search) -> Summary:
     """Health, hypervolume and counts of a search, complete or not."""
     candidates = search.candidates()
     trials = search.study.get_trials(deepcopy=False)
-    measured = sum(trial.state == TrialState.COMPLETE and "candidate" in trial.user_attrs for trial in trials)
+    measured = sum(trial.state == TrialState.COMPLETE and CANDIDATE in trial.user_attrs for trial in trials)
     return Summary(
         health=health(candidates),
         hypervolume=hypervolume(nondominated(candidates), search.settings.box),
@@ -501,30 +477,22 @@ def reached(search: Search) -> Reached | None:
     )
 
 
-def measure_box(objective: Objective) -> Box:
-    """A reference point a tenth beyond the space's worst corner, from its smallest and largest architecture."""
-    smallest, largest = objective.space.smallest, objective.space.largest
-    low, high = objective.evaluate(smallest), objective.evaluate(largest)
-    if low.silent or high.silent:
-        raise ValueError(
-            f"the network is silent on these images (mean spike rate {min(low.mean_rate, high.mean_rate):.2g}); "
-            "give real images that are not blank"
+def _foreign(study: optuna.Study, storage: str) -> ValueError:
+    where = f"study {study.study_name!r} in {shown(storage)}"
+    if _has_candidates(study.get_trials(deepcopy=False)):
+        return ValueError(
+            f"{where} has trials of Objective, but no settings; {units.command('study', 'adopt', study.study_name)} with the "
+            "space and task of the objective (--space, --task) gives it some. If it is a copy that was cut off, delete it and "
+            "copy again"
         )
-    if low.unscored or high.unscored:
-        raise ValueError(f"{low.unscored or high.unscored}; give other images, or leave out that objective")
-    return Box(
-        worst_flops=0.9 * count_flops(smallest, objective.task),
-        worst_energy_mj=1.1 * max(low.energy_mj, high.energy_mj),
-        best_flops=count_flops(largest, objective.task),
-        best_energy_mj=min(low.energy_mj, high.energy_mj),
-    )
-
-
-def _foreign(name: str, storage: str) -> ValueError:
     return ValueError(
-        f"study {name!r} in {shown(storage)} was not made by autost-optuna, or not to the end; create one of another name, "
-        "or, if it is empty, delete it and create it again"
+        f"{where} was not made by autost-optuna, or not to the end; create one of another name, or, if it is empty, delete it "
+        "and create it again"
     )
+
+
+def _has_candidates(trials: Sequence[FrozenTrial]) -> bool:
+    return any(CANDIDATE in trial.user_attrs for trial in trials)
 
 
 def _exists(name: str, storage: str) -> StudyExists:

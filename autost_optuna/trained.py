@@ -24,11 +24,12 @@ from autost_optuna import units
 from autost_optuna.architecture import Architecture
 from autost_optuna.artifacts import artifacts_of, copy, folder_of, upload
 from autost_optuna.candidate import Candidate
+from autost_optuna.enrol import name_metrics
 from autost_optuna.location import shown
 from autost_optuna.ownership import KEY, difference, find_trained, identity, owner_of
 from autost_optuna.presence import Presence, owner_alive
 from autost_optuna.settings import ATTRIBUTE
-from autost_optuna.study import TRAINED, TRAINED_ENDING, TRAINED_METRICS, Search, load_study, name_metrics
+from autost_optuna.study import TRAINED, TRAINED_ENDING, TRAINED_METRICS, Search, load_study
 from autost_optuna.transfer import Copied, copy_study
 from autost_optuna.units import StrPath
 

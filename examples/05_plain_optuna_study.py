@@ -13,6 +13,7 @@ space = Space.load("tiny")
 objective = Objective(space, Task.preset("digits"))
 
 # %% Optuna's own sampler, or this project's, which knows the whole space and repeats nothing. Both share what is measured.
+# With storage="sqlite:///studies.db" and a study_name, every command of autost-optuna works on the studies.
 samplers = {
     "NSGAIISampler": optuna.samplers.NSGAIISampler(population_size=20, seed=0),
     "DeclaredNSGAIISampler": DeclaredNSGAIISampler(

@@ -18,6 +18,7 @@ from autost_optuna.exact import (
     siblings,
 )
 from autost_optuna.front import hypervolume, nondominated
+from autost_optuna.objective import measure_box
 from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.runner import run
 from autost_optuna.study import find_exact, open_search, reached
@@ -85,7 +86,7 @@ def test_siblings_share_a_class_and_are_of_the_space():
 @pytest.mark.parametrize("space", ["toy", "uniform"], indirect=True)
 def test_the_exact_front_is_that_of_the_enumerated_space(space, toy_task):
     objective = Objective(space, toy_task)
-    box = studies.measure_box(objective)
+    box = measure_box(objective)
     every = [objective.evaluate(architecture) for architecture in space.enumerate()]
     truth = hypervolume(every, box)
     found = exact_front(Objective(space, toy_task), box)
@@ -107,7 +108,7 @@ def test_the_exact_front_is_that_of_the_enumerated_space(space, toy_task):
 
 def test_a_stored_front_reads_back_equal(toy_space, toy_task):
     objective = Objective(toy_space, toy_task)
-    found = exact_front(objective, studies.measure_box(objective), samples=20)
+    found = exact_front(objective, measure_box(objective), samples=20)
     assert ExactFront.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 

@@ -16,6 +16,7 @@ import click
 
 from autost_optuna import __version__
 from autost_optuna.cli import options
+from autost_optuna.cli.adopt import adopt
 from autost_optuna.cli.audit import describe
 from autost_optuna.cli.baselines import baseline
 from autost_optuna.cli.copy import copy
@@ -169,7 +170,7 @@ def main() -> None:
     """
 
 
-for member in (run, exact, baseline, front, plot, report, copy):
+for member in (adopt, run, exact, baseline, front, plot, report, copy):
     study.add_command(member)
 for command in (study, describe, train, validate, export, quickstart, dashboard):
     main.add_command(command)

@@ -56,6 +56,7 @@ def front(
     quiet_optuna()
     from autost_optuna.baselines import baselines_of, in_words
     from autost_optuna.front import knee, nondomination
+    from autost_optuna.own import own_of, own_rows
     from autost_optuna.study import open_search
 
     search = open_search(name, storage)
@@ -69,13 +70,13 @@ def front(
     chosen, members = knee(whole), selected(search, pick, max_energy)
     certainty = nondomination(search.candidates()) if spread else {}
     extra = [spread_row(member, certainty[member.architecture.key]) if spread else {} for member in members]
-    if form == "json":
-        show.print_json([{**front_row(member), **more} for member, more in zip(members, extra, strict=True)])
-    elif form == "csv":
-        rows = [{**flat_row(member), **more} for member, more in zip(members, extra, strict=True)]
-        click.echo(units.csv_text(rows), nl=False)
+    beside = own_rows(search, own_of(search), members)
+    if form != "table":
+        row = front_row if form == "json" else flat_row
+        rows = [{**row(member), **more, **own} for member, more, own in zip(members, extra, beside, strict=True)]
+        show.print_json(rows) if form == "json" else click.echo(units.csv_text(rows), nl=False)
     else:
-        _print_front(members, chosen, extra)
+        _print_front(members, chosen, extra, beside)
         show.note(f"* knee. Energy at initialisation: {rates_line(search)}")
         for one in baselines_of(search):
             show.note(f"baseline {one.name}: {in_words(one, whole)}")
@@ -215,9 +216,11 @@ def spread_row(candidate: Candidate, probability: float | None) -> dict[str, Any
     return {**spread, "nondominated_probability": probability}
 
 
-def _print_front(members: list[Candidate], chosen: Candidate, extra: list[dict[str, Any]]) -> None:
+def _print_front(
+    members: list[Candidate], chosen: Candidate, extra: list[dict[str, Any]], beside: list[dict[str, Any]]
+) -> None:
     rows = []
-    for member, more in zip(members, extra, strict=True):
+    for member, more, own in zip(members, extra, beside, strict=True):
         heads, ratios = (part.split("=")[1] for part in member.architecture.to_text().split(",")[2:])
         rows.append(
             [
@@ -228,6 +231,7 @@ def _print_front(members: list[Candidate], chosen: Candidate, extra: list[dict[s
                 f"{member.flops / 1e9:.3f}",
                 units.significant(member.energy_mj, 4),
                 *(units.significant(value, 4) for _, value in member.scores),
+                *map(_own_cell, own.values()),
                 *_spread_cells(more),
                 heads,
                 ratios,
@@ -235,8 +239,15 @@ def _print_front(members: list[Candidate], chosen: Candidate, extra: list[dict[s
         )
     added = ["std mJ", "low mJ", "high mJ", "error mJ", "P"] if extra[0] else []
     scores = [GOALS[name].label for name, _ in members[0].scores]
-    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *scores, *added, "heads", "ratio"]
+    own_names = [name.partition("_")[2] for name in beside[0]]
+    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *scores, *own_names, *added, "heads", "ratio"]
     show.print_table(columns, rows, fold=["heads", "ratio"])
+
+
+def _own_cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return units.significant(value, 4) if isinstance(value, float) else str(value)
 
 
 def _spread_cells(more: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -137,7 +137,7 @@ def create(
         skip_if_exists=skip_if_exists,
         device=options.chosen_device(device),
     )
-    click.echo(f"study {name}: {_settings_line(search)}")
+    click.echo(f"study {name}: {settings_line(search)}")
     warn_of_stand_in(search.settings.data, on)
     show.note(f"next: {options.hint('study', 'run', name, '--trials', '200', storage=storage)}")
 
@@ -186,9 +186,11 @@ def show_study(name: str, form: str, storage: str) -> None:
     from autost_optuna.baselines import baselines_of, in_words, to_row
     from autost_optuna.exact import member_rows
     from autost_optuna.front import in_plane, nondominated
+    from autost_optuna.own import own_of
     from autost_optuna.study import open_search, reached, summarise
 
     search = open_search(name, storage)
+    own = own_of(search)
     summary, near, exact = summarise(search), reached(search), search.exact()
     baselines, members = baselines_of(search), in_plane(nondominated(search.candidates()))
     trainings, dropped = readable(search)
@@ -197,15 +199,22 @@ def show_study(name: str, form: str, storage: str) -> None:
         counts = {name: getattr(summary, name) for name in named}
         shares = {"unique_share": summary.health.unique_share}
         numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
-        beside = {"exact": near and asdict(near), "exact_front": exact and member_rows(exact, search.candidates())}
-        beside |= {"baselines": [to_row(one, members) for one in baselines]}
+        beside: dict[str, Any] = {
+            "exact": near and asdict(near),
+            "exact_front": exact and member_rows(exact, search.candidates()),
+            "baselines": [to_row(one, members) for one in baselines],
+        }
+        beside |= {"own_parameters": list(own.parameters), "own_objectives": dict(own.objectives)}
         beside |= {"trained": summary_of(search, trainings), "dropped_out": [one.to_dict() for one in dropped]}
         show.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
         return
     health = summary.health
-    click.echo(f"study {name}: {_settings_line(search)}")
+    click.echo(f"study {name}: {settings_line(search)}")
     if further(search.settings.objectives):
         click.echo(f"objectives   {', '.join(GOALS[goal].label for goal in search.settings.objectives)}")
+    if own:
+        listed = [f"{name} ({direction})" for name, direction in own.objectives]
+        click.echo(f"your own     {', '.join([*listed, *(f'parameter {name}' for name in own.parameters)])}")
     if search.settings.constraints:
         click.echo(f"constraints  {search.settings.constraints}")
     unscored = f", {summary.unscored} without a score" if summary.unscored else ""
@@ -327,7 +336,8 @@ def quiet_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def _settings_line(search: "Search") -> str:
+def settings_line(search: "Search") -> str:
+    """The space, task and rates of a search, in words."""
     settings = search.settings
     form = " uniform" if settings.space.uniform else ""
     return (

@@ -18,6 +18,8 @@ from typing import Any
 
 import optuna
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from autost_optuna import Objective, Space, Task
 from autost_optuna.checkpoint import load_network
@@ -35,12 +37,13 @@ from autost_optuna.trained import open_trained
 from autost_optuna.trainer import Stopped, train
 
 STORAGE = "studies.journal"
+PLAIN = "plain.journal"
 SPACE = Space(name="golden", embed_dim=(16, 24), depth=(1, 2), num_heads=(2, 4), mlp_ratio=(1, 2))
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=2, pooling="0001")
 # The bundle has one step and one small block: its program has a line for each operation of each step, and must stay small.
 BUNDLED = Space(name="bundled", embed_dim=(16,), depth=(1,), num_heads=(2,), mlp_ratio=(1, 2))
 BUNDLED_TASK = replace(TASK, time_steps=1)
-PACKED = ("studies.db", "bundle.zip")  # with a .gz: all must stay under 1 MB
+PACKED = ("studies.db", "bundle.zip", PLAIN)  # with a .gz: all must stay under 1 MB
 RECIPE = replace(Recipe.load("short"), epochs=2, images=200)
 
 
@@ -59,6 +62,7 @@ def write(folder: Path) -> None:
     run("study", "baseline", "golden", "C=16,depth=2,heads=2,ratio=2", "--storage", STORAGE)
     run("train", "golden", "--front", "2", "--epochs", "2", "--images", "200", "--storage", STORAGE)
     run("study", "copy", "golden", "--to", "sqlite:///studies.db", "--storage", STORAGE)
+    write_plain()
     architecture = open_search("golden", STORAGE).front()[0].architecture
     with suppress(Stopped):  # after the first of two epochs
         train(architecture, TASK, load_data("digits", TASK), RECIPE, Path("interrupted"), stopped=lambda: True)
@@ -73,6 +77,23 @@ def write(folder: Path) -> None:
         with gzip.GzipFile(f"{path}.gz", "wb", mtime=0) as packed:
             packed.write(path.read_bytes())
         path.unlink()
+
+
+def write_plain() -> None:
+    """Two studies of `Objective` in plain Optuna: alone, with a width from outside the space, and beside a user's own parts."""
+    objective, storage = Objective(SPACE, Task.preset("digits")), JournalStorage(JournalFileBackend(PLAIN))
+    study = optuna.create_study(study_name="plain", storage=storage, directions=["maximize", "minimize"])
+    study.sampler = optuna.samplers.NSGAIISampler(population_size=6, seed=0)
+    study.enqueue_trial({"embed_dim": 32, "depth": 1})
+    study.optimize(objective, n_trials=12)
+
+    def own(trial: optuna.Trial) -> tuple[float, ...]:
+        rate = trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+        return (*objective(trial), rate)
+
+    study = optuna.create_study(study_name="own", storage=storage, directions=["maximize", "minimize", "minimize"])
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    study.optimize(own, n_trials=6)
 
 
 def read(folder: Path) -> dict[str, Any]:
