@@ -42,8 +42,8 @@ def representatives(space: Space) -> Iterator[Architecture]:
     if space.uniform:
         yield from sorted(space.enumerate(), key=lambda a: (a.embed_dim, a.num_heads, a.mlp_ratio))
         return
-    heads = space.num_heads[-1]
     for dim in space.embed_dim:
+        heads = space.heads_of(dim)[-1]
         hidden = {ratio: int(ratio * dim) for ratio in space.mlp_ratio}
         parents: dict[int, tuple[Ratio, ...]] = {0: ()}
         found: list[tuple[Ratio, ...]] = []
@@ -230,7 +230,7 @@ def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: i
         other_one = Architecture(
             embed_dim=first.embed_dim,
             depth=first.depth,
-            num_heads=tuple(generator.choices(space.num_heads, k=first.depth)),
+            num_heads=tuple(generator.choices(space.heads_of(first.embed_dim), k=first.depth)),
             mlp_ratio=tuple(ratios),
         )
         if other_one != first:

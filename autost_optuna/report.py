@@ -115,7 +115,7 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
             ("space", f"{space.name}{form}: {space.size:,} architectures"),
             ("C, the width", ", ".join(map(str, space.embed_dim))),
             ("depth", ", ".join(map(str, space.depth))),
-            ("heads of a block", ", ".join(map(str, space.num_heads))),
+            ("heads of a block", space.in_words("num_heads")),
             ("MLP ratio of a block", ", ".join(map(str, space.mlp_ratio))),
             ("task", _task(settings)),
             (

@@ -35,7 +35,8 @@ def _as_choice(field: str, value: object) -> Ratio:
 class Space:
     """The values that a search may choose for each field of an architecture, in ascending order.
 
-    `num_heads` and `mlp_ratio` are chosen for every block, or once for all blocks where `uniform`.
+    `num_heads` and `mlp_ratio` are chosen for each block, or once for all blocks if `uniform`. Heads must divide the width:
+    all of them each width, or if `dividing_heads` a width has those choices that divide it (`heads_of`), at least one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Space:
     num_heads: tuple[int, ...]
     mlp_ratio: tuple[Ratio, ...]
     uniform: bool = False
+    dividing_heads: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -59,13 +61,35 @@ class Space:
             if len(set(numbers)) != len(numbers):
                 raise ValueError(f"space {self.name}: {field} {list(values)} names a choice twice; name each once")
             object.__setattr__(self, field, tuple(sorted(numbers)))
-        if not isinstance(self.uniform, bool):
-            raise ValueError(f"space {self.name}: uniform {self.uniform!r} is not true or false")
-        for dim, heads, ratio in itertools.product(self.embed_dim, self.num_heads, self.mlp_ratio):
-            try:
-                Architecture.uniform(embed_dim=dim, depth=1, num_heads=heads, mlp_ratio=ratio)
-            except ValueError as error:
-                raise ValueError(f"space {self.name}: {error}") from None
+        for flag in ("uniform", "dividing_heads"):
+            if not isinstance(getattr(self, flag), bool):
+                raise ValueError(f"space {self.name}: {flag} {getattr(self, flag)!r} is not true or false")
+        self._check_heads()
+        for dim in self.embed_dim:
+            for heads, ratio in itertools.product(self.heads_of(dim), self.mlp_ratio):
+                try:
+                    Architecture.uniform(embed_dim=dim, depth=1, num_heads=heads, mlp_ratio=ratio)
+                except ValueError as error:
+                    raise ValueError(f"space {self.name}: {error}") from None
+
+    def _check_heads(self) -> None:
+        """ValueError if a head count and a width do not go together, as far as the space demands it."""
+        for dim, heads in itertools.product(self.embed_dim, self.num_heads):
+            if dim % heads and not self.dividing_heads:
+                raise ValueError(
+                    f"space {self.name}: num_heads {heads} does not divide embed_dim {dim}; choose heads that divide every "
+                    "width, or set dividing_heads to true, so that each width has those that divide it"
+                )
+        for dim in self.embed_dim:
+            if not self.heads_of(dim):
+                raise ValueError(f"space {self.name}: none of num_heads divides embed_dim {dim}; add one that does")
+        for heads in self.num_heads:
+            if all(dim % heads for dim in self.embed_dim):
+                raise ValueError(f"space {self.name}: num_heads {heads} divides no width; leave it out")
+
+    def heads_of(self, embed_dim: int) -> tuple[int, ...]:
+        """The choices of num_heads at a width."""
+        return tuple(heads for heads in self.num_heads if not (self.dividing_heads and embed_dim % heads))
 
     @classmethod
     def load(cls, source: StrPath, *, uniform: bool = False) -> "Space":
@@ -82,7 +106,8 @@ class Space:
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, with the keys of FILE.toml."""
         lists = {field: list(getattr(self, field)) for field in CHOICES}
-        return {"name": self.name, **lists, "uniform": self.uniform}
+        flags = {"uniform": self.uniform, **({"dividing_heads": True} if self.dividing_heads else {})}
+        return {"name": self.name, **lists, **flags}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, name: str = "space") -> "Space":
@@ -90,9 +115,14 @@ class Space:
         known = check_keys(f"space {name}", data, [field.name for field in fields(cls)], CHOICES)
         return cls(**{"name": name, **known})
 
+    def in_words(self, field: str) -> str:
+        """The choices of a field."""
+        some = ", of these the ones that divide the width" if field == "num_heads" and self.dividing_heads else ""
+        return ", ".join(map(str, getattr(self, field))) + some
+
     def _repr_html_(self) -> str:
         """In a notebook: the choices of every field."""
-        pairs = [(field, ", ".join(map(str, getattr(self, field)))) for field in CHOICES]
+        pairs = [(field, self.in_words(field)) for field in CHOICES]
         chosen = "once for all blocks" if self.uniform else "for every block"
         title = f"space {self.name}: {self.size:,} architectures, num_heads and mlp_ratio chosen {chosen}"
         return notebook.titled(title, notebook.facts(pairs))
@@ -100,9 +130,11 @@ class Space:
     @property
     def size(self) -> int:
         """How many architectures the space holds."""
-        per_block = len(self.num_heads) * len(self.mlp_ratio)
-        blocks = len(self.depth) * per_block if self.uniform else sum(per_block**depth for depth in self.depth)
-        return len(self.embed_dim) * blocks
+        total = 0
+        for dim in self.embed_dim:
+            per_block = len(self.heads_of(dim)) * len(self.mlp_ratio)
+            total += sum(per_block if self.uniform else per_block**depth for depth in self.depth)
+        return total
 
     @property
     def num_classes(self) -> int:
@@ -133,7 +165,7 @@ class Space:
         return Architecture.uniform(
             embed_dim=self.embed_dim[end],
             depth=self.depth[end],
-            num_heads=self.num_heads[end],
+            num_heads=self.heads_of(self.embed_dim[end])[end],
             mlp_ratio=self.mlp_ratio[end],
         )
 
@@ -149,8 +181,8 @@ class Space:
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture of the space once, narrow and shallow ones first; `size` says how many."""
-        genes = list(itertools.product(self.num_heads, self.mlp_ratio))
         for dim, depth in itertools.product(self.embed_dim, self.depth):
+            genes = itertools.product(self.heads_of(dim), self.mlp_ratio)
             blocks = (((gene,) * depth) for gene in genes) if self.uniform else itertools.product(genes, repeat=depth)
             for block in blocks:
                 heads, ratios = zip(*block, strict=True)
@@ -159,37 +191,45 @@ class Space:
     def distributions(self) -> "dict[str, BaseDistribution]":
         """Every parameter that `suggest` may ask for, in its order; those of blocks behind the depth that brings them in."""
         found = {"embed_dim": _distribution(self.embed_dim), "depth": _distribution(self.depth)}
-        for name in (name for names in self._blocks(self.depth[-1]) for name in names):
-            found[name] = _distribution(self.num_heads if name.startswith("num_heads") else self.mlp_ratio)
+        choices = list(dict.fromkeys(self.heads_of(dim) for dim in self.embed_dim))
+        for block in zip(*(self._blocks(self.depth[-1], heads) for heads in choices), strict=True):
+            found |= {name: _distribution(heads) for (name, _), heads in zip(block, choices, strict=True)}
+            found |= {ratio: _distribution(self.mlp_ratio) for _, ratio in block}
         return found
 
     def active(self, values: Mapping[str, Any]) -> set[str]:
-        """The parameters that `suggest` asks for, given at least the depth."""
-        return {"embed_dim", "depth", *(name for names in self._blocks(values["depth"]) for name in names)}
+        """The parameters that `suggest` asks for, given at least width and depth."""
+        blocks = self._blocks(values["depth"], self.heads_of(values["embed_dim"]))
+        return {"embed_dim", "depth", *(name for names in blocks for name in names)}
 
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
         """The architecture of parameters by name; those of blocks that it does not have are ignored."""
-        depth = values["depth"]
-        blocks = [(values[heads], as_ratio(values[ratio])) for heads, ratio in self._blocks(depth)]
+        depth, names = values["depth"], self._blocks(values["depth"], self.heads_of(values["embed_dim"]))
+        blocks = [(values[heads], as_ratio(values[ratio])) for heads, ratio in names]
         heads, ratios = zip(*(blocks * depth if self.uniform else blocks), strict=True)
         return Architecture(embed_dim=values["embed_dim"], depth=depth, num_heads=heads, mlp_ratio=ratios)
 
     def suggest(self, trial: "Trial") -> Architecture:
         """Ask an Optuna trial for an architecture: embed_dim, depth, then num_heads_01, mlp_ratio_01 for each block.
 
+        Heads at a width that has some of the choices alone are parameters of their own, such as num_heads_01_of_4_8: so no
+        sampler can draw heads that do not divide the width, and the choices of a parameter never change.
+
         Optuna takes an enqueued value that no choice has, with a warning. Such a trial is no point of the space: it is pruned
         here, with the reason as its user attribute "outside".
         """
         values = {name: _suggest(trial, name, getattr(self, name)) for name in ("embed_dim", "depth")}
-        for heads, ratio in self._blocks(int(values["depth"])):
-            values |= {heads: _suggest(trial, heads, self.num_heads), ratio: _suggest(trial, ratio, self.mlp_ratio)}
+        choices = self.heads_of(int(values["embed_dim"]))
+        for heads, ratio in self._blocks(int(values["depth"]), choices):
+            values |= {heads: _suggest(trial, heads, choices), ratio: _suggest(trial, ratio, self.mlp_ratio)}
         return self.architecture(values)
 
-    def _blocks(self, depth: int) -> list[tuple[str, str]]:
-        """The names of heads and ratio of every block, or of all blocks in one."""
+    def _blocks(self, depth: int, heads: tuple[int, ...]) -> list[tuple[str, str]]:
+        """The names of heads, chosen from `heads`, and ratio of every block, or of all blocks in one."""
+        of = "" if heads == self.num_heads else f"_of_{'_'.join(map(str, heads))}"
         if self.uniform:
-            return [("num_heads", "mlp_ratio")]
-        return [(f"num_heads_{block:02d}", f"mlp_ratio_{block:02d}") for block in range(1, depth + 1)]
+            return [(f"num_heads{of}", "mlp_ratio")]
+        return [(f"num_heads_{block:02d}{of}", f"mlp_ratio_{block:02d}") for block in range(1, depth + 1)]
 
 
 CHOICES = tuple(field.name for field in fields(Architecture))
@@ -261,6 +301,6 @@ def _read(path: Path) -> Space:
     data = read_yaml(path)
     if not isinstance(data, Mapping) or not isinstance(data.get("SEARCH_SPACE"), Mapping):
         raise ValueError(f"{path} has no SEARCH_SPACE section; AutoST's form is SEARCH_SPACE: {{MLP_RATIO, ...}}")
-    names = {field.upper(): field for field in CHOICES}
-    section = check_keys(f"space {path.stem}", data["SEARCH_SPACE"], list(names))
+    names = {field.upper(): field for field in (*CHOICES, "dividing_heads")}
+    section = check_keys(f"space {path.stem}", data["SEARCH_SPACE"], list(names), list(names)[: len(CHOICES)])
     return Space.from_dict({names[key]: value for key, value in section.items()}, name=path.stem)

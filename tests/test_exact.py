@@ -26,10 +26,15 @@ from autost_optuna.study import find_exact, open_search, reached
 UNEVEN = Space(name="uneven", embed_dim=(16, 24), depth=(2, 4), num_heads=(2, 4), mlp_ratio=(1, 1.3, 2, 3.7))
 
 
-@pytest.fixture(params=["toy", "uneven", "uniform"])
+DIVIDING = Space(
+    name="d", embed_dim=(16, 24, 40), depth=(1, 2), num_heads=(3, 4, 5), mlp_ratio=(1, 2), dividing_heads=True
+)
+
+
+@pytest.fixture(params=["toy", "uneven", "uniform", "dividing"])
 def space(request, toy_space):
     uniform = Space(name="u", embed_dim=(16, 32), depth=(1, 3), num_heads=(2, 4), mlp_ratio=(1, 2), uniform=True)
-    return {"toy": toy_space, "uneven": UNEVEN, "uniform": uniform}[request.param]
+    return {"toy": toy_space, "uneven": UNEVEN, "uniform": uniform, "dividing": DIVIDING}[request.param]
 
 
 def test_the_presets_have_the_known_numbers_of_classes():
@@ -74,6 +79,9 @@ def test_representatives_come_after_the_one_that_they_extend():
 
 
 def test_siblings_share_a_class_and_are_of_the_space():
+    mixed = list(siblings(list(representatives(DIVIDING)), DIVIDING, 200, seed=0))
+    assert len(mixed) > 50
+    assert all(a in DIVIDING for a in mixed)
     chosen = list(representatives(UNEVEN))
     drawn = list(siblings(chosen, UNEVEN, 200, seed=0))
     assert 150 < len(drawn) <= 200
@@ -83,7 +91,7 @@ def test_siblings_share_a_class_and_are_of_the_space():
     assert drawn == list(siblings(chosen, UNEVEN, 200, seed=0)) != list(siblings(chosen, UNEVEN, 200, seed=1))
 
 
-@pytest.mark.parametrize("space", ["toy", "uniform"], indirect=True)
+@pytest.mark.parametrize("space", ["toy", "uniform", "dividing"], indirect=True)
 def test_the_exact_front_is_that_of_the_enumerated_space(space, toy_task):
     objective = Objective(space, toy_task)
     box = measure_box(objective)

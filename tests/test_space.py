@@ -1,9 +1,17 @@
 import dataclasses
+import json
+from pathlib import Path
 
 import optuna
 import pytest
 
-from autost_optuna import Architecture, Space, Task
+from autost_optuna import Architecture, DeclaredNSGAIISampler, Space, Task
+
+FORM = ("name", "uniform", "dividing_heads")  # how fields are chosen, not what of
+TOY = Space(name="toy", embed_dim=(16, 32), depth=(1, 2, 3), num_heads=(2, 4), mlp_ratio=(1, 2))
+DIVIDING = Space(
+    name="d", embed_dim=(16, 24, 40), depth=(1, 2), num_heads=(2, 3, 4, 5), mlp_ratio=(1, 2), dividing_heads=True
+)
 
 
 @pytest.mark.parametrize(
@@ -27,12 +35,13 @@ def test_tiny_by_hand():
 
 def test_fields_are_those_of_an_architecture():
     fields = [field.name for field in dataclasses.fields(Architecture)]
-    assert [f.name for f in dataclasses.fields(Space) if f.name not in ("name", "uniform")] == fields
+    assert [f.name for f in dataclasses.fields(Space) if f.name not in FORM] == fields
 
 
 @pytest.mark.parametrize("uniform", [False, True])
-def test_enumeration_is_the_space_each_architecture_once(toy_space, uniform):
-    space = dataclasses.replace(toy_space, uniform=uniform)
+@pytest.mark.parametrize("space", [TOY, DIVIDING], ids=["toy", "dividing"])
+def test_enumeration_is_the_space_each_architecture_once(space, uniform):
+    space = dataclasses.replace(space, uniform=uniform)
     keys = [architecture.key for architecture in space.enumerate()]
     assert len(keys) == len(set(keys)) == space.size
     assert all(architecture in space for architecture in space.enumerate())
@@ -50,6 +59,62 @@ def test_suggestions_lie_in_the_space_under_readable_names(toy_space):
         for block in range(1, architecture.depth + 1):
             expected |= {f"num_heads_{block:02d}", f"mlp_ratio_{block:02d}"}
         assert set(trial.params) == expected
+
+
+def test_each_width_has_the_heads_that_divide_it():
+    assert [DIVIDING.heads_of(dim) for dim in DIVIDING.embed_dim] == [(2, 4), (2, 3, 4), (2, 4, 5)]
+    # (2 heads x 2 ratios), (3 x 2) and (3 x 2) kinds of block; one or two blocks.
+    assert DIVIDING.size == (4 + 16) + (6 + 36) + (6 + 36)
+    assert dataclasses.replace(DIVIDING, uniform=True).size == 2 * (4 + 6 + 6)
+    assert (DIVIDING.smallest.num_heads, DIVIDING.largest.num_heads) == ((2,), (5, 5))
+    assert Architecture.uniform(embed_dim=24, depth=1, num_heads=6, mlp_ratio=1) not in DIVIDING
+    assert Architecture.uniform(embed_dim=24, depth=1, num_heads=3, mlp_ratio=1) in DIVIDING
+    assert Space.from_dict(json.loads(json.dumps(DIVIDING.to_dict()))) == DIVIDING
+    assert "dividing_heads" not in TOY.to_dict()  # what it stores is what it stored before there were such spaces
+    same = dataclasses.replace(TOY, dividing_heads=True)  # both heads divide both widths
+    assert (same.size, same.distributions()) == (TOY.size, TOY.distributions())
+    assert "2, 3, 4, 5, of these the ones that divide the width" in DIVIDING._repr_html_()
+
+
+def test_heads_of_some_widths_are_parameters_of_their_own_that_any_sampler_can_draw():
+    names = list(DIVIDING.distributions())
+    first = ["num_heads_01_of_2_4", "num_heads_01_of_2_3_4", "num_heads_01_of_2_4_5", "mlp_ratio_01"]
+    assert names == ["embed_dim", "depth", *first, *(name.replace("01", "02") for name in first)]
+    assert list(TOY.distributions())[:4] == ["embed_dim", "depth", "num_heads_01", "mlp_ratio_01"]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    seen = set()
+    for _ in range(200):
+        trial = study.ask()
+        architecture = DIVIDING.suggest(trial)
+        assert architecture in DIVIDING
+        assert set(trial.params) == DIVIDING.active(trial.params)
+        assert all(trial.distributions[name] == DIVIDING.distributions()[name] for name in trial.params)
+        assert DIVIDING.architecture(trial.params) == architecture
+        seen |= {(architecture.embed_dim, heads) for heads in architecture.num_heads}
+    assert seen == {(dim, heads) for dim in DIVIDING.embed_dim for heads in DIVIDING.heads_of(dim)}
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+def test_a_search_of_dividing_heads_draws_each_architecture_once_and_then_stops(uniform):
+    space = dataclasses.replace(DIVIDING, uniform=uniform)
+    sampler = DeclaredNSGAIISampler(space.distributions(), active=space.active, population_size=8, seed=0)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    drawn = []
+
+    def objective(trial):
+        drawn.append(space.suggest(trial))
+        return drawn[-1].embed_dim, sum(drawn[-1].num_heads)
+
+    study.optimize(objective, n_trials=200)
+    assert len(drawn) == len(set(drawn)) == space.size
+    assert set(drawn) == set(space.enumerate())
+
+
+def test_autoformers_space_of_the_examples():
+    space = Space.load(str(Path(__file__).parent.parent / "examples" / "autoformer_s.toml"))
+    assert space.size == 3 * sum(3**depth for depth in (12, 13, 14))
+    assert [space.heads_of(dim) for dim in space.embed_dim] == [(5,), (6,), (7,)]
+    space.check(Task.preset("imagenet"))
 
 
 def test_unevenly_spaced_choices_are_suggested_too():
@@ -70,6 +135,10 @@ def test_files_of_both_kinds(tmp_path):
         "SEARCH_SPACE:\n  MLP_RATIO: [3, 4]\n  NUM_HEADS: [4, 8]\n  DEPTH: [1, 2]\n  EMBED_DIM: [192]\nSUPERNET: {}\n"
     )
     assert Space.load(str(theirs)).embed_dim == (192,)
+    theirs.write_text(
+        "SEARCH_SPACE:\n  MLP_RATIO: [3]\n  NUM_HEADS: [5, 6]\n  DEPTH: [1]\n  EMBED_DIM: [320, 384]\n  DIVIDING_HEADS: true\n"
+    )
+    assert Space.load(str(theirs)).size == 2
 
 
 @pytest.mark.parametrize(
@@ -84,6 +153,22 @@ def test_files_of_both_kinds(tmp_path):
         ("embed_dim = 64\ndepth = [1]\nnum_heads = [4]\nmlp_ratio = [4]", "embed_dim 64 is not a list"),
         ("embed_dim = [64, 64]\ndepth = [1]\nnum_heads = [4]\nmlp_ratio = [4]", "names a choice twice"),
         ("embed_dim = [64]\ndepth = [1]\nnum_heads = [5]\nmlp_ratio = [4]", "num_heads 5 does not divide embed_dim 64"),
+        (
+            "embed_dim = [64, 80]\ndepth = [1]\nnum_heads = [5]\nmlp_ratio = [4]",
+            "num_heads 5 does not divide embed_dim 64; .* or set dividing_heads to true, so that each width has those",
+        ),
+        (
+            "embed_dim = [64, 80]\ndepth = [1]\nnum_heads = [5]\nmlp_ratio = [4]\ndividing_heads = true",
+            "none of num_heads divides embed_dim 64; add one that does",
+        ),
+        (
+            "embed_dim = [64, 80]\ndepth = [1]\nnum_heads = [4, 7]\nmlp_ratio = [4]\ndividing_heads = true",
+            "num_heads 7 divides no width; leave it out",
+        ),
+        (
+            "embed_dim = [64]\ndepth = [1]\nnum_heads = [4]\nmlp_ratio = [4]\ndividing_heads = 1",
+            "dividing_heads 1 is not true or false",
+        ),
         ("embed_dim = [60]\ndepth = [1]\nnum_heads = [5]\nmlp_ratio = [4]", "multiple of 8"),
         ("embed_dim = ['a']\ndepth = [1]\nnum_heads = [4]\nmlp_ratio = [4]", "embed_dim 'a'"),
         ("embed_dim = [64", "is not TOML"),
