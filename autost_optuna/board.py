@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,8 @@ from autost_optuna.enrol import name_objectives
 from autost_optuna.front import Pick, knee_of, nondominated, picks_of
 from autost_optuna.goals import GOALS, further
 from autost_optuna.ownership import find_trained
-from autost_optuna.plots.figure import dress
+from autost_optuna.plots.figure import TITLE as FIGURE_HEAD
+from autost_optuna.plots.figure import dress, wrapped
 from autost_optuna.plots.points import export_command
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import charge_rows
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 MOST = 1000  # dominated candidates that a card draws: a journal keeps every figure that it ever had
-WIDTH = 88  # characters of a subtitle in a card
+TITLE, SUBTITLE = 60, 74  # characters of a line in a card, which is half a page wide
+BUTTONS, HEAD = (
+    34,
+    50,
+)  # pixels that plotly's buttons take at the top of a card, and its title and subtitle of a line each
+LETTERS = 1.4  # so much larger than in a page are letters beside a card's plot
 ABOVE = "*What you write above this line stays.*"
 BELOW = "*All between the two lines is written anew after each run. What you write below this one stays.*"
 RULE = "\n---\n"
@@ -47,7 +52,7 @@ def write_board(search: Search, data_root: StrPath | None = None) -> None:
     bills = []
     with contextlib.suppress(ValueError):
         bills = bills_of(search, picks, data_root)
-    _write_figures(search, study_figures(search, bills, most=MOST))
+    _write_figures(search, study_figures(search, bills, most=MOST, letters=LETTERS))
     _write_note(search, picks)
     folder = folder_of(search.storage)
     if folder is not None:
@@ -89,14 +94,15 @@ def _nothing(study: str, name: str) -> "Figure":
 
 
 def _card(figure: "Figure") -> "Figure":
-    """A figure for the half of a page, which is what optuna-dashboard gives it."""
-    subtitle = "<br>".join(textwrap.wrap(figure.layout.title.subtitle.text or "", WIDTH))
+    """A figure for a box half a page wide and 450 pixels high, which is what optuna-dashboard gives it."""
     figure.update_layout(
-        title={"font": {"size": 16}, "subtitle": {"text": subtitle, "font": {"size": 12}}},
+        title={"font": {"size": 15}, "subtitle": {"font": {"size": 12}}, "pad": {"t": BUTTONS}},
         font={"size": 12},
-        legend={"y": -0.22},
+        height=None,
+        margin={"t": figure.layout.margin.t - FIGURE_HEAD + BUTTONS + HEAD, "b": 40},
+        uirevision="kept",  # a zoom lasts when the page asks for news
     )
-    return figure
+    return wrapped(figure, TITLE, SUBTITLE)
 
 
 def _write_note(search: Search, picks: Sequence[Pick]) -> None:

@@ -19,7 +19,7 @@ from autost_optuna.front import Health, Pick, in_plane, knee_of, numbers_of, pic
 from autost_optuna.goals import GOALS, further
 from autost_optuna.plots.figure import for_page, replacing
 from autost_optuna.plots.page import render
-from autost_optuna.plots.points import export_command, in_a_line
+from autost_optuna.plots.points import export_command, finding, in_a_line
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import total_mj
 from autost_optuna.ranks import Ranks
@@ -60,6 +60,7 @@ class Report:
     name: str
     written: str
     question: str
+    finding: str
     answer: str
     note: str
     space: Rows
@@ -109,6 +110,7 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         question=f"Which spiking transformers of the space {space.name}{form} give the most capacity for the least energy on "
         f"the task {settings.task.name}?",
+        finding=finding(members),
         answer=_answer(knee, members, summary.health),
         note=_note(search),
         space=(

@@ -36,6 +36,7 @@ from autost_optuna.units import StrPath
 OWNER = f"{ATTRIBUTE}:owner"
 RECORD, RATES, REASON = "training", ("rates", "initial_rates"), "reason"
 DROPPED, ACCURACIES = "dropped_out", "validation_accuracies"
+SHOWN = 6  # decimals of an accuracy that a person looks at; the record has all
 CURVE = ("epoch", "loss", "validation_accuracy", "mean_rate", "images_per_s")
 
 
@@ -188,7 +189,7 @@ class Claim:
                 f"the storage {shown(self.trainings.storage)} is no file, and no folder for artifacts is given; name one"
             )
         attributes = {
-            "test_accuracy": training.test_accuracy,
+            "test_accuracy": round(training.test_accuracy, SHOWN),
             **{name: record.pop(name) for name in RATES},  # apart, as a database bounds the size of each
             ACCURACIES: list(accuracies),
             RECORD: record,
@@ -199,7 +200,7 @@ class Claim:
                     upload(path, study, self.trial, folder)
             for name, value in attributes.items():
                 storage.set_trial_user_attr(self.trial._trial_id, name, value)
-            values = [training.validation_accuracy, training.energy_mj]
+            values = [round(training.validation_accuracy, SHOWN), training.energy_mj]
             storage.set_trial_state_values(self.trial._trial_id, TrialState.COMPLETE, values)
         except UpdateFinishedTrialError:
             raise RuntimeError(
@@ -411,11 +412,17 @@ def copy_trained(study: optuna.Study, storage: str, to: str, *, name: str | None
 
 
 def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write a learning curve as CSV, a row an epoch with the columns of CURVE; optuna-dashboard shows it as a table."""
+    """Write a learning curve as CSV, a row per epoch with the columns of CURVE; optuna-dashboard shows it as a table.
+
+    Figures have six significant digits; a trial keeps its accuracies whole.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, CURVE, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(
+            {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
+            for row in rows
+        )
 
 
 def _make(name: str, search: Search) -> optuna.Study:

@@ -53,6 +53,9 @@ def test_a_board_has_figures_note_and_files(search, tmp_path):
     figures = drawn(search)
     assert set(figures) == {"front", "hypervolume", "genes", "stages"}
     assert "my &lt;b&gt;study" in figures["front"]["layout"]["title"]["text"]
+    assert not [
+        name for name, figure in figures.items() if "height" in figure["layout"]
+    ]  # a taller one would be cut off
     note = get_note(search.study)
     chosen = knee(search.front())
     assert note.startswith(f"{ABOVE}\n\n# {escape(NAME)}\n")
@@ -147,7 +150,9 @@ def test_what_was_trained_is_on_the_board_while_it_is_there(cli):
     cli("study", "run", "demo", "--trials", "2")
     assert cli("train", "demo", "--knee", "--epochs", "1", "--images", "64").exit_code == 0
     shown = drawn(open_search("demo", "autost.journal"))["trained"]
-    assert len(shown["data"]) > 1
+    assert [trace["yaxis"] for trace in shown["data"] if "yaxis" in trace] == []  # one panel, which fits the card
+    assert any(trace["name"].startswith("measured: ") for trace in shown["data"])
+    assert "height" not in shown["layout"]
     assert "demo\\.trained" in get_note(open_search("demo", "autost.journal").study)
     assert cli("study", "copy", "demo", "--to", "other.journal").exit_code == 0
     assert "trained" not in drawn(open_search("demo", "other.journal"))
@@ -216,8 +221,24 @@ def server(search):
         process.communicate()
 
 
+# Of each card its name, the lines of its title and subtitle, and whether these stand clear of the plot and the box's ends.
+CARDS = """JSON.stringify([...document.querySelectorAll('[id^="user-defined-plot:"]')].map(card => {
+  const box = card.getBoundingClientRect();
+  const edges = selector => [...card.querySelectorAll(selector)].map(part => part.getBoundingClientRect());
+  const [title] = edges('.gtitle'), [subtitle] = edges('.gtitle-subtitle');
+  const [plot] = edges('.nsewdrag, .parcoords-control-view');
+  const svg = card.querySelector('.main-svg').getBoundingClientRect();
+  return {name: card.id.split(':')[1], title: title.bottom <= subtitle.top + 4, subtitle: subtitle.bottom <= plot.top,
+          inside: svg.bottom <= box.bottom + 1, wide: Math.max(title.right, subtitle.right) <= box.right,
+          buttons: edges('.modebar-group').every(group => group.bottom <= title.top + 4)};
+}))"""
+
+
 async def visit(address, picture):
-    """What a person reads who opens the dashboard, clicks the study, and then its note; a screenshot of the study's page."""
+    """What a person reads who opens the dashboard, clicks the study, and then its note; a screenshot of the study's page.
+
+    Between them, what CARDS says of the cards.
+    """
     import choreographer
 
     async def until(found, *words):
@@ -239,11 +260,19 @@ async def visit(address, picture):
 
         await until("of all studies", NAME)
         await ask("[...document.querySelectorAll('a')].find(a => a.innerText.includes('my <b>study')).click()")
-        page = await until("of the study", "Pareto Front", "energy (mJ)", "members of the front", "hypervolume 0.")
+        page = await until(
+            "of the study",
+            "Pareto Front",
+            "energy (mJ)",
+            "members of the front",
+            "hypervolume 0.",
+            "where the energy of the picks goes",
+        )
         shot = await tab.send_command("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True})
         picture.write_bytes(base64.b64decode(shot["result"]["data"]))
+        cards = json.loads(await ask(CARDS))
         await ask("[...document.querySelectorAll('a')].find(a => a.href.endsWith('/note')).click()")
-        return page, await until("of the note", "least energy")
+        return page, cards, await until("of the note", "least energy")
 
 
 @pytest.mark.skipif(
@@ -253,7 +282,9 @@ def test_the_dashboard_shows_the_board(search, server, tmp_path):
     pytest.importorskip("choreographer", reason="kaleido's driver of Chromium is not installed")
     write_board(search)
     picture = tmp_path / "dashboard.png"
-    page, note = asyncio.run(visit(server, picture))
+    page, cards, note = asyncio.run(visit(server, picture))
+    assert [card.pop("name") for card in cards] == ["front", "hypervolume", "genes", "stages"]
+    assert all(all(card.values()) for card in cards), cards
     for text in ("FLOPs", "energy (mJ)", "where the energy of the picks goes", "knee.json"):
         assert text in page, text
     assert "most FLOPs" in note

@@ -13,7 +13,7 @@ from autost_optuna.baselines import Baseline
 from autost_optuna.plots.figure import FEWEST, ticks
 from autost_optuna.plots.frame import Frame, edges, frame_of, with_room
 from autost_optuna.plots.front import draw_front, front_view
-from autost_optuna.plots.labels import Spot, place_labels, spots, steps
+from autost_optuna.plots.labels import Room, Spot, place_labels, spots, steps
 from autost_optuna.plots.points import BUDGET, finding
 
 UNIT = Frame(low=(0.0, 0.0), high=(1.0, 1.0))  # a decade on each axis
@@ -75,13 +75,13 @@ def test_marks_that_would_meet_at_an_edge_are_one():
 def test_labels_cover_neither_each_other_nor_marks_and_stay_inside():
     sides = ("top left", "bottom right", "top right", "bottom left")
     label = [spots(["a name"], point(0.5, 0.5), *sides)]
-    assert place_labels(UNIT, label * 5, [])[:5] == [*label[0], None]
-    (first,) = place_labels(UNIT, label, [point(0.46, 0.53)])
+    assert place_labels(Room(frame=UNIT, hard=[]), label * 5)[:5] == [*label[0], None]
+    (first,) = place_labels(Room(frame=UNIT, hard=[point(0.46, 0.53)]), label)
     assert first.side == "bottom right"
-    (soft,) = place_labels(UNIT, label, [], [point(0.46, 0.53), point(0.54, 0.47)])
+    (soft,) = place_labels(Room(frame=UNIT, hard=[], soft=[point(0.46, 0.53), point(0.54, 0.47)]), label)
     assert soft.side == "top right"
-    assert place_labels(UNIT, [spots(["a name"], point(0.02, 0.5), "top left")], []) == [None]
-    assert place_labels(UNIT, [], []) == []
+    assert place_labels(Room(frame=UNIT, hard=[]), [spots(["a name"], point(0.02, 0.5), "top left")]) == [None]
+    assert place_labels(Room(frame=UNIT, hard=[]), []) == []
 
 
 def test_no_label_slips_through_the_steps_of_a_front():

@@ -73,6 +73,7 @@ RANKS = [
     "export",
     "plots",
     "board",
+    "dashboard",
     "reproduce",
     "report",
     "quickstart",

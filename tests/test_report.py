@@ -20,6 +20,7 @@ from autost_optuna.baselines import baselines_of
 from autost_optuna.bills import bills_of
 from autost_optuna.constraints import Constraints
 from autost_optuna.front import knee, pick, picks_of
+from autost_optuna.plots.points import finding
 from autost_optuna.plots.study import study_figures
 from autost_optuna.proxies.energy import total_mj
 from autost_optuna.proxies.operations import REAL, operations
@@ -133,6 +134,10 @@ def test_it_says_what_the_study_says(page, search):
     said, members = Text(page).text, search.front()
     report = report_of(search)
     assert f"Which spiking transformers of the space {SPACE.name} give the most capacity" in said
+    assert report.finding == finding(members)
+    assert f"T{report.finding[1:]}" in said  # the heading
+    assert f"<title>{html.escape(NAME)}: {html.escape(report.finding)}</title>".replace("&#x27;", "&#39;") in page
+    assert f"Study {NAME}" in said
     assert f"Of {len({c.architecture.key for c in search.candidates()})} architectures tried, {len(members)}" in said
     assert "depth at most 3" in said
     assert len(members) <= 20

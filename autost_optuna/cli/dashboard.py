@@ -41,24 +41,23 @@ def dashboard(port: int, artifacts: Path | None, storage: str) -> None:
     Example:
       autost-optuna dashboard --port 8080
     """
-    import socket
+    import contextlib
+    from wsgiref.simple_server import make_server
 
     from autost_optuna.artifacts import folder_of, store_of
+    from autost_optuna.dashboard import dashboard as served
     from autost_optuna.location import why_read_only
     from autost_optuna.storage import open_storage
 
     backend, curves = open_storage(storage), store_of(storage, artifacts)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise ValueError(f"port {port} on 127.0.0.1 is taken; choose another with --port") from None
-    from optuna_dashboard import run_server
-
+    try:
+        server = make_server("127.0.0.1", port, served(backend, curves))
+    except OSError:
+        raise ValueError(f"port {port} on 127.0.0.1 is taken; choose another with --port") from None
     if curves is None and (folder := folder_of(storage)) is not None:
         show.note(f"note: {folder} cannot be made, so files can be neither seen nor added")
     if reason := why_read_only(storage):
         show.note(f"note: the storage can only be read ({reason}), so what is changed in the dashboard is not kept")
     click.echo(f"optuna-dashboard at http://127.0.0.1:{port}/ (Ctrl-C ends it)")
-    run_server(backend, host="127.0.0.1", port=port, artifact_store=curves)
+    with server, contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()

@@ -88,7 +88,11 @@ def wrapped(figure: "Figure", title: int, subtitle: int) -> "Figure":
 
 
 def _lines(text: str | None, most: int) -> list[str]:
-    return [escape(line) for line in textwrap.wrap(html.unescape(text or ""), most)] or [""]
+    """A title in as few lines as it takes, of about equal length."""
+    plain = html.unescape(text or "")
+    least = len(textwrap.wrap(plain, most))
+    narrowest = next(width for width in range(1, most + 1) if len(textwrap.wrap(plain, width)) <= least)
+    return [escape(line) for line in textwrap.wrap(plain, narrowest)] or [""]
 
 
 def check_ending(path: StrPath) -> str:

@@ -62,12 +62,12 @@ def frame_of(core: Sequence[XY], near: Sequence[XY] = ()) -> Frame:
     return Frame(low=(ends[0][0], ends[1][0]), high=(ends[0][1], ends[1][1]))
 
 
-def with_room(frame: Frame, points: Sequence[XY]) -> Frame:
+def with_room(frame: Frame, points: Sequence[XY], letters: float = 1.0) -> Frame:
     """The frame with room at its bottom and top for the names of those points that lie below and above it."""
-    height = frame.high[1] - frame.low[1]
+    room = letters * ROOM * (frame.high[1] - frame.low[1])
     shares = [frame.share(point)[1] for point in points]
-    low = frame.low[1] - ROOM * height * any(share < 0 for share in shares)
-    high = frame.high[1] + ROOM * height * any(share > 1 for share in shares)
+    low = frame.low[1] - room * any(share < 0 for share in shares)
+    high = frame.high[1] + room * any(share > 1 for share in shares)
     return Frame(low=(frame.low[0], low), high=(frame.high[0], high))
 
 

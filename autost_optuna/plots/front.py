@@ -14,10 +14,9 @@ from autost_optuna.front import in_plane, knee, part
 from autost_optuna.goals import GOALS
 from autost_optuna.plots.figure import BLUE, GREY, INK, ORANGE, dress, shown, ticks
 from autost_optuna.plots.frame import Frame, edges, frame_of, with_room
-from autost_optuna.plots.labels import steps
+from autost_optuna.plots.labels import Room, steps
 from autost_optuna.plots.names import (
     Mark,
-    add_names,
     arrows,
     baseline_names,
     diamonds,
@@ -25,6 +24,7 @@ from autost_optuna.plots.names import (
     limit_name,
     outside_names,
     pick_names,
+    placed,
     width_names,
 )
 from autost_optuna.plots.points import BUDGET, MOST, at, drawn, exact_line, finding, in_a_line, quantised_points, thin
@@ -108,14 +108,15 @@ def _marks(baselines: Sequence[Baseline], members: Sequence[Candidate]) -> Itera
         )
 
 
-def draw_front(view: FrontView) -> "Figure":
+def draw_front(view: FrontView, letters: float = 1.0) -> "Figure":
     """The view as a plotly figure: energy to the right, FLOPs up, both logarithmic; better is up and left.
 
-    The axes follow the front. What lies far from it is marked at the edge.
+    The axes follow the front. What lies far from it is marked at the edge. `letters` says how large these are beside the plot:
+    1.0 in a page.
     """
     import plotly.graph_objects as go
 
-    frame = _frame(view)
+    frame = _frame(view, letters)
     cloud = shown("dominated", len(view.dominated), view.all_dominated)
     cut = sum(not frame.holds(at(one)) for one in view.dominated)
     kinds: list[tuple[str, Sequence[Candidate], dict[str, Any]]] = [
@@ -147,7 +148,7 @@ def draw_front(view: FrontView) -> "Figure":
     traces = [drawn(view.name, name, points, **style) for name, points, style in kinds if points or name == cloud]
     figure = go.Figure([traces[0], *([exact_line(view.exact)] if view.exact else []), *traces[1:]])
     figure.add_traces(quantised_points(view.name, view.members) if view.quantised else [])
-    _add_named(figure, view, frame)
+    _add_named(figure, view, frame, letters)
     dress(figure, view.title, view.subtitle)
     for update, title, low, high in (
         (figure.update_xaxes, "energy (mJ per image, less is better)", frame.low[0], frame.high[0]),
@@ -170,17 +171,17 @@ def _ring(colour: str, size: int, width: int) -> dict[str, Any]:
     }
 
 
-def _frame(view: FrontView) -> Frame:
+def _frame(view: FrontView, letters: float) -> Frame:
     """The front and what was asked for beside it fill the frame; of all else it takes in what lies near."""
     core = [*map(at, (*view.members, *view.others, *view.picks))]
     core += map(at, view.exact.members if view.exact else ())
     core += [(member.quantised_mj, member.flops / 1e9) for member in view.members if view.quantised]
     near = [*map(at, view.dominated), *map(at, view.baselines)]
     near += [(energy_mj, core[0][1]) for _, energy_mj in view.limits]
-    return with_room(frame_of(core, near), [*map(at, view.baselines)])
+    return with_room(frame_of(core, near), [*map(at, view.baselines)], letters)
 
 
-def _add_named(figure: "Figure", view: FrontView, frame: Frame) -> None:
+def _add_named(figure: "Figure", view: FrontView, frame: Frame, letters: float) -> None:
     """Limits, baselines, and the names of these, of picks and of widths: what matters more finds room first."""
     middle = frame.at((0, 0.5))[1]
     limits = [(name, energy_mj) for name, energy_mj in view.limits if frame.holds((energy_mj, middle))]
@@ -200,4 +201,5 @@ def _add_named(figure: "Figure", view: FrontView, frame: Frame) -> None:
     hard = [*map(at, (*view.others, *view.picks)), *map(at, inside), *(edge.at for edge in outside)]
     hard += steps([*map(at, view.members)], frame)
     along = [point for line in lines for point in steps([*zip(line.x, line.y, strict=True)], frame)]
-    add_names(figure, frame, named, hard, [*map(at, view.dominated), *along])
+    soft = [*map(at, view.dominated), *along]
+    figure.add_traces([*placed(named, Room(frame=frame, hard=hard, soft=soft, letters=letters))])

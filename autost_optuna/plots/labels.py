@@ -24,14 +24,25 @@ class Spot:
     at: XY
     side: str
 
-    def box(self, frame: Frame) -> Box:
-        """What the label covers in a frame."""
+    def box(self, frame: Frame, letters: float = 1.0) -> Box:
+        """What the label covers in a frame whose letters are so much larger than in a page."""
         x, y = frame.share(self.at)
-        width, height = CHARACTER * max(map(len, self.lines)), LINE * len(self.lines)
+        width, height = letters * CHARACTER * max(map(len, self.lines)), letters * LINE * len(self.lines)
+        gap = letters * GAP
         vertical, horizontal = self.side.split()
-        left = {"left": x - GAP - width, "center": x - width / 2, "right": x + GAP}[horizontal]
-        low = {"bottom": y - GAP - height, "middle": y - height / 2, "top": y + GAP}[vertical]
+        left = {"left": x - gap - width, "center": x - width / 2, "right": x + gap}[horizontal]
+        low = {"bottom": y - gap - height, "middle": y - height / 2, "top": y + gap}[vertical]
         return left, low, left + width, low + height
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """Where labels may stand: in `frame`, off the points of `hard`, and off those of `soft` as far as it can be."""
+
+    frame: Frame
+    hard: Sequence[XY]
+    soft: Sequence[XY] = ()
+    letters: float = 1.0
 
 
 def spots(lines: Sequence[str], at: XY, *sides: str) -> list[Spot]:
@@ -54,20 +65,18 @@ def _between(first: XY, last: XY, share: float) -> XY:
     return first[0] + share * (last[0] - first[0]), first[1] + share * (last[1] - first[1])
 
 
-def place_labels(
-    frame: Frame, labels: Sequence[Sequence[Spot]], hard: Sequence[XY], soft: Sequence[XY] = ()
-) -> list[Spot | None]:
-    """For each label the spot where it covers no label before it and no point of `hard`, None where there is none.
+def place_labels(room: Room, labels: Sequence[Sequence[Spot]]) -> list[Spot | None]:
+    """For each label the spot where it covers no label before it and no hard point, None where there is none.
 
-    Among these the one that covers the fewest points of `soft`, and the first of equal ones. Labels stay in the frame.
+    Among these the one that covers the fewest soft points, and the first of equal ones. Labels stay in the frame.
     """
-    avoided, unwelcome = _shares(frame, hard), _shares(frame, soft)
+    avoided, unwelcome = _shares(room.frame, room.hard), _shares(room.frame, room.soft)
     taken: list[Box] = []
     chosen: list[Spot | None] = []
     for label in labels:
         best: tuple[int, Spot, Box] | None = None
         for spot in label:
-            box = spot.box(frame)
+            box = spot.box(room.frame, room.letters)
             if not _fits(box, taken) or _covered(avoided, box):
                 continue
             cost = _covered(unwelcome, box)

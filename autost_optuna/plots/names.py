@@ -1,6 +1,6 @@
 """What has a name in the Pareto plot: limits, baselines, picks and widths, as traces and as labels that look for room."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,12 +8,11 @@ from autost_optuna import units
 from autost_optuna.candidate import Candidate
 from autost_optuna.plots.figure import BLUE, GREEN, INK, PURPLE, escape
 from autost_optuna.plots.frame import XY, Edge, Frame
-from autost_optuna.plots.labels import Spot, place_labels, spots
+from autost_optuna.plots.labels import Room, Spot, place_labels, spots
 from autost_optuna.plots.points import at, short
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-    from plotly.graph_objects import Figure
 
 LONGEST = 24  # characters of a name in a label; longer ones are cut
 BASELINES = "baselines"
@@ -43,29 +42,28 @@ class Names:
     group: str | None = None
 
 
-def add_names(figure: "Figure", frame: Frame, named: Iterable[Names], hard: Sequence[XY], soft: Sequence[XY]) -> None:
-    """Draw those labels that find room; the first ones look first (see `place_labels`)."""
+def placed(named: Iterable[Names], room: Room) -> "Iterator[go.Scatter]":
+    """Those labels that find room, the first ones first (see `place_labels`)."""
     import plotly.graph_objects as go
 
     groups = list(named)
-    found = iter(place_labels(frame, [label for names in groups for label in names.labels], hard, soft))
+    found = iter(place_labels(room, [label for names in groups for label in names.labels]))
     for names in groups:
-        placed = [spot for spot in (next(found) for _ in names.labels) if spot is not None]
-        if placed:
-            figure.add_trace(
-                go.Scatter(
-                    name="",
-                    legendgroup=names.group,
-                    showlegend=False,
-                    x=[spot.at[0] for spot in placed],
-                    y=[spot.at[1] for spot in placed],
-                    mode="markers+text",
-                    marker={"size": MARKER, "opacity": 0},  # keeps the text off what stands there
-                    text=["<br>".join(map(escape, spot.lines)) for spot in placed],
-                    textposition=[spot.side for spot in placed],
-                    textfont={"size": 12, "color": names.colour},
-                    hoverinfo="skip",
-                )
+        some = [spot for spot in (next(found) for _ in names.labels) if spot is not None]
+        if some:
+            yield go.Scatter(
+                name="",
+                legendgroup=names.group,
+                showlegend=False,
+                x=[spot.at[0] for spot in some],
+                y=[spot.at[1] for spot in some],
+                mode="markers+text",
+                marker={"size": MARKER, "opacity": 0},  # keeps the text off what stands there
+                text=["<br>".join(map(escape, spot.lines)) for spot in some],
+                textposition=[spot.side for spot in some],
+                textfont={"size": 12, "color": names.colour},
+                cliponaxis=False,
+                hoverinfo="skip",
             )
 
 

@@ -64,12 +64,11 @@ def _finding(stages: Sequence[Stage], picks: Sequence[Pick]) -> str:
     dearest = max((stage for stage in stages if stage.pick == pick), key=lambda stage: stage.energy_mj)
     energy = units.energy(sum(stage.energy_mj for stage in stages if stage.pick == pick))
     the = "" if dearest.name.startswith("block ") else "the "
-    return f"{the}{dearest.name} takes {dearest.share:.0%} of the {energy} of {_called(picks[pick])}"
-
-
-def _called(pick: Pick) -> str:
-    name = KNEE if KNEE in pick.names else pick.name
-    return f"the {name}, trial {pick.candidate.number}"
+    chosen = picks[pick]
+    name = KNEE if KNEE in chosen.names else chosen.name
+    return (
+        f"{the}{dearest.name} takes {dearest.share:.0%} of the {energy} of the {name}, trial {chosen.candidate.number}"
+    )
 
 
 def _stages(number: int, bill: Bill) -> list[Stage]:
@@ -92,8 +91,11 @@ def _stages(number: int, bill: Bill) -> list[Stage]:
     ]
 
 
-def draw_stages(view: StagesView) -> "Figure":
-    """The view as bars to the right, each as long as the other: a share is read off where energies differ a hundredfold."""
+def draw_stages(view: StagesView, letters: float = 1.0) -> "Figure":
+    """The view as bars to the right, each as long as the other: a share is read off where energies differ a hundredfold.
+
+    Where `letters` are larger beside the bars than in a page (1.0), narrow stages have their names alone.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -106,7 +108,10 @@ def draw_stages(view: StagesView) -> "Figure":
             orientation="h",
             y=[stage.pick for stage in stages],
             x=[100 * stage.share for stage in stages],
-            text=[f"{name}{'<br>' if across else ' '}{stage.share:.1%}" for stage in stages],
+            text=[
+                name if letters > 1 and not across else f"{name}{'<br>' if across else ' '}{stage.share:.1%}"
+                for stage in stages
+            ],
             textposition="inside",
             insidetextanchor="middle",
             textangle=0 if across else -90,
@@ -120,7 +125,7 @@ def draw_stages(view: StagesView) -> "Figure":
         barmode="stack",
         bargap=0.2,
         showlegend=False,
-        uniformtext={"mode": "hide", "minsize": 10},
+        uniformtext={"mode": "hide", "minsize": 9},
         margin={"l": 118, "b": 55},
         height=BAR * len(view.labels) + ABOVE_AND_BELOW,
     )

@@ -13,7 +13,7 @@ from autost_optuna.plots.front import draw_front, front_view
 from autost_optuna.plots.genes import draw_genes, genes_view
 from autost_optuna.plots.points import BUDGET, MOST
 from autost_optuna.plots.stages import draw_stages, stages_view
-from autost_optuna.plots.trained import draw_trained, trained_view
+from autost_optuna.plots.trained import draw_measured, draw_trained, trained_view
 from autost_optuna.study import Search
 from autost_optuna.trained import trainings_of
 from autost_optuna.units import StrPath
@@ -22,22 +22,26 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-def study_figures(search: Search, bills: Sequence[Bill], most: int = MOST) -> "dict[str, Figure]":
+def study_figures(
+    search: Search, bills: Sequence[Bill], most: int = MOST, *, letters: float = 1.0
+) -> "dict[str, Figure]":
     """The figures by their names of FIGURES, those that there is something to draw for; of at most `most` dominated candidates.
 
-    Without `bills` of the picks there is no figure of stages. ValueError where the study has no front.
+    Without `bills` of the picks there is no figure of stages. Where `letters` are larger beside a plot than in a page (1.0),
+    fewer labels find room, and trained networks have their measured panel alone. Raises ValueError if the study has no front.
     """
     search.front()  # says why where there is none
     name, candidates = search.study.study_name, search.candidates()
     figures = {
-        "front": front_figure(search, most=most),
+        "front": front_figure(search, most=most, letters=letters),
         "hypervolume": hypervolume_figure(search),
         "genes": draw_genes(genes_view(name, candidates, most)),
     }
     if bills:
-        figures["stages"] = draw_stages(stages_view(name, bills))
+        figures["stages"] = draw_stages(stages_view(name, bills), letters)
     with contextlib.suppress(ValueError):  # of none, or of another search of that name
-        figures["trained"] = draw_trained(trained_view(name, candidates, trainings_of(search)))
+        trained = trained_view(name, candidates, trainings_of(search))
+        figures["trained"] = draw_measured(trained) if letters > 1 else draw_trained(trained)
     return figures
 
 
@@ -48,6 +52,7 @@ def front_figure(
     picks: Sequence[Candidate] = (),
     budget_mj: float | None = None,
     most: int = MOST,
+    letters: float = 1.0,
 ) -> "Figure":
     """The Pareto plot of a study with its baselines, exact front and bound of energy. Raises ValueError without a candidate."""
     bound = search.settings.constraints.max_energy_mj
@@ -62,7 +67,7 @@ def front_figure(
         limits={limit: energy_mj for limit, energy_mj in asked.items() if energy_mj is not None},
         most=most,
     )
-    return draw_front(view)
+    return draw_front(view, letters)
 
 
 def hypervolume_figure(search: Search) -> "Figure":
