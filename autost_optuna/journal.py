@@ -5,12 +5,15 @@ import fcntl
 import json
 import logging
 import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from optuna.storages.journal._storage import JournalOperation
+from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 
 # A lock is held for milliseconds. One of a killed process is taken over after 5 s instead of Optuna's 30.
 LOCK_S = 5
@@ -23,6 +26,38 @@ UNSYNCED = {
     JournalOperation.SET_TRIAL_USER_ATTR,
     JournalOperation.SET_TRIAL_SYSTEM_ATTR,
 }
+
+STUDY_OPERATIONS = frozenset(range(JournalOperation.DELETE_STUDY, JournalOperation.CREATE_TRIAL + 1))
+TRIAL_OPERATIONS = frozenset(range(JournalOperation.SET_TRIAL_PARAM, JournalOperation.SET_TRIAL_SYSTEM_ATTR + 1))
+TOGETHER = "lines without an end between them"
+_BEGINNING = b'{"op_code":'
+# A study and a trial, in which each line is tried out alone.
+_SCRATCH: list[dict[str, Any]] = [
+    {"op_code": 0, "worker_id": "", "study_name": "\0", "directions": [1]},
+    {"op_code": 4, "worker_id": "", "study_id": 0, "datetime_start": None},
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """A whole line of a journal: its number from 1, its text without the end of line, and what it says."""
+
+    number: int
+    text: bytes
+    log: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Damage:
+    """What is no whole line: its number from 1, its first byte from 0, its text, and what is wrong with it."""
+
+    number: int
+    offset: int
+    text: bytes
+    fault: str
+
+    def __str__(self) -> str:
+        return f"line {self.number:,} (byte {self.offset:,}) is {self.fault}"
 
 
 class JournalFile(JournalFileBackend):
@@ -70,6 +105,73 @@ def check_journal(path: Path) -> None:
         json.loads(first)["op_code"]
     elif first.strip("\0") and not first.startswith('{"op_code":'[: len(first)]):  # or the first line is torn
         raise ValueError("its first line does not end")
+
+
+def read_lines(path: Path) -> Iterator[Line | Damage]:
+    """All of a journal. A line that holds a torn one and whole ones, as after a crash, is taken apart."""
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            text = line.rstrip(b"\r\n")
+            fault = "torn: it has no end" if not line.endswith(b"\n") else _fault(text)
+            if fault:
+                yield from _parts(text, number, offset, fault)
+            else:
+                yield Line(number=number, text=text, log=json.loads(text))
+            offset += len(line)
+
+
+def first_damage(path: Path) -> Damage | None:
+    """The first damaged line of a journal; None if there is none, or if no line is one of a journal's."""
+    damage, whole = None, False
+    for item in read_lines(path):
+        if isinstance(item, Line):
+            whole = True
+        elif damage is None:
+            damage = item
+        if whole and damage is not None:
+            return damage
+    return None
+
+
+def _parts(text: bytes, number: int, offset: int, fault: str) -> Iterator[Line | Damage]:
+    """A damaged line in parts, each of which begins as a line does: whole ones among them are kept."""
+    begins = [match.start() for match in re.finditer(re.escape(_BEGINNING), text)]
+    parts = [text[begin:end] for begin, end in zip([0, *begins], [*begins, len(text)], strict=True)]
+    if len(begins) < 2 and begins in ([], [0]):
+        yield Damage(number=number, offset=offset, text=text, fault=fault)
+        return
+    if not any(map(_fault, filter(None, parts))):
+        yield Damage(number=number, offset=offset, text=b"", fault=f"{len(begins)} {TOGETHER}")
+    for part in parts:
+        if part and (wrong := _fault(part)):
+            yield Damage(number=number, offset=offset, text=part, fault=wrong)
+        elif part:
+            yield Line(number=number, text=part, log=json.loads(part))
+        offset += len(part)
+
+
+def _fault(text: bytes) -> str:
+    """What is wrong with a line, empty if it is whole: Optuna itself tries it out on a study and a trial of its own."""
+    if not text.strip(b"\0 \t\r"):
+        return "all zero bytes" if b"\0" in text else "empty"
+    try:
+        log = json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"not JSON ({error.msg}, character {error.pos + 1})"
+    except UnicodeDecodeError as error:
+        return f"not text (byte {error.start + 1} of it)"
+    try:
+        operation, named = JournalOperation(log["op_code"]), dict.fromkeys(("study_id", "trial_id"), 0)
+        for key, operations in (("study_id", STUDY_OPERATIONS), ("trial_id", TRIAL_OPERATIONS)):
+            if operation in operations and not (type(log[key]) is int and log[key] >= 0):
+                return f"no operation of Optuna's ({key} {log[key]!r})"
+        if not isinstance(log["worker_id"], str) or not isinstance(log.get("study_name", ""), str):
+            return "no operation of Optuna's (a name is no text)"
+        JournalStorageReplayResult("").apply_logs([*_SCRATCH, {**log, **named}])
+    except Exception as error:  # Optuna checks nothing, so a wrong value fails in many ways
+        return f"no operation of Optuna's ({type(error).__name__}: {str(error)[:60]})"
+    return ""
 
 
 def study_names(path: Path) -> list[str]:

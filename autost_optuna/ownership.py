@@ -62,6 +62,14 @@ def find_trained(search: Search) -> str | None:
     return found[0] if found else None
 
 
+def is_of(search: Search, holder: str) -> bool:
+    """Whether a study holds networks that were trained of a search, by its trials alone."""
+    storage, name = search.study._storage, search.study.study_name
+    studies = _by_name(storage)
+    origins = _origins(storage, studies[holder])
+    return bool(origins) and _has(storage, studies[name], origins)
+
+
 def owner_of(storage: BaseStorage, holder: str) -> str | None:
     """The search whose trained networks the study `holder` holds; None if it holds none, or if that is not clear."""
     studies = _by_name(storage)

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autost_optuna import units
 from autost_optuna.location import PARTS, SQLITE_FILE, check_file, hide, readable_url, shown, why_read_only
 from autost_optuna.patience import Failure, Patience, make_patient
 from autost_optuna.units import StrPath
@@ -40,7 +41,7 @@ def open_storage(storage: StrPath, *, create: bool = False, write: bool = False)
 def _journal(path: Path, *, write: bool) -> "BaseStorage":
     from optuna.storages import JournalStorage
 
-    from autost_optuna.journal import JournalFile, check_journal
+    from autost_optuna.journal import JournalFile, check_journal, first_damage
 
     try:
         if path.exists():
@@ -52,6 +53,9 @@ def _journal(path: Path, *, write: bool) -> "BaseStorage":
     except OSError:
         raise
     except Exception as error:  # a file of another kind makes the replay of its lines fail in many ways
+        if damage := first_damage(path):
+            command = units.command("study", "rescue", str(path), "-o", str(path.with_stem(f"{path.stem}-rescued")))
+            raise ValueError(f"{path} is damaged: {damage}; {command} keeps its whole lines") from None
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ValueError(f"{path} is not an Optuna journal ({reason}); give another file with --storage") from None
 

@@ -26,7 +26,7 @@ from autost_optuna.artifacts import artifacts_of, copy, folder_of, upload
 from autost_optuna.candidate import Candidate
 from autost_optuna.enrol import name_metrics
 from autost_optuna.location import shown
-from autost_optuna.ownership import KEY, difference, find_trained, identity, owner_of
+from autost_optuna.ownership import KEY, difference, find_trained, identity, is_of, owner_of
 from autost_optuna.presence import Presence, owner_alive
 from autost_optuna.settings import ATTRIBUTE
 from autost_optuna.study import TRAINED, TRAINED_ENDING, TRAINED_METRICS, Search, load_study
@@ -238,14 +238,14 @@ class Trainings:
     def all(self) -> list[Training]:
         """All trained networks, in the order of their trials."""
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [_training(trial) for trial in trials if RECORD in trial.user_attrs]
+        return [_training(trial) for trial in trials if _is_whole(trial)]
 
     def dropped(self) -> list[Dropped]:
         """The networks that dropped out of a halving and have not been trained to their end since, each at its last epoch."""
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
         ended = {training.key for training in self.all()}
         found: dict[Key, Dropped] = {}
-        for one in [_dropped(trial) for trial in trials if DROPPED in trial.user_attrs]:
+        for one in [_dropped(trial) for trial in trials if DROPPED in trial.user_attrs and KEY in trial.system_attrs]:
             if one.key not in ended:
                 found[one.key] = max(found.get(one.key, one), one, key=lambda one: len(one.validation_accuracies))
         return sorted(found.values(), key=lambda one: one.number)
@@ -325,7 +325,7 @@ class Trainings:
         for trial in (t for t in trials if before is None or t.number < before):
             ours = trial.system_attrs.get(KEY) == asdict(key)
             owner = trial.system_attrs.get(OWNER)
-            if trial.state == TrialState.COMPLETE and ours and RECORD in trial.user_attrs:
+            if trial.state == TrialState.COMPLETE and ours and _is_whole(trial):
                 return _training(trial)
             if trial.state == TrialState.RUNNING and owner is not None:
                 if not owner_alive(owner, runs):
@@ -361,7 +361,7 @@ def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | N
         _make(name, search) if create else optuna.load_study(study_name=name, storage=storage, sampler=NSGAIISampler())
     )
     there, ours = study.user_attrs.get(TRAINED), identity(search.settings, search.study.study_name)
-    if there is None and (study.get_trials(deepcopy=False) or not create):
+    if there is None and (study.get_trials(deepcopy=False) or not create) and not is_of(search, name):
         raise ValueError(
             f"study {name!r} in {shown(search.storage)} was not made by autost-optuna, or not to the end; delete it, "
             "or give the search another name"
@@ -434,6 +434,11 @@ def _make(name: str, search: Search) -> optuna.Study:
         )
     except DuplicatedStudyError:
         return optuna.load_study(study_name=name, storage=storage, sampler=NSGAIISampler())
+
+
+def _is_whole(trial: FrozenTrial) -> bool:
+    """Whether all of a training is there: of a rescued journal, a part of it may be lost."""
+    return {RECORD, *RATES} <= trial.user_attrs.keys()
 
 
 def _training(trial: FrozenTrial) -> Training:

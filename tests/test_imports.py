@@ -46,6 +46,8 @@ RANKS = [
     "study",
     "own",
     "adopt",
+    "lost",
+    "rescue",
     "bills",
     "baselines",
     "presence",

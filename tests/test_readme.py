@@ -51,7 +51,7 @@ def test_the_tour_runs_as_it_stands(cli, tmp_path):
     from autost_optuna.cli import main
 
     every = {f"study {name}" for name in main.commands["study"].commands} | set(main.commands) - {"study", "quickstart"}
-    assert seen == every
+    assert seen == every - {"study rescue"}  # which needs a damaged journal
 
 
 def test_the_tree_lists_every_file_of_the_package_and_nothing_else():

@@ -19,7 +19,7 @@ from autost_optuna.cli import options
 from autost_optuna.cli.adopt import adopt
 from autost_optuna.cli.audit import describe
 from autost_optuna.cli.baselines import baseline
-from autost_optuna.cli.copy import copy
+from autost_optuna.cli.copy import copy, rescue
 from autost_optuna.cli.dashboard import dashboard
 from autost_optuna.cli.exact import exact
 from autost_optuna.cli.front import front, plot
@@ -170,7 +170,7 @@ def main() -> None:
     """
 
 
-for member in (adopt, run, exact, baseline, front, plot, report, copy):
+for member in (adopt, run, exact, baseline, front, plot, report, copy, rescue):
     study.add_command(member)
 for command in (study, describe, train, validate, export, quickstart, dashboard):
     main.add_command(command)

@@ -1,4 +1,6 @@
-"""autost-optuna study copy."""
+"""autost-optuna study copy, rescue: a study in another storage; what is left of a damaged one."""
+
+from pathlib import Path
 
 import click
 
@@ -49,3 +51,32 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
         show.note(f"{units.counted(behind, 'file')} not copied: gone, or one of the storages is no file here")
     if TRAINED not in study.user_attrs:
         keep_board(open_search(new or name, to, write=True))
+
+
+@click.command(short_help="Save what is left of a damaged journal.")
+@click.argument("journal", type=click.Path(path_type=Path), metavar="FILE")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="NEW",
+    help="The file, which must not exist.",
+)
+def rescue(journal: Path, output: Path) -> None:
+    """Save the studies of the damaged journal FILE to a new file, and list what is lost; FILE stays as it is.
+
+    All whole lines are kept. Trials keep their numbers: a failed one stands where all lines of a trial are lost.
+
+    \b
+    Example:
+      autost-optuna study rescue autost.journal -o rescued.journal
+    """
+    quiet_optuna()
+    from autost_optuna.rescue import rescue as rescue_journal
+
+    made = rescue_journal(journal, output)
+    click.echo(f"kept {units.counted(made.kept, 'line')} of {journal} in {output}")
+    for loss in made.losses:
+        click.echo(loss)
+    show.note(f"next: {units.command('study', 'list', '--storage', str(output))}")
