@@ -154,6 +154,7 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
         f"{units.counted(health.trials, 'trial')}, {units.counted(health.unique, 'architecture')}, "
         f"{health.front_size} on the front, hypervolume {summary.hypervolume:.4f}{exact}.",
         "",
+        *([f"**Warning: {health.warning}.**", ""] if health.warning else []),
         "| pick | trial | architecture | FLOPs | energy | parameters |",
         "| --- | ---: | --- | ---: | ---: | ---: |",
         *(_row(pick) for pick in picks),

@@ -1,4 +1,4 @@
-"""Front: the non-dominated candidates of a search (FLOPs up, energy down), its hypervolume, knee, picks and health.
+"""Front: the non-dominated candidates of a search (FLOPs up, energy down), its hypervolume, knee and picks.
 
 Where a search has further objectives, the front is of all of them; hypervolume, knee and picks stay those of the plane of
 FLOPs and energy.
@@ -11,13 +11,8 @@ from dataclasses import dataclass
 
 from autost_optuna import units
 from autost_optuna.candidate import Candidate
-from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS
-from autost_optuna.ranks import rank
+from autost_optuna.goals import GOALS
 
-# Above this share of non-dominated candidates, or this rank correlation, the two objectives say nearly the same:
-# with one constant spike rate they are one (Spearman 0.9999, three quarters of all candidates "Pareto-optimal").
-DEGENERATE_SPEARMAN = 0.998
-DEGENERATE_SHARE = 0.7
 KNEE = "knee"  # among the names of picks
 
 
@@ -263,62 +258,3 @@ def nondomination(candidates: Iterable[Candidate], *, replicates: int = 1000, se
     group = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(flops)]))
     kept = (means < above[group]) & (means <= least[group])
     return {c.architecture.key: float(share) for c, share in zip(distinct, kept.mean(1), strict=True)}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Health:
-    """How much the search and the pair of objectives tell: rank correlation (None below three candidates) and shares."""
-
-    trials: int
-    unique: int
-    front_size: int
-    spearman: float | None
-    nondominated_share: float
-
-    @property
-    def unique_share(self) -> float | None:
-        """Distinct architectures of the trials, None without a trial."""
-        return self.unique / self.trials if self.trials else None
-
-    @property
-    def warning(self) -> str | None:
-        """One plain sentence where the two objectives are nearly one, else None."""
-        if self.unique < 50:
-            return None
-        if self.nondominated_share > DEGENERATE_SHARE:
-            return (
-                f"degenerate objectives: {self.nondominated_share:.0%} of the architectures are non-dominated, so the front "
-                "says little"
-            )
-        if self.spearman is not None and self.spearman > DEGENERATE_SPEARMAN:
-            return (
-                f"degenerate objectives: energy ranks the architectures as FLOPs do (Spearman {self.spearman:.4f}), so the "
-                "front says little"
-            )
-        return None
-
-
-def health(candidates: Sequence[Candidate]) -> Health:
-    """The health of a search, from the candidates of all its complete trials."""
-    distinct = unique(candidates)
-    front_size = len(nondominated(distinct))
-    return Health(
-        trials=len(candidates),
-        unique=len(distinct),
-        front_size=front_size,
-        spearman=_spearman(distinct),
-        nondominated_share=front_size / len(distinct) if distinct else 0.0,
-    )
-
-
-def correlations(candidates: Sequence[Candidate]) -> dict[str, dict[str, float | None]]:
-    """Spearman's rank correlation of each score with FLOPs and with energy: near 1 or -1 it adds little to that one."""
-    distinct = unique(candidates)
-    names = [name for name, _ in distinct[0].scores] if distinct else []
-    return {name: {other: _spearman(distinct, (name, other)) for other in DEFAULT_OBJECTIVES} for name in names}
-
-
-def _spearman(candidates: Sequence[Candidate], names: tuple[str, str] = DEFAULT_OBJECTIVES) -> float | None:
-    first, second = ([candidate.value(name) for candidate in candidates] for name in names)
-    found = rank(first, second)
-    return None if found is None else found.spearman

@@ -15,8 +15,9 @@ from autost_optuna.candidate import Candidate
 from autost_optuna.convergence import StopRule
 from autost_optuna.convergence import in_words as converged
 from autost_optuna.data import stand_in_warning
-from autost_optuna.front import Health, Pick, in_plane, knee_of, numbers_of, pick, picks_of
+from autost_optuna.front import Pick, in_plane, knee_of, numbers_of, pick, picks_of
 from autost_optuna.goals import GOALS, further
+from autost_optuna.health import Health
 from autost_optuna.plots.figure import for_page, replacing
 from autost_optuna.plots.page import render
 from autost_optuna.plots.points import export_command, finding, in_a_line

@@ -22,8 +22,9 @@ from autost_optuna.convergence import Course
 from autost_optuna.data import check_classes, rate_images
 from autost_optuna.enrol import CANDIDATE, name_objectives
 from autost_optuna.exact import ExactFront, check_enumerable, check_feasible, exact_front
-from autost_optuna.front import Health, correlations, health, hypervolume, knee, nondominated, pick
+from autost_optuna.front import hypervolume, knee, nondominated, pick
 from autost_optuna.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, check_plane
+from autost_optuna.health import Health, correlations, health
 from autost_optuna.location import check_file, file_of, shown
 from autost_optuna.objective import Objective
 from autost_optuna.proxies.convention import DEFAULT, Convention
@@ -439,10 +440,12 @@ def summarise(search: Search) -> Summary:
     candidates = search.candidates()
     trials = search.study.get_trials(deepcopy=False)
     measured = sum(trial.state == TrialState.COMPLETE and CANDIDATE in trial.user_attrs for trial in trials)
+    size, no_members = search.settings.space.size, {"infeasible", "silent", "unscored"}
+    pruned = {frozenset(trial.params.items()) for trial in trials if no_members & trial.user_attrs.keys()}
     return Summary(
-        health=health(candidates),
+        health=health(candidates, size - len(pruned)),
         hypervolume=hypervolume(nondominated(candidates), search.settings.box),
-        space_size=search.settings.space.size,
+        space_size=size,
         infeasible=sum("infeasible" in trial.user_attrs for trial in trials),
         outside=sum(OUTSIDE in trial.user_attrs for trial in trials) + measured - len(candidates),
         silent=sum("silent" in trial.user_attrs for trial in trials),

@@ -17,7 +17,7 @@ import pytest
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna_dashboard import get_note, save_note
 
-from autost_optuna import Task
+from autost_optuna import Space, Task
 from autost_optuna.artifacts import keep, store_of
 from autost_optuna.board import ABOVE, BELOW, escape, figures_of, write_board
 from autost_optuna.front import knee
@@ -119,6 +119,14 @@ def test_what_no_longer_applies_gives_way(search, monkeypatch):
     write_board(search)
     assert drawn(search)["stages"]["data"]
     assert files_of(search)["knee-audit.csv"].startswith(b"name,macs,")
+
+
+def test_a_front_that_says_little_is_called_so(tmp_path):
+    space = Space(name="few", embed_dim=(16, 24, 32), depth=(1,), num_heads=(2,), mlp_ratio=(1,))
+    found = create("few", str(tmp_path / "s.journal"), space=space, task=Task.preset("digits"))
+    run(found, trials=3)
+    write_board(found)
+    assert "**Warning: degenerate objectives: all 3 of the space's architectures" in get_note(found.study)
 
 
 def test_two_processes_keep_one_file(search):

@@ -1,6 +1,5 @@
 import itertools
 import math
-import random
 
 import moocore
 import numpy as np
@@ -8,13 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
-from scipy.stats import spearmanr
 
 from autost_optuna import Architecture, Candidate
 from autost_optuna.front import (
     Box,
     Staircase,
-    health,
     hypervolume,
     knee,
     nondominated,
@@ -181,30 +178,6 @@ def test_a_budget_keeps_what_it_pays_for():
     for budget in (0, -1, math.nan):
         with pytest.raises(ValueError, match=f"{budget:g} mJ is not positive"):
             within(members, budget)
-
-
-def test_health_counts_and_correlates():
-    generator = random.Random(0)
-    sample = [(flops, flops * generator.uniform(0.3, 3)) for flops in generator.sample(range(10, 1000), 120)]
-    found = health(listed(sample))
-    assert (found.trials, found.unique) == (120, 120)
-    assert found.spearman == pytest.approx(spearmanr(*zip(*sample, strict=True)).statistic)
-    assert found.nondominated_share == len(nondominated(listed(sample))) / 120
-    assert found.warning is None
-
-
-def test_one_objective_in_two_disguises_is_called_so():
-    same = health(listed([(flops, flops * 2.0) for flops in range(10, 90)]))
-    assert "degenerate" in same.warning
-    dominated_pairs = [(flops, flops * 2.0) for flops in itertools.chain(range(10, 60), range(10, 60))]
-    shifted = [(f, e + (i >= 50)) for i, (f, e) in enumerate(dominated_pairs)]
-    assert "Spearman" in health(listed(shifted)).warning
-
-
-def test_health_of_next_to_nothing():
-    assert health([]).nondominated_share == 0
-    assert health(listed([(1, 1), (2, 2)])).spearman is None
-    assert health(listed([(1, 1), (1, 2), (1, 3)])).spearman is None
 
 
 def test_paired_differences_decide_who_is_dominated_not_the_spread():

@@ -22,6 +22,7 @@ RANKS = [
     "goals",
     "candidate",
     "front",
+    "health",
     "data",
     "model",
     "pages",

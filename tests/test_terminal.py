@@ -186,6 +186,15 @@ def test_quiet_leaves_warnings_and_ends_with_its_command(demo, tmp_path):
     )
     assert demo("study", "create", "one", "--space", "one.toml", "--task", "digits").exit_code == 0
     assert demo("study", "run", "one", "--trials", "60", "-q").stderr.startswith("warning: degenerate objectives")
+    # The same of so few that all are tried.
+    (tmp_path / "few.toml").write_text("embed_dim = [16, 24, 32]\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1, 2]\n")
+    assert demo("study", "create", "few", "--space", "few.toml", "--task", "digits").exit_code == 0
+    said = (
+        "warning: degenerate objectives: all 6 of the space's architectures are non-dominated, so the front says little"
+    )
+    assert said in demo("study", "run", "few", "--trials", "9").stderr
+    assert said in demo("study", "show", "few").stderr
+    assert json.loads(demo("study", "show", "few", "-f", "json").stdout)["possible"] == 6
     assert "next: autost-optuna study run demo2" in demo("study", "create", "demo2", "--space", "toy.toml").stderr
 
 
