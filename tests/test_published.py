@@ -1,6 +1,9 @@
 """Figures that others have printed, met again: layer by layer, and under each convention that a paper may have used."""
 
+import importlib.util
+import json
 from itertools import count
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
@@ -13,9 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from torch.utils.module_tracker import ModuleTracker
 
-from autost_optuna import Architecture, Task
+from autost_optuna import Architecture, Task, evaluate
+from autost_optuna.baselines import NETWORKS
 from autost_optuna.proxies.energy import estimate_energy, total_mj
 from autost_optuna.proxies.operations import REAL, Operation, operations
+from autost_optuna.proxies.proof import check_ledger
+from autost_optuna.proxies.spikes import InitialRates
+
+STUDY = Path(__file__).parent.parent / "studies" / "true_spikingformer"
 
 # Spikingformer-8-512 on ImageNet, T 4: the log of the published weights (Zhou et al. 2023, arXiv 2304.11954).
 # Input rates in % and accumulates, as printed: 9 digits.
@@ -234,3 +242,41 @@ def test_spikformer_4_384_costs_5_12_or_0_59_mj_by_what_an_integer_is():
     }
     assert gaps == pytest.approx({name: seen[name][0] * (4.6 - 0.9 * seen[name][2]) for name in residual_readers})
     assert sum(gaps.values()) * 1e-9 == pytest.approx(total_mj(multiplied) - total_mj(accumulated), rel=1e-12)
+
+
+def spikingformer():
+    """The study that builds Spikingformer as its authors do."""
+    spec = importlib.util.spec_from_file_location("true_spikingformer", STUDY / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_spikingformer_as_its_authors_build_it_has_their_counts():
+    study, results = spikingformer(), json.loads((STUDY / "results.json").read_text())
+    for name, found in results["networks"].items():
+        network = NETWORKS[name]
+        with torch.device("meta"):
+            built = study.Spikingformer(network.architecture, Task.preset(network.task))
+        params = sum(parameter.numel() for parameter in built.parameters())
+        assert params == found["as_published"]["params"] == network.params
+        if not network.remark:  # of another order of products
+            assert found["as_published"]["macs"] / 1e9 == pytest.approx(network.gmacs, abs=5e-7)
+        assert found["as_published"]["macs"] == found["autost_form"]["macs"]
+    assert results["networks"]["spikingformer-4-384"]["as_published"]["macs"] == 3_736_145_664
+    assert results["networks"]["spikingformer-4-384"]["as_published"]["unused_params"] == 6_144
+
+
+def test_spikingformer_4_384_costs_several_times_less_than_autosts_form_of_its_sizes():
+    study, network = spikingformer(), NETWORKS["spikingformer-4-384"]
+    sizes, task = network.architecture, Task.preset(network.task)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        built = study.Spikingformer(sizes, task)
+        images = natural_noise(4)
+    assert study.counted(built, task) == 3_736_145_664
+    # The rows are those of its modules, each read by spikes but the first and the head.
+    check_ledger(built, study.ledger(sizes, task))
+    energy = total_mj(study.bill(built, study.ledger(sizes, task), images))
+    assert energy == pytest.approx(0.345, abs=0.025)
+    assert evaluate(sizes, InitialRates(task, images)).energy_mj > 5 * energy
