@@ -82,8 +82,8 @@ def test_own_images_and_a_task_of_other_classes_are_refused_before_the_search(sh
     refused = shapes(*create, "--task", "cifar10")
     assert refused.exit_code == 2
     assert refused.stderr == (
-        "error: data imagefolder has 3 classes, task cifar10 10; give a task of 3 classes, a FILE.toml such as "
-        "examples/my_task.toml\n"
+        "error: data imagefolder has 3 classes, task cifar10 10; give a task of 3 classes (--task FILE.toml, such "
+        "as examples/my_task.toml)\n"
     )
     assert not (tmp_path / "autost.journal").exists()
     space = Space.load(str(tmp_path / "toy.toml"))

@@ -54,7 +54,7 @@ def adopt(
     from autost_optuna.space import Space
     from autost_optuna.task import Task
 
-    on = Task.preset(task)
+    on = Task.load(task)
     made_by = Objective(
         Space.load(space, uniform=uniform),
         on,

@@ -187,7 +187,7 @@ def check_classes(found: RateImages, task: Task) -> None:
         return
     raise ValueError(
         f"data {found.data} has {found.num_classes} classes, task {task.name} {task.num_classes}; give a task of "
-        f"{found.num_classes} classes, a FILE.toml such as examples/my_task.toml"
+        f"{found.num_classes} classes (--task FILE.toml, such as examples/my_task.toml)"
     )
 
 
