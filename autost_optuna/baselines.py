@@ -1,14 +1,14 @@
-"""Baselines: architectures by hand beside a search, our figures beside the published ones; never counted as searched."""
+"""Baselines: architectures chosen by hand beside a search, all in AutoST's form of network; never counted as searched."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from autost_optuna import units
 from autost_optuna.architecture import Architecture
 from autost_optuna.candidate import Candidate
+from autost_optuna.published import INTEGERS, MEASURED, NETWORKS, Published
 from autost_optuna.restore import make_objective
 from autost_optuna.settings import ATTRIBUTE
 from autost_optuna.study import Search, find_architecture
@@ -16,76 +16,15 @@ from autost_optuna.units import StrPath
 
 BASELINES = f"{ATTRIBUTE}:baselines"
 MOST = 50  # more fit into no figure, and databases bound the length of an attribute
-SPIKFORMER = "Zhou et al. 2022, arXiv 2209.15425"
-SPIKINGFORMER = "Zhou et al. 2023, arXiv 2304.11954"
-DIFFERENCES = (
-    "Ours are of this project's network of the same sizes, on the study's task and images. Its layers of neurons have a "
-    "learnt scalar each, and its position convolution reads real values where the published ones read spikes. Spikformer has "
-    "LayerNorms that it never uses, 4 C parameters a block, and Spikingformer C more a block. Of equal sizes they are one "
-    "point here."
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Published:
-    """A published network of the family: what its authors printed, and what was counted on their network.
-
-    `params` and `gmacs` (attention products included, summed over 4 time steps) are counted on their network for `task`;
-    `accuracies` in % by data set, and `energy_mj`, of trained weights for `task`, are as printed in `source`.
-    """
-
-    architecture: Architecture
-    task: str
-    params: int
-    gmacs: float
-    accuracies: Mapping[str, float]
-    energy_mj: float | None
-    source: str
-    remark: str | None = None
-
-    @property
-    def accuracies_in_words(self) -> str:
-        """The accuracies with their data sets: "95.19 % CIFAR-10, 77.86 % CIFAR-100"."""
-        return ", ".join(f"{value:.2f} % {data}" for data, value in self.accuracies.items())
-
-
-def _cifar(depth: int, params: int, gmacs: float, accuracies: tuple[float, float], source: str) -> Published:
-    """A network for CIFAR of width 384: heads of 32 dimensions, as in Spikformer-4-384, and MLPs of ratio 4."""
-    return Published(
-        architecture=Architecture.uniform(embed_dim=384, depth=depth, num_heads=12, mlp_ratio=4),
-        task="cifar10",
-        params=params,
-        gmacs=gmacs,
-        accuracies=MappingProxyType(dict(zip(("CIFAR-10", "CIFAR-100"), accuracies, strict=True))),
-        energy_mj=None,
-        source=source,
-    )
-
-
-NETWORKS: Mapping[str, Published] = MappingProxyType(
-    {
-        "spikformer-2-384": _cifar(2, 5_768_122, 2.805010, (94.80, 76.95), SPIKFORMER),
-        "spikformer-4-384": _cifar(4, 9_330_874, 3.736145664, (95.19, 77.86), SPIKFORMER),
-        "spikingformer-2-384": _cifar(2, 5_765_818, 2.805010, (95.22, 78.34), SPIKINGFORMER),
-        "spikingformer-4-384": _cifar(4, 9_326_266, 3.736145664, (95.61, 79.09), SPIKINGFORMER),
-        # 8 heads, as in the log of its published energy.
-        "spikingformer-8-512": Published(
-            architecture=Architecture.uniform(embed_dim=512, depth=8, num_heads=8, mlp_ratio=4),
-            task="imagenet",
-            params=29_705_768,
-            gmacs=33.436192768,
-            accuracies=MappingProxyType({"ImageNet": 74.79}),
-            energy_mj=7.46,
-            source=SPIKINGFORMER,
-            remark="the GMACs of the published spikingformer-8-512 have attention as q (k^T v), ours as (q k^T) v",
-        ),
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
-    """An architecture by hand with its figures under the objective of a study; energy_mj at initialisation."""
+    """An architecture chosen by hand, with its figures in AutoST's form under a study's objective, at initialisation.
+
+    `name` is what a study stores and a command takes; `label` is what is shown: a published network's name with these
+    figures beside it would be wrong.
+    """
 
     name: str
     architecture: Architecture
@@ -100,8 +39,37 @@ class Baseline:
 
     @property
     def published(self) -> Published | None:
-        """What was published of it, None of an architecture of one's own."""
+        """The published network whose sizes it has, None of the user's own architecture."""
         return NETWORKS.get(self.name)
+
+    @property
+    def label(self) -> str:
+        """The name to show: "AutoST form" with width and depth for the sizes of a published network, else its own name."""
+        sizes = self.architecture
+        return f"AutoST form, {sizes.embed_dim} × {sizes.depth}" if self.published else self.name
+
+
+def alike(baselines: Iterable[Baseline]) -> list[list[Baseline]]:
+    """The baselines in groups of one label and architecture, which are one network here."""
+    groups: dict[tuple[str, Architecture], list[Baseline]] = {}
+    for one in baselines:
+        groups.setdefault((one.label, one.architecture), []).append(one)
+    return list(groups.values())
+
+
+def sizes_of(baselines: Iterable[Baseline]) -> str:
+    """The published networks whose sizes the baselines have: "Spikformer-4-384, Spikingformer-4-384", "" where none."""
+    return ", ".join(one.published.name for one in baselines if one.published)
+
+
+def caveat(baselines: Iterable[Baseline]) -> str:
+    """What must stand beside figures of `baselines` with the sizes of published networks, "" where none has them."""
+    names = sizes_of(baselines)
+    if not names:
+        return ""
+    others = "networks are other ones and cost" if ", " in names else "network is another one and costs"
+    integers = f" {INTEGERS}." if "Spikformer" in names else ""
+    return f"AutoST form has only the sizes of {names}. The published {others} several times less energy: {MEASURED}.{integers}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,39 +95,46 @@ def standing(baseline: Baseline, members: Iterable[Candidate]) -> Standing:
 def in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
     """A baseline's figures, and its standing against the front of `members`, in one line."""
     figures = f"{units.count(baseline.flops, 'FLOPs')}, {units.energy(baseline.energy_mj)}"
+    return f"{figures}; {standing_in_words(baseline, members)}"
+
+
+def standing_in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
+    """A baseline's standing against the front of `members`."""
     place = standing(baseline, members)
     if not members:
-        return f"{figures}; the search has no front yet"
+        return "the search has no front yet"
     if not place.ahead:
-        return f"{figures}; non-dominated, and dominates {place.behind} of the front's {units.counted(len(members), 'member')}"
+        return f"non-dominated, and dominates {place.behind} of the front's {units.counted(len(members), 'member')}"
     best = place.ahead[0]
     gain, cost = best.flops / baseline.flops, best.energy_mj / baseline.energy_mj
     return (
-        f"{figures}; dominated by {units.counted(len(place.ahead), 'member')}: e.g. trial {best.number} has "
+        f"dominated by {units.counted(len(place.ahead), 'member')}: e.g. trial {best.number} has "
         f"{units.significant(gain)} times the FLOPs at {units.significant(cost)} of the energy"
     )
 
 
+def lines(baselines: Iterable[Baseline], members: Sequence[Candidate]) -> list[tuple[str, str]]:
+    """The label of each network and what `in_words` says of it, networks of equal sizes once."""
+    return [(group[0].label, in_words(group[0], members)) for group in alike(baselines)]
+
+
 def to_row(baseline: Baseline, members: Sequence[Candidate]) -> dict[str, Any]:
-    """A baseline as JSON: our figures, its standing (`dominator` is a trial's number), what was published of it."""
-    place, published = standing(baseline, members), baseline.published
+    """A baseline as JSON: our figures and its standing (`dominator` is a trial's number).
+
+    `sizes_of` names the published network whose sizes it has, and `caveat` says that it is another one; figures of that
+    network are in no row of ours.
+    """
+    place, network = standing(baseline, members), baseline.published
     return {
         **asdict(baseline),
+        "name": baseline.label,
+        "sizes_of": network and network.name,
         "architecture": baseline.architecture.to_dict(),
         "flops": baseline.flops,
         "dominated_by": len(place.ahead),
         "dominates": place.behind,
         "dominator": place.ahead[0].number if place.ahead else None,
-        "published": published
-        and {
-            "task": published.task,
-            "params": published.params,
-            "gmacs": published.gmacs,
-            "energy_mj": published.energy_mj,
-            "accuracies": dict(published.accuracies),
-            "source": published.source,
-            "remark": published.remark,
-        },
+        "caveat": caveat([baseline]) or None,
     }
 
 
@@ -167,17 +142,19 @@ def name_of(source: str) -> str:
     """The name under which a study keeps the architecture that `source` gives: short, and the same however it is written."""
     if source.endswith((".json", ".yaml", ".yml")):
         return Path(source).name
+    if source.lower() in NETWORKS:
+        return source.lower()
     return Architecture.from_text(source).to_text() if "=" in source and ":" not in source else source
 
 
 def find_networks(sources: Sequence[str], storage: str) -> dict[str, Architecture]:
-    """The architectures of `sources` by name: networks of NETWORKS, "all" of them, or what `find_architecture` reads."""
+    """The architectures of `sources` by name: sizes of NETWORKS, "all" of them, or what `find_architecture` reads."""
     found: dict[str, Architecture] = {}
     for source in sources:
         if source == "all":
             found |= {name: network.architecture for name, network in NETWORKS.items()}
-        elif source in NETWORKS:
-            found[source] = NETWORKS[source].architecture
+        elif source.lower() in NETWORKS:
+            found[name_of(source)] = NETWORKS[name_of(source)].architecture
         elif source.endswith((".json", ".yaml", ".yml")) or {":", "="} & set(source):
             found[name_of(source)] = find_architecture(source, storage)[0]
         else:
@@ -233,13 +210,16 @@ def add_baselines(
 
 
 def remove_baselines(search: Search, names: Iterable[str]) -> None:
-    """Remove the baselines called `names`. ValueError where there is none of a name."""
+    """Remove the baselines called `names`, by the name that was added or the label that is shown.
+
+    ValueError where there is none of a name.
+    """
     there, gone = baselines_of(search), set(names)
-    unknown = gone - {baseline.name for baseline in there}
+    unknown = gone - {name for baseline in there for name in (baseline.name, baseline.label)}
     if unknown:
         known = ", ".join(baseline.name for baseline in there)
         raise ValueError(f"no baseline {min(unknown)!r} in the study; it has {known or 'none'}")
-    _store(search, (baseline for baseline in there if baseline.name not in gone))
+    _store(search, (baseline for baseline in there if not gone & {baseline.name, baseline.label}))
 
 
 def _check_number(names: set[str]) -> None:

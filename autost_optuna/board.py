@@ -9,9 +9,11 @@ import optuna
 
 from autost_optuna import units
 from autost_optuna.artifacts import FIGURES, folder_of, keep
+from autost_optuna.baselines import Baseline, baselines_of, caveat
+from autost_optuna.baselines import lines as baseline_lines
 from autost_optuna.bills import bills_of
 from autost_optuna.enrol import name_objectives
-from autost_optuna.front import Pick, knee_of, nondominated, picks_of
+from autost_optuna.front import Pick, in_plane, knee_of, nondominated, picks_of
 from autost_optuna.goals import GOALS, further
 from autost_optuna.ownership import find_trained
 from autost_optuna.plots.figure import TITLE as FIGURE_HEAD
@@ -165,9 +167,18 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
         "```",
         "",
     ]
+    if baselines := baselines_of(search):
+        lines += _baselines(search, baselines)
     if trainings_of(search):
         lines.insert(-1, f"What was trained of it is the study {escape(find_trained(search) or '')}.\n")
     return "\n".join(lines)
+
+
+def _baselines(search: Search, baselines: Sequence[Baseline]) -> list[str]:
+    """The baselines, and what they are not."""
+    members = in_plane(nondominated(search.candidates()))
+    found = (f"- {escape(label)}: {words}" for label, words in baseline_lines(baselines, members))
+    return ["Baselines, the diamonds of the figure:", "", *found, "", caveat(baselines), ""]
 
 
 def _row(pick: Pick) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autost_optuna import units
-from autost_optuna.baselines import baselines_of, in_words
+from autost_optuna.baselines import Baseline, alike, baselines_of, caveat, sizes_of, standing_in_words
 from autost_optuna.bills import Bill, bills_of, costliest
 from autost_optuna.board import own_note
 from autost_optuna.calibration import Calibration, calibrate, group, measured_front, trained_alike
@@ -68,6 +68,7 @@ class Report:
     members: Rows
     members_said: str
     baselines: Rows
+    caveat: str
     cards: tuple[Card, ...]
     unparted: str
     convergence: str
@@ -131,7 +132,8 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
         ),
         members=tuple(_member(one, knee) for one in _few(search, members)),
         members_said=_members_said(name, len(members)),
-        baselines=tuple((one.name, in_words(one, members)) for one in baselines_of(search)),
+        baselines=tuple(_baseline(group, members) for group in alike(baselines_of(search))),
+        caveat=caveat(baselines_of(search)),
         cards=tuple(_card(name, one, next((b for b in bills if b.pick == one), None)) for one in picks),
         unparted=unparted,
         convergence=_sentence(converged(search.course().evidence(StopRule()))),
@@ -252,6 +254,18 @@ def _member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
         units.significant(one.flops / 1e9, 4),
         units.significant(one.energy_mj, 4),
         units.significant(one.params / 1e6),
+    )
+
+
+def _baseline(group: Sequence[Baseline], members: Sequence[Candidate]) -> tuple[str, ...]:
+    one = group[0]
+    return (
+        one.label,
+        sizes_of(group) or in_a_line(one.architecture),
+        units.significant(one.flops / 1e9, 4),
+        units.significant(one.energy_mj, 4),
+        units.significant(one.params / 1e6),
+        standing_in_words(one, members),
     )
 
 

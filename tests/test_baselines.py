@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
@@ -13,20 +14,24 @@ from autost_optuna.baselines import (
     Baseline,
     add_baselines,
     baselines_of,
+    caveat,
     find_networks,
     in_words,
     name_of,
     remove_baselines,
+    sizes_of,
     standing,
     to_row,
 )
 from autost_optuna.convergence import StopRule
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.proxies.flops import count_macs, count_params
+from autost_optuna.published import MEASURED
 from autost_optuna.restore import make_objective
 from autost_optuna.runner import run
 from autost_optuna.study import open_search, summarise
 
+STUDIES = Path(__file__).parent.parent / "studies"
 OWN = "C=48,depth=2,heads=4/2,ratio=2"
 
 
@@ -35,6 +40,59 @@ def search(toy_space, toy_task, tmp_path):
     made = studies.create("s", str(tmp_path / "s.journal"), space=toy_space, task=toy_task)
     run(made, trials=20)
     return made
+
+
+def known(name, number=1):
+    """A baseline of a published network's sizes, with figures made up by hand."""
+    return Baseline(name=name, architecture=NETWORKS[name].architecture, params=5, macs=10, energy_mj=2.03 * number)
+
+
+def test_a_form_of_the_sizes_is_never_called_by_the_published_networks_name():
+    assert list(NETWORKS) == [network.name.lower() for network in NETWORKS.values()]
+    labels = {name: known(name).label for name in NETWORKS}
+    assert labels == {
+        "spikformer-2-384": "AutoST form, 384 \u00d7 2",
+        "spikformer-4-384": "AutoST form, 384 \u00d7 4",
+        "spikingformer-2-384": "AutoST form, 384 \u00d7 2",
+        "spikingformer-4-384": "AutoST form, 384 \u00d7 4",
+        "spikingformer-8-512": "AutoST form, 512 \u00d7 8",
+    }
+    assert placed(20, 4.0).label == "mine"
+    for name, network in NETWORKS.items():
+        row = to_row(known(name), [])
+        assert row["name"] == labels[name]
+        assert row["sizes_of"] == network.name
+        assert "published" not in row
+        # No figure of the published network stands in the row of another one.
+        theirs = {network.params, network.gmacs, network.energy_mj, *network.accuracies.values()} - {None}
+        assert not theirs & {value for value in row.values() if isinstance(value, float | int)}
+        assert network.name in row["caveat"]
+        assert "The published network is another one and costs several times less energy" in row["caveat"]
+        assert network.to_dict().keys() == {
+            "name", "task", "params", "gmacs", "energy_mj", "accuracies", "source", "remark",
+        }  # fmt: skip
+    assert "5.12 mJ where it makes a layer MAC" in caveat([known("spikformer-2-384")])
+    assert "5.12" not in caveat([known("spikingformer-2-384")])
+    assert caveat([placed(20, 4.0)]) == ""
+    assert to_row(placed(20, 4.0), [])["caveat"] is None
+
+
+def test_baselines_that_0_1_0_stored_are_shown_as_what_they_are(search):
+    row = {"name": "spikingformer-4-384", "architecture": "C=384,depth=4,heads=12,ratio=4", "params": 9_323_897}
+    search.study.set_user_attr(BASELINES, [{**row, "macs": 763_785_216, "energy_mj": 0.4754}])
+    (found,) = baselines_of(search)
+    assert (found.label, sizes_of([found])) == ("AutoST form, 384 \u00d7 4", "Spikingformer-4-384")
+    with pytest.raises(ValueError, match="no baseline 'spikformer-4-384' in the study; it has spikingformer-4-384"):
+        remove_baselines(search, ["spikformer-4-384"])
+    remove_baselines(search, map(name_of, ["Spikingformer-4-384"]))
+    assert baselines_of(search) == []
+
+
+def test_what_is_said_of_the_published_network_was_measured():
+    found = json.loads((STUDIES / "true_spikingformer" / "results.json").read_text())["networks"]
+    ours, theirs = (found["spikingformer-4-384"][form]["energy_mj"] for form in ("autost_form", "as_published"))
+    assert f"costs {theirs:.2f} mJ as its authors build it and {ours:.2f} mJ in AutoST's form" in MEASURED
+    assert all(row["ratio"] > 2.5 for row in found.values())  # "several times less"
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -83,6 +141,7 @@ def test_a_baseline_has_the_figures_of_the_studys_objective_outside_its_space(se
         assert found.architecture == expected
         assert (found.params, found.flops, found.energy_mj) == (candidate.params, candidate.flops, candidate.energy_mj)
     assert (own.published, known.published) == (None, NETWORKS["spikingformer-2-384"])
+    assert known.name == "spikingformer-2-384"  # as 0.1.0 stored it
 
 
 def test_a_baseline_is_never_counted_as_searched(search):
@@ -170,7 +229,7 @@ def test_standing_by_hand():
     assert in_words(placed(90, 1.0), members).endswith("non-dominated, and dominates 3 of the front's 3 members")
     assert in_words(placed(90, 1.0), []).endswith("the search has no front yet")
     row = to_row(placed(10, 4.0), members)
-    assert (row["dominated_by"], row["dominates"], row["dominator"], row["published"]) == (2, 0, 1, None)
+    assert (row["dominated_by"], row["dominates"], row["dominator"], row["sizes_of"]) == (2, 0, 1, None)
 
 
 def test_a_silent_baseline_is_refused(search, monkeypatch):

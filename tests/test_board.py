@@ -19,6 +19,7 @@ from optuna_dashboard import get_note, save_note
 
 from autost_optuna import Space, Task
 from autost_optuna.artifacts import keep, store_of
+from autost_optuna.baselines import add_baselines, find_networks
 from autost_optuna.board import ABOVE, BELOW, escape, figures_of, write_board
 from autost_optuna.front import knee
 from autost_optuna.runner import run
@@ -127,6 +128,23 @@ def test_a_front_that_says_little_is_called_so(tmp_path):
     run(found, trials=3)
     write_board(found)
     assert "**Warning: degenerate objectives: all 3 of the space's architectures" in get_note(found.study)
+
+
+def test_baselines_are_named_for_what_they_are(search):
+    add_baselines(
+        search, find_networks(["spikformer-2-384", "spikingformer-2-384", "C=48,depth=2,heads=4,ratio=2"], "unused")
+    )
+    write_board(search)
+    note = get_note(search.study)
+    assert note.count("\n- AutoST form, 384 \u00d7 2: ") == 1  # one network, whatever it is called
+    assert escape("C=48,depth=2,heads=4,ratio=2") in note
+    assert (
+        "only the sizes of Spikformer-2-384, Spikingformer-2-384. The published networks are other ones and cost"
+        in note
+    )
+    (marks,) = (trace for trace in drawn(search)["front"]["data"] if str(trace["name"]).startswith("baselines"))
+    assert "others, several times cheaper" in marks["name"]
+    assert "AutoST form, 384 \u00d7 2" in marks["text"]
 
 
 def test_two_processes_keep_one_file(search):

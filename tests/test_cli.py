@@ -384,40 +384,53 @@ def test_baselines_stand_beside_the_search_until_they_are_taken_out(demo, tmp_pa
     own = "C=48,depth=2,heads=4/2,ratio=2"  # outside the space
     before = answer(demo("study", "show", "demo", "-f", "json"))
     rows = answer(demo("study", "baseline", "demo", own, "spikingformer-8-512", "spikformer-4-384", "-f", "json"))
-    assert [row["name"] for row in rows] == [own, "spikingformer-8-512", "spikformer-4-384"]
+    forms = ["AutoST form, 512 \u00d7 8", "AutoST form, 384 \u00d7 4"]
+    assert [row["name"] for row in rows] == [own, *forms]
+    assert [row["sizes_of"] for row in rows] == [None, "Spikingformer-8-512", "Spikformer-4-384"]
     found = answer(demo("describe", own, "--task", "digits", "-f", "json"))
     assert {name: found[name] for name in ("params", "macs", "flops", "energy_mj", "architecture")}.items() <= rows[
         0
     ].items()
-    assert rows[1]["published"]["energy_mj"] == 7.46
-    assert rows[2]["published"]["accuracies"] == {"CIFAR-10": 95.19, "CIFAR-100": 77.86}
     assert answer(demo("study", "baseline", "demo", own, "-f", "json")) == rows  # twice is once
     after = answer(demo("study", "show", "demo", "-f", "json"))
-    assert after == {**before, "baselines": rows}
+    published = after.pop("published_networks")
+    assert after == {**{key: before[key] for key in after}, "baselines": rows}
+    assert [(one["name"], one["energy_mj"]) for one in published] == [
+        ("Spikingformer-8-512", 7.46),
+        ("Spikformer-4-384", None),
+    ]
+    assert published[1]["accuracies"] == {"CIFAR-10": 95.19, "CIFAR-100": 77.86}
     front = demo("study", "front", "demo")
     assert all(f"baseline {row['name']}: " in front.stderr for row in rows)
     assert f"baseline     {own}: " in demo("study", "show", "demo").stdout
+    assert "baseline     AutoST form, 512 \u00d7 8: " in demo("study", "show", "demo").stdout
+    for said in (front.stderr, demo("study", "show", "demo").stdout):
+        assert (
+            "only the sizes of Spikingformer-8-512, Spikformer-4-384. The published networks are other ones and cost"
+            in said
+        )
     table = demo("study", "baseline", "demo")
-    assert "7.46+*" in table.stdout
-    assert "33.436*" in table.stdout
-    assert "95.19 % CIFAR-10, 77.86 % CIFAR-100" in table.stdout
-    for said in (
-        "the study's task is digits",
-        "of trained weights",
-        "horowitz-45nm-fp32",
-        "arXiv 2209.15425",
-        "q (k^T v)",
-    ):
+    ours, theirs = table.stdout.split("\nAs published, other networks than those above:\n")
+    assert f"{forms[0]}" in ours
+    assert "costs 0.35 mJ as its authors build it" in ours
+    for figure in ("7.46", "33.436", "95.19 % CIFAR-10, 77.86 % CIFAR-100", "arXiv 2209.15425", "imagenet"):
+        assert figure in theirs
+        assert figure not in ours
+    for said in ("of trained weights", "horowitz-45nm-fp32", "q (k^T v)"):
         assert said in table.stderr
     lines = list(csv.DictReader(io.StringIO(demo("study", "baseline", "demo", "-f", "csv").stdout)))
     assert [float(line["energy_mj"]) for line in lines] == [row["energy_mj"] for row in rows]
-    assert lines[1]["published_params"] == "29705768"
+    assert [line["name"] for line in lines] == [own, *forms]
+    assert "another one" in lines[1]["caveat"]
+    assert not [column for column in lines[0] if "published" in column]
     assert demo("study", "exact", "demo").exit_code == 0
     assert demo("study", "plot", "demo", "--pick", "2", "-o", "front.html").exit_code == 0
     page = str(packed_figures((tmp_path / "front.html").read_text()))
-    assert all(said in page for said in ("spikingformer-8-512", "exact front (10 classes)", "baselines", "2 picks"))
-    kept = answer(demo("study", "baseline", "demo", "--remove", "spikformer-4-384", "--remove", own, "-f", "json"))
+    shown = ("AutoST form, 512", "published networks: others", "exact front (10 classes)", "2 picks")
+    assert all(said in page for said in shown)
+    kept = answer(demo("study", "baseline", "demo", "--remove", "Spikformer-4-384", "--remove", own, "-f", "json"))
     assert kept == [rows[1]]
+    assert demo("study", "baseline", "demo", "--remove", forms[0]).stdout == "study demo has no baselines\n"
     assert demo("study", "baseline", "demo", "--clear").stdout == "study demo has no baselines\n"
     assert answer(demo("study", "show", "demo", "-f", "json"))["baselines"] == []
 

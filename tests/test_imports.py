@@ -50,6 +50,7 @@ RANKS = [
     "lost",
     "rescue",
     "bills",
+    "published",
     "baselines",
     "presence",
     "ownership",

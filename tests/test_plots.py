@@ -108,16 +108,24 @@ def test_baselines_stand_beside_the_search_and_are_not_counted():
     assert (view.title, view.members, view.dominated, view.knee) == (
         bare.title, bare.members, bare.dominated, bare.knee
     )  # fmt: skip
-    assert [mark.names for mark in view.baselines] == [("spikformer-4-384", "spikingformer-4-384"), ("<b>mine",)]
+    assert [mark.names for mark in view.baselines] == [("AutoST form, 384 \u00d7 4",), ("<b>mine",)]
+    assert [mark.sizes_of for mark in view.baselines] == ["Spikformer-4-384, Spikingformer-4-384", ""]
     assert "dominated by 1 member: e.g. trial 1" in "".join(view.baselines[0].lines)
     figure = draw_front(view)
-    (points,) = [trace for trace in figure.data if trace.name == "baselines"]
+    said = "baselines (published networks: others, several times cheaper)"
+    (points,) = [trace for trace in figure.data if trace.name == said]
     assert (points.mode, set(points.marker.symbol)) == ("markers", {"diamond"})
     assert list(points.x) == [4.0, 50.0]
     assert list(points.y) == [28e-9, 200e-9]
-    assert {"spikformer-4-384<br>spikingformer-4-384", "&lt;b&gt;mine"} <= set(words(figure))
-    assert "spikformer-4-384 as published: 95.19 % CIFAR-10" in points.customdata[0]
+    assert {"AutoST form, 384 \u00d7 4", "&lt;b&gt;mine"} <= set(words(figure))
+    seen = points.customdata[0].replace("<br>", " ")
+    assert (
+        "sizes of Spikformer-4-384, Spikingformer-4-384. The published networks are other ones and cost several" in seen
+    )
+    assert "95." not in seen  # a published accuracy
     assert "non-dominated" in points.customdata[1]
+    alone = draw_front(front_view("demo", listed(SEARCH), baselines=[baseline("mine", 200, 50.0)]))
+    assert "baselines" in [trace.name for trace in alone.data]
 
 
 FAMILY = ("spikformer", "spikingformer")

@@ -237,6 +237,37 @@ def test_what_is_said_of_proxies_is_what_training_showed():
         assert part in ELSEWHERE, part
 
 
+def test_what_is_said_of_the_published_spikingformer_was_measured():
+    found = json.loads((ROOT / "studies" / "true_spikingformer" / "results.json").read_text())["networks"]
+    study = (ROOT / "studies" / "true_spikingformer" / "README.md").read_text()
+
+    def energy(of):
+        ends = f" ({min(of['energies_mj']):.3f} to {max(of['energies_mj']):.3f})" if len(of["energies_mj"]) > 1 else ""
+        return f"{of['energy_mj']:.3f}{ends}"
+
+    for name, row in found.items():
+        theirs, ours = row["as_published"], row["autost_form"]
+        cells = [
+            name.capitalize(),
+            f"{theirs['params']:,}",
+            f"{theirs['macs'] / 1e9:.6f}",
+            energy(theirs),
+            energy(ours),
+            f"{row['ratio']:.1f}",
+        ]
+        assert f"| {' | '.join(cells)} |" in study
+    theirs, ours = (found["spikingformer-4-384"][form] for form in ("as_published", "autost_form"))
+    assert (
+        f"Spikingformer-4-384 costs {theirs['energy_mj']:.2f} mJ as its authors build it ({min(theirs['energies_mj']):.2f} to "
+        f"{max(theirs['energies_mj']):.2f} over three seeds) and {ours['energy_mj']:.2f} mJ in AutoST's form" in PROSE
+    )
+    for said in (
+        f"Of 4-384's {ours['energy_mj']:.3f} mJ, {ours['real_valued_mj']:.3f} are",
+        f"{theirs['real_valued_mj']:.3f} mJ, the first",
+    ):
+        assert said in study
+
+
 def test_the_worked_energy_example_is_right():
     from autost_optuna import Architecture, Task
     from autost_optuna.proxies.operations import operations

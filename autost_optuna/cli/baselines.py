@@ -1,4 +1,4 @@
-"""autost-optuna study baseline: published networks, or some of one's own, beside a search."""
+"""autost-optuna study baseline: AutoST's form of published sizes, or of the user's own, beside a search."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ from autost_optuna.cli.study import quiet_optuna, rates_line
 if TYPE_CHECKING:
     from autost_optuna.baselines import Baseline
     from autost_optuna.candidate import Candidate
+    from autost_optuna.published import Published
     from autost_optuna.study import Search
 
 
-@click.command(short_help="Place published networks beside a search.")
+@click.command(short_help="Place networks chosen by hand beside a search.")
 @options.study_argument("name")
 @click.argument("networks", nargs=-1, metavar="[NETWORK]...")
 @click.option("--remove", multiple=True, metavar="NETWORK", help="Take out this baseline; may be repeated.")
@@ -35,11 +36,13 @@ def baseline(
     form: str,
     storage: str,
 ) -> None:
-    """Place NETWORKs beside the search of the study NAME, and print our figures beside the published ones.
+    """Place NETWORKs beside the search of the study NAME, measure each in AutoST's form, and print where it stands.
 
-    A NETWORK is spikformer-2-384, spikformer-4-384, spikingformer-2-384, spikingformer-4-384, spikingformer-8-512, all of
-    these as all, or an architecture of your own, written as for describe. Baselines are drawn and listed with the front,
-    and never counted as searched. Without a NETWORK, print those that are there.
+    A NETWORK is an architecture of your own, written as for describe, or the sizes of a published network:
+    spikformer-2-384, spikformer-4-384, spikingformer-2-384, spikingformer-4-384, spikingformer-8-512, all of these as all.
+    The published networks are built in another form and cost several times less energy; what was published of them is
+    printed in a table of its own. Baselines are drawn and listed with the front, and never counted as searched. Without a
+    NETWORK, print those that are there.
 
     \b
     Example:
@@ -71,59 +74,50 @@ def baseline(
 
 def _flat_row(row: dict[str, Any]) -> dict[str, Any]:
     """The row of `to_row` without nesting."""
-    published = dict(row.pop("published") or {})
-    accuracies = [f"{data}: {value}" for data, value in published.pop("accuracies", {}).items()]
-    names = ("task", "params", "gmacs", "energy_mj", "source", "remark")
-    return {
-        "name": row.pop("name"),
-        **row.pop("architecture"),
-        **row,
-        **{f"published_{name}": published.get(name) for name in names},
-        "published_accuracies": accuracies,
-    }
+    return {"name": row.pop("name"), "sizes_of": row.pop("sizes_of"), **row.pop("architecture"), **row}
 
 
 def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[Candidate]") -> None:
-    from autost_optuna.baselines import DIFFERENCES, in_words
+    from autost_optuna.baselines import alike, caveat, in_words, sizes_of
 
     if not found:
         click.echo(f"study {search.study.study_name} has no baselines")
         return
-    columns = [
-        "baseline",
-        "params",
-        "published params",
-        "GMACs",
-        "published GMACs",
-        "mJ",
-        "published mJ",
-        "published accuracy",
+    rows = []
+    for group in alike(found):
+        one = group[0]
+        figures = f"{one.params:,}", f"{one.macs / 1e9:.3f}", units.significant(one.energy_mj, 4)
+        rows.append([one.label, sizes_of(group) or "-", *figures])
+    show.print_table(["baseline", "sizes of", "params", "GMACs", "mJ"], rows, left=["baseline", "sizes of"])
+    for group in alike(found):
+        click.echo(f"{group[0].label}: {in_words(group[0], members)}")
+    show.note(f"Energy at initialisation: {rates_line(search)}")
+    if caveat(found):
+        click.echo(caveat(found))
+        _print_published([one.published for one in found if one.published])
+
+
+def _print_published(networks: "list[Published]") -> None:
+    """What was published, in a table of its own: none of it is of a network above."""
+    from autost_optuna.published import DIFFERENCES
+
+    click.echo("\nAs published, other networks than those above:")
+    columns = ["network", "task", "params", "GMACs", "mJ", "accuracy", "source"]
+    rows = [
+        [
+            one.name,
+            one.task,
+            f"{one.params:,}",
+            f"{one.gmacs:.3f}",
+            "-" if one.energy_mj is None else f"{one.energy_mj:.2f}",
+            one.accuracies_in_words,
+            one.source,
+        ]
+        for one in networks
     ]
-    task = search.settings.task.name
-    show.print_table(columns, [_cells(one, task) for one in found], left=["baseline", "published accuracy"])
-    for one in found:
-        click.echo(f"{one.name}: {in_words(one, members)}")
-    known = [one.published for one in found if one.published]
-    show.note(f"Energy at initialisation: {rates_line(search)}. {DIFFERENCES if known else ''}".rstrip())
-    if any(network.task != task for network in known):
-        show.note(f"* for the first data set of its accuracies, the study's task is {task}: not to be compared")
-    if any(network.energy_mj for network in known):
-        show.note("+ of trained weights, by its authors' count (45 nm, 32-bit float, 4 time steps)")
-    for remark in dict.fromkeys(network.remark for network in known if network.remark):
+    show.print_table(columns, rows, left=["network", "task", "accuracy", "source"])
+    show.note(DIFFERENCES)
+    if any(one.energy_mj for one in networks):
+        show.note("Published energy is of trained weights, by its authors' count (45 nm, 32-bit float, 4 time steps)")
+    for remark in dict.fromkeys(one.remark for one in networks if one.remark):
         show.note(remark)
-    if known:
-        show.note(f"Published accuracies: {'; '.join(dict.fromkeys(network.source for network in known))}")
-
-
-def _cells(one: "Baseline", task: str) -> list[str]:
-    """The line of a table: ours, published, ours, published."""
-    network = one.published
-    ours = f"{one.params:,}", f"{one.macs / 1e9:.3f}", units.significant(one.energy_mj, 4)
-    theirs, accuracies = ["-"] * 3, "-"
-    if network:
-        mark = " " if network.task == task else "*"  # of one width, so that numbers stand below each other
-        energy = "-  " if network.energy_mj is None else f"{network.energy_mj:.2f}+{mark}"
-        theirs = [f"{network.params:,}{mark}", f"{network.gmacs:.3f}{mark}", energy]
-        accuracies = network.accuracies_in_words
-    pairs = zip(ours, theirs, strict=True)
-    return [one.name, *(cell for pair in pairs for cell in pair), accuracies]

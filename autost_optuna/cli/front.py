@@ -54,7 +54,7 @@ def front(
       autost-optuna study front demo --trained
     """
     quiet_optuna()
-    from autost_optuna.baselines import baselines_of, in_words
+    from autost_optuna.baselines import baselines_of, caveat, lines
     from autost_optuna.front import knee, nondomination
     from autost_optuna.own import own_of, own_rows
     from autost_optuna.study import open_search
@@ -78,8 +78,11 @@ def front(
     else:
         _print_front(members, chosen, extra, beside)
         show.note(f"* knee. Energy at initialisation: {rates_line(search)}")
-        for one in baselines_of(search):
-            show.note(f"baseline {one.name}: {in_words(one, whole)}")
+        baselines = baselines_of(search)
+        for label, words in lines(baselines, whole):
+            show.note(f"baseline {label}: {words}")
+        if caveat(baselines):
+            show.note(caveat(baselines))
         if (exact := search.exact()) is not None:
             lists = units.command("study", "exact", name)
             show.note(f"exact front: {lists} prints its {units.counted(len(exact.members), 'member')}")

@@ -183,7 +183,7 @@ def show_study(name: str, form: str, storage: str) -> None:
       autost-optuna study show demo
     """
     quiet_optuna()
-    from autost_optuna.baselines import baselines_of, in_words, to_row
+    from autost_optuna.baselines import baselines_of, caveat, lines, to_row
     from autost_optuna.exact import member_rows
     from autost_optuna.front import in_plane, nondominated
     from autost_optuna.own import own_of
@@ -205,6 +205,7 @@ def show_study(name: str, form: str, storage: str) -> None:
             "baselines": [to_row(one, members) for one in baselines],
         }
         beside |= {"own_parameters": list(own.parameters), "own_objectives": dict(own.objectives)}
+        beside |= {"published_networks": [one.published.to_dict() for one in baselines if one.published]}
         beside |= {"trained": summary_of(search, trainings), "dropped_out": [one.to_dict() for one in dropped]}
         show.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
         return
@@ -236,8 +237,10 @@ def show_study(name: str, form: str, storage: str) -> None:
         click.echo(
             f"             {number(rank[FLOPS])} of {GOALS[goal].label} with FLOPs, {number(rank[ENERGY])} with energy"
         )
-    for one in baselines:
-        click.echo(f"baseline     {one.name}: {in_words(one, members)}")
+    for label, words in lines(baselines, members):
+        click.echo(f"baseline     {label}: {words}")
+    if caveat(baselines):
+        click.echo(caveat(baselines))
     print_summary(search, trainings, dropped)
     for line in dropped_lines(dropped):
         click.echo(f"dropped out  {line}")

@@ -1,5 +1,6 @@
 """The Pareto plot: what is drawn (`front_view`), and how (`draw_front`)."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autost_optuna import units
 from autost_optuna.architecture import Architecture
-from autost_optuna.baselines import Baseline, in_words
+from autost_optuna.baselines import Baseline, caveat, in_words, sizes_of
 from autost_optuna.candidate import Candidate
 from autost_optuna.exact import ExactFront
 from autost_optuna.front import in_plane, knee, part
@@ -31,6 +32,8 @@ from autost_optuna.plots.points import BUDGET, MOST, at, drawn, exact_line, find
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+POINTER = 90  # characters of a line that a pointer sees
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,17 +97,18 @@ def front_view(
 
 
 def _marks(baselines: Sequence[Baseline], members: Sequence[Candidate]) -> Iterator[Mark]:
-    """A mark for each architecture of the baselines: published networks that differ elsewhere are one point here."""
+    """A mark for each architecture of the baselines."""
     by_architecture: dict[Architecture, list[Baseline]] = {}
     for baseline in baselines:
         by_architecture.setdefault(baseline.architecture, []).append(baseline)
     for architecture, found in by_architecture.items():
-        said = [f"{one.name} as published: {one.published.accuracies_in_words}" for one in found if one.published]
+        said = textwrap.wrap(caveat(found), POINTER)
         yield Mark(
-            names=tuple(one.name for one in found),
+            names=tuple(dict.fromkeys(one.label for one in found)),
             energy_mj=found[0].energy_mj,
             flops=found[0].flops,
             lines=(in_a_line(architecture), in_words(found[0], members), *said),
+            sizes_of=sizes_of(found),
         )
 
 

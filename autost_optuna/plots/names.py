@@ -25,12 +25,16 @@ BY_EDGE = ("middle right", "middle left", "bottom center", "top center", *BY_BAS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mark:
-    """Baselines of one architecture: a point with their names, and the lines that a pointer sees."""
+    """Baselines of one architecture: a point with their names, and the lines that a pointer sees.
+
+    `sizes_of` names the published networks whose sizes it has, which are other networks.
+    """
 
     names: tuple[str, ...]
     energy_mj: float
     flops: int
     lines: tuple[str, ...]
+    sizes_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,14 +100,20 @@ def _limit(limit: str, energy_mj: float) -> str:
 
 def diamonds(marks: Sequence[Mark]) -> "go.Scatter":
     """Baselines inside the frame."""
-    return _baselines([*map(at, marks)], [_lines(mark) for mark in marks], ["diamond"] * len(marks))
+    traced = _baselines([*map(at, marks)], [_lines(mark) for mark in marks], ["diamond"] * len(marks))
+    return traced.update(name=BASELINES + _remark(marks))
 
 
 def arrows(found: Sequence[Edge], marks: Sequence[Mark], *, alone: bool) -> "go.Scatter":
     """Triangles at the edge that point to baselines outside; in the legend if they are `alone`."""
     lines = ["<br>".join(_lines(marks[place]) for place in edge.places) for edge in found]
     traced = _baselines([edge.at for edge in found], lines, [edge.symbol for edge in found])
-    return traced.update(name="baselines outside the plot", showlegend=alone)
+    return traced.update(name="baselines outside the plot" + _remark(marks), showlegend=alone)
+
+
+def _remark(marks: Sequence[Mark]) -> str:
+    """What the legend says of published networks, since a printed figure has no pointer."""
+    return " (published networks: others, several times cheaper)" if any(mark.sizes_of for mark in marks) else ""
 
 
 def _baselines(points: Sequence[XY], lines: Sequence[str], symbols: Sequence[str]) -> "go.Scatter":
