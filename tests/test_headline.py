@@ -1,4 +1,4 @@
-"""The study of searched networks against those by hand: who is chosen, what is trained first, and how it is judged."""
+"""The study of searched networks against sizes chosen by hand: who is chosen, what is trained first, and how it is judged."""
 
 import csv
 import importlib

@@ -1,5 +1,7 @@
 """Who is compared: baselines, and for each what a space offers in its place at equal energy, parameters and FLOPs.
 
+All are of AutoST's form of network: the baselines have the sizes of a published network, and are not that network.
+
 All of a space's classes are measured (autost_optuna.exact), so the front is exact up to what the order of ratios and heads
 moves an energy by. A baseline's own class is left out: to find the baseline again would compare it with itself; where it
 stands in the space is said by `standing`.

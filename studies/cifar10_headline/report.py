@@ -224,7 +224,7 @@ def of_main(chosen, found, by_name):
         said = [f"{mean:.1f}" + ("" if half is None else f" ± {half:.1f}") for mean, half in (accuracy, energy)]
         return [role, f"{rows[0]['embed_dim']}, {rows[0]['depth']}", *said]
 
-    lines.append(f"| {' | '.join([*cells('by hand', main), '-'])} |")
+    lines.append(f"| {' | '.join([*cells('by hand, AutoST form', main), '-'])} |")
     for row in found:
         if (row["baseline"], row["space"]) == (main, space):
             against = f"{row['points']:+.1f} ({ends(row, 'points', '+.1f')}), {row['energy_percent']:+.1f} %: {row['verdict']}"
@@ -268,7 +268,7 @@ def draw(chosen, by_name):
     figure = go.Figure(traces)
     dress(
         figure,
-        "Networks by hand and what a search offers in their place",
+        "Networks of AutoST's form: by hand, and what a search offers in their place",
         f"{scale['label']}; each in its first role; bars from the least to the largest seed",
     )
     figure.update_xaxes(title="energy measured on the validation set (mJ an image)")

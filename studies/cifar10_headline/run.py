@@ -1,4 +1,6 @@
-"""Train baselines designed by hand, and what the search offers in the place of each at equal energy, parameters and FLOPs.
+"""Train baselines of sizes chosen by hand, and what the search offers for each at equal energy, parameters and FLOPs.
+
+All networks are of AutoST's form, the baselines too; none is a published network.
 
     python studies/cifar10_headline/run.py --data-root DIR --scale gpu --budget 25m [--shards 4] [--only choice|plan|report]
 
