@@ -162,5 +162,9 @@ def _what(head: Head, studies: Mapping[int, str], named: Callable[[int], str], l
         return f"the creation of a trial of {of}"
     if operation == JournalOperation.SET_TRIAL_STATE_VALUES:
         return f"the state of {of}, and its values if it was complete"
-    opened = "" if name not in (ATTRIBUTE, TRAINED) else ", without which commands do not know it for one of theirs"
+    opened = (
+        ""
+        if name not in (ATTRIBUTE, TRAINED)
+        else ", without which commands cannot read it; `study adopt` writes a search's anew"
+    )
     return f"{_WHAT[operation]}{f', {name},' if name else ''} of {of}{opened}"

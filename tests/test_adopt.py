@@ -19,11 +19,11 @@ from optuna.trial import FixedTrial, TrialState
 from autost_optuna import DeclaredNSGAIISampler, Objective, Space, Task
 from autost_optuna import adopt as adoption
 from autost_optuna import study as studies
-from autost_optuna.architecture import toml_text
 from autost_optuna.board import write_board
 from autost_optuna.constraints import Constraints
 from autost_optuna.data import RateImages
 from autost_optuna.enrol import PROGRAM, check_trials, write_settings
+from autost_optuna.files import toml_text
 from autost_optuna.objective import measure_box
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.reproduce import commands_of

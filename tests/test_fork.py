@@ -6,6 +6,7 @@ from autost_optuna import study as studies
 from autost_optuna.fork import ORIGIN, fork
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.runner import run
+from autost_optuna.settings import installed_versions
 from autost_optuna.study import open_search
 
 
@@ -53,7 +54,7 @@ def test_a_fork_takes_over_results_that_hold(old, storage):
     assert [(t.params, t.values, t.user_attrs) for t in again.study.trials] == [
         (t.params, t.values, t.user_attrs) for t in before
     ]
-    assert again.settings.versions == studies.installed_versions()
+    assert again.settings.versions == installed_versions()
     assert again.study.user_attrs[ORIGIN]["versions"]["torch"] == "2.0.1"
     assert run(again, trials=10).done == 10
     assert len(again.study.trials) == 30

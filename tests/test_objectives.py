@@ -20,8 +20,9 @@ from autost_optuna.constraints import Constraints
 from autost_optuna.convergence import StopRule
 from autost_optuna.data import RateImages, rate_images
 from autost_optuna.fork import fork
-from autost_optuna.front import correlations, in_plane, knee, nondominated, pick, picks_of, within
+from autost_optuna.front import Box, in_plane, knee, nondominated, pick, picks_of, within
 from autost_optuna.goals import GOALS, check_objectives, further
+from autost_optuna.health import correlations
 from autost_optuna.plots.front import draw_front, front_view
 from autost_optuna.plots.genes import genes_view
 from autost_optuna.plots.trained import trained_view
@@ -72,7 +73,7 @@ def test_knee_picks_and_budget_are_those_of_flops_and_energy():
         numbers([one.candidate]) for one in picks_of(front)
     ]
     assert numbers(within(members, 3.2)) == [0, 1]
-    box = studies.Box(worst_flops=5, worst_energy_mj=5, best_flops=40, best_energy_mj=0.5)
+    box = Box(worst_flops=5, worst_energy_mj=5, best_flops=40, best_energy_mj=0.5)
     assert numbers(pick(members, box, 2)) == numbers(pick(front, box, 2))
     assert numbers(pick(members, box, 9)) == [0, 1, 3]
 
