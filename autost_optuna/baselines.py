@@ -62,14 +62,20 @@ def sizes_of(baselines: Iterable[Baseline]) -> str:
     return ", ".join(one.published.name for one in baselines if one.published)
 
 
-def caveat(baselines: Iterable[Baseline]) -> str:
-    """What must stand beside figures of `baselines` with the sizes of published networks, "" where none has them."""
+def difference(baselines: Iterable[Baseline]) -> str:
+    """That the published networks whose sizes `baselines` have are other networks, "" where none has such sizes."""
     names = sizes_of(baselines)
     if not names:
         return ""
     others = "networks are other ones and cost" if ", " in names else "network is another one and costs"
-    integers = f" {INTEGERS}." if "Spikformer" in names else ""
-    return f"AutoST form has only the sizes of {names}. The published {others} several times less energy: {MEASURED}.{integers}"
+    return f"AutoST form has only the sizes of {names}. The published {others} several times less energy"
+
+
+def caveat(baselines: Iterable[Baseline]) -> str:
+    """What stands beside a table or figure of `baselines`: `difference`, and what was measured of it."""
+    said = difference(baselines)
+    integers = f" {INTEGERS}." if "Spikformer" in said else ""
+    return f"{said}: {MEASURED}.{integers}" if said else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +140,7 @@ def to_row(baseline: Baseline, members: Sequence[Candidate]) -> dict[str, Any]:
         "dominated_by": len(place.ahead),
         "dominates": place.behind,
         "dominator": place.ahead[0].number if place.ahead else None,
-        "caveat": caveat([baseline]) or None,
+        "caveat": difference([baseline]) or None,
     }
 
 

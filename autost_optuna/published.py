@@ -16,8 +16,8 @@ SOURCES = {
 }
 # Measured in studies/true_spikingformer, on the same images.
 MEASURED = (
-    "at initialisation, under horowitz-45nm-fp32, Spikingformer-4-384 costs 0.35 mJ as its authors build it and 2.02 mJ in "
-    "AutoST's form"
+    "at initialisation on CIFAR-10 images, under horowitz-45nm-fp32, Spikingformer-4-384 costs 0.35 mJ as its authors build it "
+    "and 2.02 mJ in AutoST's form"
 )
 INTEGERS = (
     "Spikformer's residual stream holds integers: at initialisation Spikformer-4-384 costs 0.59 mJ where an integer counts as "

@@ -67,6 +67,7 @@ def test_a_form_of_the_sizes_is_never_called_by_the_published_networks_name():
         theirs = {network.params, network.gmacs, network.energy_mj, *network.accuracies.values()} - {None}
         assert not theirs & {value for value in row.values() if isinstance(value, float | int)}
         assert network.name in row["caveat"]
+        assert " mJ" not in row["caveat"]
         assert "The published network is another one and costs several times less energy" in row["caveat"]
         assert network.to_dict().keys() == {
             "name", "task", "params", "gmacs", "energy_mj", "accuracies", "source", "remark",
