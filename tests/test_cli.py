@@ -832,6 +832,7 @@ HELPS = [
             "plot",
             "report",
             "fork",
+            "adopt",
             "copy",
             "delete",
         )

@@ -41,6 +41,7 @@ FIRST, LAST = [("study", "create"), ("study", "run"), ("train",)], [("study", "d
 # An example is for a person with time; here its options are followed by smaller ones, and the last of two counts.
 SMALL = {
     ("study", "create"): "--space toy.toml",
+    ("study", "adopt"): "--space toy.toml",
     ("study", "run"): "--trials 12",
     ("train",): "--epochs 2 --images 100 --seeds 1",
     ("quickstart",): "--trials 2 --epochs 1",
