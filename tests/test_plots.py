@@ -440,6 +440,7 @@ def test_a_page_is_complete_and_holds_what_is_drawn(tmp_path):
     assert "<h1>&lt;/script&gt;&lt;b&gt;: the knee gives" in page
     assert [trace["name"] for trace in packed_figures(page)["figure"]["data"]] == [trace.name for trace in figure.data]
     assert [["data", 1, "line", "color"], SKY] in packed_figures(page)["figure"]["dim"]
+    assert packed_figures(page)["figure"]["layout"]["margin"]["t"] >= 30  # plotly's buttons cover no mark
 
 
 def packed_figures(page):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.architecture import Architecture
-from autost_optuna.plots.figure import INK, TITLE, dress
+from autost_optuna.plots.figure import INK, dress
 from autost_optuna.proxies.energy import total_mj
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def draw_audit(view: AuditView) -> "Figure":
         bargap=0.2,
         height=height,
         legend={"traceorder": "normal"},
-        margin={"l": 80, "t": TITLE + 34},  # room for plotly's buttons
+        margin={"l": 80},
         uniformtext={"mode": "hide", "minsize": 10},
     )
     longest = max(totals.values())

@@ -27,6 +27,7 @@ LEADING = 1.3  # of a line to its letters
 STATIC = (98, 140)  # characters of a title and a subtitle in a static figure, 1000 pixels wide
 FEWEST = 3  # ticks that an axis needs to be read
 TITLE_SIZE = 19
+BUTTONS = 14  # pixels of plotly's buttons in a page that would else lie over the plot
 TITLE = 60  # pixels above a figure that its title and subtitle take
 # Colours of a light figure, plotly_white's among them, on dark paper; what is not here is seen on both.
 DIM = {
@@ -163,7 +164,7 @@ def for_page(figure: "Figure") -> dict[str, Any]:
     """The figure as the templates' script draws it: data, layout without its title, which the page has, and dark colours."""
     spec = json.loads(figure.to_json())
     spec["layout"].pop("title", None)
-    spec["layout"]["margin"]["t"] -= TITLE
+    spec["layout"]["margin"]["t"] -= TITLE - BUTTONS
     return {**spec, "dim": dimmed(spec)}
 
 

@@ -1,5 +1,6 @@
 """What has a name in the Pareto plot: limits, baselines, picks and widths, as traces and as labels that look for room."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from autost_optuna.plots.points import at, short
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+TRIED = 40  # members of a width that its label may stand at
 LONGEST = 24  # characters of a name in a label; longer ones are cut
 BASELINES = "baselines"
 MARKER = 14  # pixels, of the point that a label keeps off
@@ -182,6 +184,7 @@ def width_names(members: Sequence[Candidate]) -> Names:
     for width in sorted({member.architecture.embed_dim for member in members}):
         cluster = [at(member) for member in members if member.architecture.embed_dim == width]
         order = sorted(range(len(cluster)), key=lambda place: abs(2 * place + 1 - len(cluster)))
-        where = [(side, cluster[place]) for side in BY_MEMBER for place in order]
+        some = order[:: math.ceil(len(order) / TRIED)]
+        where = [(side, cluster[place]) for side in BY_MEMBER for place in some]
         labels.append([spot for side, place in where for spot in spots([f"C {width}"], place, side)])
     return Names(labels=labels, colour=BLUE)
