@@ -441,7 +441,12 @@ def summarise(search: Search) -> Summary:
     trials = search.study.get_trials(deepcopy=False)
     measured = sum(trial.state == TrialState.COMPLETE and CANDIDATE in trial.user_attrs for trial in trials)
     size, no_members = search.settings.space.size, {"infeasible", "silent", "unscored"}
-    pruned = {frozenset(trial.params.items()) for trial in trials if no_members & trial.user_attrs.keys()}
+    declared = search.settings.space.distributions()  # a program may have parameters of its own
+    pruned = {
+        frozenset(item for item in trial.params.items() if item[0] in declared)
+        for trial in trials
+        if no_members & trial.user_attrs.keys()
+    }
     return Summary(
         health=health(candidates, size - len(pruned)),
         hypervolume=hypervolume(nondominated(candidates), search.settings.box),

@@ -7,7 +7,7 @@ import click
 from autost_optuna import units
 from autost_optuna.cli import options, show
 from autost_optuna.cli.dashboard import keep_board
-from autost_optuna.cli.study import create, quiet_optuna, settings_line
+from autost_optuna.cli.study import create, quiet_optuna, settings_line, warn_of_stand_in
 
 
 @click.command(
@@ -82,6 +82,7 @@ def adopt(
     for count, why in ((done.outside, "outside the space"), (done.others, "without a candidate")):
         if count:
             show.note(f"{units.counted(count, 'complete trial')} {why}: left out of the front")
+    warn_of_stand_in(done.search.settings.data, on)
     if not done.known:
         keep_board(done.search, data_root)
     show.note(f"next: {options.hint('study', 'show', name, storage=storage)}")

@@ -60,7 +60,8 @@ def stand_in_warning(data: str, task: Task) -> str | None:
     own, known = own_data(task), PRESETS.get(data)
     resized = known is not None and not task.events and known.image_size != task.image_size
     fits = known is not None and known.num_classes == task.num_classes and not (data in BUILT_IN and resized)
-    if data in (own, "imagefolder") or (fits and task.name not in PRESETS):
+    brought = data not in NAMES  # by a program of the user's, which knows what they are
+    if brought or data in (own, "imagefolder") or (fits and task.name not in PRESETS):
         return None
     made = ", simulated" if data == "digits-saccades" else ""
     if known is not None and resized:
