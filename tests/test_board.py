@@ -142,9 +142,10 @@ def test_baselines_are_named_for_what_they_are(search):
         "only the sizes of Spikformer-2-384, Spikingformer-2-384. The published networks are other ones and cost"
         in note
     )
-    (marks,) = (trace for trace in drawn(search)["front"]["data"] if str(trace["name"]).startswith("baselines"))
+    traces = drawn(search)["front"]["data"]
+    (marks,) = (trace for trace in traces if str(trace["name"]).startswith("baselines"))
     assert "others, several times cheaper" in marks["name"]
-    assert "AutoST form, 384 \u00d7 2" in marks["text"]
+    assert "<b>AutoST form, 384 \u00d7 2</b>" in "".join(marks["customdata"])
 
 
 def test_two_processes_keep_one_file(search):
