@@ -192,12 +192,12 @@ def _add_named(figure: "Figure", view: FrontView, frame: Frame, letters: float) 
     inside = [mark for mark in view.baselines if frame.holds(at(mark))]
     outside = edges(frame, [*map(at, view.baselines)])
     lines = [limit_line(*limit, frame) for limit in limits]
-    figure.add_traces([*lines, *([diamonds(inside)] if inside else [])])
+    figure.add_traces([*lines, *([diamonds(inside, view.baselines)] if inside else [])])
     if outside:
         figure.add_trace(arrows(outside, view.baselines, alone=not inside))
     named = (
+        outside_names(outside, view.baselines),  # before limits, which the legend names too
         *(limit_name(*limit, frame) for limit in limits),
-        outside_names(outside, view.baselines),
         pick_names(view.picks) if view.picks else pick_names([view.knee], "knee: "),
         baseline_names(inside),
         width_names(view.members),

@@ -100,10 +100,10 @@ def _limit(limit: str, energy_mj: float) -> str:
     return f"{limit} {energy_mj:g} mJ"
 
 
-def diamonds(marks: Sequence[Mark]) -> "go.Scatter":
-    """Baselines inside the frame."""
+def diamonds(marks: Sequence[Mark], every: Sequence[Mark]) -> "go.Scatter":
+    """Baselines inside the frame; the legend's only entry also speaks for `every` baseline outside."""
     traced = _baselines([*map(at, marks)], [_lines(mark) for mark in marks], ["diamond"] * len(marks))
-    return traced.update(name=BASELINES + _remark(marks))
+    return traced.update(name=BASELINES + _remark(every))
 
 
 def arrows(found: Sequence[Edge], marks: Sequence[Mark], *, alone: bool) -> "go.Scatter":
