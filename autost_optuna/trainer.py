@@ -228,9 +228,10 @@ class _Run:
         self._validation = Batches(dataset.train, validation, *reads)
         self._test = Batches(dataset.test, test, *reads)
         self.network = SpikingTransformer(architecture, task, seed=recipe.seed)
-        plain = _optimizer(self.network, recipe)
+        self._plain = plain = _optimizer(self.network, recipe)
+        self._order_channels(torch.channels_last)  # as in training: DDP lays out its gradients as the weights are now
         self.model, self._optimizer = fabric.setup(self.network, plain)
-        self._plain = plain
+        self._order_channels(torch.contiguous_format)
         self._average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema_decay else None
         # Once the weights are on the device: the optimizer's state goes where they are.
         state = _resume(folder / RESUME, identity, self.network, plain, self._average)
