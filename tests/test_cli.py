@@ -833,6 +833,7 @@ HELPS = [
             "report",
             "fork",
             "adopt",
+            "rescue",
             "copy",
             "delete",
         )
