@@ -169,13 +169,15 @@ def test_the_audit_is_the_bill_that_the_search_saw(search, candidate, untrained)
 
 
 def test_the_audit_is_of_the_studys_images_under_whatever_versions(search, candidate, untrained):
-    charges = autost_optuna.export._charges
+    audit = autost_optuna.export._audit
     older = replace(search, settings=replace(search.settings, versions={"torch": "1.0"}))
-    assert charges(older, candidate, None, None) == charges(search, candidate, None, None)
+    assert audit(older, candidate, None, None) == audit(search, candidate, None, None)
+    assert audit(search, candidate, None, None)[1]
     assert json.loads((untrained / "manifest.json").read_text())["study_versions"] == search.settings.versions
     others = replace(search, settings=replace(search.settings, fingerprint="0" * 16))
+    assert not audit(others, candidate, None, None)[1]  # other images are not measured in their place
     with pytest.raises(ValueError, match="those of the study 0000"):
-        charges(others, candidate, None, None)
+        audit(others, candidate, None, Path())
 
 
 def test_the_audit_of_trained_weights_is_by_their_own_rates(training, unpacked):
