@@ -12,8 +12,9 @@ from autost_optuna.cli.study import create, quiet_optuna, settings_line, warn_of
 
 @click.command(
     short_help="Give a study that Objective made in plain Optuna its settings.",
-    params=[option for option in create.params if option.name not in ("plan", "skip_if_exists")],
+    params=[option for option in create.params if option.name not in ("name", "plan", "skip_if_exists")],
 )
+@options.study_argument("name")
 def adopt(
     name: str,
     space: str,
