@@ -64,7 +64,7 @@ def test_what_was_trained_stands_beside_what_was_predicted(search, tmp_path):
         assert one.images == 144  # a tenth of the 1,437 training digits
         assert (order.folder / "model.safetensors").exists()
     trial = open_trained(search).study.trials[0]
-    assert trial.values == [found[0].validation_accuracy, found[0].energy_mj]
+    assert trial.values == [round(found[0].validation_accuracy, 6), found[0].energy_mj]
     assert trial.params["embed_dim"] == found[0].architecture.embed_dim
     (curve,) = get_all_artifact_meta(study_or_trial=trial, storage=search.study._storage)
     with FileSystemArtifactStore(f"{search.storage}.artifacts").open_reader(curve.artifact_id) as file:
