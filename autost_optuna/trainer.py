@@ -32,7 +32,17 @@ from autost_optuna.augment import Augment, seeded
 from autost_optuna.batches import Batches, split_training
 from autost_optuna.checkpoint import WEIGHTS
 from autost_optuna.data import Dataset
-from autost_optuna.evaluation import EVAL_BATCH, Judging, Measured, evaluate, first_mean_rate, measure, recalibrate
+from autost_optuna.evaluation import (
+    EVAL_BATCH,
+    Judged,
+    Judging,
+    Measured,
+    evaluate,
+    judge,
+    mean_rate_of,
+    measured_of,
+    recalibrate,
+)
 from autost_optuna.model.neuron import PLIF
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.pages import keeping_all_pages
@@ -107,8 +117,8 @@ def train(
 ) -> Trained:
     """Train a network and write `folder`/model.safetensors, weights and description.
 
-    It is judged on as many images as `judging` says. `on_judged` hears of each phase, "validation", "energy" and "test", how
-    many of how many images are done.
+    It is judged on as many images as `judging` says. `on_judged` hears of each phase, "validation" and "test", how many of how
+    many images are done; and of "energy", where a call only finishes what another began.
     After each epoch, and within one every `checkpoint_s` seconds, the whole state is kept in `folder`/resume.safetensors, from
     which the same call goes on; a call whose training is complete returns its result. With `fuse` torch.compile fuses
     operations, which needs a compiler. Under torchrun all processes share the batches, and the first one judges and writes.
@@ -223,6 +233,7 @@ class _Run:
         validation, test = judging.chosen(dataset, recipe)
         self._test_images = len(test) if len(test) < len(dataset.test.labels) else None
         self._on_judged = on_judged
+        self._found: Judged | None = None  # of the last epoch, unless that was before this call
         reads = (dataset.normalisation, task, fabric.device)
         self._train = Batches(dataset.train, trained_on, *reads)
         self._validation = Batches(dataset.train, validation, *reads)
@@ -317,13 +328,12 @@ class _Run:
         if self.fabric.is_global_zero:
             with _memory(self.recipe, self.folder), torch.compiler.set_stance("force_eager"):
                 self._recalibrate()
+                self._found = found = self._judge("validation")
                 line = Epoch(
                     epoch=epoch + 1,
                     loss=math.fsum(self._losses) / len(self._losses),
-                    validation_accuracy=evaluate(
-                        self.judged, self._validation, self._glance, partial(self._on_judged, "validation")
-                    ),
-                    mean_rate=first_mean_rate(self.judged, self._validation),
+                    validation_accuracy=found.accuracy,
+                    mean_rate=mean_rate_of(self.judged, found.rates),
                     lr=self._plain.param_groups[0]["lr"],
                     images_per_s=self._images_per_s,
                 )
@@ -334,17 +344,18 @@ class _Run:
         self.save()
         return line
 
+    def _judge(self, phase: str) -> Judged:
+        """Accuracy and rates on the validation split, in one pass."""
+        heard = partial(self._on_judged, phase)
+        count = len(self._validation)
+        return judge(self.judged, self._validation, rate_images=count, batch_size=self._glance, on_done=heard)
+
     def finish(self, convention: Convention) -> None:
         """Look at the test set, measure the energy, and write the result in place of the state."""
         if self.fabric.is_global_zero:
             with _memory(self.recipe, self.folder), torch.compiler.set_stance("force_eager"):
-                measured = measure(
-                    self.judged,
-                    self._validation,
-                    convention,
-                    seed=self.recipe.seed,
-                    on_done=partial(self._on_judged, "energy"),
-                )
+                found = self._found or self._judge("energy")
+                measured = measured_of(self.judged, self._validation, found.rates, convention, seed=self.recipe.seed)
                 test_accuracy = evaluate(self.judged, self._test, self._glance, partial(self._on_judged, "test"))
             result = {
                 "validation_accuracy": self.log[-1].validation_accuracy,

@@ -101,7 +101,7 @@ ORDER = {
         "cache",
         "__init__",
     ],
-    "model": ["__init__", "neuron", "linear", "blocks", "transformer"],
+    "model": ["__init__", "neuron", "linear", "blocks", "transformer", "packed"],
     "proxies": [
         "__init__",
         "operations",
@@ -111,6 +111,7 @@ ORDER = {
         "quantised",
         "proof",
         "patterns",
+        "counts",
         "spikes",
         "gradients",
         "zen",

@@ -94,7 +94,11 @@ class Stem(nn.Module):
         return spikes
 
     def _pool(self, stage: int, x: Tensor) -> Tensor:
-        return F.max_pool2d(x, 3, stride=2, padding=1) if self.pooling[stage] else x
+        if not self.pooling[stage]:
+            return x
+        if x.dtype == torch.uint8:  # torch's own pooling does not take bytes
+            return torch.ops.quantized.max_pool2d(x, [3, 3], [2, 2], [1, 1], [1, 1], False)  # type: ignore[no-any-return]
+        return F.max_pool2d(x, 3, stride=2, padding=1)
 
 
 def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
@@ -107,6 +111,7 @@ class Attention(nn.Module):
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.packed = False
         self.neuron = PLIF()
         self.q = SpikeLinear(embed_dim, embed_dim)
         self.q_bn = ChannelNorm(embed_dim)
@@ -140,10 +145,14 @@ class Attention(nn.Module):
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Spikes [T, B, h, N, d] to q k^T v / 8 of that shape.
 
-        In training as q (k^T v), d x d numbers instead of N x N, where those are fewer; of spikes both are exact and equal.
+        In training, and in a packed network, as q (k^T v), d x d numbers instead of N x N, where those are fewer; of spikes
+        both are exact and equal.
         """
-        if self.training and torch.is_grad_enabled() and q.shape[-2] > q.shape[-1]:
-            return q @ ((k.transpose(-2, -1) @ v) * 0.125)
+        if q.shape[-2] > q.shape[-1]:
+            if self.training and torch.is_grad_enabled():
+                return q @ ((k.transpose(-2, -1) @ v) * 0.125)
+            if self.packed:
+                return self.qk(q, self.av(k.transpose(-2, -1), v) * 0.125)  # type: ignore[no-any-return]
         out: Tensor = self.av(self.qk(q, k.transpose(-2, -1)) * 0.125, v)
         return out
 

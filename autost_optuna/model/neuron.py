@@ -20,6 +20,7 @@ ALPHA = 4.0  # steepness of the surrogate derivative
 # 2^13 to 2^24 this was the fastest: each call on smaller pieces has two cores wait for each other, for long where others use
 # them, and larger ones leave the cache.
 CHUNK = 1 << 20
+CACHED = 1 << 16  # where a core works by itself: its cache of 1 or 2 MB holds what a step reads and writes
 
 
 class PLIF(ParametricLIFNode):  # type: ignore[misc]
@@ -41,18 +42,20 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
             step_mode="m",
         )
         self.fused = False
+        self.as_bytes = False  # without gradients, spikes of uint8
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """x_seq [T, ...] to spikes [T, ...]."""
         if not isinstance(self.v, Tensor):  # at rest
             if not torch.is_grad_enabled():
                 if x_seq.dtype == torch.float32:
-                    return spikes(x_seq, self.w.sigmoid(), self.v_threshold)
+                    fire = spikes_as_bytes if self.as_bytes else spikes
+                    return fire(x_seq, self.w.sigmoid(), self.v_threshold)
             elif x_seq.device.type == "cpu":
-                fire: Any = _Fire.apply
+                apply: Any = _Fire.apply
                 if torch.compiler.is_compiling():  # of what is around it: the neuron is fused by itself
-                    fire = torch.compiler.disable(fire)
-                fired: Tensor = fire(x_seq, self.w, self.v_threshold, self.fused)
+                    apply = torch.compiler.disable(apply)
+                fired: Tensor = apply(x_seq, self.w, self.v_threshold, self.fused)
                 return fired
         out: Tensor = super().multi_step_forward(x_seq, *args, **kwargs)
         return out
@@ -74,6 +77,25 @@ def spikes(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
         torch.le(u, -threshold, out=out[t])
         torch.threshold_(u, -threshold, 0.0)
     return out
+
+
+def spikes_as_bytes(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
+    """The same as uint8 with the strides of `x`, by pieces of neurons that stay in a core's cache for all steps."""
+    strides = x[0].numel(), *torch.empty_like(x[0]).stride()
+    currents = _flat(x, strides)
+    # Floats are compared into floats, then converted to int8: torch does both faster than it compares into bytes.
+    out = torch.empty_like(currents, dtype=torch.int8)
+    for piece in _pieces(currents.shape[1], CACHED):
+        u, spent = _buffers(2, piece, x.dtype)
+        for t in range(len(currents)):
+            now = currents[t, piece]
+            if t:
+                u -= torch.add(now, u, out=spent).mul_(decay)
+            else:
+                torch.mul(now, -decay, out=u)
+            out[t, piece].copy_(torch.le(u, -threshold, out=spent))
+            torch.threshold_(u, -threshold, 0.0)
+    return out.view(torch.uint8).as_strided(x.shape, strides)
 
 
 def _unrolled(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
@@ -129,7 +151,7 @@ def _charge(currents: Tensor, decay: Tensor, threshold: float) -> tuple[Tensor, 
     d = float(decay)
     u = torch.empty_like(currents, dtype=decay.dtype)
     out = torch.empty_like(currents)
-    for piece in _pieces(currents.shape[1]):
+    for piece in _pieces(currents.shape[1], CHUNK):
         charged, spent = _buffers(2, piece, decay.dtype)
         for t in range(len(currents)):
             now = u[t, piece]
@@ -151,7 +173,7 @@ def _back(u: Tensor, upstream: Tensor, decay: Tensor, threshold: float) -> tuple
     d = float(decay)
     out = torch.empty_like(upstream)
     sums = []
-    for piece in _pieces(u.shape[1]):
+    for piece in _pieces(u.shape[1], CHUNK):
         slope, grad, carried = _buffers(3, piece, u.dtype)
         for t in reversed(range(len(u))):
             now = u[t, piece]
@@ -207,8 +229,8 @@ def _flat(x: Tensor, strides: tuple[int, ...]) -> Tensor:
     return x.as_strided((len(x), strides[0]), (strides[0], 1))
 
 
-def _pieces(neurons: int) -> list[slice]:
-    return [slice(start, min(start + CHUNK, neurons)) for start in range(0, neurons, CHUNK)]
+def _pieces(neurons: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, neurons)) for start in range(0, neurons, size)]
 
 
 def _buffers(count: int, piece: slice, dtype: torch.dtype) -> tuple[Tensor, ...]:

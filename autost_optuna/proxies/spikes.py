@@ -9,8 +9,9 @@ Any thread may measure. The measurements of one process run one after the other;
 """
 
 import os
+import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from autost_optuna.model.linear import SpikeLinear
 from autost_optuna.model.neuron import PLIF
 from autost_optuna.model.transformer import SpikingTransformer, init_attention, init_mlp, init_stem
 from autost_optuna.pages import keep_pages
+from autost_optuna.proxies.counts import shares_of
 from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.proxies.patterns import Pattern
 from autost_optuna.proxies.proof import MEASURING, driving_input, watching
@@ -52,7 +54,7 @@ def measure_rates(model: SpikingTransformer, images: Tensor) -> list[Rates]:
     RuntimeError where an input that should be spikes has other values; `proof.prove_ledger` says whether all else is right.
     """
     names = _driven(model)
-    with _measuring(), watching(model, "", names, _demand_spikes):
+    with measuring(), watching(model, "", names, _demand_spikes):
         _, seen = _observe(model, "", names, images, len(images))
     return _by_image(seen.rates)
 
@@ -69,9 +71,39 @@ def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[
     def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         counts[name] = count_accumulates(module, inputs, len(images))
 
-    with _measuring(), watching(model, "", names, _demand_spikes), watching(model, "", names, look):
+    with measuring(), watching(model, "", names, _demand_spikes), watching(model, "", names, look):
         model(images)
     return [dict(zip(counts, values, strict=True)) for values in zip(*counts.values(), strict=True)]
+
+
+@contextmanager
+def counting(model: SpikingTransformer) -> Iterator[Callable[[Tensor], tuple[Tensor, list[Rates]]]]:
+    """Within the context, a function from images [B, ...] to logits and rates, one set an image, for several threads at once.
+
+    `model` is in eval mode, packed or not. RuntimeError as of `measure_rates`, from the first images alone: what reads spikes
+    once always does.
+    """
+    names, here = _driven(model), threading.local()
+    unproven = set(names)
+
+    def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if name in unproven:
+            _demand_spikes(name, module, inputs)
+            unproven.discard(name)
+        spikes = driving_input(module, inputs)
+        if here.last is not spikes:  # q, k and v read the same spikes: count them once
+            here.last, here.shares = spikes, shares_of(module, spikes, here.images)
+        here.found[name] = here.shares
+
+    def run(images: Tensor) -> tuple[Tensor, list[Rates]]:
+        here.last, here.found, here.images = None, {}, len(images)
+        logits = model(images)
+        shares = torch.stack([here.found[name] for name in names]).tolist()
+        here.last = None
+        return logits, _by_image(dict(zip(names, shares, strict=True)))
+
+    with watching(model, "", names, look):
+        yield run
 
 
 @contextmanager
@@ -93,7 +125,7 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _measuring() -> Iterator[None]:
+def measuring() -> Iterator[None]:
     """Alone and without gradients; on a GPU with whole float32 and the same algorithms every time, else more spikes flip."""
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with MEASURING, torch.inference_mode(), exact:
@@ -153,7 +185,7 @@ class InitialRates:
         They are the same whatever was reused.
         """
         self.task.check(architecture)
-        with _measuring():
+        with measuring():
             return [rates for seed in self.batches for rates in _by_image(self._measure(architecture, seed).rates)]
 
     def measure_patterns(self, architecture: Architecture) -> list[tuple[Pattern, ...]]:
@@ -164,7 +196,7 @@ class InitialRates:
         if not self.patterns:
             raise RuntimeError("spike patterns were not asked for; make InitialRates(..., patterns=True)")
         self.task.check(architecture)
-        with _measuring():
+        with measuring():
             return [self._measure(architecture, seed).patterns for seed in self.batches]
 
     def _measure(self, architecture: Architecture, seed: int) -> Seen:
@@ -269,10 +301,7 @@ def _observe(
     def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         spikes = driving_input(module, inputs)
         if not last or last[0][0] is not spikes:  # q, k and v read the same spikes: count them once
-            steps = spikes.unflatten(0, (-1, images)) if isinstance(module, nn.Conv2d) else spikes
-            # Sums of at most 2^24 ones are exact in float32; the sum of the sums is taken in float64.
-            counts = steps.flatten(2).sum(2).sum(0, dtype=torch.float64)
-            last[:] = [(spikes, counts * (images / spikes.numel()))]
+            last[:] = [(spikes, shares_of(module, spikes, images))]
         found[name] = last[0][1]
 
     with watching(part, prefix, names, look), _keeping(part, patterns) as kept:
