@@ -313,8 +313,8 @@ def test_a_terminal_sees_progress_with_the_time_left(demo, tmp_path):
     run = ["study", "run", "demo", "--trials", "12"]
     assert demo(*run).exit_code == 0
     plain = on_terminal(["train", "demo", "--front", "1", "--epochs", "2", "--images", "200"], tmp_path, NO_COLOR="1")
-    assert re.search(r"\d+/\d+ +[0-9:-]+", plain)
-    assert "images/s" in plain
+    assert re.search(r" \d+/\d+ +0:00:\d\d +\d+ images/s +epoch 2/2", plain)
+    assert re.search(r"validation +[^\n]*\d+/144 ", plain)
     assert COLOUR.search("\x1b[38;5;197m")  # as the bar has it otherwise
     assert not COLOUR.search(plain)
     silent = on_terminal([*run, "-q"], tmp_path)

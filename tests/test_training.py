@@ -52,7 +52,7 @@ def test_what_was_trained_stands_beside_what_was_predicted(search, tmp_path):
     assert heard.pop("judged") > 4 * 3
     assert heard == {"forecast": 1, "batch": 4 * 2, "epoch": 4, "trained": 4}
     assert told[0].kind == "forecast"
-    assert {message.text for message in told if message.kind == "judged"} == {"validation", "energy", "test"}
+    assert {message.text for message in told if message.kind == "judged"} == {"validation", "test"}
     assert all(1 <= message.done <= message.total for message in told if message.kind == "judged")
     assert [one.seed for one in found] == [0, 1, 0, 1]
     assert found == open_trained(search).all()
@@ -286,7 +286,7 @@ def test_how_much_is_judged_is_recorded_and_does_not_tell_trainings_apart(search
     told = []
     assert train_members(search, todo, MEANS, tell=told.append) == [found]
     assert [message.kind for message in told] == ["trained"]
-    with pytest.raises(ValueError, match=r"test_images 1,000 is out of range; the test set of digits has 1 to 360"):
+    with pytest.raises(ValueError, match=r"test_images 1,000 is out of range; the test set of digits has 1 to 359"):
         train_members(search, todo, dataclasses.replace(MEANS, judging=Judging(test_images=1000)))
 
 
@@ -317,11 +317,10 @@ def test_a_pipe_hears_of_every_phase(search, tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().err
     number = todo[0].candidate.number
     assert said.startswith("about ")
-    assert "energy (144)" in said
+    assert "validation and energy (144 images after each epoch)" in said
     for line in (
         "epoch 1/1: 2 of 2 batches",
         "validation: 144 of 144 images",
-        "energy: 144 of 144",
-        "test: 360 of 360",
+        "test: 359 of 359",
     ):
         assert f"trial {number}, {line}" in said

@@ -67,7 +67,8 @@ def print_table(
 def bars(unit: str) -> Iterator[Callable[..., None]]:
     """Progress bars on stderr with rate and time left, without a total only the rate; nothing where it is no terminal.
 
-    Yields update(label, done, total, note, units a step): a bar for each label, which goes when it is done.
+    Yields update(label, done, total, note, units per step, passing): a bar for each label; one that is `passing` is removed
+    when it is done.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -87,12 +88,16 @@ def bars(unit: str) -> Iterator[Callable[..., None]]:
     known: dict[str, TaskID] = {}
     with progress:
 
-        def update(label: str, done: int, total: int | None, text: str, scale: float = 1) -> None:
+        def update(
+            label: str, done: int, total: int | None, text: str, scale: float = 1, passing: bool = False
+        ) -> None:
             if label not in known:
                 known[label] = progress.add_task(label, total=total, rate="", note="")
             task = next(task for task in progress.tasks if task.id == known[label])
             rate = f"{task.speed * scale:.{0 if scale > 1 else 1}f} {unit}/s" if task.speed else ""
             progress.update(known[label], completed=done, total=total, note=text, rate=rate)
+            if passing and done == total:
+                progress.remove_task(known.pop(label))
 
         yield update
 

@@ -54,7 +54,7 @@ class Teller:
             epoch, done = divmod(message.done - 1, each)
             self._pulse(f"{name}, epoch {epoch + 1}/{order.recipe.epochs}: {done + 1:,} of {each:,} batches")
         elif message.kind == "judged":
-            self._update(f"{name} {message.text}", message.done, message.total, "")
+            self._update(f"{name} {message.text}", message.done, message.total, "", passing=True)
             self._pulse(f"{name}, {message.text}: {message.done:,} of {message.total:,} images")
         elif message.line is not None:
             line = message.line
