@@ -5,18 +5,19 @@ The names below are the public Python interface. Importing the package does not 
 
 from typing import TYPE_CHECKING, Any
 
-from autost_optuna.architecture import Architecture
-from autost_optuna.candidate import Candidate
-from autost_optuna.space import Space
-from autost_optuna.task import Task
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.task import Task
+from autost_optuna.space.space import Space
 
 if TYPE_CHECKING:
-    from autost_optuna.export import load
-    from autost_optuna.model.transformer import SpikingTransformer
-    from autost_optuna.objective import Objective, evaluate
-    from autost_optuna.sampler import DeclaredNSGAIISampler
-    from autost_optuna.table import read_table
-    from autost_optuna.validity import validate
+    from autost_optuna.delivery.export import load
+    from autost_optuna.evidence.tabular import read_table
+    from autost_optuna.evidence.validity import validate
+    from autost_optuna.network.transformer import SpikingTransformer
+    from autost_optuna.search.evaluate import evaluate
+    from autost_optuna.search.objective import Objective
+    from autost_optuna.search.sampler import DeclaredNSGAIISampler
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,13 +35,13 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Objective": "autost_optuna.objective",
-    "evaluate": "autost_optuna.objective",
-    "DeclaredNSGAIISampler": "autost_optuna.sampler",
-    "SpikingTransformer": "autost_optuna.model.transformer",
-    "load": "autost_optuna.export",
-    "read_table": "autost_optuna.table",
-    "validate": "autost_optuna.validity",
+    "Objective": "autost_optuna.search.objective",
+    "evaluate": "autost_optuna.search.objective",
+    "DeclaredNSGAIISampler": "autost_optuna.search.sampler",
+    "SpikingTransformer": "autost_optuna.network.transformer",
+    "load": "autost_optuna.delivery.export",
+    "read_table": "autost_optuna.training.worth",
+    "validate": "autost_optuna.evidence.validity",
 }
 
 

@@ -2,7 +2,7 @@
 
 # %% A spiking transformer: width, depth, and heads and MLP ratio of every block. In a notebook, each object shows a table.
 from autost_optuna import Architecture, Task
-from autost_optuna.objective import describe
+from autost_optuna.search.describe import describe
 
 architecture = Architecture.from_text("C=256,depth=4,heads=8/8/4/4,ratio=4")
 task = Task.preset("cifar10")

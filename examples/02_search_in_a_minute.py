@@ -5,9 +5,10 @@ import os
 import tempfile
 
 from autost_optuna import Space, Task
-from autost_optuna.front import knee, pick
-from autost_optuna.runner import run
-from autost_optuna.study import create, summarise
+from autost_optuna.front.picks import knee, pick
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create
+from autost_optuna.search.summary import summarise
 
 TRIALS = int(os.environ.get("TRIALS", 500))  # less than a minute on two cores
 

@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 
 from autost_optuna import Space, Task
-from autost_optuna.constraints import Constraints
-from autost_optuna.runner import run
-from autost_optuna.study import create, find_exact, reached
+from autost_optuna.front.constraints import Constraints
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create, find_exact
+from autost_optuna.search.summary import reached
 
 TRIALS = int(os.environ.get("TRIALS", 300))
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from autost_optuna import Architecture, Task
-from autost_optuna.objective import describe
 from autost_optuna.proxies.convention import Convention
+from autost_optuna.search.describe import describe
 
 MINE = str(Path(__file__).with_name("my_chip.toml"))  # a file with a source for every figure
 architecture = Architecture.from_text("C=256,depth=4,heads=8,ratio=4")

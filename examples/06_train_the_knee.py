@@ -10,12 +10,12 @@ import torch
 from autost_optuna import Space, Task, load
 from autost_optuna.data import fit
 from autost_optuna.data import load as load_data
-from autost_optuna.export import export
-from autost_optuna.front import knee
-from autost_optuna.recipe import Recipe
-from autost_optuna.runner import run
-from autost_optuna.study import create
-from autost_optuna.trainer import train
+from autost_optuna.delivery.export import export
+from autost_optuna.front.picks import knee
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.trainer import train
 
 TRIALS, EPOCHS = int(os.environ.get("TRIALS", 100)), int(os.environ.get("EPOCHS", 10))
 folder = tempfile.TemporaryDirectory()

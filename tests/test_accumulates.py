@@ -10,14 +10,15 @@ from torch import nn
 
 from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.data import rate_images
-from autost_optuna.model.blocks import Product
-from autost_optuna.model.neuron import PLIF
-from autost_optuna.objective import describe
+from autost_optuna.network.blocks import Product
+from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.operations import REAL, Operation, operations, populations
+from autost_optuna.proxies.accumulates import count_accumulates, measure_accumulates
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
-from autost_optuna.proxies.operations import REAL, Operation, operations, populations
 from autost_optuna.proxies.proof import check_drivers, prove_ledger
-from autost_optuna.proxies.spikes import batch_statistics, count_accumulates, measure_accumulates, measure_rates
+from autost_optuna.proxies.rates import batch_statistics, measure_rates
+from autost_optuna.search.describe import describe
 
 
 class Steps(nn.Module):

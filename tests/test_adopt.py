@@ -17,18 +17,19 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, TrialState
 
 from autost_optuna import DeclaredNSGAIISampler, Objective, Space, Task
-from autost_optuna import adopt as adoption
-from autost_optuna import study as studies
-from autost_optuna.board import write_board
-from autost_optuna.constraints import Constraints
 from autost_optuna.data import RateImages
-from autost_optuna.enrol import PROGRAM, check_trials, write_settings
+from autost_optuna.delivery.board import write_board
+from autost_optuna.delivery.reproduce import commands_of
 from autost_optuna.files import toml_text
-from autost_optuna.objective import measure_box
+from autost_optuna.front.constraints import Constraints
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.reproduce import commands_of
-from autost_optuna.runner import run
-from autost_optuna.settings import ATTRIBUTE, Settings
+from autost_optuna.search import adopt as adoption
+from autost_optuna.search import study as studies
+from autost_optuna.search.enrol import PROGRAM, check_trials, write_settings
+from autost_optuna.search.objective import measure_box
+from autost_optuna.search.runner import run
+from autost_optuna.search.settings import ATTRIBUTE, Settings
+from autost_optuna.search.summary import summarise
 
 TWO = ("maximize", "minimize")
 THREE = (*TWO, "minimize")
@@ -370,7 +371,7 @@ def test_a_study_of_an_older_version_is_adopted(cli, old, task):
     assert [trial.values for trial in search.study.trials] == before
     assert search.settings == studies.create("new", old, space=SPACE, task=task, population=6).settings
     assert search.settings.box == measure_box(Objective(SPACE, task))
-    summary = studies.summarise(search)
+    summary = summarise(search)
     assert (summary.health.trials, summary.outside) == (11, 1)
     assert cli("study", "run", "plain", "--trials", 2, *where).exit_code == 0
     again = cli("study", "adopt", "plain", *HOW, *where)

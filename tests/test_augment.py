@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from autost_optuna import Task
-from autost_optuna.augment import Augment, seeded
-from autost_optuna.recipe import Recipe
+from autost_optuna.training.augment import Augment, seeded
+from autost_optuna.training.recipe import Recipe
 
 CPU = torch.device("cpu")
 TASK = Task.preset("cifar10")

@@ -6,8 +6,12 @@ from optuna.trial import TrialState
 from test_front import listed
 
 from autost_optuna import Architecture, Space, Task
-from autost_optuna import study as studies
-from autost_optuna.baselines import (
+from autost_optuna.front.convergence import StopRule
+from autost_optuna.network.published import MEASURED
+from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.proxies.flops import count_macs, count_params
+from autost_optuna.search import study as studies
+from autost_optuna.search.baselines import (
     BASELINES,
     MOST,
     NETWORKS,
@@ -23,13 +27,10 @@ from autost_optuna.baselines import (
     standing,
     to_row,
 )
-from autost_optuna.convergence import StopRule
-from autost_optuna.model.transformer import SpikingTransformer
-from autost_optuna.proxies.flops import count_macs, count_params
-from autost_optuna.published import MEASURED
-from autost_optuna.restore import make_objective
-from autost_optuna.runner import run
-from autost_optuna.study import open_search, summarise
+from autost_optuna.search.restore import make_objective
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import open_search
+from autost_optuna.search.summary import summarise
 
 STUDIES = Path(__file__).parent.parent / "studies"
 OWN = "C=48,depth=2,heads=4/2,ratio=2"
@@ -234,7 +235,7 @@ def test_standing_by_hand():
 
 
 def test_a_silent_baseline_is_refused(search, monkeypatch):
-    monkeypatch.setattr("autost_optuna.objective.SILENT_RATE", 1.0)
+    monkeypatch.setattr("autost_optuna.search.evaluate.SILENT_RATE", 1.0)
     with pytest.raises(ValueError, match="baseline mine is silent on the study's images"):
         add_baselines(search, {"mine": Architecture.from_text(OWN)})
     assert baselines_of(search) == []

@@ -18,12 +18,12 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 from optuna_dashboard import get_note, save_note
 
 from autost_optuna import Space, Task
-from autost_optuna.artifacts import keep, store_of
-from autost_optuna.baselines import add_baselines, find_networks
-from autost_optuna.board import ABOVE, BELOW, escape, figures_of, write_board
-from autost_optuna.front import knee
-from autost_optuna.runner import run
-from autost_optuna.study import create, open_search
+from autost_optuna.delivery.board import ABOVE, BELOW, escape, figures_of, write_board
+from autost_optuna.front.picks import knee
+from autost_optuna.search.baselines import add_baselines, find_networks
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create, open_search
+from autost_optuna.storage.artifacts import keep, store_of
 
 NAME = "my <b>study</b> | *one*"
 
@@ -108,7 +108,7 @@ def test_what_no_longer_applies_gives_way(search, monkeypatch):
     def elsewhere(search, picks, data_root):
         raise ValueError("no images in /somewhere")
 
-    monkeypatch.setattr("autost_optuna.board.bills_of", elsewhere)
+    monkeypatch.setattr("autost_optuna.delivery.board.bills_of", elsewhere)
     write_board(search)
     figures = drawn(search)
     assert figures["front"] == kept
@@ -201,7 +201,7 @@ def test_what_fails_on_the_board_is_a_warning(search, cli, monkeypatch):
     def broken(search, data_root):
         raise RuntimeError("the figure\nbroke")
 
-    monkeypatch.setattr("autost_optuna.board.write_board", broken)
+    monkeypatch.setattr("autost_optuna.delivery.board.write_board", broken)
     told = cli("study", "run", NAME, "--trials", 1, "--storage", search.storage)
     assert told.exit_code == 0
     assert "hypervolume" in told.stdout

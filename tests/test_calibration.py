@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from test_trained import training
 
 from autost_optuna import Architecture, Task
-from autost_optuna.calibration import (
+from autost_optuna.network.operations import REAL, operations, populations
+from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT
+from autost_optuna.proxies.energy import estimate_energy, total_mj
+from autost_optuna.ranks import Ranks, rank
+from autost_optuna.training.calibration import (
     Mean,
     calibrate,
     group,
@@ -21,10 +25,6 @@ from autost_optuna.calibration import (
     role_of,
     swapped_pairs,
 )
-from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT
-from autost_optuna.proxies.energy import estimate_energy, total_mj
-from autost_optuna.proxies.operations import REAL, operations, populations
-from autost_optuna.ranks import Ranks, rank
 
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=3, pooling="0101")
 ROLES = {

@@ -20,11 +20,11 @@ from test_plots import packed_figures
 from test_trained import store
 
 from autost_optuna import Architecture, load
-from autost_optuna.board import figures_of
+from autost_optuna.delivery.board import figures_of
+from autost_optuna.network.operations import REAL, operations
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
-from autost_optuna.proxies.operations import REAL, operations
-from autost_optuna.study import open_search
-from autost_optuna.table import ELSEWHERE
+from autost_optuna.search.study import open_search
+from autost_optuna.training.worth import ELSEWHERE
 from autost_optuna.units import counted, duration, energy, one_line, share
 
 ROOT = Path(__file__).parent.parent
@@ -981,7 +981,7 @@ def test_a_full_disk_is_a_failed_run_and_named(demo, tmp_path):
 
 
 def test_a_narrow_terminal_cuts_no_number(capsys, monkeypatch):
-    from autost_optuna.cli.show import print_table
+    from autost_optuna.cli.printing import print_table
 
     monkeypatch.setenv("COLUMNS", "30")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)

@@ -10,15 +10,16 @@ from optuna.trial import TrialState
 from optuna_dashboard import wsgi
 
 from autost_optuna import Architecture, Objective, Space, Task
-from autost_optuna import study as studies
-from autost_optuna.constraints import Constraints, violation
-from autost_optuna.exact import check_feasible
-from autost_optuna.front import nondominated
+from autost_optuna.front.constraints import Constraints, violation
+from autost_optuna.front.front import nondominated
 from autost_optuna.proxies.flops import count_flops, count_params
-from autost_optuna.proxies.spikes import InitialRates
-from autost_optuna.runner import run
-from autost_optuna.storage import open_storage
-from autost_optuna.study import find_exact, summarise
+from autost_optuna.proxies.reuse import InitialRates
+from autost_optuna.search import study as studies
+from autost_optuna.search.exact import check_feasible
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import find_exact
+from autost_optuna.search.summary import summarise
+from autost_optuna.storage.storage import open_storage
 
 CIFAR10 = Task.preset("cifar10")
 KNOWN = Architecture.from_text("C=384,depth=4,heads=8,ratio=4")  # 9,324,761 parameters, 7,472,291,328 FLOPs
@@ -187,7 +188,7 @@ def test_a_window_of_parameters_is_filled_in_a_space_of_billions():
         assert not violation(bounds.of_counts(architecture, CIFAR10))
         return count_flops(architecture, CIFAR10), architecture.depth
 
-    from autost_optuna.sampler import DeclaredNSGAIISampler
+    from autost_optuna.search.sampler import DeclaredNSGAIISampler
 
     sampler = DeclaredNSGAIISampler(
         space.distributions(),

@@ -15,8 +15,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from test_storages import POSTGRES, free_port
 
-from autost_optuna import patience
-from autost_optuna.storage import open_storage, relational
+from autost_optuna.storage import patience
+from autost_optuna.storage.storage import open_storage, relational
 
 # Where AUTOST_TEST_POSTGRES is not set, the tests of test_storages say so.
 KINDS = ["journal", "sqlite", "grpc", *(["postgresql"] if POSTGRES else [])]

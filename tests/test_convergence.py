@@ -1,7 +1,7 @@
 import pytest
 from test_front import BOX, candidate
 
-from autost_optuna.convergence import Course, StopRule
+from autost_optuna.front.convergence import Course, StopRule
 
 
 def course(*volumes):

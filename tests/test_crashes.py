@@ -13,12 +13,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from autost_optuna import study as studies
-from autost_optuna.runner import run
+from autost_optuna.search import study as studies
+from autost_optuna.search.catalogue import list_searches
+from autost_optuna.search.runner import run
 
 # Starts a process in milliseconds, from one that has imported what is slow to import.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["autost_optuna.runner", "autost_optuna.data.digits", "sklearn.datasets"])
+FORKS.set_forkserver_preload(["autost_optuna.search.runner", "autost_optuna.data.digits", "sklearn.datasets"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -119,4 +120,4 @@ def test_of_creators_at_once_one_makes_the_study(tmp_path, toy_space, toy_task, 
             process.join(60)
         assert sorted(process.exitcode for process in creators) == ([0, 0, 0] if skip else [0, 3, 3])
         assert studies.open_search("s", storage).settings.space == toy_space
-        assert [row.space for row in studies.list_searches(storage)] == ["toy"]
+        assert [row.space for row in list_searches(storage)] == ["toy"]

@@ -13,13 +13,13 @@ from optuna_dashboard import save_plotly_graph_object
 from test_trained import store
 
 from autost_optuna import Space, Task
-from autost_optuna.artifacts import FIGURES
-from autost_optuna.board import write_board
-from autost_optuna.constraints import Constraints
-from autost_optuna.dashboard import dashboard
-from autost_optuna.runner import run
-from autost_optuna.storage import open_storage
-from autost_optuna.study import create, open_search
+from autost_optuna.delivery.board import write_board
+from autost_optuna.delivery.dashboard import dashboard
+from autost_optuna.front.constraints import Constraints
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create, open_search
+from autost_optuna.storage.artifacts import FIGURES
+from autost_optuna.storage.storage import open_storage
 
 SPACE = Space(name="toy", embed_dim=(16, 32), depth=(1, 2, 3), num_heads=(2, 4), mlp_ratio=(1, 2))
 GOLDEN = Path(__file__).parent / "golden" / "0.1.0"

@@ -6,9 +6,11 @@ import json
 import pytest
 
 from autost_optuna import Architecture, Objective, Space
-from autost_optuna import exact as module
-from autost_optuna import study as studies
-from autost_optuna.exact import (
+from autost_optuna.front.front import hypervolume, nondominated
+from autost_optuna.proxies.flops import count_flops, count_params
+from autost_optuna.search import exact as module
+from autost_optuna.search import study as studies
+from autost_optuna.search.exact import (
     ExactFront,
     check_enumerable,
     class_of,
@@ -17,11 +19,10 @@ from autost_optuna.exact import (
     representatives,
     siblings,
 )
-from autost_optuna.front import hypervolume, nondominated
-from autost_optuna.objective import measure_box
-from autost_optuna.proxies.flops import count_flops, count_params
-from autost_optuna.runner import run
-from autost_optuna.study import find_exact, open_search, reached
+from autost_optuna.search.objective import measure_box
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import find_exact, open_search
+from autost_optuna.search.summary import reached
 
 UNEVEN = Space(name="uneven", embed_dim=(16, 24), depth=(2, 4), num_heads=(2, 4), mlp_ratio=(1, 1.3, 2, 3.7))
 

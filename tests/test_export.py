@@ -18,19 +18,20 @@ import yaml
 from click.testing import CliRunner
 
 import autost_optuna
-from autost_optuna import Architecture, Space, SpikingTransformer, Task, graphs, load, standalone
-from autost_optuna import study as studies
-from autost_optuna.archive import opened, pack, placed
+from autost_optuna import Architecture, Space, SpikingTransformer, Task, load
 from autost_optuna.cli import main
 from autost_optuna.data import COUNTS, fit
 from autost_optuna.data import load as load_data
-from autost_optuna.evaluation import recalibrate
-from autost_optuna.export import export
-from autost_optuna.objective import describe
+from autost_optuna.delivery import graphs, standalone
+from autost_optuna.delivery.bundle import opened, pack, placed
+from autost_optuna.delivery.export import export
 from autost_optuna.proxies.convention import DEFAULT
-from autost_optuna.recipe import Recipe
-from autost_optuna.runner import run
-from autost_optuna.trainer import train
+from autost_optuna.search import study as studies
+from autost_optuna.search.describe import describe
+from autost_optuna.search.runner import run
+from autost_optuna.training.evaluation import recalibrate
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.trainer import train
 
 ROOT = Path(__file__).parent.parent
 SPACE = Space(name="toy", embed_dim=(16, 32), depth=(1, 2), num_heads=(2, 4), mlp_ratio=(1, 2))
@@ -439,7 +440,7 @@ def test_a_failing_export_leaves_the_old_one(search, candidate, bundle, tmp_path
 
 KILLED = """
 import sys, time
-import autost_optuna.export as module
+import autost_optuna.delivery.export as module
 module.write_program = lambda *given: (print("begun", flush=True), time.sleep(60))
 from autost_optuna.cli import main
 main(sys.argv[1:])
@@ -507,7 +508,7 @@ def test_of_two_exports_at_once_to_one_zip_the_first_stays(tmp_path, monkeypatch
         pack(folder, packed)
         target.write_text("of another, just now")
 
-    monkeypatch.setattr("autost_optuna.archive.pack", overtaken)
+    monkeypatch.setattr("autost_optuna.delivery.bundle.pack", overtaken)
     with pytest.raises(ValueError, match="exists and is not overwritten"), placed(target, force=False):
         pass
     assert target.read_text() == "of another, just now"
@@ -607,7 +608,7 @@ def test_load_reads_no_pickle(trained, monkeypatch):
 
 
 def test_nir_is_refused_with_all_that_it_has_no_node_for(candidate):
-    from autost_optuna.nir import inexpressible
+    from autost_optuna.delivery.nir import inexpressible
 
     kinds = inexpressible(candidate.architecture, TASK)
     depth = candidate.architecture.depth

@@ -2,12 +2,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from autost_optuna import study as studies
-from autost_optuna.fork import ORIGIN, fork
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.runner import run
-from autost_optuna.settings import installed_versions
-from autost_optuna.study import open_search
+from autost_optuna.search import study as studies
+from autost_optuna.search.fork import ORIGIN, fork
+from autost_optuna.search.runner import run
+from autost_optuna.search.settings import installed_versions
+from autost_optuna.search.study import open_search
 
 
 @pytest.fixture

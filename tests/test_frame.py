@@ -9,12 +9,12 @@ import pytest
 from test_front import candidate, listed
 
 from autost_optuna import Architecture
-from autost_optuna.baselines import Baseline
-from autost_optuna.plots.figure import FEWEST, ticks
-from autost_optuna.plots.frame import Frame, edges, frame_of, with_room
-from autost_optuna.plots.front import draw_front, front_view
-from autost_optuna.plots.labels import Room, Spot, place_labels, spots, steps
-from autost_optuna.plots.points import BUDGET, finding
+from autost_optuna.delivery.plots.figure import FEWEST, ticks
+from autost_optuna.delivery.plots.frame import Frame, edges, frame_of, with_room
+from autost_optuna.delivery.plots.front import draw_front, front_view
+from autost_optuna.delivery.plots.labels import Room, Spot, place_labels, spots, steps
+from autost_optuna.delivery.plots.points import BUDGET, finding
+from autost_optuna.search.baselines import Baseline
 
 UNIT = Frame(low=(0.0, 0.0), high=(1.0, 1.0))  # a decade on each axis
 SEARCH = [(10, 1.0), (30, 2.0), (20, 3.0), (90, 40.0), (100, 100.0)]

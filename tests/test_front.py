@@ -9,17 +9,9 @@ from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 
 from autost_optuna import Architecture, Candidate
-from autost_optuna.front import (
-    Box,
-    Staircase,
-    hypervolume,
-    knee,
-    nondominated,
-    nondomination,
-    pick,
-    unique,
-    within,
-)
+from autost_optuna.front.certainty import nondomination
+from autost_optuna.front.front import Box, Staircase, hypervolume, nondominated, unique
+from autost_optuna.front.picks import knee, pick, within
 
 
 def candidate(flops, energy_mj, index=0, silent=False, energies=None):

@@ -12,17 +12,20 @@ import pytest
 from optuna.pruners import SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
-from autost_optuna import Space, Task, checkpoint
+from autost_optuna import Space, Task
 from autost_optuna.data import load
-from autost_optuna.front import pick
-from autost_optuna.halving import Standing, rungs, survivors, train_by_halving
-from autost_optuna.presence import Presence
-from autost_optuna.recipe import Recipe
-from autost_optuna.runner import run
-from autost_optuna.study import create, open_search
-from autost_optuna.trained import open_trained
-from autost_optuna.trainer import RESUME, WEIGHTS, Stopped
-from autost_optuna.training import Means, claim, orders, train_members
+from autost_optuna.front.picks import pick
+from autost_optuna.search.presence import Presence
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create, open_search
+from autost_optuna.training import checkpoint
+from autost_optuna.training.checkpoint import WEIGHTS
+from autost_optuna.training.halving import Standing, rungs, survivors, train_by_halving
+from autost_optuna.training.members import train_members
+from autost_optuna.training.orders import Means, claim, orders
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.records import open_trained
+from autost_optuna.training.resume import RESUME, Stopped
 
 SPACE = Space(name="toy", embed_dim=(8, 16, 24, 32), depth=(1,), num_heads=(2, 4), mlp_ratio=(1, 2))
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=2, pooling="0011")

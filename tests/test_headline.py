@@ -12,8 +12,8 @@ import pytest
 from test_proxies import uniform
 
 from autost_optuna import Space, Task
-from autost_optuna.exact import class_of
-from autost_optuna.objective import describe
+from autost_optuna.search.describe import describe
+from autost_optuna.search.exact import class_of
 
 FOLDER = Path(__file__).parent.parent / "studies" / "cifar10_headline"
 NAMES = ("contestants", "report", "run")

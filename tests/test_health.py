@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import norm, spearmanr
 from test_front import listed
 
-from autost_optuna.front import nondominated
-from autost_optuna.health import DEGENERATE_SPEARMAN, Health, health
+from autost_optuna.front.front import nondominated
+from autost_optuna.front.health import DEGENERATE_SPEARMAN, Health, health
 
 
 def test_health_counts_and_correlates():

@@ -161,7 +161,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 
 def place(module):
-    """("autost_optuna.model.neuron") to its position in the order of imports."""
+    """("autost_optuna.network.neuron") to its position in the order of imports."""
     parts = module.split(".")[1:]
     if parts and parts[0] in ORDER:
         inner = parts[1] if len(parts) > 1 else "__init__"
@@ -198,7 +198,7 @@ def test_a_module_imports_only_what_stands_before_it(path):
 
 def test_only_the_model_knows_spikingjelly():
     users = {name(path) for path in FILES if any(m.startswith("spikingjelly") for m in imported(path))}
-    assert users == {"autost_optuna.model.neuron"}
+    assert users == {"autost_optuna.network.neuron"}
 
 
 def test_arithmetic_takes_no_torch():

@@ -6,10 +6,10 @@ import torch
 from spikingjelly.activation_based.neuron import ParametricLIFNode
 
 from autost_optuna import Architecture, SpikingTransformer, Task
-from autost_optuna.model.blocks import MLP, Attention, ChannelNorm, Stem
-from autost_optuna.model.linear import GRID, SpikeLinear, draw
-from autost_optuna.model.neuron import PLIF
-from autost_optuna.model.transformer import init_mlp, init_stem
+from autost_optuna.network.blocks import MLP, Attention, ChannelNorm, Stem
+from autost_optuna.network.linear import GRID, SpikeLinear, draw
+from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.transformer import init_mlp, init_stem
 
 
 def network(task, *, embed_dim=32, heads=(4, 2), ratios=(2, 1), seed=0):

@@ -6,8 +6,8 @@ import torch
 from spikingjelly.activation_based import surrogate
 from spikingjelly.activation_based.neuron import ParametricLIFNode
 
-from autost_optuna.model import neuron as module
-from autost_optuna.model.neuron import ALPHA, PLIF, reset
+from autost_optuna.network import neuron as module
+from autost_optuna.network.neuron import ALPHA, PLIF, reset
 
 
 def run(forward, node, currents, upstream, w):

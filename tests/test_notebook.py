@@ -6,10 +6,11 @@ from xml.etree import ElementTree
 import pytest
 
 from autost_optuna import Architecture, Task, notebook, units
-from autost_optuna import study as studies
-from autost_optuna.front import knee
-from autost_optuna.objective import describe
-from autost_optuna.runner import run
+from autost_optuna.front.picks import knee
+from autost_optuna.search import study as studies
+from autost_optuna.search.describe import describe
+from autost_optuna.search.runner import run
+from autost_optuna.search.summary import summarise
 
 EVIL = "<script>alert(1)</script> & \"'"
 
@@ -66,7 +67,7 @@ def test_a_description_shows_a_bill_that_adds_up():
 def test_a_search_shows_its_front_and_health(toy_space, toy_task, tmp_path):
     search = studies.create(EVIL, str(tmp_path / "s.journal"), space=toy_space, task=toy_task)
     assert read(search)[0][-1] == "no complete trial yet"
-    assert dict(read(studies.summarise(search))[1])["trials"].startswith("0 complete")
+    assert dict(read(summarise(search))[1])["trials"].startswith("0 complete")
     run(search, trials=60)
     paragraphs, rows = read(search)
     members, chosen = search.front(), knee(search.front())
@@ -77,7 +78,7 @@ def test_a_search_shows_its_front_and_health(toy_space, toy_task, tmp_path):
     numbers = [int(row[0].removeprefix("* ")) for row in rows[1:]]
     assert numbers == [member.number for member in members if member.number in numbers]
     assert read(chosen)[0] == [f"trial {chosen.number}: {chosen.architecture.to_text()}"]
-    summary = studies.summarise(search)
+    summary = summarise(search)
     shown = dict(read(summary)[1])
     assert shown["front"].startswith(f"{len(members)} members")
     assert shown["hypervolume"].startswith(f"{summary.hypervolume:.4f}")

@@ -14,21 +14,25 @@ from test_front import candidate
 from test_proxies import uniform
 from test_trained import training
 
-from autost_optuna import Candidate, Objective, objective
-from autost_optuna import study as studies
-from autost_optuna.constraints import Constraints
-from autost_optuna.convergence import StopRule
+from autost_optuna import Candidate, Objective
 from autost_optuna.data import RateImages, rate_images
-from autost_optuna.fork import fork
-from autost_optuna.front import Box, in_plane, knee, nondominated, pick, picks_of, within
-from autost_optuna.goals import GOALS, check_objectives, further
-from autost_optuna.health import correlations
-from autost_optuna.plots.front import draw_front, front_view
-from autost_optuna.plots.genes import genes_view
-from autost_optuna.plots.trained import trained_view
+from autost_optuna.delivery.plots.front import draw_front, front_view
+from autost_optuna.delivery.plots.genes import genes_view
+from autost_optuna.delivery.plots.trained import trained_view
+from autost_optuna.front.constraints import Constraints
+from autost_optuna.front.convergence import StopRule
+from autost_optuna.front.front import Box, in_plane, nondominated
+from autost_optuna.front.health import correlations
+from autost_optuna.front.picks import knee, pick, picks_of, within
+from autost_optuna.proxies.goals import GOALS, check_objectives, further
 from autost_optuna.proxies.scores import scores
-from autost_optuna.runner import run
-from autost_optuna.settings import ATTRIBUTE, Settings
+from autost_optuna.search import objective
+from autost_optuna.search import study as studies
+from autost_optuna.search.evaluate import evaluate
+from autost_optuna.search.fork import fork
+from autost_optuna.search.runner import run
+from autost_optuna.search.settings import ATTRIBUTE, Settings
+from autost_optuna.search.summary import summarise
 
 THREE = ("flops", "sahd", "energy_mj")
 
@@ -167,7 +171,7 @@ def test_a_search_of_three_objectives(create, storage, toy_task):
     assert {tuple(trial.values) for trial in again.study.best_trials} == {
         tuple(member.value(name) for name in THREE) for member in again.front()
     }
-    summary = studies.summarise(again)
+    summary = summarise(again)
     assert summary.health.front_size == len(again.front()) >= seen[-1].front_size > 0
     assert set(summary.correlations) == {"sahd"}
     assert 0 < summary.hypervolume == again.course().hypervolumes[-1]
@@ -249,7 +253,7 @@ def test_one_image_cannot_be_compared(create):
 def test_two_objectives_are_what_they_were(toy_space, toy_task, create):
     objective = Objective(toy_space, toy_task)
     assert not objective.rates.patterns
-    found = objective.evaluate(toy_space.smallest)
+    found = evaluate(toy_space.smallest)
     assert found.scores == ()
     assert "scores" not in found.to_dict()
     assert Candidate.from_dict(found.to_dict()) == found

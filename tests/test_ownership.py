@@ -10,15 +10,16 @@ from optuna_dashboard import get_note
 from optuna_dashboard._app import create_app
 from test_trained import SPACE, TASK, claim_of, store, training, write_curve
 
-from autost_optuna import study as studies
-from autost_optuna.artifacts import artifacts_of
-from autost_optuna.board import write_board
-from autost_optuna.ownership import find_trained, owner_of
-from autost_optuna.presence import Presence
-from autost_optuna.proxies.operations import operations
-from autost_optuna.runner import run
-from autost_optuna.storage import open_storage
-from autost_optuna.trained import open_trained, trainings_of
+from autost_optuna.delivery.board import write_board
+from autost_optuna.network.operations import operations
+from autost_optuna.search import study as studies
+from autost_optuna.search.catalogue import delete
+from autost_optuna.search.ownership import find_trained, owner_of
+from autost_optuna.search.presence import Presence
+from autost_optuna.search.runner import run
+from autost_optuna.storage.artifacts import artifacts_of
+from autost_optuna.storage.storage import open_storage
+from autost_optuna.training.records import open_trained, trainings_of
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_two_studies_of_networks_are_not_one(storage, cli):
     for name in ("a.trained", "b.trained"):
         cli("study", "copy", "demo.trained", "--to", storage, "--as", name, "--storage", storage)
     assert find_trained(search) == "demo.trained"
-    studies.delete("demo.trained", storage)
+    delete("demo.trained", storage)
     with pytest.raises(ValueError, match=r"a.trained and b.trained hold networks of demo; rename one to demo.trained"):
         find_trained(search)
 
@@ -153,7 +154,7 @@ def test_a_search_made_anew_takes_what_stands_under_its_name(storage):
     """As it always did: deleted and created again, with another seed, it has other trials."""
     search = make(storage, "demo")
     made = store(search, search.candidates()[0])
-    studies.delete("demo", storage)
+    delete("demo", storage)
     assert owner_of(open_storage(storage), "demo.trained") is None
     assert trainings_of(make(storage, "demo", seed=1)) == [made]
 

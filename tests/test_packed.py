@@ -6,18 +6,18 @@ import torch
 from torch import nn
 
 from autost_optuna import Architecture, Task
-from autost_optuna.batches import Batches
 from autost_optuna.data import load
-from autost_optuna.evaluation import evaluate, judge, measure, recalibrate
-from autost_optuna.model import packed as module
-from autost_optuna.model.blocks import Attention
-from autost_optuna.model.linear import SpikeLinear
-from autost_optuna.model.neuron import CACHED, PLIF, spikes, spikes_as_bytes
-from autost_optuna.model.packed import PackedConv, PackedLinear, digits, packed
-from autost_optuna.model.transformer import SpikingTransformer
+from autost_optuna.network import packed as module
+from autost_optuna.network.blocks import Attention
+from autost_optuna.network.linear import SpikeLinear
+from autost_optuna.network.neuron import CACHED, PLIF, spikes, spikes_as_bytes
+from autost_optuna.network.packed import PackedConv, PackedLinear, digits, packed
+from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.proxies.counts import shares_of
-from autost_optuna.proxies.spikes import measure_rates
+from autost_optuna.proxies.rates import measure_rates
+from autost_optuna.training.batches import Batches
+from autost_optuna.training.evaluation import evaluate, judge, measure, recalibrate
 
 needs_products = pytest.mark.skipif(not module._works(), reason="this processor has no products of 8-bit integers")
 CPU = torch.device("cpu")
@@ -147,7 +147,7 @@ def test_images_that_are_too_close_to_call_are_judged_by_the_network_itself(trai
             logits[len(images) // 2 :, 1] = 1.0
             return logits
 
-    from autost_optuna import evaluation
+    from autost_optuna.training import evaluation
 
     test = Batches(digits_data.test, torch.arange(100), digits_data.normalisation, TASK, CPU)
     with torch.inference_mode():

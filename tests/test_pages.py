@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from autost_optuna.pages import _glibc
+from autost_optuna.proxies.pages import _glibc
 
 STEPS = """
 import resource
@@ -13,7 +13,7 @@ from contextlib import nullcontext
 
 import torch
 
-from autost_optuna.pages import keeping_all_pages
+from autost_optuna.proxies.pages import keeping_all_pages
 
 
 def step():

@@ -9,27 +9,29 @@ import pytest
 from PIL import Image
 from test_data import write_images
 
-from autost_optuna import Architecture, Objective, Space, Task, checkpoint, load, read_table
-from autost_optuna.archive import opened
-from autost_optuna.artifacts import store_of
-from autost_optuna.bills import bills_of
+from autost_optuna import Architecture, Objective, Space, Task, load, read_table
 from autost_optuna.data import load as load_data
 from autost_optuna.data import rate_images
-from autost_optuna.export import export
-from autost_optuna.fork import fork
-from autost_optuna.front import Pick
-from autost_optuna.objective import describe, describe_scores
-from autost_optuna.plots.figure import write_figure
-from autost_optuna.plots.study import stages_figure
+from autost_optuna.delivery.bundle import opened
+from autost_optuna.delivery.export import export
+from autost_optuna.delivery.plots.figure import write_figure
+from autost_optuna.delivery.plots.study import stages_figure
+from autost_optuna.delivery.report import write_report
+from autost_optuna.front.picks import Pick
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
-from autost_optuna.recipe import Recipe
-from autost_optuna.report import write_report
-from autost_optuna.runner import run
-from autost_optuna.storage import open_storage
-from autost_optuna.study import create, find_architecture, find_exact, open_search
-from autost_optuna.trained import open_trained
-from autost_optuna.trainer import train
-from autost_optuna.training import Means, orders
+from autost_optuna.search.bills import bills_of
+from autost_optuna.search.catalogue import find_architecture
+from autost_optuna.search.describe import describe, describe_scores
+from autost_optuna.search.fork import fork
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create, find_exact, open_search
+from autost_optuna.storage.artifacts import store_of
+from autost_optuna.storage.storage import open_storage
+from autost_optuna.training import checkpoint
+from autost_optuna.training.orders import Means, orders
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.records import open_trained
+from autost_optuna.training.trainer import train
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "0.1.0"

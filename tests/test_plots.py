@@ -17,16 +17,10 @@ from test_front import candidate, listed
 from test_trained import training
 
 from autost_optuna import Architecture, Task, units
-from autost_optuna.baselines import NETWORKS, Baseline
-from autost_optuna.bills import Bill
 from autost_optuna.cli.run import evidence_line
-from autost_optuna.convergence import Course, StopRule
-from autost_optuna.exact import ExactFront, Member
-from autost_optuna.front import Box, Pick, knee, knee_of, nondominated, picks_of
-from autost_optuna.objective import describe
-from autost_optuna.plots.audit import audit_view, draw_audit
-from autost_optuna.plots.convergence import convergence_view, draw_convergence
-from autost_optuna.plots.figure import (
+from autost_optuna.delivery.plots.audit import audit_view, draw_audit
+from autost_optuna.delivery.plots.convergence import convergence_view, draw_convergence
+from autost_optuna.delivery.plots.figure import (
     BLUE,
     DIM,
     GREEN,
@@ -39,13 +33,20 @@ from autost_optuna.plots.figure import (
     wrapped,
     write_figure,
 )
-from autost_optuna.plots.front import draw_front, front_view
-from autost_optuna.plots.genes import draw_genes, genes_view
-from autost_optuna.plots.points import export_command, hover, hull, in_a_line, thin
-from autost_optuna.plots.stages import draw_stages, stages_view
-from autost_optuna.plots.trained import draw_measured, draw_trained, trained_view
+from autost_optuna.delivery.plots.front import draw_front, front_view
+from autost_optuna.delivery.plots.genes import draw_genes, genes_view
+from autost_optuna.delivery.plots.points import export_command, hover, hull, in_a_line, thin
+from autost_optuna.delivery.plots.stages import draw_stages, stages_view
+from autost_optuna.delivery.plots.trained import draw_measured, draw_trained, trained_view
+from autost_optuna.front.convergence import Course, StopRule
+from autost_optuna.front.front import Box, nondominated
+from autost_optuna.front.picks import Pick, knee, knee_of, picks_of
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import Charge
+from autost_optuna.search.baselines import NETWORKS, Baseline
+from autost_optuna.search.bills import Bill
+from autost_optuna.search.describe import describe
+from autost_optuna.search.exact import ExactFront, Member
 
 SEARCH = [(10, 1.0), (30, 2.0), (20, 3.0), (90, 40.0), (100, 100.0)]
 

@@ -7,8 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
+from autost_optuna.network.operations import REAL, Operation, operations
 from autost_optuna.proxies.flops import count_flops, count_macs, count_params
-from autost_optuna.proxies.operations import REAL, Operation, operations
 from autost_optuna.proxies.proof import check_ledger
 
 CIFAR10 = Task.preset("cifar10")

@@ -17,11 +17,11 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.module_tracker import ModuleTracker
 
 from autost_optuna import Architecture, Task, evaluate
-from autost_optuna.baselines import NETWORKS
+from autost_optuna.network.operations import REAL, Operation, operations
 from autost_optuna.proxies.energy import estimate_energy, total_mj
-from autost_optuna.proxies.operations import REAL, Operation, operations
 from autost_optuna.proxies.proof import check_ledger
-from autost_optuna.proxies.spikes import InitialRates
+from autost_optuna.proxies.reuse import InitialRates
+from autost_optuna.search.baselines import NETWORKS
 
 STUDY = Path(__file__).parent.parent / "studies" / "true_spikingformer"
 

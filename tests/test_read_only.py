@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from autost_optuna.location import readable_url
-from autost_optuna.proxies.spikes import InitialRates
+from autost_optuna.proxies.reuse import InitialRates
+from autost_optuna.storage.location import readable_url
 
 GOLDEN = Path(__file__).parent / "golden" / "0.1.0"
 

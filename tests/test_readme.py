@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.ranks import rank
-from autost_optuna.table import ELSEWHERE
+from autost_optuna.training.worth import ELSEWHERE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -270,7 +270,7 @@ def test_what_is_said_of_the_published_spikingformer_was_measured():
 
 def test_the_worked_energy_example_is_right():
     from autost_optuna import Architecture, Task
-    from autost_optuna.proxies.operations import operations
+    from autost_optuna.network.operations import operations
 
     ledger = operations(Architecture.from_text("C=256,depth=4,heads=8,ratio=4"), Task.preset("cifar10"))
     rows = {row.name: row for row in ledger}

@@ -2,7 +2,7 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from autost_optuna.recipe import RECIPES, Recipe
+from autost_optuna.training.recipe import RECIPES, Recipe
 
 
 def test_a_recipe_is_a_file_both_ways(tmp_path):

@@ -16,20 +16,20 @@ from test_plots import packed_figures
 from test_trained import store
 
 from autost_optuna import Architecture, Space, Task
-from autost_optuna.baselines import baselines_of
-from autost_optuna.bills import bills_of
-from autost_optuna.constraints import Constraints
-from autost_optuna.front import knee, pick, picks_of
-from autost_optuna.plots.points import finding
-from autost_optuna.plots.study import study_figures
+from autost_optuna.delivery.plots.points import finding
+from autost_optuna.delivery.plots.study import study_figures
+from autost_optuna.delivery.report import report_of, write_report
+from autost_optuna.front.constraints import Constraints
+from autost_optuna.front.picks import knee, pick, picks_of
+from autost_optuna.network.operations import REAL, operations
 from autost_optuna.proxies.energy import total_mj
-from autost_optuna.proxies.operations import REAL, operations
-from autost_optuna.report import report_of, write_report
-from autost_optuna.runner import run
-from autost_optuna.storage import open_storage
-from autost_optuna.study import create, find_exact, open_search
-from autost_optuna.table import ELSEWHERE
-from autost_optuna.trained import trainings_of
+from autost_optuna.search.baselines import baselines_of
+from autost_optuna.search.bills import bills_of
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create, find_exact, open_search
+from autost_optuna.storage.storage import open_storage
+from autost_optuna.training.records import trainings_of
+from autost_optuna.training.worth import ELSEWHERE
 
 NAME = "<script>alert(1)</script> & 'mine'"
 SPACE = Space(name="<b>toy", embed_dim=(16, 32), depth=(1, 2, 3), num_heads=(2, 4), mlp_ratio=(1, 2))
@@ -111,7 +111,7 @@ def test_all_that_was_written_by_people_stays_text(page, search):
 
 
 def test_a_long_front_is_told_by_those_that_dominate_most_together(search, monkeypatch):
-    monkeypatch.setattr("autost_optuna.report.ROWS", 2)
+    monkeypatch.setattr("autost_optuna.delivery.words.ROWS", 2)
     members, report = search.front(), report_of(search)
     few = pick(members, search.settings.box, 2)
     assert len(members) > 2

@@ -11,12 +11,12 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from autost_optuna import study as studies
-from autost_optuna.journal import Damage, Line, first_damage, read_lines
-from autost_optuna.lost import find_lost
-from autost_optuna.rescue import RESCUED, rescue
-from autost_optuna.storage import open_storage
-from autost_optuna.trained import trainings_of
+from autost_optuna.search import study as studies
+from autost_optuna.search.lost import find_lost
+from autost_optuna.search.rescue import RESCUED, rescue
+from autost_optuna.storage.journal import Damage, Line, first_damage, read_lines
+from autost_optuna.storage.storage import open_storage
+from autost_optuna.training.records import trainings_of
 
 GOLDEN = Path(__file__).parent / "golden" / "0.1.0" / "studies.journal"
 # What becomes of a line: zero bytes, another text, cut off, cut off with the next one behind it, no beginning, an empty one

@@ -16,10 +16,10 @@ from optuna.study._multi_objective import _fast_non_domination_rank
 from optuna.trial import TrialState, create_trial
 
 from autost_optuna import Space
-from autost_optuna.genes import Genes, choices_of
-from autost_optuna.population import generator
-from autost_optuna.sampler import DeclaredNSGAIISampler, SpaceExhausted
-from autost_optuna.selection import Individual, crowding_distances, dominates, nondomination_ranks, select
+from autost_optuna.search.archive import generator
+from autost_optuna.search.genes import Genes, choices_of
+from autost_optuna.search.sampler import DeclaredNSGAIISampler, SpaceExhausted
+from autost_optuna.search.selection import Individual, crowding_distances, dominates, nondomination_ranks, select
 
 FLAT = {"x": IntDistribution(0, 9), "y": IntDistribution(0, 9), "kind": CategoricalDistribution(("b", "a", "c"))}
 DEEP = {"depth": IntDistribution(1, 3), **{f"gene_{block}": IntDistribution(0, 2) for block in (1, 2, 3)}}

@@ -9,15 +9,16 @@ import torch
 from torch import nn
 
 from autost_optuna import Architecture, SpikingTransformer
-from autost_optuna.goals import GOALS
-from autost_optuna.model.neuron import PLIF
-from autost_optuna.objective import evaluate
+from autost_optuna.network.neuron import PLIF
 from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.proxies.goals import GOALS
 from autost_optuna.proxies.gradients import grad_norm, path_network, snip, synflow, weight_gradients
 from autost_optuna.proxies.patterns import Pattern, hamming_kernel, naswot, sahd, sparse_kernel, total_spikes
+from autost_optuna.proxies.rates import batch_statistics
+from autost_optuna.proxies.reuse import InitialRates
 from autost_optuna.proxies.scores import measure_scores, scores
-from autost_optuna.proxies.spikes import InitialRates, batch_statistics
 from autost_optuna.proxies.zen import Features, zen
+from autost_optuna.search.evaluate import evaluate
 
 ARCHITECTURE = Architecture(embed_dim=32, depth=3, num_heads=(4, 2, 4), mlp_ratio=(2, 1, 2))
 LABELS = torch.tensor([3, 0, 9, 1])

@@ -3,10 +3,12 @@ import torch
 
 from autost_optuna import Architecture, Candidate, SpikingTransformer, Task
 from autost_optuna.data import rate_images
-from autost_optuna.objective import SILENT_RATE, describe, evaluate
+from autost_optuna.network.operations import REAL, operations
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
-from autost_optuna.proxies.operations import REAL, operations
-from autost_optuna.proxies.spikes import InitialRates, batch_statistics, measure_rates
+from autost_optuna.proxies.rates import batch_statistics, measure_rates
+from autost_optuna.proxies.reuse import InitialRates
+from autost_optuna.search.describe import describe
+from autost_optuna.search.evaluate import SILENT_RATE, evaluate
 
 CIFAR10 = Task.preset("cifar10")
 

@@ -20,19 +20,22 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from test_trained import claim_of, training
 
-from autost_optuna import patience
-from autost_optuna import study as studies
-from autost_optuna.journal import JournalFile, JournalFileSymlinkLock, JournalOperation
-from autost_optuna.location import shown
-from autost_optuna.presence import Presence
-from autost_optuna.runner import run
-from autost_optuna.storage import open_storage
-from autost_optuna.trained import Taken, open_trained, write_curve
+from autost_optuna.search import study as studies
+from autost_optuna.search.catalogue import delete, list_searches
+from autost_optuna.search.presence import Presence
+from autost_optuna.search.runner import run
+from autost_optuna.search.summary import summarise
+from autost_optuna.storage import patience
+from autost_optuna.storage.journal import JournalFile, JournalFileSymlinkLock, JournalOperation
+from autost_optuna.storage.location import shown
+from autost_optuna.storage.storage import open_storage
+from autost_optuna.training.record import Taken, write_curve
+from autost_optuna.training.records import open_trained
 
 POSTGRES = os.environ.get("AUTOST_TEST_POSTGRES")
 NO_POSTGRES = "AUTOST_TEST_POSTGRES is not set; .ci/run starts a PostgreSQL and sets it"
 SERVER = (
-    "import sys, optuna; from autost_optuna.storage import open_storage;"
+    "import sys, optuna; from autost_optuna.storage.storage import open_storage;"
     "optuna.storages.run_grpc_proxy_server(open_storage(sys.argv[1], create=True), host='127.0.0.1', port=int(sys.argv[2]))"
 )
 
@@ -147,7 +150,7 @@ def test_a_network_is_trained_once_on_every_storage(storage, create, tmp_path):
     made = claim_of(elsewhere, member, other)
     assert made == open_trained(studies.open_search("s", storage)).find(given.key)
     assert (made.number, made.rates) == (2, given.rates)
-    assert [row.name for row in studies.list_searches(storage)] == ["s", "s.trained"]
+    assert [row.name for row in list_searches(storage)] == ["s", "s.trained"]
 
 
 def test_a_study_lives_on_every_storage(storage, create):
@@ -161,14 +164,14 @@ def test_a_study_lives_on_every_storage(storage, create):
     assert results(search) == results(studies.open_search("whole", storage))
     assert search.settings == whole.settings
     assert search.study.metric_names == ["FLOPs", "energy (mJ)"]
-    assert [(row.name, row.trials) for row in studies.list_searches(storage)] == [(name, 14), ("whole", 14)]
+    assert [(row.name, row.trials) for row in list_searches(storage)] == [(name, 14), ("whole", 14)]
     assert search.front() == studies.open_search("whole", storage).front()
-    assert studies.summarise(search).health.trials == 14
+    assert summarise(search).health.trials == 14
     search.study.set_user_attr("note", {"a": [1, None, "ü"]})
     assert studies.open_search(name, storage).study.user_attrs["note"] == {"a": [1, None, "ü"]}
     with pytest.raises(ValueError, match=r"exists in .*; choose another name"):
         create(name, storage)
-    assert studies.delete(name, storage) == 14
+    assert delete(name, storage) == 14
     assert studies.existing_names(storage) == ["whole"]
 
 

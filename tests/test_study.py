@@ -9,12 +9,14 @@ from optuna.trial import TrialState
 from test_data import write_cifar10
 
 from autost_optuna import Architecture, Candidate, DeclaredNSGAIISampler, Objective, Task
-from autost_optuna import study as studies
 from autost_optuna.data import RateImages
-from autost_optuna.location import shown
-from autost_optuna.restore import make_objective
-from autost_optuna.runner import run
-from autost_optuna.storage import open_storage
+from autost_optuna.search import study as studies
+from autost_optuna.search.catalogue import delete, list_searches
+from autost_optuna.search.restore import make_objective
+from autost_optuna.search.runner import run
+from autost_optuna.search.summary import reached, summarise
+from autost_optuna.storage.location import shown
+from autost_optuna.storage.storage import open_storage
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def test_a_study_whose_creation_fails_is_not_left_behind(create, storage, monkey
     monkeypatch.undo()
     assert studies.existing_names(storage) == []
     optuna.create_study(study_name="half", storage=open_storage(storage))  # as a kill in that moment leaves it
-    assert studies.delete("half", storage) == 0
+    assert delete("half", storage) == 0
     assert studies.existing_names(storage) == []
 
 
@@ -144,7 +146,7 @@ def test_an_interrupt_inside_a_trial_leaves_no_running_one(create, storage, monk
     reopened = studies.open_search("s", storage)
     assert [trial.state for trial in reopened.study.trials] == [TrialState.FAIL]
     assert run(reopened, trials=3).done == 3
-    assert studies.summarise(reopened).failed == 1
+    assert summarise(reopened).failed == 1
 
 
 def test_objective_works_with_a_plain_optuna_study(toy_space, toy_task):
@@ -226,15 +228,15 @@ def test_a_point_outside_the_space_that_an_older_version_measured_is_left_out(cr
     search = create()
     run(search, trials=6)
     studies.find_exact(search)
-    before, near = studies.summarise(search), studies.reached(search)
+    before, near = summarise(search), reached(search)
     wide = Architecture.uniform(embed_dim=64, depth=1, num_heads=2, mlp_ratio=1)
     candidate = Objective(replace(toy_space, embed_dim=(64,)), toy_task).evaluate(wide)
     search.study.add_trial(
         optuna.trial.create_trial(values=[1e12, 1e-9], user_attrs={"candidate": candidate.to_dict()})
     )
     again = studies.open_search("s", storage)
-    assert studies.summarise(again) == replace(before, outside=1)
-    assert studies.reached(again).share == near.share
+    assert summarise(again) == replace(before, outside=1)
+    assert reached(again).share == near.share
     assert wide not in {one.architecture for one in again.front()}
     with pytest.raises(ValueError, match="no complete trial 6"):
         again.candidate(6)
@@ -302,18 +304,18 @@ def test_existing_and_missing_studies(create, storage, toy_space):
     optuna.create_study(study_name="foreign", storage=open_storage(storage))
     with pytest.raises(ValueError, match="was not made by autost-optuna"):
         studies.open_search("foreign", storage)
-    assert [row.name for row in studies.list_searches(storage)] == ["foreign", "s"]
+    assert [row.name for row in list_searches(storage)] == ["foreign", "s"]
     optuna.load_study(study_name="foreign", storage=open_storage(storage)).ask()
     with pytest.raises(ValueError, match="was not made by autost-optuna"):
-        studies.delete("foreign", storage)
-    assert studies.delete("s", storage) == 0
+        delete("foreign", storage)
+    assert delete("s", storage) == 0
     assert studies.existing_names(storage) == ["foreign"]
     like = optuna.create_study(study_name="like", storage=open_storage(storage))
     with pytest.warns(optuna.exceptions.ExperimentalWarning):
         like.set_metric_names(["parameters"])  # a word of ours alone does not make a study ours
     like.ask()
     with pytest.raises(ValueError, match="was not made by autost-optuna"):
-        studies.delete("like", storage)
+        delete("like", storage)
 
 
 def test_a_study_of_another_version_is_told_listed_and_deleted(create, storage):
@@ -323,10 +325,10 @@ def test_a_study_of_another_version_is_told_listed_and_deleted(create, storage):
     search.study.set_user_attr(studies.ATTRIBUTE, {**stored, "convention": "horowitz-45nm-fp32"})
     with pytest.raises(ValueError, match="made by another version of autost-optuna"):
         studies.open_search("s", storage)
-    assert [(row.name, row.trials, row.space) for row in studies.list_searches(storage)] == [("s", 2, None)]
-    assert studies.delete("s", storage) == 2
+    assert [(row.name, row.trials, row.space) for row in list_searches(storage)] == [("s", 2, None)]
+    assert delete("s", storage) == 2
     with pytest.raises(ValueError, match="no study 's'"):
-        studies.delete("s", storage)
+        delete("s", storage)
 
 
 def test_a_stored_convention_that_was_changed_is_refused(create, storage):

@@ -13,12 +13,12 @@ import torch
 from test_data import write_images
 
 from autost_optuna import Objective, Space, Task, load, units
-from autost_optuna.bills import bills_of
+from autost_optuna.delivery.report import report_of
 from autost_optuna.files import toml_text
-from autost_optuna.front import Pick
-from autost_optuna.report import report_of
-from autost_optuna.study import open_search
-from autost_optuna.trained import trainings_of
+from autost_optuna.front.picks import Pick
+from autost_optuna.search.bills import bills_of
+from autost_optuna.search.study import open_search
+from autost_optuna.training.records import trainings_of
 
 
 def test_a_task_of_a_file(tmp_path):

@@ -19,11 +19,11 @@ import pytest
 from click.shell_completion import ShellComplete
 from test_data import event, write_nmnist
 
-from autost_optuna.checkpoint import load_network
 from autost_optuna.cli import main
-from autost_optuna.journal import study_names
-from autost_optuna.objective import describe
-from autost_optuna.storage import open_storage
+from autost_optuna.search.describe import describe
+from autost_optuna.storage.journal import study_names
+from autost_optuna.storage.storage import open_storage
+from autost_optuna.training.checkpoint import load_network
 from autost_optuna.units import command
 
 SPACE = "embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
@@ -355,7 +355,7 @@ def test_another_broken_pipe_is_a_failure(cli, monkeypatch):
     def lost(storage):
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("autost_optuna.study.list_searches", lost)
+    monkeypatch.setattr("autost_optuna.search.catalogue.list_searches", lost)
     result = cli("study", "list")
     assert (result.exit_code, result.stderr) == (
         1, "error: a process that this one spoke to has ended; repeat the command\n"

@@ -11,12 +11,15 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from autost_optuna import DeclaredNSGAIISampler, Objective, Space, SpikingTransformer, Task, objective
+from autost_optuna import DeclaredNSGAIISampler, Objective, Space, SpikingTransformer, Task
 from autost_optuna.data import rate_images
-from autost_optuna.goals import GOALS
-from autost_optuna.objective import describe, evaluate
+from autost_optuna.proxies.goals import GOALS
+from autost_optuna.proxies.rates import batch_statistics, measure_rates
+from autost_optuna.proxies.reuse import InitialRates
 from autost_optuna.proxies.scores import measure_scores
-from autost_optuna.proxies.spikes import InitialRates, batch_statistics, measure_rates
+from autost_optuna.search import objective
+from autost_optuna.search.describe import describe
+from autost_optuna.search.evaluate import evaluate
 
 DIGITS = Task.preset("digits")
 SPACE = Space(name="s", embed_dim=(64,), depth=(3,), num_heads=(4, 8), mlp_ratio=(2, 3, 4))

@@ -19,27 +19,20 @@ import pytest
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 from optuna.trial import TrialState, create_trial
 
-from autost_optuna import Architecture, Space, Task, trained
-from autost_optuna import study as studies
-from autost_optuna.presence import Presence, owner_alive
-from autost_optuna.proxies.operations import operations
-from autost_optuna.runner import run
-from autost_optuna.settings import installed_versions
-from autost_optuna.trained import (
-    CURVE,
-    Claim,
-    Key,
-    Taken,
-    Training,
-    copy_trained,
-    open_trained,
-    trainings_of,
-    write_curve,
-)
-from autost_optuna.transfer import copy_study
+from autost_optuna import Architecture, Space, Task
+from autost_optuna.network.operations import operations
+from autost_optuna.search import study as studies
+from autost_optuna.search.catalogue import delete, list_searches
+from autost_optuna.search.presence import Presence, owner_alive
+from autost_optuna.search.runner import run
+from autost_optuna.search.settings import installed_versions
+from autost_optuna.storage.transfer import copy_study
+from autost_optuna.training.claims import Claim, Trainings
+from autost_optuna.training.record import CURVE, Key, Taken, Training, write_curve
+from autost_optuna.training.records import _make, copy_trained, open_trained, trainings_of
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["autost_optuna.trained", "sklearn.datasets"])
+FORKS.set_forkserver_preload(["autost_optuna.training.trained", "sklearn.datasets"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -231,13 +224,13 @@ def test_of_two_that_look_before_either_has_written_the_first_goes_on(search, mo
     trainings = open_trained(search, create=True)
     with Presence(trainings.study, retires=False) as presence:
         first = claim_of(trainings, member, presence)
-        look, calls = trained.Trainings._found, []
+        look, calls = Trainings._found, []
 
         def blind_at_first(self, key, before=None):
             calls.append(before)
             return None if before is None else look(self, key, before)
 
-        monkeypatch.setattr(trained.Trainings, "_found", blind_at_first)
+        monkeypatch.setattr(Trainings, "_found", blind_at_first)
         second = claim_of(trainings, member, presence)
     assert calls == [None, first.number + 1]
     assert isinstance(second, Taken)
@@ -353,7 +346,7 @@ def test_learning_curves_are_artifacts(search, storage, tmp_path):
     with FileSystemArtifactStore(folder).open_reader(meta.artifact_id) as file:
         read = list(csv.DictReader(file.read().decode().splitlines()))
     assert [{name: float(value) for name, value in row.items()} for row in read] == rows
-    assert studies.delete("demo.trained", storage) == 1
+    assert delete("demo.trained", storage) == 1
     assert not folder.exists()
 
 
@@ -406,9 +399,9 @@ def test_curves_are_copied_between_files_and_kept_while_a_copy_needs_them(search
     assert copy_trained(study, storage, to)[1] == 0
     assert (tmp_path / "to.db.artifacts" / name).read_text() == ",".join(CURVE) + "\n"
     assert copy_trained(study, storage, storage, name="other.trained")[1] == 0
-    studies.delete("demo.trained", storage)
+    delete("demo.trained", storage)
     assert os.listdir(curves) == [name]
-    studies.delete("other.trained", storage)
+    delete("other.trained", storage)
     assert not curves.exists()
     assert copy_trained(studies.load_study("demo.trained", to), "grpc://nowhere:1", str(tmp_path / "a.journal"))[1] == 1
 
@@ -436,7 +429,7 @@ def test_curves_go_to_a_folder_that_is_named_where_the_storage_is_no_file(search
 @on_files
 def test_the_trained_study_is_listed_copied_and_outlives_its_search(search, storage, tmp_path):
     made = store(search, search.front()[0])
-    rows = {row.name: row for row in studies.list_searches(storage)}
+    rows = {row.name: row for row in list_searches(storage)}
     assert rows["demo.trained"].space == "trained networks of demo"
     assert (rows["demo.trained"].task, rows["demo.trained"].trials) == ("digits", 1)
     to = f"sqlite:///{tmp_path}/to.db"
@@ -447,14 +440,14 @@ def test_the_trained_study_is_listed_copied_and_outlives_its_search(search, stor
     assert trainings_of(there) == [made]
     assert there.front() == search.front()
     copy_trained(study, storage, to, name="other.trained")
-    assert {row.space for row in studies.list_searches(to)} == {
+    assert {row.space for row in list_searches(to)} == {
         "toy", "trained networks of demo", "trained networks of other"
     }  # fmt: skip
     with pytest.raises(ValueError, match=r"trained networks cannot be called 'other'; .*NAME\.trained"):
         copy_trained(study, storage, to, name="other")
-    assert studies.delete("demo", storage) == 4
+    assert delete("demo", storage) == 4
     assert studies.existing_names(storage) == ["demo.trained"]
-    assert studies.delete("demo.trained", storage) == 1
+    assert delete("demo.trained", storage) == 1
     assert studies.existing_names(storage) == []
 
 
@@ -471,7 +464,7 @@ def test_a_trained_study_is_no_search_and_a_search_is_not_called_so(search, stor
 
 def test_networks_of_another_search_of_the_same_name_are_not_mixed_in(search, storage):
     store(search, search.front()[0])
-    studies.delete("demo", storage)
+    delete("demo", storage)
     other = studies.create("demo", storage, space=replace(SPACE, embed_dim=(16,)), task=TASK)
     for create in (True, False):
         with pytest.raises(ValueError, match=r"another space than demo has now; .*study delete demo\.trained"):
@@ -486,11 +479,11 @@ def test_a_foreign_study_of_that_name_is_left_alone(search, storage):
     with pytest.raises(ValueError, match="was not made by autost-optuna"):
         open_trained(search, create=True)
     with pytest.raises(ValueError, match="was not made by autost-optuna"):
-        studies.delete("demo.trained", storage)
+        delete("demo.trained", storage)
 
 
 def test_what_a_killed_creator_left_is_completed(search):
-    trained._make("demo.trained", search)  # and killed before its next write
+    _make("demo.trained", search)  # and killed before its next write
     assert open_trained(search, create=True).study.metric_names == ["validation accuracy", "measured energy (mJ)"]
 
 

@@ -12,15 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from autost_optuna import Architecture, Task, checkpoint
-from autost_optuna.batches import Batches, split_training
+from autost_optuna import Architecture, Task
 from autost_optuna.data import load
 from autost_optuna.data.dataset import OnDemand, Split
-from autost_optuna.evaluation import evaluate, measure
-from autost_optuna.export import load as load_bundle
+from autost_optuna.delivery.export import load as load_bundle
 from autost_optuna.proxies.convention import CONVENTIONS
-from autost_optuna.recipe import Recipe
-from autost_optuna.trainer import RESUME, WEIGHTS, Stopped, loss_of, train
+from autost_optuna.training import checkpoint
+from autost_optuna.training.batches import Batches, split_training
+from autost_optuna.training.checkpoint import WEIGHTS
+from autost_optuna.training.evaluation import evaluate, measure
+from autost_optuna.training.loss import loss_of
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.resume import RESUME, Stopped
+from autost_optuna.training.trainer import train
 
 ARCHITECTURE = Architecture.uniform(embed_dim=16, depth=1, num_heads=2, mlp_ratio=1)
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=2, pooling="0001")
@@ -162,12 +166,12 @@ CHILD = """
     sys.path.insert(0, {tests!r})
     import test_trainer as here
     few = here.first(here.load("digits", here.TASK), 200, 50)
-    from autost_optuna.trainer import _Run
-    judge = _Run.judge_epoch
+    from autost_optuna.training.trainer import Run
+    judge = Run.judge_epoch
     def tell(run, epoch):
         print("weights", repr(float(sum(p.double().sum() for p in run.network.parameters()))), flush=True)
         return judge(run, epoch)
-    _Run.judge_epoch = tell
+    Run.judge_epoch = tell
     {before}
     here.train(here.ARCHITECTURE, here.TASK, few, here.{recipe}, Path(sys.argv[1]), accelerator="cpu", checkpoint_s=0.0,
                on_batch=lambda *at: sys.stdout.write("%d %d %d\\n" % at) and sys.stdout.flush())

@@ -14,14 +14,15 @@ from optuna.trial import TrialState
 
 from autost_optuna import Space, Task
 from autost_optuna.data import load
-from autost_optuna.evaluation import Judging
-from autost_optuna.front import pick
-from autost_optuna.recipe import Recipe
-from autost_optuna.runner import run
-from autost_optuna.study import create, open_search
-from autost_optuna.trained import open_trained
-from autost_optuna.trainer import Stopped
-from autost_optuna.training import Means, folder_name, orders, train_members
+from autost_optuna.front.picks import pick
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create, open_search
+from autost_optuna.training.evaluation import Judging
+from autost_optuna.training.members import train_members
+from autost_optuna.training.orders import Means, folder_name, orders
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.records import open_trained
+from autost_optuna.training.resume import Stopped
 
 SPACE = Space(name="toy", embed_dim=(16, 24, 32), depth=(1, 2), num_heads=(2, 4), mlp_ratio=(1, 2))
 RECIPE = Recipe(name="tiny", epochs=1, batch_size=100, images=200)

@@ -12,11 +12,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState
 from test_storages import create, database, one_error, program, server  # noqa: F401
 
-from autost_optuna import study as studies
-from autost_optuna import transfer
-from autost_optuna.runner import run
-from autost_optuna.storage import open_storage
-from autost_optuna.transfer import copy_study
+from autost_optuna.search import study as studies
+from autost_optuna.search.catalogue import delete
+from autost_optuna.search.runner import run
+from autost_optuna.storage import transfer
+from autost_optuna.storage.storage import open_storage
+from autost_optuna.storage.transfer import copy_study
 
 DISTRIBUTIONS = {
     "float": FloatDistribution(-1.0, 1.0),
@@ -175,7 +176,7 @@ def test_a_copy_that_fails_leaves_nothing(place, kind, monkeypatch):
 KILLED = """
 import os, signal, sys, optuna
 from autost_optuna import transfer
-from autost_optuna.storage import open_storage
+from autost_optuna.storage.storage import open_storage
 def rows(trial):
     os.kill(os.getpid(), signal.SIGKILL)
 transfer._ROWS_OF[transfer.models.TrialSystemAttributeModel] = rows
@@ -233,7 +234,7 @@ def test_what_a_killed_slow_copy_leaves_can_be_deleted(place, create, monkeypatc
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"no settings; .* that was cut off, delete it and copy again"):
         studies.open_search("s", to)
-    assert studies.delete("s", to) == 3
+    assert delete("s", to) == 3
     copy_study(search.study, to)
     assert len(studies.open_search("s", to).candidates()) == 3
 

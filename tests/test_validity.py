@@ -23,11 +23,9 @@ from test_proxies import uniform
 from test_trained import claim_of, store, training
 
 from autost_optuna import Space, Task, read_table, validate
-from autost_optuna import study as studies
-from autost_optuna.objective import describe
-from autost_optuna.plots.figure import BLUE, GREY, ORANGE, write_figure
-from autost_optuna.plots.validity import MOST, draw_validity, validity_view
-from autost_optuna.presence import Presence
+from autost_optuna.delivery.plots.figure import BLUE, GREY, ORANGE, write_figure
+from autost_optuna.delivery.plots.validity import MOST, draw_validity, validity_view
+from autost_optuna.evidence.verdict import Evidence, Figure
 from autost_optuna.ranks import (
     agreeing,
     kendall,
@@ -40,10 +38,13 @@ from autost_optuna.ranks import (
     tied_pairs,
     within_top,
 )
-from autost_optuna.runner import run
-from autost_optuna.table import trained_table, worth
-from autost_optuna.trained import Dropped, open_trained
-from autost_optuna.verdict import Evidence, Figure
+from autost_optuna.search import study as studies
+from autost_optuna.search.describe import describe
+from autost_optuna.search.presence import Presence
+from autost_optuna.search.runner import run
+from autost_optuna.training.record import Dropped
+from autost_optuna.training.records import open_trained
+from autost_optuna.training.worth import trained_table, worth
 
 SAMPLE = Path(__file__).parent / "validity.csv"
 STUDY = Path(__file__).parent.parent / "studies" / "reference_figures"
@@ -601,11 +602,11 @@ def test_a_huge_table_is_refused_at_once(cli, tmp_path, monkeypatch):
     result = cli("validate", "--table", "line.csv.gz", *NAMED)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr
     assert time.perf_counter() - start < 5
-    monkeypatch.setattr("autost_optuna.table.MOST", 2)
+    monkeypatch.setattr("autost_optuna.evidence.tabular.MOST", 2)
     (tmp_path / "t.csv").write_text(GOOD)
     result = cli("validate", "--table", "t.csv", *NAMED)
     assert "t.csv has more than 2 rows; give a sample of them" in result.stderr
-    monkeypatch.setattr("autost_optuna.verdict.MOST", 2)
+    monkeypatch.setattr("autost_optuna.evidence.verdict.MOST", 2)
     with pytest.raises(ValueError, match="3 architectures take too long to resample; give at most 2"):
         made((1, 2, 3), flops=(1.0, 2.0, 3.0))
 

@@ -13,13 +13,13 @@ import optuna
 import pytest
 
 from autost_optuna import Space
-from autost_optuna import study as studies
-from autost_optuna.convergence import StopRule
-from autost_optuna.presence import RETRY, Presence, abandoned, alive
-from autost_optuna.restore import make_objective
-from autost_optuna.runner import run
-from autost_optuna.storage import open_storage
-from autost_optuna.workers import Message, Pool
+from autost_optuna.front.convergence import StopRule
+from autost_optuna.search import study as studies
+from autost_optuna.search.presence import RETRY, Presence, abandoned, alive
+from autost_optuna.search.restore import make_objective
+from autost_optuna.search.runner import run
+from autost_optuna.search.workers import Message, Pool
+from autost_optuna.storage.storage import open_storage
 
 # Small enough to be exhausted, and large enough not to be by chance.
 TOY = "embed_dim = [16, 32]\ndepth = [1, 2, 3, 4]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
@@ -173,7 +173,7 @@ def test_workers_end_their_trial_when_interrupted_or_left_alone(folder):
 
 def test_an_error_in_a_worker_is_one_line(search, monkeypatch, tmp_path):
     search.settings.versions["torch"] = "0.0"  # not seen by the worker, which reads the study
-    monkeypatch.setattr("autost_optuna.runner.make_objective", lambda *arguments: None)
+    monkeypatch.setattr("autost_optuna.search.runner.make_objective", lambda *arguments: None)
     stored = search.study.user_attrs[studies.ATTRIBUTE]
     search.study.set_user_attr(studies.ATTRIBUTE, {**stored, "versions": {**stored["versions"], "torch": "0.0"}})
     with pytest.raises(RuntimeError, match=r"made with torch 0\.0, here is") as caught:
@@ -300,8 +300,8 @@ def test_an_interrupt_while_workers_start_is_told_and_leaves_none(folder, begun,
 
 KILLED = """
 import os, sys
-from autost_optuna.presence import Presence
-from autost_optuna.study import open_search
+from autost_optuna.search.presence import Presence
+from autost_optuna.search.study import open_search
 search = open_search("s", sys.argv[1], write=True)
 with Presence(search.study):
     search.settings.space.suggest(search.study.ask())
@@ -339,8 +339,8 @@ def test_a_killed_run_equals_an_uninterrupted_one_up_to_the_trial_at_hand_which_
 
 RETIRING = """
 import os, sys
-from autost_optuna.presence import Presence
-from autost_optuna.study import open_search
+from autost_optuna.search.presence import Presence
+from autost_optuna.search.study import open_search
 search = open_search("s", sys.argv[1], write=True)
 search.study._storage.set_trial_state_values = lambda *given: os.kill(os.getpid(), 9)
 with Presence(search.study):
@@ -348,8 +348,8 @@ with Presence(search.study):
 """
 DRAWN = """
 import os, sys
-from autost_optuna.presence import Presence
-from autost_optuna.study import open_search
+from autost_optuna.search.presence import Presence
+from autost_optuna.search.study import open_search
 search = open_search("s", sys.argv[1], write=True)
 with Presence(search.study):
     key, genome = next(iter(search.study.trials[0].system_attrs.items()))
@@ -405,7 +405,7 @@ def dies_with_a_trial_untold(pipe, name, storage, *settings):
 
 
 def test_a_trial_that_its_dead_worker_had_not_told_of_is_retired_at_the_end(search, storage, monkeypatch):
-    monkeypatch.setattr("autost_optuna.workers._work", dies_with_a_trial_untold)
+    monkeypatch.setattr("autost_optuna.search.workers._work", dies_with_a_trial_untold)
     notes = []
     with pytest.raises(RuntimeError, match="all workers died"):
         run(search, trials=5, workers=2, on_note=notes.append)
@@ -419,7 +419,7 @@ def test_a_trial_that_its_dead_worker_had_not_told_of_is_retired_at_the_end(sear
 
 
 def test_a_trial_that_a_dead_worker_left_is_retired_by_the_run_that_ends_last(search, storage, monkeypatch):
-    monkeypatch.setattr("autost_optuna.workers._work", dies_with_a_trial_untold)
+    monkeypatch.setattr("autost_optuna.search.workers._work", dies_with_a_trial_untold)
     other = studies.open_search("s", storage, write=True)
     with Presence(other.study):
         with pytest.raises(RuntimeError, match="all workers died"):
@@ -438,7 +438,7 @@ def test_the_lock_of_a_killed_writer_holds_nobody_up_for_long(search, tmp_path, 
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from autost_optuna.journal import JournalFile\n"
+        "from autost_optuna.storage.journal import JournalFile\n"
         "JournalFile(Path(sys.argv[1])).lock.acquire()\n"
         "print('held', flush=True)\n"
         "time.sleep(60)\n"

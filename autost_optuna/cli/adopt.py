@@ -5,9 +5,11 @@ from pathlib import Path
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
+from autost_optuna.cli.create import create, warn_of_stand_in
 from autost_optuna.cli.dashboard import keep_board
-from autost_optuna.cli.study import create, quiet_optuna, settings_line, warn_of_stand_in
+from autost_optuna.cli.study import quiet_optuna, settings_line
 
 
 @click.command(
@@ -48,12 +50,12 @@ def adopt(
       autost-optuna study adopt demo --space examples/narrow.toml --task digits
     """
     quiet_optuna()
-    from autost_optuna.adopt import adopt as adopt_study
-    from autost_optuna.constraints import Constraints
-    from autost_optuna.objective import Objective
+    from autost_optuna.front.constraints import Constraints
+    from autost_optuna.network.task import Task
     from autost_optuna.proxies.convention import DEFAULT, Convention
-    from autost_optuna.space import Space
-    from autost_optuna.task import Task
+    from autost_optuna.search.adopt import adopt as adopt_study
+    from autost_optuna.search.objective import Objective
+    from autost_optuna.space.space import Space
 
     on = Task.load(task)
     made_by = Objective(

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.candidate import INITIALISATION
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
+from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.stored import headline, print_stored, spread_lines
-from autost_optuna.cli.study import describe_candidate, quiet_optuna, warn_of_stand_in
-from autost_optuna.goals import GOALS
+from autost_optuna.cli.study import describe_candidate, quiet_optuna
+from autost_optuna.front.candidate import INITIALISATION
+from autost_optuna.proxies.goals import GOALS
 
 if TYPE_CHECKING:
     from autost_optuna.data import Cut
-    from autost_optuna.objective import Description
-    from autost_optuna.settings import Settings
+    from autost_optuna.search.describe import Description
+    from autost_optuna.search.settings import Settings
 
 
 @click.command(short_help="Audit the energy of an architecture.")
@@ -90,14 +92,14 @@ def describe(
       autost-optuna describe "C=256,depth=2,heads=4/8,ratio=4" --task digits
     """
     quiet_optuna()
-    from autost_optuna.checkpoint import load_trained
-    from autost_optuna.objective import describe as describe_architecture
-    from autost_optuna.objective import describe_scores
-    from autost_optuna.plots.audit import audit_view, draw_audit
-    from autost_optuna.plots.figure import check_ending, write_figure
+    from autost_optuna.delivery.plots.audit import audit_view, draw_audit
+    from autost_optuna.delivery.plots.figure import check_ending, write_figure
+    from autost_optuna.network.task import Task
     from autost_optuna.proxies.convention import Convention
-    from autost_optuna.study import find_architecture
-    from autost_optuna.task import Task
+    from autost_optuna.search.catalogue import find_architecture
+    from autost_optuna.search.describe import describe as describe_architecture
+    from autost_optuna.search.describe import describe_scores
+    from autost_optuna.training.checkpoint import load_trained
 
     if plot is not None:
         check_ending(plot)

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna, rates_line
 
 if TYPE_CHECKING:
-    from autost_optuna.baselines import Baseline
-    from autost_optuna.candidate import Candidate
-    from autost_optuna.published import Published
-    from autost_optuna.study import Search
+    from autost_optuna.front.candidate import Candidate
+    from autost_optuna.network.published import Published
+    from autost_optuna.search.baselines import Baseline
+    from autost_optuna.search.search import Search
 
 
 @click.command(short_help="Place networks chosen by hand beside a search.")
@@ -49,9 +50,16 @@ def baseline(
       autost-optuna study baseline demo spikingformer-4-384 "C=96,depth=2,heads=4,ratio=4"
     """
     quiet_optuna()
-    from autost_optuna.baselines import add_baselines, baselines_of, find_networks, name_of, remove_baselines, to_row
-    from autost_optuna.front import in_plane, nondominated
-    from autost_optuna.study import open_search
+    from autost_optuna.front.front import in_plane, nondominated
+    from autost_optuna.search.baselines import (
+        add_baselines,
+        baselines_of,
+        find_networks,
+        name_of,
+        remove_baselines,
+        to_row,
+    )
+    from autost_optuna.search.study import open_search
 
     if bool(networks) + bool(remove) + clear > 1:
         raise click.UsageError("Give NETWORKs to add, or --remove NETWORK, or --clear.")
@@ -78,7 +86,7 @@ def _flat_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[Candidate]") -> None:
-    from autost_optuna.baselines import alike, caveat, in_words, sizes_of
+    from autost_optuna.search.baselines import alike, caveat, in_words, sizes_of
 
     if not found:
         click.echo(f"study {search.study.study_name} has no baselines")
@@ -99,7 +107,7 @@ def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[C
 
 def _print_published(networks: "list[Published]") -> None:
     """What was published, in a table of its own: none of it is of a network above."""
-    from autost_optuna.published import DIFFERENCES
+    from autost_optuna.network.published import DIFFERENCES
 
     click.echo("\nAs published, other networks than those above:")
     columns = ["network", "task", "params", "GMACs", "mJ", "accuracy", "source"]

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna
 
@@ -27,12 +28,12 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
       autost-optuna study copy demo --to sqlite:///team.db
     """
     quiet_optuna()
-    from autost_optuna.artifacts import artifacts_of, folder_of
-    from autost_optuna.artifacts import copy as copy_files
-    from autost_optuna.location import shown
-    from autost_optuna.study import TRAINED, check_name, load_study, open_search
-    from autost_optuna.trained import copy_trained
-    from autost_optuna.transfer import copy_study
+    from autost_optuna.search.study import TRAINED, check_name, load_study, open_search
+    from autost_optuna.storage.artifacts import artifacts_of, folder_of
+    from autost_optuna.storage.artifacts import copy as copy_files
+    from autost_optuna.storage.location import shown
+    from autost_optuna.storage.transfer import copy_study
+    from autost_optuna.training.records import copy_trained
 
     def on_slow(trials: int) -> None:
         show.note(f"copying {units.counted(trials, 'trial')} one by one, which takes minutes for many thousands")
@@ -73,7 +74,7 @@ def rescue(journal: Path, output: Path) -> None:
       autost-optuna study rescue autost.journal -o rescued.journal
     """
     quiet_optuna()
-    from autost_optuna.rescue import rescue as rescue_journal
+    from autost_optuna.search.rescue import rescue as rescue_journal
 
     made = rescue_journal(journal, output)
     click.echo(f"kept {units.counted(made.kept, 'line')} of {journal} in {output}")

@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
 from autost_optuna.units import one_line
 
 if TYPE_CHECKING:
-    from autost_optuna.study import Search
+    from autost_optuna.search.search import Search
 
 
 def keep_board(search: "Search", data_root: Path | None = None) -> None:
     """Bring what the dashboard shows of a search up to date, after all else: whatever fails here, the study is safe."""
-    from autost_optuna.board import write_board
+    from autost_optuna.delivery.board import write_board
 
     try:
         write_board(search, data_root)
@@ -44,10 +45,10 @@ def dashboard(port: int, artifacts: Path | None, storage: str) -> None:
     import contextlib
     from wsgiref.simple_server import make_server
 
-    from autost_optuna.artifacts import folder_of, store_of
-    from autost_optuna.dashboard import dashboard as served
-    from autost_optuna.location import why_read_only
-    from autost_optuna.storage import open_storage
+    from autost_optuna.delivery.dashboard import dashboard as served
+    from autost_optuna.storage.artifacts import folder_of, store_of
+    from autost_optuna.storage.location import why_read_only
+    from autost_optuna.storage.storage import open_storage
 
     backend, curves = open_storage(storage), store_of(storage, artifacts)
     try:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.architecture import Architecture
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna, rates_line
+from autost_optuna.network.architecture import Architecture
 
 if TYPE_CHECKING:
-    from autost_optuna.exact import ExactFront
-    from autost_optuna.study import Search
+    from autost_optuna.search.exact import ExactFront
+    from autost_optuna.search.search import Search
 
 
 @click.command(short_help="Measure the exact front of a study's space.")
@@ -36,8 +37,8 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
       autost-optuna study exact demo
     """
     quiet_optuna()
-    from autost_optuna.exact import member_rows
-    from autost_optuna.study import find_exact, open_search
+    from autost_optuna.search.exact import member_rows
+    from autost_optuna.search.study import find_exact, open_search
 
     search = open_search(name, storage, write=True)
     with show.interruptible() as stopped, show.bars("architectures") as update:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.candidate import Candidate
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
 from autost_optuna.cli.study import quiet_optuna, rates_line
 from autost_optuna.cli.trained import check_alone, print_rows, trained_figure, trained_option
-from autost_optuna.goals import GOALS, check_plane
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.proxies.goals import GOALS, check_plane
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from autost_optuna.study import Search
+    from autost_optuna.search.search import Search
 
 picks = click.option(
     "--pick", metavar="knee|K", help="The knee, or the K members whose hypervolume together is the largest."
@@ -54,10 +55,11 @@ def front(
       autost-optuna study front demo --trained
     """
     quiet_optuna()
-    from autost_optuna.baselines import baselines_of, caveat, lines
-    from autost_optuna.front import knee, nondomination
-    from autost_optuna.own import own_of, own_rows
-    from autost_optuna.study import open_search
+    from autost_optuna.front.certainty import nondomination
+    from autost_optuna.front.picks import knee
+    from autost_optuna.search.baselines import baselines_of, caveat, lines
+    from autost_optuna.search.own import own_of, own_rows
+    from autost_optuna.search.study import open_search
 
     search = open_search(name, storage)
     if trained:
@@ -138,9 +140,9 @@ def plot(
       autost-optuna study plot demo --figure genes --theme dark -o genes.html
     """
     quiet_optuna()
-    from autost_optuna.plots.figure import check_ending, write_figure
-    from autost_optuna.plots.study import front_figure
-    from autost_optuna.study import open_search
+    from autost_optuna.delivery.plots.figure import check_ending, write_figure
+    from autost_optuna.delivery.plots.study import front_figure
+    from autost_optuna.search.study import open_search
 
     check_ending(output)
     if data_root is not None and what != "stages":
@@ -161,7 +163,7 @@ def plot(
 
 
 def _other_figure(search: "Search", what: str, others: Mapping[str, object], data_root: Path | None) -> "Figure":
-    from autost_optuna.plots.study import genes_figure, hypervolume_figure, stages_figure
+    from autost_optuna.delivery.plots.study import genes_figure, hypervolume_figure, stages_figure
 
     for option, value in others.items():
         if value:
@@ -173,7 +175,7 @@ def _other_figure(search: "Search", what: str, others: Mapping[str, object], dat
 
 def selected(search: "Search", pick: str | None, max_energy: float | None) -> list[Candidate]:
     """The members of the front that --pick and --max-energy name, all where neither is given."""
-    from autost_optuna.front import knee, within
+    from autost_optuna.front.picks import knee, within
 
     members = search.front() if max_energy is None else within(search.front(), max_energy)
     if pick is None:
@@ -187,7 +189,8 @@ def selected(search: "Search", pick: str | None, max_energy: float | None) -> li
 
 def picked(search: "Search", members: list[Candidate], count: int) -> list[Candidate]:
     """The `count` members that dominate most together; a note where there are not as many."""
-    from autost_optuna.front import in_plane, pick
+    from autost_optuna.front.front import in_plane
+    from autost_optuna.front.picks import pick
 
     members = in_plane(members)
     if count > len(members):

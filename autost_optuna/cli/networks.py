@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
+from autost_optuna.cli.create import away
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.run import run_search
-from autost_optuna.cli.study import away, describe_candidate, quiet_optuna
+from autost_optuna.cli.study import describe_candidate, quiet_optuna
 from autost_optuna.cli.train import chosen, train_under_bars
 
 if TYPE_CHECKING:
-    from autost_optuna.architecture import Architecture
-    from autost_optuna.study import Search
-    from autost_optuna.task import Task
+    from autost_optuna.network.architecture import Architecture
+    from autost_optuna.network.task import Task
+    from autost_optuna.search.search import Search
 
 
 @click.command(short_help="Export a network as a folder.")
@@ -69,8 +71,8 @@ def export(
       autost-optuna export demo --trial 7 -o my-network.zip --standalone
     """
     quiet_optuna()
-    from autost_optuna.export import export as export_bundle
-    from autost_optuna.study import open_search
+    from autost_optuna.delivery.export import export as export_bundle
+    from autost_optuna.search.study import open_search
 
     search = open_search(study, storage)
     candidate = chosen(search, () if trial is None else (trial,), knee, None, most=1)[0]
@@ -85,7 +87,7 @@ def export(
 
 def _refuse_nir(architecture: "Architecture", task: "Task") -> NoReturn:
     """ValueError, and before it each kind of part that NIR has no node for: no spiking transformer is without."""
-    from autost_optuna.nir import inexpressible
+    from autost_optuna.delivery.nir import inexpressible
 
     kinds = inexpressible(architecture, task)
     for kind, names in kinds.items():
@@ -98,8 +100,8 @@ def _refuse_nir(architecture: "Architecture", task: "Task") -> NoReturn:
 
 def _print_files(path: Path, search: "Search") -> None:
     """What is in a bundle, and what is missing in its audit."""
-    from autost_optuna.archive import opened
-    from autost_optuna.card import FILES
+    from autost_optuna.delivery.bundle import opened
+    from autost_optuna.delivery.card import FILES
 
     with opened(path) as bundle:
         audited = bundle.manifest["audited"]
@@ -145,11 +147,11 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     if trials < 1:
         raise ValueError(f"trials {trials} is not positive; ask for at least 1")
     quiet_optuna()
-    from autost_optuna import quickstart as steps
-    from autost_optuna.front import knee
-    from autost_optuna.recipe import Recipe
-    from autost_optuna.study import summarise
-    from autost_optuna.training import Means, orders
+    from autost_optuna.delivery import quickstart as steps
+    from autost_optuna.front.picks import knee
+    from autost_optuna.search.summary import summarise
+    from autost_optuna.training.orders import Means, orders
+    from autost_optuna.training.recipe import Recipe
 
     recipe = Recipe(epochs=epochs)
     search = steps.create(output)

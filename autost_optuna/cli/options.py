@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import show
-from autost_optuna.location import DEFAULT, shown
-from autost_optuna.plots.figure import AUTO, THEMES
+from autost_optuna.cli import printing as show
+from autost_optuna.delivery.plots.figure import AUTO, THEMES
+from autost_optuna.storage.location import DEFAULT, shown
 
 if TYPE_CHECKING:
-    from autost_optuna.task import Task
+    from autost_optuna.network.task import Task
 
 
 class Amount(click.ParamType[float]):
@@ -99,7 +99,7 @@ def _studies(context: click.Context, _: click.Parameter, incomplete: str) -> lis
     """Names of studies in the journal that start so, for completion by the shell; none where anything is wrong with it."""
     silence = io.StringIO()
     with contextlib.suppress(Exception), contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
-        from autost_optuna.journal import study_names
+        from autost_optuna.storage.journal import study_names
 
         names = study_names(Path(context.params.get("storage") or os.environ.get("OPTUNA_STORAGE") or DEFAULT))
         # click's script for bash takes a name with a space apart

@@ -25,8 +25,8 @@ def report(name: str, output: Path, data_root: Path | None, storage: str) -> Non
       autost-optuna study report demo -o report.html
     """
     quiet_optuna()
-    from autost_optuna.report import write_report
-    from autost_optuna.study import open_search
+    from autost_optuna.delivery.report import write_report
+    from autost_optuna.search.study import open_search
 
     write_report(open_search(name, storage), output, data_root)
     click.echo(f"wrote {output}")

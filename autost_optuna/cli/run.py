@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
+from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.dashboard import keep_board
-from autost_optuna.cli.study import describe_candidate, number, quiet_optuna, warn_of_stand_in
+from autost_optuna.cli.study import describe_candidate, number, quiet_optuna
 
 if TYPE_CHECKING:
-    from autost_optuna.convergence import Evidence, StopRule
-    from autost_optuna.front import Box
-    from autost_optuna.runner import Outcome
-    from autost_optuna.study import Search
+    from autost_optuna.front.convergence import Evidence, StopRule
+    from autost_optuna.front.front import Box
+    from autost_optuna.search.runner import Outcome
+    from autost_optuna.search.search import Search
 
 
 @click.command(short_help="Run trials of a study; again to resume.")
@@ -61,7 +63,7 @@ def run(
     rule = _stop_rule(trials, until_converged, patience)
     quiet_optuna()
     from autost_optuna.proxies.convention import Convention
-    from autost_optuna.study import open_search
+    from autost_optuna.search.study import open_search
 
     search = open_search(name, storage, write=True)
     search.settings.check_convention(Convention.load(energy) if energy else None)
@@ -80,7 +82,7 @@ def run(
 
 def _stop_rule(trials: int | None, until_converged: bool, patience: int | None) -> "StopRule | None":
     """The stop rule that the options name. UsageError where they bound nothing, or patience has no rule."""
-    from autost_optuna.convergence import StopRule
+    from autost_optuna.front.convergence import StopRule
 
     if trials is not None and trials < 1:
         raise ValueError(f"trials {trials} is not positive; ask for at least 1")
@@ -104,8 +106,8 @@ def run_search(
     device: str = "cpu",
 ) -> "Outcome":
     """Run trials under a progress bar and print what they found and why they ended."""
-    from autost_optuna.runner import Progress
-    from autost_optuna.runner import run as run_trials
+    from autost_optuna.search.runner import Progress
+    from autost_optuna.search.runner import run as run_trials
 
     with show.interruptible() as stopped, show.progress("searching", trials, "trials") as update:
 
@@ -141,8 +143,8 @@ def run_search(
 
 def _print_result(search: "Search") -> None:
     """Health, hypervolume and knee of a search."""
-    from autost_optuna.front import knee
-    from autost_optuna.study import summarise
+    from autost_optuna.front.picks import knee
+    from autost_optuna.search.summary import summarise
 
     summary = summarise(search)
     health = summary.health
@@ -171,7 +173,7 @@ def _print_result(search: "Search") -> None:
 
 def evidence_line(evidence: "Evidence", box: "Box") -> str:
     """Whether a search has converged, and by what, with the corner that its hypervolume is measured from."""
-    from autost_optuna.convergence import in_words
+    from autost_optuna.front.convergence import in_words
 
     if evidence.share is None:
         return in_words(evidence)

@@ -1,127 +1,132 @@
-"""What commands print: tables, JSON and CSV on stdout; progress and notes on stderr."""
+"""`study list` and `study show`: what a storage holds, and how a study stands."""
 
-import json
-import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-# Columns of a progress bar without its note; on a narrow terminal the bar itself shrinks first, then the note.
-REST = 58
-QUIET = "autost_optuna.quiet"  # in the meta of click's context, which a command shares with its groups
+from autost_optuna import units
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
+from autost_optuna.cli.trained import dropped_lines, print_summary, readable, summary_of
+from autost_optuna.proxies.goals import ENERGY, FLOPS, GOALS, further
+
+if TYPE_CHECKING:
+    from autost_optuna.search.summary import Reached
+from autost_optuna.cli.create import warn_of_stand_in
+from autost_optuna.cli.study import number, quiet_optuna, settings_line, study
 
 
-def is_quiet() -> bool:
-    """Whether --quiet was given."""
-    context = click.get_current_context(silent=True)
-    return context is not None and QUIET in context.meta
+@study.command("list")
+@options.output_format
+@options.storage
+def list_studies(form: str, storage: str) -> None:
+    """List the studies of a storage.
 
-
-def note(text: str) -> None:
-    """A line for people, on stderr; with --quiet only where it is a warning or an error."""
-    if not is_quiet() or text.startswith(("warning: ", "error: ")):
-        click.echo(text, err=True)
-
-
-def is_terminal() -> bool:
-    """Whether a person sees stderr, and so a progress bar; variables that force colours do not make one."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
-def print_json(data: object) -> None:
-    """JSON alone on stdout."""
-    click.echo(json.dumps(data, indent=2))
-
-
-def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = (), fold: Sequence[str] = ()
-) -> None:
-    """Aligned columns: numbers to the right, names in `left` to the left, lists in `fold` on several lines where need be."""
-    from rich.console import Console
-    from rich.measure import Measurement
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        if column in fold:
-            table.add_column(column, overflow="fold", min_width=8)
-        else:  # a number or a name is never cut, however narrow the terminal
-            widest = max([len(column), *(len(row[index]) for row in rows)])
-            table.add_column(column, justify="left" if column in left else "right", no_wrap=True, min_width=widest)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    console = Console(highlight=False, force_terminal=terminal, width=None if terminal else 160)
-    whole = Measurement.get(console, console.options.update_width(sys.maxsize), table)  # a terminal may be narrower yet
-    console.width = max(console.width, whole.minimum)
-    with console.capture() as printed:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))  # at once: a reader may go after a line
-
-
-@contextmanager
-def bars(unit: str) -> Iterator[Callable[..., None]]:
-    """Progress bars on stderr with rate and time left, without a total only the rate; nothing where it is no terminal.
-
-    Yields update(label, done, total, note, units per step, passing): a bar for each label; one that is `passing` is removed
-    when it is done.
+    \b
+    Example:
+      autost-optuna study list
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-    from rich.table import Column
+    quiet_optuna()
+    from autost_optuna.search.catalogue import list_searches
 
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, max_width=max(10, console.width - REST))),
-        console=console,
-        disable=is_quiet() or not is_terminal(),
-    )
-    known: dict[str, TaskID] = {}
-    with progress:
-
-        def update(
-            label: str, done: int, total: int | None, text: str, scale: float = 1, passing: bool = False
-        ) -> None:
-            if label not in known:
-                known[label] = progress.add_task(label, total=total, rate="", note="")
-            task = next(task for task in progress.tasks if task.id == known[label])
-            rate = f"{task.speed * scale:.{0 if scale > 1 else 1}f} {unit}/s" if task.speed else ""
-            progress.update(known[label], completed=done, total=total, note=text, rate=rate)
-            if passing and done == total:
-                progress.remove_task(known.pop(label))
-
-        yield update
+    rows = [asdict(row) for row in list_searches(storage)]
+    if form == "json":
+        show.print_json(rows)
+    elif form == "csv":
+        click.echo(units.csv_text(rows), nl=False)
+    else:
+        cells = [["-" if value is None else str(value) for value in row.values()] for row in rows]
+        show.print_table(
+            ["name", "trials", "space", "task", "data", "convention"],
+            cells,
+            left=["name", "space", "task", "data", "convention"],
+        )
 
 
-@contextmanager
-def progress(label: str, total: int | None, unit: str) -> Iterator[Callable[[int, str], None]]:
-    """One progress bar; yields update(done, note)."""
-    with bars(unit) as update:
-        yield lambda done, text: update(label, done, total, text)
+@study.command("show", short_help="How far a study is, and how healthy.")
+@options.study_argument("name")
+@click.option(
+    "-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", help="Form of the output."
+)
+@options.storage
+def show_study(name: str, form: str, storage: str) -> None:
+    """Show what the study NAME is, how far it is, and how healthy its pair of objectives.
+
+    \b
+    Example:
+      autost-optuna study show demo
+    """
+    quiet_optuna()
+    from autost_optuna.front.front import in_plane, nondominated
+    from autost_optuna.search.baselines import baselines_of, caveat, lines, to_row
+    from autost_optuna.search.exact import member_rows
+    from autost_optuna.search.own import own_of
+    from autost_optuna.search.study import open_search
+    from autost_optuna.search.summary import reached, summarise
+
+    search = open_search(name, storage)
+    own = own_of(search)
+    summary, near, exact = summarise(search), reached(search), search.exact()
+    baselines, members = baselines_of(search), in_plane(nondominated(search.candidates()))
+    trainings, dropped = readable(search)
+    if form == "json":
+        named = ("space_size", "infeasible", "outside", "silent", "unscored", "failed", "correlations")
+        counts = {name: getattr(summary, name) for name in named}
+        shares = {"unique_share": summary.health.unique_share}
+        numbers = {**asdict(summary.health), **shares, "hypervolume": summary.hypervolume, **counts}
+        beside: dict[str, Any] = {
+            "exact": near and asdict(near),
+            "exact_front": exact and member_rows(exact, search.candidates()),
+            "baselines": [to_row(one, members) for one in baselines],
+        }
+        beside |= {"own_parameters": list(own.parameters), "own_objectives": dict(own.objectives)}
+        beside |= {"published_networks": [one.published.to_dict() for one in baselines if one.published]}
+        beside |= {"trained": summary_of(search, trainings), "dropped_out": [one.to_dict() for one in dropped]}
+        show.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
+        return
+    health = summary.health
+    click.echo(f"study {name}: {settings_line(search)}")
+    if further(search.settings.objectives):
+        click.echo(f"objectives   {', '.join(GOALS[goal].label for goal in search.settings.objectives)}")
+    if own:
+        listed = [f"{name} ({direction})" for name, direction in own.objectives]
+        click.echo(f"your own     {', '.join([*listed, *(f'parameter {name}' for name in own.parameters)])}")
+    if search.settings.constraints:
+        click.echo(f"constraints  {search.settings.constraints}")
+    unscored = f", {summary.unscored} without a score" if summary.unscored else ""
+    infeasible = f", {summary.infeasible:,} outside the constraints" if search.settings.constraints else ""
+    outside = f", {summary.outside:,} outside the space" if summary.outside else ""
+    left_out = f"{infeasible}{outside}, {summary.silent} silent{unscored}, {summary.failed} failed"
+    click.echo(f"trials       {health.trials:,} complete{left_out}")
+    share = "" if health.unique_share is None else f", {health.unique_share:.1%} of the trials"
+    click.echo(f"unique       {health.unique:,} of {summary.space_size:,} architectures in the space{share}")
+    click.echo(f"front        {health.front_size} members, {health.nondominated_share:.1%} of the unique ones")
+    plane = " of FLOPs and energy" if further(search.settings.objectives) else ""
+    click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box{plane}, logarithmic axes")
+    if not plane:
+        lists = options.hint("study", "exact", name, storage=storage)
+        known = exact and f"{units.counted(len(exact.members), 'member')}, which {lists} prints; no trial yet"
+        click.echo(f"exact front  {known if known and near is None else _reached_line(near, lists)}")
+    click.echo(f"Spearman     {number(health.spearman)} between FLOPs and energy (1 would make them one objective)")
+    for goal, rank in summary.correlations.items():
+        click.echo(
+            f"             {number(rank[FLOPS])} of {GOALS[goal].label} with FLOPs, {number(rank[ENERGY])} with energy"
+        )
+    for label, words in lines(baselines, members):
+        click.echo(f"baseline     {label}: {words}")
+    if caveat(baselines):
+        click.echo(caveat(baselines))
+    print_summary(search, trainings, dropped)
+    for line in dropped_lines(dropped):
+        click.echo(f"dropped out  {line}")
+    warn_of_stand_in(search.settings.data, search.settings.task)
+    if health.warning:
+        show.note(f"warning: {health.warning}")
 
 
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C or SIGTERM once lets the trial at hand end, twice interrupts at once. Yields whether it was pressed."""
-    pressed: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(number)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _reached_line(near: "Reached | None", hint: str) -> str:
+    if near is None:
+        return f"not known; {hint} measures it where the space can be enumerated"
+    most = "" if near.trials_to_95 is None else f", 95 % after {near.trials_to_95:,}"
+    return f"{near.share:.2%} of its hypervolume reached, after {units.counted(near.trials, 'trial')}{most}"

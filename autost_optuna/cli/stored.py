@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.candidate import Candidate
-from autost_optuna.cli import show
-from autost_optuna.cli.study import away, describe_candidate
+from autost_optuna.cli import printing as show
+from autost_optuna.cli.create import away
+from autost_optuna.cli.study import describe_candidate
+from autost_optuna.front.candidate import Candidate
 
 if TYPE_CHECKING:
+    from autost_optuna.network.task import Task
     from autost_optuna.proxies.convention import Convention
-    from autost_optuna.study import Search
-    from autost_optuna.task import Task
+    from autost_optuna.search.search import Search
 
 
 def print_stored(search: "Search", source: str, form: str) -> None:
     """Print the figures that are stored with the trial STUDY:TRIAL, in the form of `describe`; what is not known is open."""
-    from autost_optuna.bills import known_rows
+    from autost_optuna.search.bills import known_rows
 
     settings = search.settings
     candidate = search.candidate(int(source.rpartition(":")[2]))

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna import units
-from autost_optuna.cli import show
+from autost_optuna.cli import printing as show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from autost_optuna.training import Message, Order
+    from autost_optuna.training.orders import Message, Order
 
 SIGN_OF_LIFE_S = 10.0
 

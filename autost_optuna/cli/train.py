@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.front import picked
 from autost_optuna.cli.study import quiet_optuna
@@ -17,10 +18,10 @@ from autost_optuna.cli.teller import Teller
 from autost_optuna.files import read_toml
 
 if TYPE_CHECKING:
-    from autost_optuna.recipe import Recipe
-    from autost_optuna.study import Search
-    from autost_optuna.trained import Training
-    from autost_optuna.training import Means, Order
+    from autost_optuna.search.search import Search
+    from autost_optuna.training.orders import Means, Order
+    from autost_optuna.training.recipe import Recipe
+    from autost_optuna.training.record import Training
 
 REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "precision", "seed")
 
@@ -134,9 +135,9 @@ def train(
       torchrun --nproc-per-node 2 -m autost_optuna train demo --knee --recipe cifar --precision bf16-mixed
     """
     quiet_optuna()
-    from autost_optuna.evaluation import Judging
-    from autost_optuna.study import open_search
-    from autost_optuna.training import orders, rank
+    from autost_optuna.search.study import open_search
+    from autost_optuna.training.evaluation import Judging
+    from autost_optuna.training.orders import orders, rank
 
     search = open_search(study, storage, write=True)
     candidates = chosen(search, trials, knee, front)
@@ -164,9 +165,10 @@ def train_under_bars(
     search: "Search", todo: "Sequence[Order]", means: "Means", workers: int = 1, *, halving: bool = False
 ) -> "list[Training]":
     """Carry out orders under progress bars, with a line for each that ends. Abort where it was stopped."""
-    from autost_optuna.halving import train_by_halving
-    from autost_optuna.trainer import Stopped
-    from autost_optuna.training import rank, train_members
+    from autost_optuna.training.halving import train_by_halving
+    from autost_optuna.training.members import train_members
+    from autost_optuna.training.orders import rank
+    from autost_optuna.training.resume import Stopped
 
     train_all = train_by_halving if halving else train_members
     many = int(os.environ.get("WORLD_SIZE", 1)) > 1
@@ -192,7 +194,7 @@ def chosen(
     search: "Search", trials: tuple[int, ...], knee: bool, front: int | None, most: int | None = None
 ) -> list[Any]:
     """The candidates that --trial, --knee and --front name."""
-    from autost_optuna.front import knee as knee_of
+    from autost_optuna.front.picks import knee as knee_of
 
     found = [search.candidate(number) for number in trials]
     if knee:
@@ -210,7 +212,7 @@ def _recipe(source: str, seed: int, values: dict[str, Any]) -> "Recipe":
 
     Its seed is the study's where neither an option nor the file names one.
     """
-    from autost_optuna.recipe import Recipe
+    from autost_optuna.training.recipe import Recipe
 
     made = Recipe.load(source)
     if not (source.endswith(".toml") and "seed" in read_toml(Path(source), source)):
@@ -224,7 +226,7 @@ def _means(search: "Search", data: str | None, data_root: Path | None) -> "Means
     By default the images that the search saw, or the task's own if others stood in for them.
     """
     from autost_optuna.data import own_data, stand_in_warning
-    from autost_optuna.training import Means
+    from autost_optuna.training.orders import Means
 
     settings = search.settings
     if data_root is None and settings.data_root:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import show
+from autost_optuna.cli import printing as show
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from autost_optuna.calibration import Calibration, Group
-    from autost_optuna.study import Search
-    from autost_optuna.trained import Dropped, Training
+    from autost_optuna.search.search import Search
+    from autost_optuna.training.calibration import Calibration, Group
+    from autost_optuna.training.record import Dropped, Training
 
 MOST_LAYERS = 4
 trained_option = click.option("--trained", is_flag=True, help="Trained networks only, predicted beside measured.")
@@ -29,7 +29,7 @@ def check_alone(**others: object) -> None:
 
 def readable(search: "Search") -> "tuple[list[Training], list[Dropped]]":
     """The trained networks of a search, and those that dropped out; of another search of its name a warning says so."""
-    from autost_optuna.trained import dropped_of, trainings_of
+    from autost_optuna.training.records import dropped_of, trainings_of
 
     try:
         return trainings_of(search), dropped_of(search)
@@ -40,7 +40,7 @@ def readable(search: "Search") -> "tuple[list[Training], list[Dropped]]":
 
 def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] | None:
     """All there is on trained networks, for JSON; None where there are none."""
-    from autost_optuna.calibration import calibrate
+    from autost_optuna.training.calibration import calibrate
 
     if not trainings:
         return None
@@ -57,8 +57,8 @@ def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] 
 
 def print_summary(search: "Search", trainings: "list[Training]", dropped: "list[Dropped]") -> None:
     """The same in a few lines, and what FLOPs are worth: elsewhere, where it cannot be told here."""
-    from autost_optuna.calibration import calibrate, group
-    from autost_optuna.table import ELSEWHERE, worth
+    from autost_optuna.training.calibration import calibrate, group
+    from autost_optuna.training.worth import ELSEWHERE, worth
 
     settings, told = search.settings, False
     for found in calibrate(trainings, settings.task, settings.convention):
@@ -92,8 +92,8 @@ def dropped_lines(dropped: "list[Dropped]") -> list[str]:
 
 def rows(search: "Search", trainings: "list[Training]") -> list[dict[str, Any]]:
     """A row for each trained architecture and recipe, by ascending predicted energy; deviations are over seeds."""
-    from autost_optuna.calibration import group, measured_front
-    from autost_optuna.front import numbers_of
+    from autost_optuna.front.picks import numbers_of
+    from autost_optuna.training.calibration import group, measured_front
 
     groups, numbers = group(trainings), numbers_of(search.candidates())
     front = measured_front(groups)
@@ -125,7 +125,7 @@ def rows(search: "Search", trainings: "list[Training]") -> list[dict[str, Any]]:
 
 def print_rows(search: "Search", form: str) -> None:
     """The rows of the trained networks as table, JSON or CSV. ValueError where there are none."""
-    from autost_optuna.trained import open_trained
+    from autost_optuna.training.records import open_trained
 
     trainings = open_trained(search)
     found = rows(search, trainings.all())
@@ -146,8 +146,8 @@ def print_rows(search: "Search", form: str) -> None:
 
 def trained_figure(search: "Search") -> "Figure":
     """The plot of the trained networks of a search. ValueError where there are none."""
-    from autost_optuna.plots.trained import draw_trained, trained_view
-    from autost_optuna.trained import open_trained
+    from autost_optuna.delivery.plots.trained import draw_trained, trained_view
+    from autost_optuna.training.records import open_trained
 
     return draw_trained(trained_view(search.study.study_name, search.candidates(), open_trained(search).all()))
 
@@ -174,7 +174,7 @@ def _print_table(found: list[dict[str, Any]]) -> None:
 
 
 def _best_line(search: "Search", best: "Group") -> str:
-    from autost_optuna.front import numbers_of
+    from autost_optuna.front.picks import numbers_of
 
     number = numbers_of(search.candidates()).get(best.architecture.key)
     validation, test = best.validation_accuracy, best.test_accuracy

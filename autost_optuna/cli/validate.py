@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options, show
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
 from autost_optuna.cli.study import quiet_optuna
 
 if TYPE_CHECKING:
-    from autost_optuna.table import Table
-    from autost_optuna.verdict import Validation
+    from autost_optuna.evidence.tabular import Table
+    from autost_optuna.evidence.verdict import Validation
 
 
 @click.command(short_help="Measure how far proxies can be trusted.")
@@ -92,10 +93,10 @@ def validate(
       autost-optuna validate --table runs.csv --target accuracy --proxy flops --proxy naswot --group architecture
     """
     quiet_optuna()
-    from autost_optuna.plots.figure import check_ending, write_figure
-    from autost_optuna.plots.validity import draw_validity, validity_view
-    from autost_optuna.table import PARAMS
-    from autost_optuna.validity import validate as judge
+    from autost_optuna.delivery.plots.figure import check_ending, write_figure
+    from autost_optuna.delivery.plots.validity import draw_validity, validity_view
+    from autost_optuna.evidence.tabular import PARAMS
+    from autost_optuna.evidence.validity import validate as judge
 
     if output is not None:
         check_ending(output)
@@ -120,7 +121,7 @@ def validate(
 
 def _of_file(path: Path, where: tuple[str, ...], recipe: str | None) -> "Table":
     """The rows of a file that are asked for."""
-    from autost_optuna.table import read_table
+    from autost_optuna.evidence.tabular import read_table
 
     if recipe is not None:
         raise ValueError(f"--recipe {recipe} is of a study's networks; choose rows of a table by --where COLUMN=VALUE")
@@ -143,10 +144,10 @@ def _finite(table: "Table", names: list[str]) -> "Table":
 
 def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | None) -> "Table":
     """The trained networks of a study that can be compared: of one recipe and data set, those of most architectures."""
-    from autost_optuna.calibration import group, trained_alike
-    from autost_optuna.study import open_search
-    from autost_optuna.table import selected, trained_table
-    from autost_optuna.trained import open_trained
+    from autost_optuna.search.study import open_search
+    from autost_optuna.training.calibration import group, trained_alike
+    from autost_optuna.training.records import open_trained
+    from autost_optuna.training.worth import selected, trained_table
 
     if where:
         raise ValueError(f"--where {where[0]} is of a table; choose trained networks by --recipe NAME")

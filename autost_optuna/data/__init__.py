@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from autost_optuna.architecture import as_count
 from autost_optuna.data import cache as frame_cache
 from autost_optuna.data import cifar, cifar10dvs, digits, dvs128gesture, imagefolder, nmnist, saccades
 from autost_optuna.data.dataset import COUNTS, Dataset, Normalisation, OnDemand, Pixels, Split
 from autost_optuna.data.events import CUTS, Cut, Recorded
-from autost_optuna.task import PRESETS, Task
+from autost_optuna.network.architecture import as_count
+from autost_optuna.network.task import PRESETS, Task
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:

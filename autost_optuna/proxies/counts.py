@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.model.packed import PackedConv
+from autost_optuna.network.packed import PackedConv
 
 
 def shares_of(module: nn.Module, spikes: Tensor, images: int) -> Tensor:

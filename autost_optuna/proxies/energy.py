@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from autost_optuna.network.operations import REAL, Operation, Population
 from autost_optuna.proxies.convention import DEFAULT, ONCE, Convention
-from autost_optuna.proxies.operations import REAL, Operation, Population
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,8 +1,8 @@
 """Exact counts from the specification: MACs, FLOPs and parameters. Arithmetic only."""
 
-from autost_optuna.architecture import Architecture
-from autost_optuna.proxies.operations import operations
-from autost_optuna.task import Task
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.operations import operations
+from autost_optuna.network.task import Task
 
 
 def count_macs(architecture: Architecture, task: Task) -> int:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autost_optuna.model.neuron import PLIF
-from autost_optuna.model.transformer import SpikingTransformer
+from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.transformer import SpikingTransformer
 
 
 def weight_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.model.blocks import Product
-from autost_optuna.model.neuron import PLIF
-from autost_optuna.model.transformer import SpikingTransformer
-from autost_optuna.proxies.operations import REAL, Operation, operations
+from autost_optuna.network.blocks import Product
+from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.operations import REAL, Operation, operations
+from autost_optuna.network.transformer import SpikingTransformer
 
 Look = Callable[[str, nn.Module, tuple[Tensor, ...]], None]
 

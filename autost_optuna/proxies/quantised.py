@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from autost_optuna.network.operations import Operation, Population
 from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_rate, total_mj
-from autost_optuna.proxies.operations import Operation, Population
 
 INT8 = CONVENTIONS["horowitz-45nm-int8"]
 MULTIPLY8_PJ = INT8.mac.pj - INT8.accumulate.pj

@@ -4,19 +4,19 @@ from collections.abc import Collection, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from autost_optuna.architecture import Architecture
-from autost_optuna.goals import GOALS, check_goals
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
 from autost_optuna.proxies.flops import count_flops, count_params
-from autost_optuna.proxies.operations import operations, populations
-from autost_optuna.task import Task
+from autost_optuna.proxies.goals import GOALS, check_goals
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from autost_optuna.proxies.patterns import Pattern
-    from autost_optuna.proxies.spikes import InitialRates
+    from autost_optuna.proxies.reuse import InitialRates
 
 
 def scores(
@@ -37,7 +37,7 @@ def scores(
     SNIP, GradNorm and Zen of ten blocks differ by some percent. ValueError where a name is no proxy, or a class is none of
     the task's.
     """
-    from autost_optuna.proxies.spikes import InitialRates
+    from autost_optuna.proxies.reuse import InitialRates
 
     check_goals(names)
     patterns = any(GOALS[name].source == "patterns" for name in names)
@@ -102,9 +102,9 @@ def _of_network(
     """Scores of the network with weights of `seed`: those of its weights, its gradients and its answer to noise."""
     import torch
 
-    from autost_optuna.model.transformer import SpikingTransformer
+    from autost_optuna.network.transformer import SpikingTransformer
     from autost_optuna.proxies.gradients import grad_norm, path_network, snip, synflow, weight_gradients
-    from autost_optuna.proxies.spikes import batch_statistics
+    from autost_optuna.proxies.rates import batch_statistics
     from autost_optuna.proxies.zen import Features, zen
 
     network = SpikingTransformer(architecture, task, seed=seed).to(images.device)

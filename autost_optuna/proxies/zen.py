@@ -6,8 +6,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.model.blocks import ChannelNorm
-from autost_optuna.model.transformer import SpikingTransformer
+from autost_optuna.network.blocks import ChannelNorm
+from autost_optuna.network.transformer import SpikingTransformer
 
 ALPHA = 0.01
 

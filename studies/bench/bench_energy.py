@@ -28,11 +28,12 @@ from spikingjelly.activation_based.op_counter import estimate_simple_energy
 
 from autost_optuna import Objective, Space, SpikingTransformer, Task
 from autost_optuna.data import rate_images
-from autost_optuna.model.neuron import PLIF
-from autost_optuna.objective import evaluate
-from autost_optuna.proxies.operations import REAL, operations
-from autost_optuna.proxies.spikes import InitialRates, batch_statistics
-from autost_optuna.sampler import DeclaredNSGAIISampler
+from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.operations import REAL, operations
+from autost_optuna.proxies.rates import batch_statistics
+from autost_optuna.proxies.reuse import InitialRates
+from autost_optuna.search.evaluate import evaluate
+from autost_optuna.search.sampler import DeclaredNSGAIISampler
 
 
 class Clock:

@@ -29,8 +29,8 @@ from pymoo.operators.sampling.rnd import IntegerRandomSampling
 from pymoo.optimize import minimize
 from toys import PerBlock, SixGenes, hypervolume
 
-from autost_optuna.genes import choices_of
-from autost_optuna.sampler import DeclaredNSGAIISampler
+from autost_optuna.search.genes import choices_of
+from autost_optuna.search.sampler import DeclaredNSGAIISampler
 
 PROBLEMS = {"six_genes": SixGenes, "per_block": PerBlock}
 POPULATION = 50

@@ -21,14 +21,14 @@ from spikingjelly.activation_based.neuron import ParametricLIFNode
 from spikingjelly.activation_based.op_counter import estimate_simple_energy
 
 from autost_optuna.data import rate_images
-from autost_optuna.model.blocks import Block, Stem
-from autost_optuna.model.neuron import PLIF
-from autost_optuna.objective import Objective
+from autost_optuna.network.blocks import Block, Stem
+from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.task import Task
 from autost_optuna.proxies.flops import count_flops
-from autost_optuna.sampler import DeclaredNSGAIISampler
-from autost_optuna.space import Space
-from autost_optuna.storage import open_storage
-from autost_optuna.task import Task
+from autost_optuna.search.objective import Objective
+from autost_optuna.search.sampler import DeclaredNSGAIISampler
+from autost_optuna.space.space import Space
+from autost_optuna.storage.storage import open_storage
 
 
 class Plain(torch.nn.Module):

@@ -23,16 +23,16 @@ import optuna
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from autost_optuna.objective import evaluate
-from autost_optuna.sampler import DeclaredNSGAIISampler
-from autost_optuna.space import Space
-from autost_optuna.storage import open_storage
-from autost_optuna.task import Task
-from autost_optuna.transfer import copy_study
+from autost_optuna.network.task import Task
+from autost_optuna.search.evaluate import evaluate
+from autost_optuna.search.sampler import DeclaredNSGAIISampler
+from autost_optuna.space.space import Space
+from autost_optuna.storage.storage import open_storage
+from autost_optuna.storage.transfer import copy_study
 
 SPACE = Space.load("small")
 SERVER = (
-    "import sys, optuna; from autost_optuna.storage import open_storage;"
+    "import sys, optuna; from autost_optuna.storage.storage import open_storage;"
     "optuna.storages.run_grpc_proxy_server(open_storage(sys.argv[1], create=True), host='127.0.0.1', port=int(sys.argv[2]))"
 )
 
@@ -180,7 +180,7 @@ def main():
 def measured_candidate():
     """What a run writes of a trial."""
     from autost_optuna.data import rate_images
-    from autost_optuna.proxies.spikes import InitialRates
+    from autost_optuna.proxies.reuse import InitialRates
 
     task = Task.preset("cifar10")
     rates = InitialRates(

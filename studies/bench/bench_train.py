@@ -29,10 +29,10 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import nn
 
-from autost_optuna.architecture import Architecture
 from autost_optuna.data import Dataset, Normalisation, Split, fit
-from autost_optuna.model.transformer import SpikingTransformer
-from autost_optuna.task import Task
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.task import Task
+from autost_optuna.network.transformer import SpikingTransformer
 
 EPOCHS = 2
 HELD = 32  # images of the validation split, and of the test set
@@ -205,8 +205,8 @@ def train_plain(architecture, task, dataset, options):
 
 def train_ours(architecture, task, dataset, options):
     """Images a second of the last epoch of this project's training."""
-    from autost_optuna.recipe import Recipe
-    from autost_optuna.trainer import train
+    from autost_optuna.training.recipe import Recipe
+    from autost_optuna.training.trainer import train
 
     recipe = Recipe(
         epochs=EPOCHS,

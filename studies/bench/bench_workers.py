@@ -28,10 +28,10 @@ def measure(workers, trials, seed):
     """Trials a second of one run, in this process."""
     import optuna
 
-    from autost_optuna.runner import run
-    from autost_optuna.space import Space
-    from autost_optuna.study import create
-    from autost_optuna.task import Task
+    from autost_optuna.network.task import Task
+    from autost_optuna.search.runner import run
+    from autost_optuna.search.study import create
+    from autost_optuna.space.space import Space
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     ends = []

@@ -2,7 +2,7 @@
 
 All are of AutoST's form of network: the baselines have the sizes of a published network, and are not that network.
 
-All of a space's classes are measured (autost_optuna.exact), so the front is exact up to what the order of ratios and heads
+All of a space's classes are measured (autost_optuna.search.exact), so the front is exact up to what the order of ratios and heads
 moves an energy by. A baseline's own class is left out: to find the baseline again would compare it with itself; where it
 stands in the space is said by `standing`.
 """
@@ -22,13 +22,13 @@ from pathlib import Path
 import torch
 
 from autost_optuna import Architecture, Objective, Space
-from autost_optuna.candidate import Candidate
 from autost_optuna.data import rate_images
-from autost_optuna.exact import class_of, representatives
-from autost_optuna.front import nondominated
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.front import nondominated
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.flops import count_params
 from autost_optuna.proxies.scores import scores
+from autost_optuna.search.exact import class_of, representatives
 
 HERE = Path(__file__).parent
 PLAN = tomllib.loads((HERE / "plan.toml").read_text())

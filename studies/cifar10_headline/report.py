@@ -16,10 +16,10 @@ from contestants import EQUAL, LUCK, architecture_id
 from scipy.stats import t
 
 from autost_optuna import Architecture
-from autost_optuna.plots.figure import BLUE, GREEN, INK, dress, write_figure
-from autost_optuna.plots.figure import replacing as whole_file
+from autost_optuna.delivery.plots.figure import BLUE, GREEN, INK, dress, write_figure
+from autost_optuna.delivery.plots.figure import replacing as whole_file
 from autost_optuna.ranks import rank
-from autost_optuna.recipe import Recipe
+from autost_optuna.training.recipe import Recipe
 from autost_optuna.units import csv_text
 
 COVERED = 0.95

@@ -27,16 +27,18 @@ from contestants import CONVENTION, DEVICE, EQUAL, HERE, PLAN, SETTINGS, archite
 from report import contestant_rows, write_report, write_results
 
 from autost_optuna import Architecture, Task
-from autost_optuna.batches import split_training
-from autost_optuna.candidate import Candidate
 from autost_optuna.data import load
-from autost_optuna.evaluation import EVAL_BATCH, RATE_IMAGES
-from autost_optuna.model.transformer import SpikingTransformer
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.energy import estimate_energy, mean_rate, total_mj
-from autost_optuna.proxies.operations import operations, populations
-from autost_optuna.proxies.spikes import measure_rates
-from autost_optuna.recipe import Recipe
-from autost_optuna.trainer import RECALIBRATION_IMAGES, Stopped, train
+from autost_optuna.proxies.rates import measure_rates
+from autost_optuna.training.batches import split_training
+from autost_optuna.training.evaluation import EVAL_BATCH, RATE_IMAGES
+from autost_optuna.training.loop import RECALIBRATION_IMAGES
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.resume import Stopped
+from autost_optuna.training.trainer import train
 from autost_optuna.units import counted, duration, one_line
 
 RESERVE = 0.9  # the part of the budget that is planned; the rest is for what was estimated too low

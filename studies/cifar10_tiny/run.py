@@ -21,12 +21,14 @@ import torch
 
 from autost_optuna import Space, Task
 from autost_optuna.cli.front import front_row
-from autost_optuna.plots.figure import BLUE, GREEN, ORANGE, dress, write_figure
+from autost_optuna.delivery.plots.figure import BLUE, GREEN, ORANGE, dress, write_figure
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.recipe import Recipe
-from autost_optuna.runner import run
-from autost_optuna.study import create, summarise
-from autost_optuna.training import Means, orders, train_members
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create
+from autost_optuna.search.summary import summarise
+from autost_optuna.training.members import train_members
+from autost_optuna.training.orders import Means, orders
+from autost_optuna.training.recipe import Recipe
 
 HERE = Path(__file__).parent
 NAME, TRIALS, WIDTH, DEPTH = "cifar10_tiny", 300, 192, 2

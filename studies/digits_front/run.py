@@ -18,17 +18,19 @@ import optuna
 import torch
 
 from autost_optuna import Space, Task
-from autost_optuna.calibration import calibrate
 from autost_optuna.cli.trained import rows
-from autost_optuna.front import knee, pick
-from autost_optuna.plots.figure import write_figure
-from autost_optuna.plots.trained import draw_trained, trained_view
+from autost_optuna.delivery.plots.figure import write_figure
+from autost_optuna.delivery.plots.trained import draw_trained, trained_view
+from autost_optuna.front.picks import knee, pick
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.recipe import Recipe
-from autost_optuna.runner import run
-from autost_optuna.study import create, summarise
-from autost_optuna.trained import open_trained
-from autost_optuna.training import Means, orders, train_members
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create
+from autost_optuna.search.summary import summarise
+from autost_optuna.training.calibration import calibrate
+from autost_optuna.training.members import train_members
+from autost_optuna.training.orders import Means, orders
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.records import open_trained
 from autost_optuna.units import csv_text
 
 HERE = Path(__file__).parent

@@ -14,11 +14,12 @@ from statistics import fmean
 
 from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.data import rate_images
+from autost_optuna.network.operations import operations, populations
+from autost_optuna.proxies.accumulates import measure_accumulates
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
-from autost_optuna.proxies.operations import operations, populations
 from autost_optuna.proxies.quantised import compare_quantised
-from autost_optuna.proxies.spikes import batch_statistics, measure_accumulates, measure_rates
+from autost_optuna.proxies.rates import batch_statistics, measure_rates
 
 HERE = Path(__file__).parent
 ARCHITECTURES = (

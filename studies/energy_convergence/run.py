@@ -22,11 +22,11 @@ from scipy.stats import chi2, kendalltau
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
 from autost_optuna.data import rate_images
+from autost_optuna.network.operations import operations, populations
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
-from autost_optuna.proxies.operations import operations, populations
-from autost_optuna.proxies.spikes import batch_statistics, measure_rates
-from autost_optuna.settings import installed_versions
+from autost_optuna.proxies.rates import batch_statistics, measure_rates
+from autost_optuna.search.settings import installed_versions
 
 HERE = Path(__file__).parent
 PLAN = tomllib.loads((HERE / "plan.toml").read_text())
@@ -175,7 +175,7 @@ def summarise():
 def draw(results):
     import plotly.graph_objects as go
 
-    from autost_optuna.plots.figure import BLUE, GREEN, GREY, ORANGE, write_figure
+    from autost_optuna.delivery.plots.figure import BLUE, GREEN, GREY, ORANGE, write_figure
 
     figure = go.Figure()
     images, seeds = results["by_images"], results["by_seeds"]

@@ -20,11 +20,12 @@ import optuna
 import torch
 
 from autost_optuna import Architecture, Space, Task
-from autost_optuna.exact import class_of, representatives
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.restore import make_objective
-from autost_optuna.runner import run
-from autost_optuna.study import create, find_exact, reached, summarise
+from autost_optuna.search.exact import class_of, representatives
+from autost_optuna.search.restore import make_objective
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create, find_exact
+from autost_optuna.search.summary import reached, summarise
 from autost_optuna.units import csv_text
 
 HERE = Path(__file__).parent

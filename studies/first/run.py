@@ -19,12 +19,13 @@ import torch
 
 from autost_optuna import Space, Task
 from autost_optuna.cli.front import flat_row, front_row
-from autost_optuna.front import knee
-from autost_optuna.plots.figure import write_figure
-from autost_optuna.plots.front import draw_front, front_view
+from autost_optuna.delivery.plots.figure import write_figure
+from autost_optuna.delivery.plots.front import draw_front, front_view
+from autost_optuna.front.picks import knee
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.runner import run
-from autost_optuna.study import create, summarise
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create
+from autost_optuna.search.summary import summarise
 from autost_optuna.units import csv_text
 
 HERE = Path(__file__).parent

@@ -20,15 +20,17 @@ import optuna
 import torch
 
 from autost_optuna import Space, Task
-from autost_optuna.front import pick
-from autost_optuna.halving import Standing, rungs, survivors, train_by_halving
+from autost_optuna.front.picks import pick
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.ranks import rank
-from autost_optuna.recipe import Recipe
-from autost_optuna.runner import run
-from autost_optuna.study import create, summarise
-from autost_optuna.trained import open_trained
-from autost_optuna.training import Means, orders, train_members
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create
+from autost_optuna.search.summary import summarise
+from autost_optuna.training.halving import Standing, rungs, survivors, train_by_halving
+from autost_optuna.training.members import train_members
+from autost_optuna.training.orders import Means, orders
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.records import open_trained
 from autost_optuna.units import csv_text
 
 HERE = Path(__file__).parent

@@ -21,19 +21,21 @@ import numpy as np
 import optuna
 
 from autost_optuna import Space, Task, read_table, validate
-from autost_optuna.calibration import group, measured_front
 from autost_optuna.data import rate_images
-from autost_optuna.front import nondominated
-from autost_optuna.plots.figure import write_figure
-from autost_optuna.plots.validity import draw_validity, validity_view
+from autost_optuna.delivery.plots.figure import write_figure
+from autost_optuna.delivery.plots.validity import draw_validity, validity_view
+from autost_optuna.front.front import nondominated
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.scores import scores
 from autost_optuna.ranks import rank
-from autost_optuna.recipe import Recipe
-from autost_optuna.runner import run
-from autost_optuna.study import create, summarise
-from autost_optuna.trained import trainings_of
-from autost_optuna.training import Means, orders, train_members
+from autost_optuna.search.runner import run
+from autost_optuna.search.study import create
+from autost_optuna.search.summary import summarise
+from autost_optuna.training.calibration import group, measured_front
+from autost_optuna.training.members import train_members
+from autost_optuna.training.orders import Means, orders
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.records import trainings_of
 from autost_optuna.units import csv_text
 
 HERE = Path(__file__).parent

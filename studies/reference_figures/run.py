@@ -16,8 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from autost_optuna import read_table, validate
-from autost_optuna.plots.figure import write_figure
-from autost_optuna.plots.validity import draw_validity, validity_view
+from autost_optuna.delivery.plots.figure import write_figure
+from autost_optuna.delivery.plots.validity import draw_validity, validity_view
 from autost_optuna.units import csv_text
 
 HERE = Path(__file__).parent

@@ -27,15 +27,15 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Task
-from autost_optuna.baselines import NETWORKS
 from autost_optuna.data import rate_images
-from autost_optuna.model.blocks import ChannelNorm, Product
+from autost_optuna.network.blocks import ChannelNorm, Product
+from autost_optuna.network.operations import REAL, operations
 from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
 from autost_optuna.proxies.flops import count_macs, count_params
-from autost_optuna.proxies.operations import REAL, operations
 from autost_optuna.proxies.proof import driving_input, watching
-from autost_optuna.proxies.spikes import InitialRates
+from autost_optuna.proxies.reuse import InitialRates
+from autost_optuna.search.baselines import NETWORKS
 
 HERE = Path(__file__).parent
 DATA, IMAGES, SEEDS = "cifar10", 4, 3

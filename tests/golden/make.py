@@ -18,16 +18,8 @@ from typing import Any
 
 import optuna
 import torch
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-
-from autost_optuna import Objective, Space, Task
 from autost_optuna.checkpoint import load_network
-from autost_optuna.cli import main
-from autost_optuna.data import load as load_data
-from autost_optuna.data import rate_images
 from autost_optuna.export import load
-from autost_optuna.front import hypervolume, nondominated
 from autost_optuna.model.transformer import SpikingTransformer
 from autost_optuna.proxies.spikes import batch_statistics
 from autost_optuna.recipe import Recipe
@@ -35,6 +27,14 @@ from autost_optuna.settings import installed_versions
 from autost_optuna.study import create, open_search
 from autost_optuna.trained import open_trained
 from autost_optuna.trainer import Stopped, train
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from autost_optuna import Objective, Space, Task
+from autost_optuna.cli import main
+from autost_optuna.data import load as load_data
+from autost_optuna.data import rate_images
+from autost_optuna.front import hypervolume, nondominated
 
 STORAGE = "studies.journal"
 PLAIN = "plain.journal"

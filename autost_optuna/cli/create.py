@@ -1,0 +1,146 @@
+"""`study create`: a study with its space, task, data and prices."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from autost_optuna.cli import options
+from autost_optuna.cli import printing as show
+from autost_optuna.files import check_keys, read_toml
+from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, further
+
+if TYPE_CHECKING:
+    from autost_optuna.network.task import Task
+    from autost_optuna.search.settings import Settings
+from autost_optuna.cli.study import quiet_optuna, settings_line, study
+
+
+def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> None:
+    """Take the options of a plan as defaults: what is typed beside it counts more."""
+    if path is not None:
+        names = [p.name for p in context.command.params if isinstance(p, click.Option) and p.name]
+        allowed = [name for name in names if name not in ("plan", "storage", "skip_if_exists", "device", "quiet")]
+        context.default_map = check_keys(f"plan {path}", read_toml(Path(path), "studies/first/plan.toml"), allowed, [])
+
+
+@study.command(short_help="Create a study: its space, task, images and constraints.")
+@click.argument("name")
+@click.option(
+    "--plan",
+    is_eager=True,
+    expose_value=False,
+    callback=read_plan,
+    metavar="FILE.toml",
+    help='A file of these options, such as space = "tiny"; an option that is typed counts more.',
+)
+@click.option(
+    "--space", default="small", show_default=True, help="tiny, small, base, FILE.toml, or AutoST's FILE.yaml."
+)
+@click.option("--uniform", is_flag=True, help="One MLP ratio and one head count for all blocks of a network.")
+@click.option(
+    "--task",
+    default="cifar10",
+    show_default=True,
+    help=options.TASKS,
+)
+@options.data
+@options.data_root
+@click.option("--images", default=4, show_default=True, help="Images that rates are measured on.")
+@click.option("--seeds", default=1, show_default=True, help="Initialisations that rates are the mean of.")
+@options.energy
+@options.bounds
+@click.option(
+    "--objective",
+    multiple=True,
+    default=DEFAULT_OBJECTIVES,
+    show_default=True,
+    metavar="NAME",
+    help=f"An objective, for each one anew: flops, energy_mj, and further ones of {', '.join(further(tuple(GOALS)))}.",
+)
+@click.option("--population", default=50, show_default=True, help="NSGA-II population.")
+@click.option("--seed", default=0, show_default=True, help="Seed of weights, images and search.")
+@click.option("--skip-if-exists", is_flag=True, help="Succeed where the study exists, and leave it as it is.")
+@options.device
+@options.storage
+def create(
+    name: str,
+    space: str,
+    uniform: bool,
+    task: str,
+    data: str | None,
+    data_root: Path | None,
+    images: int,
+    seeds: int,
+    energy: str | None,
+    min_params: float | None,
+    max_params: float | None,
+    min_flops: float | None,
+    max_flops: float | None,
+    min_depth: int | None,
+    max_depth: int | None,
+    max_energy: float | None,
+    objective: tuple[str, ...],
+    population: int,
+    seed: int,
+    skip_if_exists: bool,
+    device: str,
+    storage: str,
+) -> None:
+    """Create the study NAME. Constraints (--min-params to --max-energy) keep candidates out of its front.
+
+    \b
+    Examples:
+      autost-optuna study create demo --space tiny --task digits
+      autost-optuna study create demo3 --space tiny --objective flops --objective sahd --objective energy_mj
+    """
+    quiet_optuna()
+    from autost_optuna.front.constraints import Constraints
+    from autost_optuna.network.task import Task
+    from autost_optuna.proxies.convention import Convention
+    from autost_optuna.search.study import create as create_study
+    from autost_optuna.space.space import Space
+
+    on = Task.load(task)
+    search = create_study(
+        name,
+        storage,
+        space=Space.load(space, uniform=uniform),
+        task=on,
+        data=options.chosen_data(data, data_root, on),
+        data_root=data_root,
+        images=images,
+        seeds=seeds,
+        convention=Convention.load(energy) if energy else None,
+        constraints=Constraints(
+            min_params=min_params,
+            max_params=max_params,
+            min_flops=min_flops,
+            max_flops=max_flops,
+            min_depth=min_depth,
+            max_depth=max_depth,
+            max_energy_mj=max_energy,
+        ),
+        seed=seed,
+        population=population,
+        objectives=objective,
+        skip_if_exists=skip_if_exists,
+        device=options.chosen_device(device),
+    )
+    click.echo(f"study {name}: {settings_line(search)}")
+    warn_of_stand_in(search.settings.data, on)
+    show.note(f"next: {options.hint('study', 'run', name, '--trials', '200', storage=storage)}")
+
+
+def away(settings: "Settings") -> str:
+    """That a study's images are not on this machine, in words."""
+    where = f"not in {settings.data_root} any more" if settings.data_root else "not on this machine"
+    return f"the study's images of {settings.data} are {where}"
+
+
+def warn_of_stand_in(data: str, task: "Task") -> None:
+    """Warn if rates are measured on the images of another task."""
+    from autost_optuna.data import stand_in_warning
+
+    if warning := stand_in_warning(data, task):
+        show.note(f"warning: {warning}")

@@ -1,0 +1,194 @@
+"""The board: what optuna-dashboard shows of a study beside its trials: figures, a note that explains them, files."""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import optuna
+
+from autost_optuna import units
+from autost_optuna.delivery.plots.figure import TITLE as FIGURE_HEAD
+from autost_optuna.delivery.plots.figure import dress, wrapped
+from autost_optuna.delivery.plots.points import export_command
+from autost_optuna.delivery.plots.study import study_figures
+from autost_optuna.front.front import in_plane, nondominated
+from autost_optuna.front.picks import Pick, knee_of, picks_of
+from autost_optuna.proxies.energy import charge_rows
+from autost_optuna.proxies.goals import GOALS, further
+from autost_optuna.search.baselines import Baseline, baselines_of, caveat
+from autost_optuna.search.baselines import lines as baseline_lines
+from autost_optuna.search.bills import bills_of
+from autost_optuna.search.enrol import name_objectives
+from autost_optuna.search.ownership import find_trained
+from autost_optuna.search.search import Search
+from autost_optuna.search.summary import reached, summarise
+from autost_optuna.storage.artifacts import FIGURES, folder_of, keep
+from autost_optuna.training.records import trainings_of
+from autost_optuna.units import StrPath
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+MOST = 1000  # dominated candidates that a card draws: a journal keeps every figure that it ever had
+TITLE, SUBTITLE = 60, 74  # characters of a line in a card, which is half a page wide
+BUTTONS, HEAD = (
+    34,
+    50,
+)  # pixels that plotly's buttons take at the top of a card, and its title and subtitle of a line each
+LETTERS = 1.4  # so much larger than in a page are letters beside a card's plot
+ABOVE = "*What you write above this line stays.*"
+BELOW = "*All between the two lines is written anew after each run. What you write below this one stays.*"
+RULE = "\n---\n"
+
+
+def write_board(search: Search, data_root: StrPath | None = None) -> None:
+    """Keep figures, note and files of the search as it is now with its study; nothing where it has no candidate yet.
+
+    What needs the study's images (`data_root`, where they are not where the study has them) is taken off where they are not
+    here: a bill of earlier picks would be read as one of these. OSError where the files cannot be kept.
+    """
+    picks = picks_of(members) if (members := nondominated(search.candidates())) else []
+    if not picks:
+        return
+    if search.study.metric_names is None:  # optuna-dashboard loses them when it renames a study
+        name_objectives(search.study, search.settings.objectives)
+    bills = []
+    with contextlib.suppress(ValueError):
+        bills = bills_of(search, picks, data_root)
+    _write_figures(search, study_figures(search, bills, most=MOST, letters=LETTERS))
+    _write_note(search, picks)
+    folder = folder_of(search.storage)
+    if folder is not None:
+        knee = knee_of(picks)
+        audits = (units.csv_text(charge_rows(bill.charges)) for bill in bills if bill.pick.candidate is knee)
+        command = units.command("describe", f"{search.study.study_name}:{knee.number}", "--format", "csv")
+        keep("knee.json", json.dumps(knee.architecture.to_dict(), indent=2) + "\n", search.study, folder)
+        keep("knee-audit.csv", next(audits, f"not at hand after the last run: {command}\n"), search.study, folder)
+
+
+def _write_figures(search: Search, figures: "Mapping[str, Figure]") -> None:
+    """Keep the figures that are others now, for a journal only grows. Those that no longer apply give way to a line."""
+    from optuna_dashboard import save_plotly_graph_object
+
+    stored = figures_of(search.study)
+    for name in FIGURES:
+        if name in figures or name in stored:
+            figure = _card(figures[name] if name in figures else _nothing(search.study.study_name, name))
+            if stored.get(name) != figure.to_json():
+                save_plotly_graph_object(search.study, figure, graph_object_id=name)
+
+
+def figures_of(study: optuna.Study) -> dict[str, str]:
+    """The figures that are kept with a study for optuna-dashboard, as JSON by their names."""
+    from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
+    figures: dict[str, str] = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+    return figures
+
+
+def _nothing(study: str, name: str) -> "Figure":
+    """In place of a figure of which there is nothing to draw now."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout={"xaxis": {"visible": False}, "yaxis": {"visible": False}})
+    command = units.command("study", "plot", study, "--figure", name, "-o", f"{name}.html")
+    dress(figure, f"{name}: not at hand after the last run", "" if name == "trained" else f"{command} says why")
+    return figure
+
+
+def _card(figure: "Figure") -> "Figure":
+    """A figure for a box half a page wide and 450 pixels high, which is what optuna-dashboard gives it."""
+    figure.update_layout(
+        title={"font": {"size": 15}, "subtitle": {"font": {"size": 12}}, "pad": {"t": BUTTONS}},
+        font={"size": 12},
+        height=None,
+        margin={"t": figure.layout.margin.t - FIGURE_HEAD + BUTTONS + HEAD, "b": 40},
+        uirevision="kept",  # a zoom lasts when the page asks for news
+    )
+    return wrapped(figure, TITLE, SUBTITLE)
+
+
+def _write_note(search: Search, picks: Sequence[Pick]) -> None:
+    """Put the note on the study; what a person wrote above or below it stays there, what before there was one below."""
+    from optuna_dashboard import get_note, save_note
+
+    before = get_note(search.study)
+    above, below = own_note(before)
+    body = f"{above}\n\n{ABOVE}\n\n{note(search, picks)}{RULE}\n{BELOW}\n\n{below}".strip()
+    if body != before:
+        save_note(search.study, body)
+
+
+def own_note(whole: str) -> tuple[str, str]:
+    """What a person wrote of a study's note, above and below what is written for them; a line of ours may be gone."""
+    above, found, rest = whole.partition(ABOVE)
+    if not found:
+        above, rest = "", whole
+    for end in (BELOW, RULE) if found else (BELOW,):
+        if end in rest:
+            return above.strip(), rest.partition(end)[2].strip()
+    return above.strip(), rest.strip()
+
+
+def note(search: Search, picks: Sequence[Pick]) -> str:
+    """The study's note in Markdown: the question, what the plots show, the picks and what to do with them."""
+    settings, name = search.settings, search.study.study_name
+    summary, near = summarise(search), reached(search)
+    health = summary.health
+    best = knee_of(picks)
+    others = [GOALS[name].label for name in further(settings.objectives)]
+    goals = (
+        "both" if not others else f"all of FLOPs, energy, {', '.join(others)}; figures and picks are of the first two"
+    )
+    exact = "" if near is None else f", {near.share:.1%} of the exact front's"
+    lines = [
+        f"# {escape(name)}",
+        "",
+        f"Which spiking transformers of the space **{escape(settings.space.name)}** ({settings.space.size:,} architectures) "
+        f"give the most capacity for the least energy on the task **{escape(settings.task.name)}**? Nothing is trained to "
+        "find out.",
+        "",
+        "- **Up is better: FLOPs** an image, counted exactly, which stand for the accuracy after training.",
+        f"- **Left is better: energy** an image in mJ, estimated under {escape(best.convention)} from the spikes of the "
+        f"network ({escape(best.provenance)}). It ranks architectures and is no measurement of a trained network.",
+        f"- Of a member of the **front** none is better in {goals}. The **knee** is where more FLOPs begin to cost more.",
+        "- The dashboard's own Pareto plot has FLOPs to the right and energy up: better is right and down there.",
+        "",
+        f"{units.counted(health.trials, 'trial')}, {units.counted(health.unique, 'architecture')}, "
+        f"{health.front_size} on the front, hypervolume {summary.hypervolume:.4f}{exact}.",
+        "",
+        *([f"**Warning: {health.warning}.**", ""] if health.warning else []),
+        "| pick | trial | architecture | FLOPs | energy | parameters |",
+        "| --- | ---: | --- | ---: | ---: | ---: |",
+        *(_row(pick) for pick in picks),
+        "",
+        "```sh",
+        units.command("train", name, "--trial", str(best.number)),
+        export_command(name, str(best.number)),
+        "```",
+        "",
+    ]
+    if baselines := baselines_of(search):
+        lines += _baselines(search, baselines)
+    if trainings_of(search):
+        lines.insert(-1, f"What was trained of it is the study {escape(find_trained(search) or '')}.\n")
+    return "\n".join(lines)
+
+
+def _baselines(search: Search, baselines: Sequence[Baseline]) -> list[str]:
+    """The baselines, and what they are not."""
+    members = in_plane(nondominated(search.candidates()))
+    found = (f"- {escape(label)}: {words}" for label, words in baseline_lines(baselines, members))
+    return ["Baselines, the diamonds of the figure:", "", *found, "", caveat(baselines), ""]
+
+
+def _row(pick: Pick) -> str:
+    one = pick.candidate
+    figures = (units.count(one.flops, "FLOPs"), units.energy(one.energy_mj), units.parameters(one.params))
+    return f"| {pick.name} | {one.number} | {escape(one.architecture.to_text())} | {' | '.join(figures)} |"
+
+
+def escape(text: str) -> str:
+    """Text as Markdown shows it literally."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|~&" else sign for sign in text)

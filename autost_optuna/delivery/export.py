@@ -1,0 +1,183 @@
+"""The bundle: a chosen network as plain files with a manifest of their hashes, a folder or one .zip; the way back, `load`."""
+
+import json
+import subprocess
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autost_optuna import units
+from autost_optuna.data import NORMALISATIONS, rate_images
+from autost_optuna.delivery import bundle as archive
+from autost_optuna.delivery import standalone
+from autost_optuna.delivery.bundle import FORMAT, MANIFEST
+from autost_optuna.delivery.card import write_card
+from autost_optuna.delivery.graphs import check_alive, write_onnx, write_program
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.picks import Pick
+from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.proxies.energy import charge_rows
+from autost_optuna.search.bills import bills_of, charges_of, known_rows
+from autost_optuna.search.search import Search
+from autost_optuna.search.settings import Settings, installed_versions
+from autost_optuna.training import checkpoint
+from autost_optuna.training.checkpoint import WEIGHTS
+from autost_optuna.units import StrPath
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WRITERS = ("onnx", "onnxruntime", "onnxscript", "safetensors")
+CHECKED = 8  # images on which the graphs are compared with the network
+
+
+def export(
+    search: Search,
+    candidate: Candidate,
+    target: StrPath,
+    *,
+    weights: StrPath | None = None,
+    force: bool = False,
+    plain: bool = False,
+    data_root: StrPath | None = None,
+) -> Path:
+    """Write the bundle of a candidate to `target`, a folder or FILE.zip, whole or not at all.
+
+    `weights` is a training's checkpoint; without it the bundle holds the weights at initialisation, and says so. `force`
+    replaces a bundle that is there; `plain` adds model.py; `data_root` is where the images are, if not where the study has
+    them. If the study's images are not there, audit.csv leaves open what spikes cost, and the card says so.
+    ValueError where there is anything of that name, or the checkpoint is of another network; RuntimeError where ONNX or
+    torch.export do not give the network's logits.
+    """
+    target = Path(target)
+    with archive.placed(target, force=force) as folder:
+        network, training = _network(search, candidate, weights)
+        _write(folder, search, candidate, network, training, plain, data_root)
+    return target
+
+
+def load(path: StrPath) -> SpikingTransformer:
+    """The network of an exported bundle, in eval mode; it reads images [B, *task.input_shape], normalised as the manifest says.
+
+    `path` is a folder or a .zip. All files are checked against the manifest's hashes before anything is read, and no pickle
+    is loaded. ValueError says what is missing, changed or no part of a bundle.
+    """
+    with archive.opened(path) as bundle, bundle.file(WEIGHTS) as weights:
+        model, _ = checkpoint.load_network(weights)
+        return model
+
+
+def _network(
+    search: Search, candidate: Candidate, weights: StrPath | None
+) -> tuple[SpikingTransformer, dict[str, Any] | None]:
+    """The candidate's network and what its checkpoint says of its training; None where it is untrained."""
+    task, seed = search.settings.task, search.settings.seed
+    if weights is None:
+        return SpikingTransformer(candidate.architecture, task, seed=seed).eval(), None
+    network, info = checkpoint.load_trained(weights, candidate.architecture, task)
+    said = {name: info[name] for name in ("data", "data_fingerprint", "recipe")}
+    return network, {**said, **info["training"]}
+
+
+def _write(
+    folder: Path,
+    search: Search,
+    candidate: Candidate,
+    network: SpikingTransformer,
+    training: dict[str, Any] | None,
+    plain: bool,
+    data_root: StrPath | None,
+) -> None:
+    import yaml
+
+    settings, architecture = search.settings, candidate.architecture
+    normalisation = NORMALISATIONS[training["data"] if training else settings.data]
+    (folder / "architecture.json").write_text(json.dumps(architecture.to_dict(), indent=2) + "\n")
+    (folder / "autost.yaml").write_text(yaml.safe_dump(architecture.to_autost(), sort_keys=False))
+    checkpoint.save(folder / WEIGHTS, network.state_dict(), checkpoint.describe_network(network))
+    rows, audited = _audit(search, candidate, training, data_root)
+    (folder / "audit.csv").write_text(units.csv_text(rows), encoding="utf-8")
+    images, source = _images(settings, training, data_root)
+    write_program(network, images, folder / "model.pt2")
+    parity = write_onnx(network, images, source, folder / "model.onnx")
+    alive = None if training else check_alive(folder / "model.onnx", network, images, source)
+    if plain:
+        text = standalone.write_model(architecture, settings.task, normalisation)
+        (folder / standalone.NAME).write_text(text, encoding="utf-8")
+    card = write_card(
+        search.study.study_name, settings, candidate, training, alive or parity, standalone=plain, audited=audited
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    manifest = {
+        "format": FORMAT,
+        "files": {path.name: archive.sha256(path) for path in sorted(folder.iterdir())},
+        "versions": {**installed_versions(), **{name: version(name) for name in WRITERS}},
+        "study_versions": settings.versions,
+        "git_commit": _commit(),
+        "study": search.study.study_name,
+        "trial": candidate.number,
+        "task": asdict(settings.task),
+        "seed": settings.seed,
+        "data": {
+            "name": settings.data,
+            "images": settings.images,
+            "seeds": settings.seeds,
+            "fingerprint": settings.fingerprint,
+        },
+        "convention": {**settings.convention.to_dict(), "hash": settings.convention.hash},
+        "normalisation": asdict(normalisation),
+        "candidate": candidate.to_dict(),
+        "audited": audited,
+        "training": training,
+        "onnx": asdict(parity),
+        "onnx_alive": asdict(alive) if alive else None,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _audit(
+    search: Search, candidate: Candidate, training: dict[str, Any] | None, data_root: StrPath | None
+) -> tuple[list[dict[str, Any]], bool]:
+    """The rows of the audit, and whether they are whole.
+
+    By the rates of the trained network on its validation images, or by those at initialisation on the search's images. If
+    these are not on this machine, nor said to be in `data_root`, what spikes cause stays open.
+    """
+    if training:
+        return charge_rows(charges_of(candidate.architecture, search.settings, training["measured"]["rates"])), True
+    picks = [Pick(names=("exported",), candidate=candidate)]
+    try:
+        bill = bills_of(search, picks, data_root, any_versions=True)[0]  # the manifest names both versions
+    except ValueError:
+        if data_root is not None:
+            raise
+        return known_rows(candidate, search.settings), False
+    return charge_rows(bill.charges), True
+
+
+def _images(settings: Settings, training: dict[str, Any] | None, data_root: StrPath | None) -> "tuple[Tensor, str]":
+    """Test images [B, *task.input_shape] to compare on, or noise where they are not on this machine; and what they are."""
+    import torch
+
+    data = training["data"] if training else settings.data
+    own = Path(settings.data_root) if settings.data_root and data == settings.data else None
+    root = data_root or own
+    try:
+        drawn = rate_images(settings.task, data=data, root=root, count=CHECKED, seed=settings.seed, split="test")
+    except ValueError:
+        generator = torch.Generator().manual_seed(settings.seed)
+        return torch.randn(CHECKED, *settings.task.input_shape, generator=generator), f"noise, seed {settings.seed}"
+    return drawn.images, f"test images of {data}, seed {settings.seed}"
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package runs from, with -dirty where it was changed; None where there is none."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,280 @@
+"""The network as a graph for other programs: torch.export's .pt2 and ONNX, both checked against torch when they are written.
+
+One batch of images in, logits out, all time steps unrolled. Nothing is folded or fused, so that a runtime rounds as torch
+does as far as its own products allow. Where two runtimes round differently a potential can be just below the threshold in
+one and just above it in the other; one such spike moves the logits by more than rounding does. That is no fault of the
+graph, so it is told apart: with the spikes of onnxruntime put into torch, all else must agree.
+"""
+
+import copy
+import io
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from autost_optuna.network.neuron import PLIF, spikes
+from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.training.evaluation import recalibrate
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+INPUT, OUTPUT = "images", "logits"
+TOLERANCE = 1e-4  # of logits, and of potentials from the threshold where rounding decides a spike
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parity:
+    """What came of a comparison of a runtime's logits with torch's on a batch of images, [B, classes].
+
+    `spikes` are those of all neurons, steps and images in torch, `mean_rate` a neuron a step. `flipped` of them are others in
+    the runtime, each with its potential within `tolerance` of the threshold; with these put into torch, the largest
+    difference is `max_difference_same_spikes`.
+    """
+
+    runtime: str
+    images: int
+    source: str
+    tolerance: float
+    max_difference: float
+    equal_argmax: bool
+    deviation_of_logits: float
+    spikes: int
+    mean_rate: float
+    flipped: int
+    max_difference_same_spikes: float
+
+
+def write_program(network: SpikingTransformer, images: Tensor, path: Path) -> None:
+    """Write the network as torch.export's program, for batches of any size. RuntimeError where it gives other logits."""
+    batch = {0: torch.export.Dim("batch")}
+    with torch.no_grad(), _quiet():
+        program = torch.export.export(network, (images[:2],), dynamic_shapes={INPUT: batch})
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # paths of this machine
+        written = io.BytesIO()  # torch's own file writer does not say that a disk is full
+        torch.export.save(program, written)
+        path.write_bytes(written.getvalue())
+        loaded = torch.export.load(io.BytesIO(written.getvalue())).module()
+        for part in _batches(images):
+            if not torch.equal(loaded(part), network(part)):
+                raise RuntimeError(f"{path.name} gives other logits than the network; nothing was exported")
+
+
+def write_onnx(network: SpikingTransformer, images: Tensor, source: str, path: Path) -> Parity:
+    """Write the network as ONNX, and compare onnxruntime with torch on `images`, which are of `source`.
+
+    RuntimeError where the two differ by more than TOLERANCE, in a way that a spike on the threshold does not explain.
+    """
+    model = make_onnx(network, images)
+    path.write_bytes(model.SerializeToString())
+    return check_onnx(model, network, images, source)
+
+
+def check_alive(path: Path, network: SpikingTransformer, images: Tensor, source: str) -> Parity:
+    """The comparison of a silent network, with the statistics of `images` put into its normalisation: then it fires."""
+    import onnx
+
+    alive = copy.deepcopy(network)
+    recalibrate(alive, iter([images]))
+    model, state = onnx.load(path), alive.eval().state_dict()
+    for value in model.graph.initializer:
+        if value.name.endswith(("running_mean", "running_var")):
+            value.CopyFrom(onnx.numpy_helper.from_array(state[value.name].numpy(), value.name))
+    return check_onnx(model, alive, images, f"{source}, normalised by their own statistics")
+
+
+def make_onnx(network: SpikingTransformer, images: Tensor) -> "ModelProto":
+    """The network as an ONNX model. A neuron is one operation to torch's exporter, which takes milliseconds for each."""
+    whole = copy.deepcopy(network)
+    for name, module in network.named_modules():
+        if isinstance(module, PLIF):
+            whole.set_submodule(name, _Whole(module))
+    batch = {0: torch.export.Dim("batch")}
+    with torch.no_grad(), _quiet():
+        program = torch.export.export(whole, (images[:2],), dynamic_shapes={INPUT: batch})
+        converted = torch.onnx.export(
+            program,
+            dynamo=True,
+            optimize=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            custom_translation_table={torch.ops.autost_optuna.fire.default: _onnx_neuron(network.task.time_steps)},
+            verbose=False,
+        )
+    assert converted is not None
+    model = converted.model_proto
+    del model.graph.value_info[:]  # shapes between, which runtimes infer themselves
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return model
+
+
+@torch.library.custom_op("autost_optuna::fire", mutates_args=())
+def _fire(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
+    """`spikes` as one operation."""
+    return spikes(x, decay, threshold)
+
+
+@_fire.register_fake
+def _(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
+    return torch.empty_like(x)
+
+
+class _Whole(nn.Module):
+    """A neuron layer whose steps the exporter does not see."""
+
+    def __init__(self, neuron: PLIF) -> None:
+        super().__init__()
+        self.w, self.v_threshold = neuron.w, neuron.v_threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, ...] to [T, ...]."""
+        fired: Tensor = _fire(x, self.w.sigmoid(), self.v_threshold)
+        return fired
+
+
+def _onnx_neuron(steps: int) -> "Callable[..., Any]":
+    """`spikes` of `steps` time steps in ONNX's operations, unrolled."""
+    from onnxscript import opset18 as op
+
+    def fire(x: Any, decay: Any, threshold: float) -> Any:
+        currents = op.Split(x, axis=0, num_outputs=steps) if steps > 1 else [x]
+        u = op.Mul(currents[0], op.Neg(decay))
+        fired = [op.LessOrEqual(u, -threshold)]
+        for now in currents[1:]:
+            u = op.Where(fired[-1], 0.0, u)
+            u = op.Sub(u, op.Mul(op.Add(now, u), decay))
+            fired.append(op.LessOrEqual(u, -threshold))
+        return op.CastLike(op.Concat(*fired, axis=0), x)
+
+    return fire
+
+
+def check_onnx(model: "ModelProto", network: SpikingTransformer, images: Tensor, source: str) -> Parity:
+    """Compare onnxruntime on an ONNX model with torch, for a batch of one image and one of the others."""
+    import onnxruntime
+
+    ours, spikes = _run_torch(network, images)
+    theirs = _run_onnx(model, images, ())[0]
+    difference, equal = _difference(ours, theirs)
+    flipped, same = 0, difference
+    if difference > TOLERANCE or not equal:
+        theirs, *seen = _run_onnx(model, images, _neurons(model, network))
+        flipped = sum(int((one != other).sum()) for one, other in zip(spikes, seen, strict=True))
+        same, agrees = _difference(_run_torch(network, images, seen)[0], theirs)
+        if same > TOLERANCE or not agrees:
+            raise RuntimeError(
+                f"onnxruntime differs from torch by {difference:.3g} in the logits of {source}, {same:.3g} with the same "
+                f"spikes, more than {TOLERANCE:g}; nothing was exported"
+            )
+    fired = sum(int(layer.sum()) for layer in spikes)
+    return Parity(
+        runtime=f"onnxruntime {onnxruntime.__version__}, CPU",
+        images=len(images),
+        source=source,
+        tolerance=TOLERANCE,
+        max_difference=difference,
+        equal_argmax=equal,
+        deviation_of_logits=float(ours.std()),
+        spikes=fired,
+        mean_rate=fired / sum(layer.numel() for layer in spikes),
+        flipped=flipped,
+        max_difference_same_spikes=same,
+    )
+
+
+def _difference(ours: Tensor, theirs: Tensor) -> tuple[float, bool]:
+    return float((ours - theirs).abs().max()), torch.equal(ours.argmax(1), theirs.argmax(1))
+
+
+def _batches(images: Tensor) -> Iterator[Tensor]:
+    """A batch of one image, and one of the others: both sizes must work."""
+    yield images[:1]
+    if len(images) > 1:
+        yield images[1:]
+
+
+def _run_torch(
+    network: SpikingTransformer, images: Tensor, given: Sequence[Tensor] = ()
+) -> tuple[Tensor, list[Tensor]]:
+    """Logits [B, classes] and the spikes [T, B, ...] of each neuron layer; where spikes are `given`, they are those.
+
+    RuntimeError where a given spike is another by more than TOLERANCE.
+    """
+    logits, spikes = [], []
+    place = 0
+    neurons = [module for module in network.modules() if isinstance(module, PLIF)]
+
+    def look(neuron: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if given:
+            output = given[len(seen)][:, place : place + output.shape[1]]
+            _check_spikes(inputs[0], output, neuron.w.sigmoid(), neuron.v_threshold)
+        seen.append(output)
+        return output
+
+    handles = [neuron.register_forward_hook(look) for neuron in neurons]
+    try:
+        with torch.no_grad():
+            for part in _batches(images):
+                seen: list[Tensor] = []
+                logits.append(network(part))
+                spikes.append(seen)
+                place += len(part)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return torch.cat(logits), [torch.cat(layers, 1) for layers in zip(*spikes, strict=True)]
+
+
+def _check_spikes(currents: Tensor, spikes: Tensor, decay: Tensor, threshold: float) -> None:
+    """RuntimeError unless `spikes` [T, ...] are those of `currents` [T, ...] but for potentials on the threshold."""
+    v = torch.zeros_like(currents[0])
+    for x, fired in zip(currents, spikes > 0, strict=True):
+        h = v + (x - v) * decay
+        off = torch.where(fired, threshold - h, h - threshold).max().item()
+        if off > TOLERANCE:
+            raise RuntimeError(
+                f"onnxruntime fires otherwise than torch, {off:.3g} from the threshold; nothing was exported"
+            )
+        v = torch.where(fired, 0.0, h)
+
+
+def _neurons(model: "ModelProto", network: SpikingTransformer) -> list[str]:
+    """The names of the spikes of each neuron layer, named after the operation that they were."""
+    found = [node.output[0] for node in model.graph.node if node.output[0].startswith("fire")]
+    assert len(found) == sum(isinstance(module, PLIF) for module in network.modules())
+    return found
+
+
+def _run_onnx(model: "ModelProto", images: Tensor, further: Sequence[str]) -> list[Tensor]:
+    """Logits of onnxruntime, and the values between that are named, [T, B, ...]."""
+    import onnx
+    import onnxruntime
+
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    for name in further:
+        watched.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other processes may need the cores
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    parts = [session.run([OUTPUT, *further], {INPUT: part.numpy()}) for part in _batches(images)]
+    logits, *between = ([torch.from_numpy(value) for value in values] for values in zip(*parts, strict=True))
+    return [torch.cat(logits), *(torch.cat(values, 1) for values in between)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporter warns of itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

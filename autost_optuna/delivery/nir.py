@@ -1,0 +1,27 @@
+"""NIR, the exchange format of neuromorphic hardware: what of a network it has no node for.
+
+NIR 1.0 has Affine, Conv, Flatten, SumPool, AvgPool, Threshold, Delay and the neurons LI, LIF, IF, CubaLIF; a node takes one
+input, several edges into it are added up. So linear layers with their normalisation folded, and residual additions, can be
+expressed. A network is never exported in part.
+"""
+
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.task import Task
+
+
+def inexpressible(architecture: Architecture, task: Task) -> dict[str, list[str]]:
+    """What NIR has no node for, by its kind, each with the names of the modules."""
+    kinds = {
+        "product of two spike trains (NIR has no node of two inputs)": [
+            row.name for row in operations(architecture, task) if not row.weighted
+        ],
+        "max-pooling (NIR has sums and averages)": [
+            f"stem.conv{stage + 1}" for stage, flag in enumerate(task.pooling) if flag == "1"
+        ],
+        "neuron that fires at its threshold, h >= v_threshold (NIR's LIF fires above it)": [
+            row.name for row in populations(architecture, task)
+        ],
+        "mean over time (NIR has no node that sees several steps)": ["head"],
+    }
+    return {kind: names for kind, names in kinds.items() if names}

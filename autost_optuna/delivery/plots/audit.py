@@ -1,0 +1,204 @@
+"""The bars of an audit: energy by stage of the network; what is drawn (`audit_view`), and how (`draw_audit`)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autost_optuna import units
+from autost_optuna.delivery.plots.figure import INK, dress
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.proxies.energy import total_mj
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from autost_optuna.proxies.energy import Charge
+    from autost_optuna.search.describe import Description
+
+# What an operation is, by the end of its name, with its colour; hatched where it reads real values.
+FAMILIES = {
+    "convolutions": (("conv1", "conv2", "conv3", "conv4"), "#0072b2"),
+    "position convolution": (("position",), "#d55e00"),
+    "q, k, v": (("q", "k", "v"), "#56b4e9"),
+    "attention products": (("qk", "av"), "#cc79a7"),
+    "projection": (("proj",), "#009e73"),
+    "MLP": (("fc1", "fc2"), "#e69f00"),
+    "head": (("head",), "#555555"),
+}
+# Colours on which white is hard to read, and what is written on them instead: INK where a dark page has another colour there.
+WRITTEN = {"#56b4e9": INK, "#bbbbbb": INK, "#e69f00": "#111111", "#cc79a7": "#111111"}
+STRIPES = {"fgcolor": "white", "fgopacity": 0.3, "solidity": 0.25}
+ROW, ABOVE_AND_BELOW = 34, 230  # pixels, of a stage's bar and of all around the bars
+LEFT, LONGER = (
+    0.38,
+    1.75,
+)  # of the width: the left panel, whose axis is so much longer than its longest bar, for the figures
+CHARACTER = 0.014  # of the right panel's width
+OVERHEADS = {"state": ("neuron states", "#bbbbbb"), "static": ("static", "#888888")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A piece of a stage's bar: the charges of one family."""
+
+    stage: str
+    family: str
+    colour: str
+    real: bool
+    energy_mj: float
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditView:
+    """What the audit plot shows: energy by stage of the network, parted by what spends it."""
+
+    title: str
+    subtitle: str
+    stages: tuple[str, ...]
+    segments: tuple[Segment, ...]
+
+
+def audit_view(description: "Description") -> AuditView:
+    """The plot of an architecture's audit."""
+    candidate = description.candidate
+    parts: dict[tuple[str, str, str, bool], list[Charge]] = {}
+    for charge in description.charges:
+        family, colour = _family(charge)
+        parts.setdefault((charge.stage, family, colour, charge.kind == "mac"), []).append(charge)
+    return AuditView(
+        title=f"{units.energy(candidate.energy_mj)} per image{_most(description.charges)}: {_short(candidate.architecture)}",
+        subtitle=f"{candidate.convention}; {candidate.provenance}",
+        stages=tuple(dict.fromkeys(charge.stage for charge in description.charges)),
+        segments=tuple(
+            Segment(
+                stage=stage,
+                family=family,
+                colour=colour,
+                real=real,
+                energy_mj=total_mj(charges),
+                lines=tuple(_charge_line(charge) for charge in charges),
+            )
+            for (stage, family, colour, real), charges in parts.items()
+        ),
+    )
+
+
+def _most(charges: "Sequence[Charge]") -> str:
+    """The dearest stage: ", 60% of it in the stem"."""
+    stages: dict[str, list[Charge]] = {}
+    for charge in charges:
+        stages.setdefault(charge.stage, []).append(charge)
+    costs = {stage: total_mj(some) for stage, some in stages.items()}
+    whole, dearest = math.fsum(costs.values()), max(costs, key=lambda stage: costs[stage])
+    where = _stage(dearest) if dearest.startswith("blocks.") else f"the {dearest}"
+    return f", {costs[dearest] / whole:.0%} of it in {where}" if whole else ""
+
+
+def draw_audit(view: AuditView) -> "Figure":
+    """The view as two panels of bars to the right, one per stage in the order of the signal.
+
+    On the left what a stage costs, with its energy and its share of the network's; on the right the shares of what spends it.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    totals = {
+        stage: math.fsum(segment.energy_mj for segment in view.segments if segment.stage == stage)
+        for stage in view.stages
+    }
+    for family, real in dict.fromkeys((segment.family, segment.real) for segment in view.segments):
+        found = [segment for segment in view.segments if (segment.family, segment.real) == (family, real)]
+        shares = [segment.energy_mj / totals[segment.stage] if totals[segment.stage] else 0.0 for segment in found]
+        bars = go.Bar(
+            name=family + (", real-valued input" if real and family == "convolutions" else ""),
+            legendgroup=f"{family}{real}",
+            orientation="h",
+            y=[_stage(segment.stage) for segment in found],
+            x=[segment.energy_mj for segment in found],
+            marker={"color": found[0].colour, "pattern": {"shape": "/" if real else "", **STRIPES}},
+            customdata=[[segment.energy_mj, "<br>".join(segment.lines)] for segment in found],
+            hovertemplate=f"<b>%{{y}}</b>, {family}: %{{customdata[0]:.4g}} mJ<br>%{{customdata[1]}}<extra></extra>",
+        )
+        figure.add_trace(bars)
+        figure.add_trace(
+            go.Bar(bars).update(
+                x=[100 * share for share in shares],
+                xaxis="x2",
+                showlegend=False,
+                text=[_inside(family, share) for share in shares],
+                textposition="inside",
+                insidetextanchor="middle",
+                textangle=0,
+                textfont={"color": WRITTEN.get(found[0].colour, "white"), "size": 12},
+            )
+        )
+    dress(figure, view.title, view.subtitle)
+    whole = math.fsum(totals.values())
+    for stage, total in totals.items():
+        share = f", {total / whole:.1%}" if whole else ""
+        figure.add_annotation(
+            text=f"{units.energy(total)}{share}",
+            x=total,
+            y=_stage(stage),
+            xanchor="left",
+            xshift=4,
+            showarrow=False,
+            font={"color": INK, "size": 12},
+        )
+    height = ROW * len(view.stages) + ABOVE_AND_BELOW
+    figure.update_layout(
+        barmode="stack",
+        bargap=0.2,
+        height=height,
+        legend={"traceorder": "normal"},
+        margin={"l": 80},
+        uniformtext={"mode": "hide", "minsize": 10},
+    )
+    longest = max(totals.values())
+    figure.update_layout(
+        xaxis={
+            "domain": [0, LEFT],
+            "title": "energy (mJ per image)",
+            "range": [0, longest * LONGER or 1],
+            "nticks": 4,
+        },
+        xaxis2={"domain": [LEFT + 0.02, 1], "title": "spent on (%; striped: reads real values)", "range": [0, 100]},
+    )
+    figure.update_yaxes(
+        categoryorder="array",
+        categoryarray=[_stage(stage) for stage in view.stages],
+        type="category",
+        autorange="reversed",
+    )
+    return figure
+
+
+def _inside(family: str, share: float) -> str:
+    """What stands in a bar: what its energy is spent on and its share of the stage's, as far as there is room."""
+    whole = f"{family} {share:.0%}"
+    return next((said for said in (whole, f"{share:.0%}") if share > CHARACTER * len(said)), "")
+
+
+def _stage(stage: str) -> str:
+    return stage.replace("blocks.", "block ")
+
+
+def _family(charge: "Charge") -> tuple[str, str]:
+    if charge.kind in OVERHEADS:
+        return OVERHEADS[charge.kind]
+    end = charge.name.rpartition(".")[2]
+    return next((family, colour) for family, (ends, colour) in FAMILIES.items() if end in ends)
+
+
+def _charge_line(charge: "Charge") -> str:
+    rate = "" if charge.rate is None else f", rate {charge.rate:.4f}"
+    macs = f" {charge.macs:,} MACs x {charge.steps}" if charge.macs else ""
+    return f"{charge.name}:{macs}{rate}, {charge.energy_pj * 1e-6:,.3f} µJ"
+
+
+def _short(architecture: Architecture) -> str:
+    """An architecture in a title: width, depth, and the blocks where they are few."""
+    text = architecture.to_text()
+    return text if len(text) <= 70 else f"C={architecture.embed_dim},depth={architecture.depth}"

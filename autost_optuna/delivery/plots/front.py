@@ -1,0 +1,220 @@
+"""The Pareto plot: what is drawn (`front_view`), and how (`draw_front`)."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from autost_optuna import units
+from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, ORANGE, dress, shown, ticks
+from autost_optuna.delivery.plots.frame import Frame, edges, frame_of, with_room
+from autost_optuna.delivery.plots.labels import Room, steps
+from autost_optuna.delivery.plots.names import (
+    Mark,
+    arrows,
+    baseline_names,
+    diamonds,
+    limit_line,
+    limit_name,
+    outside_names,
+    pick_names,
+    placed,
+    width_names,
+)
+from autost_optuna.delivery.plots.points import (
+    BUDGET,
+    MOST,
+    at,
+    drawn,
+    exact_line,
+    finding,
+    in_a_line,
+    quantised_points,
+    thin,
+)
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.front import in_plane, part
+from autost_optuna.front.picks import knee
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.proxies.goals import GOALS
+from autost_optuna.search.baselines import Baseline, caveat, in_words, sizes_of
+from autost_optuna.search.exact import ExactFront
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+POINTER = 90  # characters of a line that a pointer sees
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrontView:
+    """What the Pareto plot shows of a search: of its `all_dominated` dominated architectures those in `dominated`.
+
+    `members` are those of the front of FLOPs and energy, `others` are on the front by further objectives. `limits` are
+    energies in mJ by their names.
+    """
+
+    name: str
+    title: str
+    subtitle: str
+    dominated: tuple[Candidate, ...]
+    all_dominated: int
+    members: tuple[Candidate, ...]
+    others: tuple[Candidate, ...]
+    knee: Candidate
+    quantised: bool
+    exact: ExactFront | None
+    picks: tuple[Candidate, ...]
+    baselines: tuple[Mark, ...]
+    limits: tuple[tuple[str, float], ...]
+
+
+def front_view(
+    name: str,
+    candidates: Sequence[Candidate],
+    *,
+    quantised: bool = False,
+    exact: ExactFront | None = None,
+    picks: Sequence[Candidate] = (),
+    baselines: Sequence[Baseline] = (),
+    limits: Mapping[str, float] = MappingProxyType({}),
+    most: int = MOST,
+) -> FrontView:
+    """The plot of a search called `name`; with `quantised`, each member's network without spikes as a second point.
+
+    Beside it the `exact` front of the space, `picks` that are marked, `baselines`, and `limits` in mJ by their names, such as
+    BUDGET; at most `most` dominated candidates. Raises ValueError if there is no candidate.
+    """
+    whole, dominated = part(candidates)
+    chosen, members = knee(whole), in_plane(whole)
+    in_line = {member.architecture.key for member in members}
+    return FrontView(
+        name=name,
+        title=f"{name}: {finding(members, limits.get(BUDGET))}",
+        subtitle=f"{units.counted(len(whole), 'member')} of the front among "
+        f"{units.counted(len(whole) + len(dominated), 'architecture')}; {chosen.convention}; {chosen.provenance}",
+        dominated=thin(dominated, most),
+        all_dominated=len(dominated),
+        members=tuple(members),
+        others=tuple(member for member in whole if member.architecture.key not in in_line),
+        knee=chosen,
+        quantised=quantised,
+        exact=exact,
+        picks=tuple(picks),
+        baselines=tuple(_marks(baselines, members)),
+        limits=tuple(limits.items()),
+    )
+
+
+def _marks(baselines: Sequence[Baseline], members: Sequence[Candidate]) -> Iterator[Mark]:
+    """A mark for each architecture of the baselines."""
+    by_architecture: dict[Architecture, list[Baseline]] = {}
+    for baseline in baselines:
+        by_architecture.setdefault(baseline.architecture, []).append(baseline)
+    for architecture, found in by_architecture.items():
+        said = textwrap.wrap(caveat(found), POINTER)
+        yield Mark(
+            names=tuple(dict.fromkeys(one.label for one in found)),
+            energy_mj=found[0].energy_mj,
+            flops=found[0].flops,
+            lines=(in_a_line(architecture), in_words(found[0], members), *said),
+            sizes_of=sizes_of(found),
+        )
+
+
+def draw_front(view: FrontView, letters: float = 1.0) -> "Figure":
+    """The view as a plotly figure: energy to the right, FLOPs up, both logarithmic; better is up and left.
+
+    The axes follow the front. What lies far from it is marked at the edge. `letters` says how large these are beside the plot:
+    1.0 in a page.
+    """
+    import plotly.graph_objects as go
+
+    frame = _frame(view, letters)
+    cloud = shown("dominated", len(view.dominated), view.all_dominated)
+    cut = sum(not frame.holds(at(one)) for one in view.dominated)
+    kinds: list[tuple[str, Sequence[Candidate], dict[str, Any]]] = [
+        (
+            f"{cloud}, {cut:,} outside the plot" if cut else cloud,
+            view.dominated,
+            {"mode": "markers", "marker": {"color": GREY, "size": 5, "opacity": 0.55}},
+        ),
+        (_further(view), view.others, _ring(BLUE, 11, 1)),
+        (
+            "Pareto front of FLOPs and energy" if view.others else "Pareto front",
+            view.members,
+            {
+                "mode": "lines+markers",
+                "line": {"color": BLUE, "width": 2, "shape": "hv"},
+                "marker": {"color": BLUE, "size": 7},
+            },
+        ),
+        (
+            "knee",
+            (view.knee,),
+            {
+                "mode": "markers",
+                "marker": {"color": ORANGE, "size": 15, "symbol": "star", "line": {"color": "white", "width": 1}},
+            },
+        ),
+        (units.counted(len(view.picks), "pick"), view.picks, _ring(INK, 15, 2)),
+    ]
+    traces = [drawn(view.name, name, points, **style) for name, points, style in kinds if points or name == cloud]
+    figure = go.Figure([traces[0], *([exact_line(view.exact)] if view.exact else []), *traces[1:]])
+    figure.add_traces(quantised_points(view.name, view.members) if view.quantised else [])
+    _add_named(figure, view, frame, letters)
+    dress(figure, view.title, view.subtitle)
+    for update, title, low, high in (
+        (figure.update_xaxes, "energy (mJ per image, less is better)", frame.low[0], frame.high[0]),
+        (figure.update_yaxes, "GFLOPs per image (more is better)", frame.low[1], frame.high[1]),
+    ):
+        update(type="log", title=title, range=[low, high], **ticks([10**low, 10**high]))
+    return figure
+
+
+def _further(view: FrontView) -> str:
+    """What puts members on the front that FLOPs and energy do not."""
+    scores = view.others[0].scores if view.others else ()
+    return f"on the front by {' and '.join(GOALS[name].label for name, _ in scores)}"
+
+
+def _ring(colour: str, size: int, width: int) -> dict[str, Any]:
+    return {
+        "mode": "markers",
+        "marker": {"color": colour, "size": size, "symbol": "circle-open", "line": {"width": width}},
+    }
+
+
+def _frame(view: FrontView, letters: float) -> Frame:
+    """The front and what was asked for beside it fill the frame; of all else it takes in what lies near."""
+    core = [*map(at, (*view.members, *view.others, *view.picks))]
+    core += map(at, view.exact.members if view.exact else ())
+    core += [(member.quantised_mj, member.flops / 1e9) for member in view.members if view.quantised]
+    near = [*map(at, view.dominated), *map(at, view.baselines)]
+    near += [(energy_mj, core[0][1]) for _, energy_mj in view.limits]
+    return with_room(frame_of(core, near), [*map(at, view.baselines)], letters)
+
+
+def _add_named(figure: "Figure", view: FrontView, frame: Frame, letters: float) -> None:
+    """Limits, baselines, and the names of these, of picks and of widths: what matters more finds room first."""
+    middle = frame.at((0, 0.5))[1]
+    limits = [(name, energy_mj) for name, energy_mj in view.limits if frame.holds((energy_mj, middle))]
+    inside = [mark for mark in view.baselines if frame.holds(at(mark))]
+    outside = edges(frame, [*map(at, view.baselines)])
+    lines = [limit_line(*limit, frame) for limit in limits]
+    figure.add_traces([*lines, *([diamonds(inside, view.baselines)] if inside else [])])
+    if outside:
+        figure.add_trace(arrows(outside, view.baselines, alone=not inside))
+    named = (
+        outside_names(outside, view.baselines),  # before limits, which the legend names too
+        *(limit_name(*limit, frame) for limit in limits),
+        pick_names(view.picks) if view.picks else pick_names([view.knee], "knee: "),
+        baseline_names(inside),
+        width_names(view.members),
+    )
+    hard = [*map(at, (*view.others, *view.picks)), *map(at, inside), *(edge.at for edge in outside)]
+    hard += steps([*map(at, view.members)], frame)
+    along = [point for line in lines for point in steps([*zip(line.x, line.y, strict=True)], frame)]
+    soft = [*map(at, view.dominated), *along]
+    figure.add_traces([*placed(named, Room(frame=frame, hard=hard, soft=soft, letters=letters))])

@@ -1,0 +1,107 @@
+"""Parallel coordinates of the genes: what is drawn (`genes_view`), and how (`draw_genes`)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from autost_optuna import units
+from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, dress, shown, ticks
+from autost_optuna.delivery.plots.points import thin
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.front import part
+from autost_optuna.proxies.goals import GOALS
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+MOST = 1500  # lines hide each other sooner than points
+FEW = 12  # choices of a gene that all have a tick
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Axis:
+    """A gene or figure with a value an architecture; logarithmic where it is a figure."""
+
+    label: str
+    values: tuple[float, ...]
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenesView:
+    """What the plot shows: an axis a gene and figure; which architectures are on the front, the last ones."""
+
+    title: str
+    subtitle: str
+    axes: tuple[Axis, ...]
+    on_front: tuple[bool, ...]
+
+
+def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> GenesView:
+    """The plot of a search called `name`, with at most `most` dominated candidates. ValueError where there is no candidate."""
+    members, dominated = part(candidates)
+    if not members:
+        raise ValueError(
+            f"study {name} has no candidate yet; run {units.command('study', 'run', name, '--trials', '100')}"
+        )
+    drawn = [*thin(dominated, min(most, MOST)), *members]
+    grey = shown("grey: dominated", len(drawn) - len(members), len(dominated))
+    return GenesView(
+        title=f"{name}: what the {units.counted(len(members), 'member')} of the front have in common",
+        subtitle=f"blue: on the front; {grey}; drag along an axis to choose",
+        axes=(
+            Axis(label="C", values=tuple(c.architecture.embed_dim for c in drawn)),
+            Axis(label="depth", values=tuple(c.architecture.depth for c in drawn)),
+            Axis(label="heads", values=tuple(fmean(c.architecture.num_heads) for c in drawn)),
+            Axis(label="ratio", values=tuple(fmean(c.architecture.mlp_ratio) for c in drawn)),
+            Axis(label="mJ", values=tuple(c.energy_mj for c in drawn), logarithmic=True),
+            Axis(label="GFLOPs", values=tuple(c.flops / 1e9 for c in drawn), logarithmic=True),
+            *(Axis(label=GOALS[n].label, values=tuple(c.value(n) for c in drawn)) for n, _ in members[0].scores),
+        ),
+        on_front=(False,) * (len(drawn) - len(members)) + (True,) * len(members),
+    )
+
+
+def draw_genes(view: GenesView) -> "Figure":
+    """The view as a line an architecture; heads and ratio are means over its blocks. Members lie over the others."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(
+        go.Parcoords(
+            dimensions=[_dimension(axis) for axis in view.axes],
+            line={
+                "color": [int(on) for on in view.on_front],
+                "colorscale": [[0, GREY], [1, BLUE]],
+                "cmin": 0,
+                "cmax": 1,
+            },
+            unselected={"line": {"opacity": 0.08, "color": GREY}},
+            labelfont={"size": 14, "color": INK},
+            tickfont={"size": 12, "color": INK},
+            rangefont={"size": 10, "color": "rgba(0,0,0,0)"},  # the ticks say it
+        )
+    )
+    dress(figure, view.title, view.subtitle)
+    figure.update_layout(margin={"l": 46, "r": 46, "t": 140, "b": 30})
+    return figure
+
+
+def _dimension(axis: Axis) -> dict[str, object]:
+    if axis.logarithmic:
+        marks = ticks(axis.values)
+        values, places = ([math.log10(value) for value in row] for row in (axis.values, marks.pop("tickvals")))
+        ends = [min([*values, *places]), max([*values, *places])]
+        return {"label": axis.label, "values": values, "tickvals": places, "range": ends, **marks}
+    choices = sorted(set(axis.values))
+    whole = all(value == int(value) for value in choices)
+    return {
+        "label": axis.label,
+        "values": axis.values,
+        **(
+            {"tickvals": choices, "ticktext": [f"{value:g}" for value in choices]}
+            if whole and len(choices) <= FEW
+            else {}
+        ),
+    }

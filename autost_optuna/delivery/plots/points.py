@@ -1,0 +1,193 @@
+"""Candidates as points: how they are drawn, what a pointer sees, what a front says in a line, and a cloud thinned."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from autost_optuna import units
+from autost_optuna.delivery.plots.figure import GREEN, INK, escape
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.picks import knee
+from autost_optuna.network.architecture import Architecture, Ratio
+from autost_optuna.proxies.goals import GOALS
+from autost_optuna.search.exact import ExactFront
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+BUDGET = "budget"  # the name of the limit that --max-energy asks for
+MOST = 5000  # dominated candidates that are drawn; more hide each other, and make a page large and slow
+
+
+def in_a_line(architecture: Architecture) -> str:
+    """An architecture in one readable line: "C 256, depth 4, heads 8, ratio 3/4/4/5"."""
+
+    def brief(values: Sequence[Ratio]) -> str:
+        return str(values[0]) if len(set(values)) == 1 else "/".join(map(str, values))
+
+    heads, ratios = brief(architecture.num_heads), brief(architecture.mlp_ratio)
+    return f"C {architecture.embed_dim}, depth {architecture.depth}, heads {heads}, ratio {ratios}"
+
+
+def short(architecture: Architecture) -> str:
+    """An architecture without its blocks: "C 256, depth 4"."""
+    return f"C {architecture.embed_dim}, depth {architecture.depth}"
+
+
+def finding(members: Sequence[Candidate], budget_mj: float | None = None) -> str:
+    """What a front of FLOPs and energy says, in one line: its knee, or the most that a budget buys where it buys a member."""
+    affordable = [member for member in members if budget_mj is not None and member.energy_mj <= budget_mj]
+    chosen = affordable[-1] if affordable else knee(members)
+    trial = "" if chosen.number is None else f"trial {chosen.number}, "
+    what = f"{trial}{short(chosen.architecture)}"
+    figures = f"{units.count(chosen.flops, 'FLOPs')} for {units.energy(chosen.energy_mj)} per image"
+    if affordable:
+        return f"{budget_mj:g} mJ per image buys at most {units.count(chosen.flops, 'FLOPs')} ({what})"
+    return f"the {'knee' if len(members) > 1 else 'only member'} gives {figures} ({what})"
+
+
+class Priced(Protocol):
+    """What has a place in the plot: a candidate, a member of the exact front, a mark of baselines."""
+
+    @property
+    def energy_mj(self) -> float:
+        """Energy in mJ per image."""
+
+    @property
+    def flops(self) -> int:
+        """FLOPs per image."""
+
+
+def at(point: Priced) -> tuple[float, float]:
+    """Where a point stands: mJ and GFLOPs."""
+    return point.energy_mj, point.flops / 1e9
+
+
+def details(candidate: Candidate) -> list[str]:
+    """What `hover` shows of a candidate: trial, architecture, the range of its energy over images, parameters, scores."""
+    spread = candidate.spread
+    return [
+        "-" if candidate.number is None else str(candidate.number),
+        in_a_line(candidate.architecture),
+        f"{units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}",
+        "".join([units.parameters(candidate.params), *(f", {GOALS[n].label} {v:.4g}" for n, v in candidate.scores)]),
+    ]
+
+
+def hover(study: str) -> str:
+    """plotly's template of what a pointer sees of the `details` of a study's candidate at (mJ, GFLOPs)."""
+    command = _export(literal(units.command("export", study)), "%{customdata[0]}")
+    return (
+        "<b>trial %{customdata[0]}</b>: %{customdata[1]}<br>%{x:.4g} mJ (%{customdata[2]}), %{y:.4g} GFLOPs, "
+        "%{customdata[3]}<br>"
+        f"{command}<extra></extra>"
+    )
+
+
+def export_command(study: str, number: int | str) -> str:
+    """What one types to take a trial's network away."""
+    return _export(units.command("export", study), str(number))
+
+
+def _export(command: str, number: str) -> str:
+    return f"{command} --trial {number} -o trial-{number}"
+
+
+def literal(text: str) -> str:
+    """Text that a template of plotly's shows as it is."""
+    return escape(text).replace("%", "&#37;")
+
+
+def drawn(study: str, name: str, points: Sequence[Candidate], **style: Any) -> "go.Scatter":
+    """Candidates of a study at (mJ, GFLOPs) as a trace of that name."""
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        name=name,
+        x=[c.energy_mj for c in points],
+        y=[c.flops / 1e9 for c in points],
+        customdata=[details(c) for c in points],
+        hovertemplate=hover(study),
+        **style,
+    )
+
+
+def exact_line(exact: ExactFront) -> "go.Scatter":
+    """The exact front as a line behind the searched one."""
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        name=f"exact front ({exact.classes:,} classes)",
+        x=[m.energy_mj for m in exact.members],
+        y=[m.flops / 1e9 for m in exact.members],
+        mode="lines",
+        line={"color": INK, "width": 1.2, "dash": "4px,3px", "shape": "hv"},
+        customdata=[
+            "<br>".join(
+                (
+                    f"<b>exact front</b>: {in_a_line(m.architecture)}",
+                    f"{units.energy(m.energy_mj)}, {units.count(m.flops, 'FLOPs')}, {units.parameters(m.params)}",
+                )
+            )
+            for m in exact.members
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def quantised_points(study: str, members: Sequence[Candidate]) -> "list[go.Scatter]":
+    """Each member's network without spikes in 8-bit integers, tied to the member; it stands at the same FLOPs of T steps."""
+    import plotly.graph_objects as go
+
+    ties = go.Scatter(
+        name="",
+        x=[x for c in members for x in (c.quantised_mj, c.energy_mj, None)],
+        y=[y for c in members for y in (c.flops / 1e9, c.flops / 1e9, None)],
+        mode="lines",
+        line={"color": GREEN, "width": 0.5, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    points = go.Scatter(
+        name="without spikes, 8 bits",
+        x=[c.quantised_mj for c in members],
+        y=[c.flops / 1e9 for c in members],
+        mode="markers",
+        marker={"color": GREEN, "size": 6, "symbol": "diamond-open"},
+        customdata=[details(c) for c in members],
+        hovertemplate=f"<b>without spikes, one pass of 8-bit MACs</b><br>{hover(study)}",
+    )
+    return [ties, points]
+
+
+def thin(candidates: Sequence[Candidate], most: int = MOST) -> tuple[Candidate, ...]:
+    """At most `most` candidates that stand for all: those of the cloud's hull, and of the others evenly spaced ones by energy.
+
+    The same ones whatever their order, unless two have equal figures.
+    """
+    if len(candidates) <= most:
+        return tuple(candidates)
+    ordered = sorted(candidates, key=lambda c: (c.energy_mj, c.flops))
+    kept = set(hull([(math.log(c.energy_mj), math.log(c.flops)) for c in ordered]))
+    others = [place for place in range(len(ordered)) if place not in kept]
+    room = max(most - len(kept), 0)
+    kept.update(others[turn * len(others) // room] for turn in range(room))
+    return tuple(ordered[place] for place in sorted(kept))
+
+
+def hull(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the corners of the convex hull in points sorted by x, then y (Andrew 1979, monotone chain)."""
+    corners: list[int] = []
+    for places in (range(len(points)), range(len(points) - 1, -1, -1)):
+        chain: list[int] = []
+        for place in places:
+            while len(chain) > 1 and _turn(points[chain[-2]], points[chain[-1]], points[place]) <= 0:
+                chain.pop()
+            chain.append(place)
+        corners += chain
+    return corners
+
+
+def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    """Positive where a, b, c turn to the left."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])

@@ -1,0 +1,85 @@
+"""All figures of a study, in the order in which they are read."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from autost_optuna.delivery.plots.convergence import convergence_view, draw_convergence
+from autost_optuna.delivery.plots.front import draw_front, front_view
+from autost_optuna.delivery.plots.genes import draw_genes, genes_view
+from autost_optuna.delivery.plots.points import BUDGET, MOST
+from autost_optuna.delivery.plots.stages import draw_stages, stages_view
+from autost_optuna.delivery.plots.trained import draw_measured, draw_trained, trained_view
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.picks import picks_of
+from autost_optuna.search.baselines import baselines_of
+from autost_optuna.search.bills import Bill, bills_of
+from autost_optuna.search.search import Search
+from autost_optuna.training.records import trainings_of
+from autost_optuna.units import StrPath
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def study_figures(
+    search: Search, bills: Sequence[Bill], most: int = MOST, *, letters: float = 1.0
+) -> "dict[str, Figure]":
+    """The figures by their names of FIGURES, those that there is something to draw for; of at most `most` dominated candidates.
+
+    Without `bills` of the picks there is no figure of stages. Where `letters` are larger beside a plot than in a page (1.0),
+    fewer labels find room, and trained networks have their measured panel alone. Raises ValueError if the study has no front.
+    """
+    search.front()  # says why where there is none
+    name, candidates = search.study.study_name, search.candidates()
+    figures = {
+        "front": front_figure(search, most=most, letters=letters),
+        "hypervolume": hypervolume_figure(search),
+        "genes": draw_genes(genes_view(name, candidates, most)),
+    }
+    if bills:
+        figures["stages"] = draw_stages(stages_view(name, bills), letters)
+    with contextlib.suppress(ValueError):  # of none, or of another search of that name
+        trained = trained_view(name, candidates, trainings_of(search))
+        figures["trained"] = draw_measured(trained) if letters > 1 else draw_trained(trained)
+    return figures
+
+
+def front_figure(
+    search: Search,
+    *,
+    quantised: bool = False,
+    picks: Sequence[Candidate] = (),
+    budget_mj: float | None = None,
+    most: int = MOST,
+    letters: float = 1.0,
+) -> "Figure":
+    """The Pareto plot of a study with its baselines, exact front and bound of energy. Raises ValueError without a candidate."""
+    bound = search.settings.constraints.max_energy_mj
+    asked = {BUDGET: budget_mj, "constraint": bound if bound != budget_mj else None}
+    view = front_view(
+        search.study.study_name,
+        search.candidates(),
+        quantised=quantised,
+        exact=search.exact(),
+        picks=picks,
+        baselines=baselines_of(search),
+        limits={limit: energy_mj for limit, energy_mj in asked.items() if energy_mj is not None},
+        most=most,
+    )
+    return draw_front(view, letters)
+
+
+def hypervolume_figure(search: Search) -> "Figure":
+    """The hypervolume over the trials of a study. ValueError where none is finished."""
+    return draw_convergence(convergence_view(search.study.study_name, search.course(), search.exact()))
+
+
+def genes_figure(search: Search) -> "Figure":
+    """The genes of a study as parallel coordinates. ValueError where it has no candidate."""
+    return draw_genes(genes_view(search.study.study_name, search.candidates()))
+
+
+def stages_figure(search: Search, data_root: StrPath | None = None) -> "Figure":
+    """Energy by stage of a study's picks. ValueError where it has no front, or its images are others now."""
+    return draw_stages(stages_view(search.study.study_name, bills_of(search, picks_of(search.front()), data_root)))

@@ -1,0 +1,143 @@
+"""One HTML file that answers a study: what is said (`report_of`), and its page (`write_report`)."""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autost_optuna import units
+from autost_optuna.data import stand_in_warning
+from autost_optuna.delivery.plots.figure import for_page, replacing
+from autost_optuna.delivery.plots.page import render
+from autost_optuna.delivery.plots.points import finding
+from autost_optuna.delivery.plots.study import study_figures
+from autost_optuna.delivery.reproduce import commands_of, files_of
+from autost_optuna.front.convergence import StopRule
+from autost_optuna.front.convergence import in_words as converged
+from autost_optuna.front.front import in_plane
+from autost_optuna.front.picks import knee_of, picks_of
+from autost_optuna.search.baselines import alike, baselines_of, caveat
+from autost_optuna.search.search import Search
+from autost_optuna.search.summary import summarise
+from autost_optuna.training.record import Dropped, Training
+from autost_optuna.training.records import dropped_of, trainings_of
+from autost_optuna.units import StrPath
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+from autost_optuna.delivery import words
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What a report says, as text that a template escapes; `figures` by the names of `study_figures`."""
+
+    name: str
+    written: str
+    question: str
+    finding: str
+    answer: str
+    note: str
+    space: words.Rows
+    members: words.Rows
+    members_said: str
+    baselines: words.Rows
+    caveat: str
+    cards: tuple[words.Card, ...]
+    unparted: str
+    convergence: str
+    health: words.Rows
+    warning: str
+    exact: str
+    trust: tuple[str, ...]
+    trained: words.Rows
+    commands: tuple[str, ...]
+    files: words.Rows
+    provenance: words.Rows
+    figures: "dict[str, Figure]"
+
+
+def write_report(search: Search, path: StrPath, data_root: StrPath | None = None) -> None:
+    """Write the report of a study to `path`, an .html file. ValueError for another ending, or where there is no front.
+
+    Its images are those in `data_root`, by default where they were; ValueError where one is given that does not hold them.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".html":
+        raise ValueError(f"{path} is no page; name it .html")
+    report = report_of(search, data_root)
+    said = {field.name: getattr(report, field.name) for field in fields(Report)}
+    page = render("report.html", said, {name: for_page(figure) for name, figure in report.figures.items()})
+    with replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
+
+
+def report_of(search: Search, data_root: StrPath | None = None) -> Report:
+    """All that a report says of a study, nothing of the machine. ValueError where it has no front, or see `write_report`."""
+    members, settings, name = in_plane(search.front()), search.settings, search.study.study_name
+    candidates, summary = search.candidates(), summarise(search)
+    picks, (trainings, dropped, untrained) = picks_of(members), _trainings(search)
+    bills, unparted = words.bills(search, picks, data_root)
+    space, convention = settings.space, settings.convention
+    form = " uniform" if space.uniform else ""
+    knee = knee_of(picks)
+    return Report(
+        name=name,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        question=f"Which spiking transformers of the space {space.name}{form} give the most capacity for the least energy on "
+        f"the task {settings.task.name}?",
+        finding=finding(members),
+        answer=words.answer(knee, members, summary.health),
+        note=words.note(search),
+        space=(
+            ("space", f"{space.name}{form}: {space.size:,} architectures"),
+            ("C, the width", ", ".join(map(str, space.embed_dim))),
+            ("depth", ", ".join(map(str, space.depth))),
+            ("heads of a block", space.in_words("num_heads")),
+            ("MLP ratio of a block", ", ".join(map(str, space.mlp_ratio))),
+            ("task", words.task(settings)),
+            (
+                "spikes are of",
+                f"{units.images(settings.images, settings.seeds)} of {settings.data}, {words.seeds(settings)}",
+            ),
+            ("energy convention", f"{convention.label}: {words.prices(settings)}"),
+            ("constraints", str(settings.constraints)),
+            *words.objectives(settings),
+        ),
+        members=tuple(words.member(one, knee) for one in words.few(search, members)),
+        members_said=words.members_said(name, len(members)),
+        baselines=tuple(words.baseline(group, members) for group in alike(baselines_of(search))),
+        caveat=caveat(baselines_of(search)),
+        cards=tuple(words.card(name, one, next((b for b in bills if b.pick == one), None)) for one in picks),
+        unparted=unparted,
+        convergence=words.sentence(converged(search.course().evidence(StopRule()))),
+        health=words.health(summary.health, summary.hypervolume, (summary.infeasible, summary.silent, summary.failed)),
+        warning=" ".join(
+            words.sentence(text)
+            for text in (stand_in_warning(settings.data, settings.task), summary.health.warning)
+            if text
+        ),
+        exact=words.exact(search),
+        trust=tuple(words.trust(search, summary.health, trainings, dropped, untrained)),
+        trained=tuple(words.trained(trainings, candidates)),
+        commands=tuple(commands_of(search, trainings)),
+        files=tuple(files_of(settings, trainings)),
+        provenance=(
+            *((package, version) for package, version in settings.versions.items()),
+            ("seed", str(settings.seed)),
+            ("images' fingerprint", settings.fingerprint),
+            ("convention's hash", convention.hash),
+            ("population", f"{settings.population} (NSGA-II)"),
+        ),
+        figures=study_figures(search, bills),
+    )
+
+
+def _trainings(search: Search) -> tuple[list[Training], list[Dropped], str]:
+    """The trained networks, those that dropped out, and why there are none; the reason at length may name a place here."""
+    try:
+        return trainings_of(search), dropped_of(search), ""
+    except ValueError:
+        name = search.study.study_name
+        says = units.command("study", "front", name, "--trained")
+        return [], [], f"no trained networks of {name} can be shown; {says} says why"

@@ -1,0 +1,109 @@
+"""What makes a study again: the commands that one types, and the files that they read."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+from autost_optuna import units
+from autost_optuna.data import BUILT_IN
+from autost_optuna.files import toml_text
+from autost_optuna.front.picks import numbers_of
+from autost_optuna.network.task import PRESETS as TASKS
+from autost_optuna.proxies.convention import CONVENTIONS, Convention
+from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES
+from autost_optuna.search.baselines import baselines_of
+from autost_optuna.search.enrol import PROGRAM
+from autost_optuna.search.search import Search
+from autost_optuna.search.settings import Settings
+from autost_optuna.space.space import PRESETS
+from autost_optuna.training.recipe import RECIPES
+from autost_optuna.training.record import Training
+
+
+def files_of(settings: Settings, trainings: Sequence[Training]) -> tuple[tuple[str, str], ...]:
+    """The files that the commands read, by their names."""
+    # The space's form of one ratio and head count is an option of the command.
+    space = {name: value for name, value in settings.space.to_dict().items() if name != "uniform"}
+    files = {} if _is_preset(settings) else {"space.toml": space}
+    files |= {} if _is_preset_task(settings) else {"task.toml": settings.task.to_dict()}
+    files |= {} if _is_known(settings.convention) else {"convention.toml": settings.convention.to_dict()}
+    files |= {_recipe(one): one.recipe for one in trainings if _recipe(one) != one.recipe_name}
+    return tuple((name, toml_text(values)) for name, values in files.items())
+
+
+def commands_of(search: Search, trainings: Sequence[Training]) -> list[str]:
+    """What one types to come by the same report; a folder is that of whoever types."""
+    name, trials, baselines = search.study.study_name, len(search.course().hypervolumes), baselines_of(search)
+    commands = [_creation(search), _trials(search, trials)]
+    commands += [] if search.exact() is None else [units.command("study", "exact", name)]
+    if baselines:
+        sources = [one.name if one.published else one.architecture.to_text() for one in baselines]
+        commands.append(units.command("study", "baseline", name, *sources))
+    commands += _train(search, trainings)
+    return [*commands, units.command("study", "report", name, "-o", "report.html")]
+
+
+def _creation(search: Search) -> str:
+    settings = search.settings
+    words = ["--space", settings.space.name if _is_preset(settings) else "space.toml"]
+    words += ["--uniform"] if settings.space.uniform else []
+    words += ["--task", settings.task.name if _is_preset_task(settings) else "task.toml", "--data", settings.data]
+    words += ["--data-root", "DIR"] if settings.data_root else []
+    words += ["--images", str(settings.images), "--seeds", str(settings.seeds)]
+    words += ["--energy", settings.convention.name if _is_known(settings.convention) else "convention.toml"]
+    for field in fields(settings.constraints):
+        bound = getattr(settings.constraints, field.name)
+        option = f"--{field.name.removesuffix('_mj').replace('_', '-')}"
+        words += [] if bound is None else [option, f"{bound:.15g}"]
+    if settings.objectives != DEFAULT_OBJECTIVES:
+        words += [word for name in settings.objectives for word in ("--objective", name)]
+    words += ["--population", str(settings.population), "--seed", str(settings.seed)]
+    return units.command("study", "create", search.study.study_name, *words)
+
+
+def _trials(search: Search, trials: int) -> str:
+    """The command that ran the trials, or, as a comment, the program that did."""
+    program = search.study.user_attrs.get(PROGRAM)
+    if program is None:
+        return units.command("study", "run", search.study.study_name, "--trials", str(trials))
+    sampler = f" with {program['sampler']}" if program["sampler"] else ""
+    return f"# here a program of the user's own ran {units.counted(trials, 'trial')} of Objective in Optuna{sampler}"
+
+
+def _train(search: Search, trainings: Sequence[Training]) -> list[str]:
+    """A command for the networks of each recipe, data and seed; none for networks whose trial is no more."""
+    numbers = numbers_of(search.candidates())
+    alike: dict[tuple[str, str, int], list[str]] = {}
+    for one in trainings:
+        if one.architecture.key in numbers:
+            trial = ["--trial", str(numbers[one.architecture.key])]
+            alike.setdefault((_recipe(one), one.data, one.seed), []).extend(trial)
+    return [
+        units.command(
+            "train",
+            search.study.study_name,
+            *trials,
+            *("--data", data, *(() if data in BUILT_IN else ("--data-root", "DIR"))),
+            *("--recipe", recipe, "--seed", str(seed)),
+        )
+        for (recipe, data, seed), trials in alike.items()
+    ]
+
+
+def _is_preset(settings: Settings) -> bool:
+    space = settings.space
+    return PRESETS.get(space.name) == replace(space, uniform=False)
+
+
+def _is_preset_task(settings: Settings) -> bool:
+    return TASKS.get(settings.task.name) == settings.task
+
+
+def _is_known(convention: Convention) -> bool:
+    return convention.name in CONVENTIONS and CONVENTIONS[convention.name].hash == convention.hash
+
+
+def _recipe(training: Training) -> str:
+    """What `train --recipe` takes: a name, or the file of a recipe that has no name of its own."""
+    preset = RECIPES.get(training.recipe_name)
+    known = preset is not None and preset.hash == training.recipe_hash
+    return training.recipe_name if known else f"recipe-{training.recipe_hash}.toml"

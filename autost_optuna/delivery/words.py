@@ -1,0 +1,297 @@
+"""What a report says: answers, cards, and how far to trust its figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autost_optuna import units
+from autost_optuna.delivery.board import own_note
+from autost_optuna.delivery.plots.points import export_command, in_a_line
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.health import Health
+from autost_optuna.front.picks import Pick, numbers_of, pick
+from autost_optuna.proxies.energy import total_mj
+from autost_optuna.proxies.goals import GOALS, further
+from autost_optuna.ranks import Ranks
+from autost_optuna.search.baselines import Baseline, sizes_of, standing_in_words
+from autost_optuna.search.bills import Bill, bills_of, costliest
+from autost_optuna.search.search import Search
+from autost_optuna.search.settings import Settings
+from autost_optuna.search.summary import reached
+from autost_optuna.training.calibration import Calibration, calibrate, group, measured_front, trained_alike
+from autost_optuna.training.record import Dropped, Training
+from autost_optuna.training.worth import ELSEWHERE, worth
+from autost_optuna.units import StrPath
+
+if TYPE_CHECKING:
+    pass
+
+
+ROWS = 20  # of the front in its table; a longer one is in `study front`
+OPERATIONS = 5  # of a pick in its card
+# What stands in the place of a spike rate where no spikes are read; the page says what it means.
+NO_SPIKES = {"mac": "real", "state": "states", "static": "-"}
+Rows = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """A pick: what stands out, its figures, its dearest operations where they were measured, and what to do with it."""
+
+    name: str
+    trial: str
+    architecture: str
+    figures: Rows
+    operations: Rows
+    rest: str
+    commands: tuple[str, ...]
+
+
+def answer(knee: Candidate, members: Sequence[Candidate], health: Health) -> str:
+    most = members[-1]
+    shape = f"C {knee.architecture.embed_dim}, depth {knee.architecture.depth}"
+    return (
+        f"Of {units.counted(health.unique, 'architecture')} tried, {len(members):,} are beaten by none in both; where FLOPs "
+        f"begin to cost more stands trial {knee.number} ({shape}), with {units.count(knee.flops, 'FLOPs')} at "
+        f"{units.energy(knee.energy_mj)} an image: {knee.flops / most.flops:.0%} of the most FLOPs found, at "
+        f"{knee.energy_mj / most.energy_mj:.0%} of their energy."
+    )
+
+
+def sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def note(search: Search) -> str:
+    """What a person wrote in optuna-dashboard on the study."""
+    from optuna_dashboard import get_note
+
+    return "\n\n".join(part for part in own_note(get_note(search.study)) if part)
+
+
+def bills(search: Search, picks: Sequence[Pick], data_root: StrPath | None) -> tuple[list[Bill], str]:
+    """The bills of the picks, and why there are none; the reason at length may name a place on this machine."""
+    try:
+        return bills_of(search, picks, data_root), ""
+    except ValueError:
+        if data_root is not None:  # it was asked for
+            raise
+        says = units.command("study", "plot", search.study.study_name, "--figure", "stages", "-o", "stages.html")
+        return [], (
+            f"Energies are not parted by operation here: the study's images of {search.settings.data} are not where they "
+            f"were, or it was made with other packages. {says} says more."
+        )
+
+
+def objectives(settings: Settings) -> Rows:
+    """What the search has for objectives where these are more than FLOPs and energy, and what of them is here."""
+    if not further(settings.objectives):
+        return ()
+    labels = ", ".join(GOALS[name].label for name in settings.objectives)
+    return (("objectives", f"{labels}; hypervolume, picks and tables here are of the front of FLOPs and energy alone"),)
+
+
+def task(settings: Settings) -> str:
+    task = settings.task
+    frames = "frames of events" if task.events else "time steps"
+    size = f"{task.image_size} x {task.image_size}, {units.counted(task.channels, 'channel')}"
+    return f"{task.name}: {size}, {task.num_classes} classes, {task.time_steps} {frames}"
+
+
+def seeds(settings: Settings) -> str:
+    return f"weights at initialisation, {units.seeds(settings.seed, settings.seeds)}"
+
+
+def prices(settings: Settings) -> str:
+    convention = settings.convention
+    events = (
+        ("a MAC of real values", convention.mac),
+        ("a spike's accumulate", convention.accumulate),
+        ("a bit moved", convention.bit),
+        ("a time step", convention.step),
+    )
+    return "; ".join(f"{cost.pj:g} pJ {event} ({cost.source})" for event, cost in events if cost.pj)
+
+
+def few(search: Search, members: Sequence[Candidate]) -> list[Candidate]:
+    """The members of the table: those that dominate most together where there are many."""
+    return pick(members, search.settings.box, min(ROWS, len(members)))
+
+
+def members_said(name: str, members: int) -> str:
+    if members <= ROWS:
+        return f"All {units.counted(members, 'member')} of the front, by ascending energy; * the knee."
+    return (
+        f"The {ROWS} of {members:,} members that dominate most together, by ascending energy, * the knee; "
+        f"{units.command('study', 'front', name)} lists all."
+    )
+
+
+def member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
+    return (
+        f"{one.number}{'*' if one.number == knee.number else ''}",
+        in_a_line(one.architecture),
+        units.significant(one.flops / 1e9, 4),
+        units.significant(one.energy_mj, 4),
+        units.significant(one.params / 1e6),
+    )
+
+
+def baseline(group: Sequence[Baseline], members: Sequence[Candidate]) -> tuple[str, ...]:
+    one = group[0]
+    return (
+        one.label,
+        sizes_of(group) or in_a_line(one.architecture),
+        units.significant(one.flops / 1e9, 4),
+        units.significant(one.energy_mj, 4),
+        units.significant(one.params / 1e6),
+        standing_in_words(one, members),
+    )
+
+
+def card(name: str, chosen: Pick, bill: Bill | None) -> Card:
+    one, spread = chosen.candidate, chosen.candidate.spread
+    charges = () if bill is None else bill.charges
+    dear, whole = costliest(charges, OPERATIONS), total_mj(charges)
+    left = len(charges) - len(dear)
+    return Card(
+        name=chosen.name,
+        trial=f"trial {one.number}",
+        architecture=in_a_line(one.architecture),
+        figures=(
+            ("FLOPs", units.count(one.flops, "FLOPs")),
+            (
+                "energy",
+                f"{units.energy(one.energy_mj)} ({units.energy(spread.low_mj)} to {units.energy(spread.high_mj)})",
+            ),
+            ("parameters", units.parameters(one.params)),
+            ("spike rate", f"{one.mean_rate:.3f}"),
+            ("without spikes", f"{units.energy(one.quantised_mj)}, 8 bits"),
+        ),
+        operations=tuple(
+            (
+                charge.name,
+                NO_SPIKES[charge.kind] if charge.rate is None else f"{charge.rate:.3f}",
+                units.energy(charge.energy_pj * 1e-9),
+                f"{charge.energy_pj * 1e-9 / whole:.1%}",
+            )
+            for charge in dear
+        ),
+        rest=f"and {units.counted(left, 'operation')} with {1 - total_mj(dear) / whole:.1%}" if left > 0 else "",
+        commands=(
+            units.command("describe", f"{name}:{one.number}"),
+            units.command("train", name, "--trial", str(one.number)),
+            export_command(name, str(one.number)),
+        ),
+    )
+
+
+def health(found: Health, hypervolume: float, others: tuple[int, int, int]) -> Rows:
+    infeasible, silent, failed = others
+    unique = "" if found.unique_share is None else f", {found.unique_share:.1%} of the trials"
+    spearman = "-" if found.spearman is None else f"{found.spearman:.4f}"
+    return (
+        (
+            "trials",
+            f"{found.trials:,} complete, {infeasible:,} outside the constraints, {silent:,} silent, {failed:,} failed",
+        ),
+        ("architectures", f"{found.unique:,}{unique}"),
+        ("front", f"{units.counted(found.front_size, 'member')}, {found.nondominated_share:.1%} of the architectures"),
+        ("hypervolume", f"{hypervolume:.4f} of the space's box, in logarithmic axes"),
+        ("Spearman", f"{spearman} between FLOPs and energy; 1 would make them one objective"),
+    )
+
+
+def exact(search: Search) -> str:
+    exact, near = search.exact(), reached(search)
+    if exact is None or near is None:
+        measures = units.command("study", "exact", search.study.study_name)
+        return f"Not known. {measures} measures it where the space can be enumerated."
+    soon = (
+        ""
+        if near.trials_to_95 is None
+        else f" 95 % of it were reached after {units.counted(near.trials_to_95, 'trial')}."
+    )
+    spread = exact.spread
+    sure = (
+        ""
+        if spread is None
+        else f" Inside a class energies of {units.counted(spread.samples, 'further architecture')} are {spread.low:+.2%} to "
+        f"{spread.high:+.2%} from the measured one."
+    )
+    return (
+        f"The front of the whole space, from {exact.classes:,} classes of equal FLOPs, has {len(exact.members):,} members and "
+        f"hypervolume {exact.hypervolume:.4f}; the search has reached {near.share:.2%} of it.{soon}{sure}"
+    )
+
+
+def trust(
+    search: Search, found: Health, trainings: Sequence[Training], dropped: Sequence[Dropped], untrained: str
+) -> list[str]:
+    """How far the two figures may be believed, in plain sentences."""
+    settings = search.settings
+    sentences = [
+        "FLOPs are exact counts. They stand for capacity; that they rank accuracy is AutoST's claim (Wang et al., ICASSP "
+        "2024), which this program does not promise.",
+        "Energies are estimates from the spikes of untrained networks under the convention named above. They rank "
+        "architectures; they are no measurement of a trained network, nor of a chip.",
+        "Not charged are normalisation, pooling, residual additions, biases, and the traffic of activations and spikes.",
+    ]
+    if found.spearman is not None:
+        sentences.append(
+            f"FLOPs and energy rank the {found.unique:,} architectures alike at Spearman {found.spearman:.3f}: the nearer to "
+            "1, the less the second objective adds to the first."
+        )
+    if settings.seeds == 1:
+        sentences.append(
+            "Rates are of one initialisation, so nothing here says how energies vary over others; a study created with "
+            "--seeds 8 does. On CIFAR-10 the standard deviation of an energy over initialisations was 0.82 %."
+        )
+    if not trainings:
+        reason = f" ({untrained})" if untrained else ""
+        finds = units.command("train", search.study.study_name, "--front", "5")
+        sentences.append(
+            f"None of these networks has been trained{reason}: how accurate they become is not known. {finds} finds out."
+        )
+    calibrated = [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
+    verdicts = [worth([run for one in alike for run in one.runs], dropped) for alike in trained_alike(group(trainings))]
+    told = [line for verdict in verdicts if verdict is not None for line in (verdict.sentence, *verdict.warnings)]
+    return [*sentences, *([] if told else [sentence(ELSEWHERE)]), *calibrated, *map(sentence, told)]
+
+
+def _calibrated(one: Calibration) -> str:
+    order = f", {one.swapped} of {units.counted(one.pairs, 'pair')} in another order" if one.pairs else ""
+    moved = one.layers[0]
+    return (
+        f"{units.counted(one.networks, 'network')} of {units.counted(one.members, 'architecture')} trained by the recipe "
+        f"{one.recipe_name} on {one.data}: measured energy is {one.ratio:.2f} times the predicted ({one.least_ratio:.2f} to "
+        f"{one.largest_ratio:.2f}){order}{_ranks(', ranks of energy', one.energy)}"
+        f"{_ranks(', of accuracy by FLOPs', one.accuracy)}. "
+        f"Most moved the input rate of {moved.role}, from {moved.initial_rate:.3f} to {moved.trained_rate:.3f} "
+        f"({moved.change:+.1%} of the energy)."
+    )
+
+
+def _ranks(what: str, ranks: Ranks | None) -> str:
+    return "" if ranks is None else f"{what}: Spearman {ranks.spearman:.2f}, Kendall {ranks.kendall:.2f}"
+
+
+def trained(trainings: Sequence[Training], candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
+    """A row for each trained architecture and recipe, by ascending predicted energy; a star where it is not dominated."""
+    numbers = numbers_of(candidates)
+    groups = group(trainings)
+    front = measured_front(groups)
+    return [
+        (
+            f"{numbers.get(one.architecture.key, '?')}{'*' if one in front else ''}",
+            in_a_line(one.architecture),
+            units.energy(one.predicted_mj),
+            units.energy(one.energy_mj.mean),
+            f"{one.ratio:.2f}",
+            units.share(one.validation_accuracy.mean, one.validation_accuracy.deviation),
+            units.share(one.test_accuracy.mean, one.test_accuracy.deviation),
+            str(len(one.runs)),
+            f"{one.runs[0].recipe_name} on {one.runs[0].data}",
+        )
+        for one in groups
+    ]

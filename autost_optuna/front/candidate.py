@@ -1,0 +1,139 @@
+"""Candidate: an architecture with its FLOPs, energy and parameters, and how they are known."""
+
+import math
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from autost_optuna import notebook, units
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.proxies.goals import ENERGY, FLOPS, GOALS
+
+INITIALISATION, TRAINED = "initialisation", "trained"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """How an energy varies, in mJ, over images and initialisations; None where there is only one.
+
+    `std_mj`, `low_mj` and `high_mj` are those of all single images; `std_over_seeds_mj` is of the seeds' means, each with
+    weights and images of its own. `error_mj` is the standard error of the mean. At initialisation it is known from several
+    seeds only: the images of one batch are normalised together, so that some fire more because others fire less.
+    """
+
+    std_mj: float | None
+    low_mj: float
+    high_mj: float
+    std_over_seeds_mj: float | None
+    error_mj: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """What the search knows of an architecture on one task.
+
+    `params`, `macs` and `flops` are exact counts of one inference over all time steps. `energy_mj` is an estimate in mJ
+    an image under the energy convention `convention`, from the spikes that `images` images of `data` cause in the network
+    with weights at "initialisation", for each of `seeds` seeds from `seed` on, or with "trained" ones. It is the mean of
+    `energies_mj`, a tuple a seed with an energy an image; each seed has weights and images of its own. `mean_rate` is the
+    mean input spike rate over all spike-driven MACs; `silent` says that next to no spike was seen, which makes `energy_mj`
+    meaningless. `quantised_mj` is the energy of the same architecture without spikes in 8-bit integers, `break_even_rate`
+    the mean rate at which the two are equal, None where there is none: the cheaper one is then so at every rate. `number`
+    is the trial's in its study, `scores` are what its search has for objectives beside FLOPs and energy, by their names.
+    """
+
+    architecture: Architecture
+    params: int
+    macs: int
+    flops: int
+    energy_mj: float
+    energies_mj: tuple[tuple[float, ...], ...]
+    mean_rate: float
+    silent: bool
+    quantised_mj: float
+    break_even_rate: float | None
+    convention: str
+    data: str
+    images: int
+    seed: int
+    seeds: int
+    weights: str = INITIALISATION
+    number: int | None = None
+    scores: tuple[tuple[str, float], ...] = ()
+
+    def value(self, objective: str) -> float:
+        """The value of one of its search's objectives."""
+        return {FLOPS: float(self.flops), ENERGY: self.energy_mj, **dict(self.scores)}[objective]
+
+    @property
+    def unscored(self) -> str | None:
+        """Why a score of it cannot be compared, None where all can."""
+        for name, value in self.scores:
+            if not math.isfinite(value):
+                return f"{name} is {value:g}, so it cannot tell: two images look alike to the network, or no spike passes it"
+        return None
+
+    @property
+    def spread(self) -> Spread:
+        """The spread of the energy over images and initialisations."""
+        values = [value for row in self.energies_mj for value in row]
+        single, over_seeds = _stdev(values), _stdev([fmean(row) for row in self.energies_mj])
+        if self.weights == TRAINED:
+            error = None if single is None else single / len(values) ** 0.5
+        else:
+            error = None if over_seeds is None else over_seeds / self.seeds**0.5
+        return Spread(
+            std_mj=single, low_mj=min(values), high_mj=max(values), std_over_seeds_mj=over_seeds, error_mj=error
+        )
+
+    @property
+    def provenance(self) -> str:
+        """What the rates are of, in words."""
+        images = f"{units.images(self.images, self.seeds)} of {self.data}"
+        if self.weights == TRAINED:
+            return f"trained weights, {images}"
+        return f"weights at initialisation, {units.seeds(self.seed, self.seeds)}, {images}"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what is known of it, and how."""
+        spread = self.spread
+        single = f"{units.energy(spread.low_mj)} to {units.energy(spread.high_mj)} on single images"
+        pairs = [
+            ("parameters", units.parameters(self.params)),
+            ("FLOPs an image", units.count(self.flops)),
+            ("energy an image", f"{units.energy(self.energy_mj)}, {self.convention}"),
+            ("spread", "" if spread.std_mj is None else single),
+            ("spike rate", f"{self.mean_rate:.3f}" + (": silent, the energy means nothing" if self.silent else "")),
+            *((GOALS[name].label, units.significant(value, 4)) for name, value in self.scores),
+            ("rates", self.provenance),
+            ("without spikes", f"{units.energy(self.quantised_mj)} in 8-bit integers"),
+        ]
+        trial = "" if self.number is None else f"trial {self.number}: "
+        return notebook.titled(trial + self.architecture.to_text(), notebook.facts(pairs))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form, without the trial number, which its study knows."""
+        fields = asdict(self)
+        fields.pop("number")
+        scores = dict(fields.pop("scores"))
+        return {
+            **fields,
+            "architecture": self.architecture.to_dict(),
+            "energies_mj": [list(row) for row in self.energies_mj],
+            **({"scores": scores} if scores else {}),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], *, number: int | None = None) -> "Candidate":
+        """Read the form of `to_dict`."""
+        parts = {
+            "architecture": Architecture.from_dict(data["architecture"]),
+            "energies_mj": tuple(tuple(row) for row in data["energies_mj"]),
+            "scores": tuple(data.get("scores", {}).items()),
+        }
+        return cls(**{**data, **parts, "number": number})
+
+
+def _stdev(values: list[float]) -> float | None:
+    """The sample's standard deviation."""
+    return stdev(values) if len(values) > 1 else None

@@ -1,0 +1,81 @@
+"""Constraints: bounds that a candidate must keep, in the form of Optuna's named constraints (at most 0 is feasible)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from autost_optuna import units
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.task import Task
+from autost_optuna.proxies.flops import count_flops, count_params
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Constraints:
+    """Bounds on parameters, FLOPs and depth, which are counted, and on the energy in mJ an image, which is measured.
+
+    None is no bound. ValueError where a bound is not positive, or the least is over the most.
+    """
+
+    min_params: float | None = None
+    max_params: float | None = None
+    min_flops: float | None = None
+    max_flops: float | None = None
+    min_depth: int | None = None
+    max_depth: int | None = None
+    max_energy_mj: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            bound = getattr(self, name)
+            number = isinstance(bound, int | float) and not isinstance(bound, bool)
+            if bound is not None and not (number and math.isfinite(bound) and bound > 0):
+                raise ValueError(f"{name} {bound!r} is not a positive number; give one, or leave it out")
+        for name in ("params", "flops", "depth"):
+            least, most = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
+            if least is not None and most is not None and least > most:
+                raise ValueError(f"min_{name} {least:,g} is over max_{name} {most:,g}; swap them")
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) is not None for field in fields(self))
+
+    def __str__(self) -> str:
+        bounds = (
+            _between("params", self.min_params, self.max_params, units.count),
+            _between("FLOPs", self.min_flops, self.max_flops, units.count),
+            _between("depth", self.min_depth, self.max_depth, units.count),
+            _between("energy", None, self.max_energy_mj, units.energy),
+        )
+        return ", ".join(filter(None, bounds)) or "no constraint"
+
+    def of_counts(self, architecture: Architecture, task: Task) -> dict[str, float]:
+        """The counted constraints, known before anything is measured: each bound's name with the relative excess over it."""
+        found: dict[str, float] = {}
+        if self.min_params is not None or self.max_params is not None:
+            found |= _excess("params", count_params(architecture, task), self.min_params, self.max_params)
+        if self.min_flops is not None or self.max_flops is not None:
+            found |= _excess("flops", count_flops(architecture, task), self.min_flops, self.max_flops)
+        return found | _excess("depth", architecture.depth, self.min_depth, self.max_depth)
+
+    def of_energy(self, energy_mj: float) -> dict[str, float]:
+        """The measured constraint: its name with the relative excess of the energy over it."""
+        return _excess("energy_mj", energy_mj, None, self.max_energy_mj)
+
+
+def violation(values: dict[str, float]) -> float:
+    """By how much constraint values are not kept in all; 0 is feasible."""
+    return sum(max(0.0, value) for value in values.values())
+
+
+def _excess(name: str, value: float, least: float | None, most: float | None) -> dict[str, float]:
+    found = {} if least is None else {f"min_{name}": 1 - value / least}
+    return found if most is None else {**found, f"max_{name}": value / most - 1}
+
+
+def _between(noun: str, least: float | None, most: float | None, said: Callable[[float], str]) -> str | None:
+    """Bounds in words, None where there is none."""
+    if least is not None and most is not None:
+        return f"{noun} {said(least)} to {said(most)}"
+    if least is not None:
+        return f"{noun} at least {said(least)}"
+    return None if most is None else f"{noun} at most {said(most)}"

@@ -1,0 +1,130 @@
+"""Front: the non-dominated candidates of a search (FLOPs up, energy down), its hypervolume, knee and picks.
+
+Where a search has further objectives, the front is of all of them; hypervolume, knee and picks stay those of the plane of
+FLOPs and energy.
+"""
+
+import bisect
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.proxies.goals import GOALS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Box:
+    """The corners that make hypervolumes of one study comparable: `worst` is the reference point, `best` the ideal one."""
+
+    worst_flops: float
+    worst_energy_mj: float
+    best_flops: float
+    best_energy_mj: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.worst_flops < self.best_flops and 0 < self.best_energy_mj < self.worst_energy_mj):
+            raise ValueError(f"{self} is no box: worst must be below best in FLOPs and above it in energy")
+
+    def scaled(self, flops: float, energy_mj: float) -> tuple[float, float]:
+        """A point in logarithmic axes, the reference point at (0, 0) and the ideal one at (1, 1); both grow with merit."""
+        gain = math.log(flops / self.worst_flops) / math.log(self.best_flops / self.worst_flops)
+        thrift = math.log(self.worst_energy_mj / energy_mj) / math.log(self.worst_energy_mj / self.best_energy_mj)
+        return gain, thrift
+
+
+def unique(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The first candidate of every architecture; silent ones are left out, since their energy means nothing."""
+    seen: dict[str, Candidate] = {}
+    for candidate in candidates:
+        if not candidate.silent:
+            seen.setdefault(candidate.architecture.key, candidate)
+    return list(seen.values())
+
+
+def nondominated(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The members of the Pareto front, each architecture once, by ascending energy.
+
+    And so by ascending FLOPs, unless the candidates have scores, which are then objectives too.
+    """
+    distinct = unique(candidates)
+    return _in_all(distinct) if any(c.scores for c in distinct) else _staircase(distinct)
+
+
+def in_plane(members: Iterable[Candidate]) -> list[Candidate]:
+    """The members of a front that are non-dominated in FLOPs and energy alone: all of them where they have no scores."""
+    found = list(members)
+    return _staircase(found) if any(member.scores for member in found) else found
+
+
+def _in_all(distinct: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates that no other one dominates in FLOPs, energy and scores."""
+    import numpy as np
+
+    def merits(candidate: Candidate) -> tuple[float, ...]:
+        signs = {"maximize": 1.0, "minimize": -1.0}
+        scores = (signs[GOALS[name].direction] * value for name, value in candidate.scores)
+        return (-candidate.energy_mj, float(candidate.flops), *scores)
+
+    ordered = sorted(distinct, key=merits, reverse=True)  # none is dominated by one that comes after it
+    points = np.array([merits(candidate) for candidate in ordered])
+    kept: list[int] = []
+    for place, point in enumerate(points):
+        front = points[kept]
+        if not ((front >= point).all(1) & (front > point).any(1)).any():
+            kept.append(place)
+    return [ordered[place] for place in kept]
+
+
+def _staircase(distinct: Iterable[Candidate]) -> list[Candidate]:
+    members: list[Candidate] = []
+    for candidate in sorted(distinct, key=lambda c: (c.energy_mj, -c.flops)):
+        last = members[-1] if members else None
+        twin = last is not None and (candidate.flops, candidate.energy_mj) == (last.flops, last.energy_mj)
+        if last is None or candidate.flops > last.flops or twin:
+            members.append(candidate)
+    return members
+
+
+def part(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+    """The members of the Pareto front as of `nondominated`, and the dominated architectures, each once."""
+    distinct = unique(candidates)
+    members = nondominated(distinct)
+    on_front = {id(member) for member in members}
+    return members, [candidate for candidate in distinct if id(candidate) not in on_front]
+
+
+class Staircase:
+    """The area that a growing set of points dominates, kept up to date point by point; the reference point is (0, 0).
+
+    The S metric of Zitzler and Thiele 1999 in two dimensions, both to be maximised: the area under the points' staircase.
+    """
+
+    def __init__(self) -> None:
+        self.area = 0.0
+        self._steps: list[tuple[float, float]] = []  # the undominated points, x ascending and y descending
+
+    def add(self, x: float, y: float) -> None:
+        """Take in a point; one that lies below the reference point in either axis dominates nothing."""
+        if x <= 0 or y <= 0:
+            return
+        place = bisect.bisect_right(self._steps, x, key=lambda step: step[0])
+        floor = self._steps[place][1] if place < len(self._steps) else 0.0
+        if floor >= y or (place and self._steps[place - 1] >= (x, y)):
+            return
+        first, right = place, x
+        while first and self._steps[first - 1][1] <= y:  # steps that the new point swallows
+            first -= 1
+            self.area += (right - self._steps[first][0]) * (y - floor)
+            right, floor = self._steps[first]
+        left = self._steps[first - 1][0] if first else 0.0
+        self.area += (right - left) * (y - floor)
+        self._steps[first:place] = [(x, y)]
+
+
+def hypervolume(members: Iterable[Candidate], box: Box) -> float:
+    """Share of the box, in logarithmic axes, that the members dominate: 0 to about 1, higher is better."""
+    stairs = Staircase()
+    for member in members:
+        stairs.add(*box.scaled(member.flops, member.energy_mj))
+    return stairs.area

@@ -1,0 +1,190 @@
+"""Stem, attention and MLP of AutoST's spiking transformer; the residual stream is real-valued, its readers are spikes.
+
+Shapes: T time steps, B images, C channels (embed_dim), H W pixels, N tokens, h heads, d = C / h.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autost_optuna.network.linear import SpikeLinear
+from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.task import Task
+
+
+class ChannelNorm(nn.BatchNorm1d):
+    """Batch normalisation over all but the last axis: [..., C] to [..., C]."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., C] to [..., C]."""
+        return super().forward(input.flatten(0, -2)).view_as(input)
+
+
+class Product(nn.Module):
+    """A matrix product as a module, so that it has a name in the ledger and hooks can see its spikes.
+
+    `driver` is the position of the input (0 or 1) whose spikes drive it.
+    """
+
+    def __init__(self, driver: int) -> None:
+        super().__init__()
+        self.driver = driver
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """[..., n, m] and [..., m, p] to [..., n, p]."""
+        return left @ right
+
+
+class Stem(nn.Module):
+    """Images to tokens: four convolutions, the first three followed by neurons, plus a position convolution.
+
+    The fourth convolution has no neuron: the position convolution reads real values, and the sum is the residual stream.
+    """
+
+    def __init__(self, embed_dim: int, task: Task) -> None:
+        super().__init__()
+        eighth, quarter, half = embed_dim // 8, embed_dim // 4, embed_dim // 2
+        self.time_steps = task.time_steps
+        self.events = task.events
+        self.pooling = tuple(flag == "1" for flag in task.pooling)
+        self.conv1 = _conv(task.channels, eighth)
+        self.bn1 = nn.BatchNorm2d(eighth)
+        self.neuron1 = PLIF()
+        self.conv2 = _conv(eighth, quarter)
+        self.bn2 = nn.BatchNorm2d(quarter)
+        self.neuron2 = PLIF()
+        self.conv3 = _conv(quarter, half)
+        self.bn3 = nn.BatchNorm2d(half)
+        self.neuron3 = PLIF()
+        self.conv4 = _conv(half, embed_dim)
+        self.bn4 = nn.BatchNorm2d(embed_dim)
+        self.position = _conv(embed_dim, embed_dim)
+        self.position_bn = nn.BatchNorm2d(embed_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, c, H, W] to [T, B, N, C]; the image is shown at each of the T steps, without a spike encoder.
+
+        Of an events task [B, T, c, H, W] to [T, B, N, C]; each step has a frame of its own.
+        """
+        x = self._pool(0, self._fire(self.neuron1, self._first(images)))
+        x = self._pool(1, self._fire(self.neuron2, self.bn2(self.conv2(x))))
+        x = self._pool(2, self._fire(self.neuron3, self.bn3(self.conv3(x))))
+        x = self._pool(3, self.bn4(self.conv4(x)))
+        x = x + self.position_bn(self.position(x))
+        return self._steps(x.flatten(2).transpose(1, 2)).contiguous()
+
+    def _first(self, images: Tensor) -> Tensor:
+        """Images to the currents of the first neurons, [T*B, ...].
+
+        In training those of a still image are computed once: T equal images have equal currents and equal statistics.
+        """
+        if self.events:
+            return self.bn1(self.conv1(images.transpose(0, 1).flatten(0, 1)))  # type: ignore[no-any-return]
+        if self.training and torch.is_grad_enabled():
+            return torch.cat([self.bn1(self.conv1(images))] * self.time_steps)
+        return self.bn1(self.conv1(images.repeat(self.time_steps, 1, 1, 1)))  # type: ignore[no-any-return]
+
+    def _steps(self, x: Tensor) -> Tensor:
+        """[T*B, ...] to [T, B, ...]."""
+        return x.view(self.time_steps, -1, *x.shape[1:])
+
+    def _fire(self, neuron: PLIF, x: Tensor) -> Tensor:
+        """[T*B, ...] currents to [T*B, ...] spikes."""
+        spikes: Tensor = neuron(self._steps(x)).flatten(0, 1)
+        return spikes
+
+    def _pool(self, stage: int, x: Tensor) -> Tensor:
+        if not self.pooling[stage]:
+            return x
+        if x.dtype == torch.uint8:  # torch's own pooling does not take bytes
+            return torch.ops.quantized.max_pool2d(x, [3, 3], [2, 2], [1, 1], [1, 1], False)  # type: ignore[no-any-return]
+        return F.max_pool2d(x, 3, stride=2, padding=1)
+
+
+def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+
+
+class Attention(nn.Module):
+    """Spiking self-attention without softmax: spikes of q k^T v, scaled by 1/8, through a neuron of threshold 0.5."""
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.packed = False
+        self.neuron = PLIF()
+        self.q = SpikeLinear(embed_dim, embed_dim)
+        self.q_bn = ChannelNorm(embed_dim)
+        self.q_neuron = PLIF()
+        self.k = SpikeLinear(embed_dim, embed_dim)
+        self.k_bn = ChannelNorm(embed_dim)
+        self.k_neuron = PLIF()
+        self.v = SpikeLinear(embed_dim, embed_dim)
+        self.v_bn = ChannelNorm(embed_dim)
+        self.v_neuron = PLIF()
+        self.qk = Product(driver=0)
+        self.av = Product(driver=1)
+        self.out_neuron = PLIF(v_threshold=0.5)
+        self.proj = SpikeLinear(embed_dim, embed_dim)
+        self.proj_bn = ChannelNorm(embed_dim)
+
+    def heads(self, x: Tensor) -> Tensor:
+        """[T, B, N, C] to [T, B, h, N, d]."""
+        return x.view(*x.shape[:-1], self.num_heads, -1).transpose(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, N, C] to [T, B, N, C]."""
+        s = self.neuron(x)
+        q = self.heads(self.q_neuron(self.q_bn(self.q(s))))
+        k = self.heads(self.k_neuron(self.k_bn(self.k(s))))
+        v = self.heads(self.v_neuron(self.v_bn(self.v(s))))
+        out = self._attend(q, k, v).transpose(2, 3).flatten(-2)
+        out = self.proj_bn(self.proj(self.out_neuron(out)))
+        return out  # type: ignore[no-any-return]
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Spikes [T, B, h, N, d] to q k^T v / 8 of that shape.
+
+        In training, and in a packed network, as q (k^T v), d x d numbers instead of N x N, where those are fewer; of spikes
+        both are exact and equal.
+        """
+        if q.shape[-2] > q.shape[-1]:
+            if self.training and torch.is_grad_enabled():
+                return q @ ((k.transpose(-2, -1) @ v) * 0.125)
+            if self.packed:
+                return self.qk(q, self.av(k.transpose(-2, -1), v) * 0.125)  # type: ignore[no-any-return]
+        out: Tensor = self.av(self.qk(q, k.transpose(-2, -1)) * 0.125, v)
+        return out
+
+
+class MLP(nn.Module):
+    """Two linear layers, each read from spikes."""
+
+    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.neuron = PLIF()
+        self.fc1 = SpikeLinear(embed_dim, hidden_dim)
+        self.fc1_bn = ChannelNorm(hidden_dim)
+        self.hidden_neuron = PLIF()
+        self.fc2 = SpikeLinear(hidden_dim, embed_dim)
+        self.fc2_bn = ChannelNorm(embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, N, C] to [T, B, N, C]."""
+        hidden = self.hidden_neuron(self.fc1_bn(self.fc1(self.neuron(x))))
+        return self.fc2_bn(self.fc2(hidden))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One transformer block: attention, then MLP, each added to the residual stream."""
+
+    def __init__(self, embed_dim: int, num_heads: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.attention = Attention(embed_dim, num_heads)
+        self.mlp = MLP(embed_dim, hidden_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, N, C] to [T, B, N, C]."""
+        x = x + self.attention(x)
+        x = x + self.mlp(x)
+        return x

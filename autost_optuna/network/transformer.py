@@ -1,0 +1,122 @@
+"""The whole network, and its weights at initialisation.
+
+Weights of a part depend only on the seed, the part's place and its own sizes: two architectures that share their first
+blocks share those blocks' weights, so that what was measured on one holds, bit for bit, for the other.
+"""
+
+import hashlib
+import math
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.blocks import MLP, Attention, Block, Stem
+from autost_optuna.network.linear import STD, SpikeLinear, draw
+from autost_optuna.network.neuron import PLIF, reset
+from autost_optuna.network.task import Task
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class SpikingTransformer(nn.Module):
+    """AutoST's spiking transformer in its CIFAR form: images [B, c, H, W] to logits [B, classes].
+
+    An events task has recordings [B, T, c, H, W] in place of images: batch first, so that images are counted alike.
+    `seed` fixes the weights; on the meta device there are none. Each call starts from resting neurons and leaves them so.
+    """
+
+    def __init__(self, architecture: Architecture, task: Task, *, seed: int | None = 0) -> None:
+        task.check(architecture)
+        super().__init__()
+        self.architecture = architecture
+        self.task = task
+        with torch.device("meta"):
+            self.stem = Stem(architecture.embed_dim, task)
+            self.blocks = nn.Sequential(
+                *(
+                    Block(architecture.embed_dim, heads, hidden)
+                    for heads, hidden in zip(architecture.num_heads, architecture.hidden_dims, strict=True)
+                )
+            )
+            self.head = nn.Linear(architecture.embed_dim, task.num_classes)
+        if seed is not None:
+            self.initialise(seed)
+
+    def initialise(self, seed: int) -> None:
+        """Give every part its weights at initialisation, on the CPU."""
+        dim = self.architecture.embed_dim
+        init_stem(self.stem, seed)
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            init_attention(block.attention, seed, index)
+            init_mlp(block.mlp, seed, index)
+        generator = _generator(seed, "head", dim, self.task.num_classes)
+        nn.init.trunc_normal_(_fresh(self.head).weight, std=STD, generator=generator)
+
+    def forward(self, images: Tensor, *, every_step: bool = False) -> Tensor:
+        """[B, *task.input_shape] to logits [B, classes], or [T, B, classes] of `every_step`, whose mean they are.
+
+        ValueError where the shape is another.
+        """
+        self.task.check_images(images.shape)
+        try:
+            x = self.stem(images)
+            x = self.blocks(x)
+            return self.head(x.mean(2 if every_step else (0, 2)))  # type: ignore[no-any-return]
+        finally:
+            reset(self)
+
+
+def init_stem(stem: Stem, seed: int) -> Stem:
+    """Convolutions as torch does by default: Kaiming uniform with a = sqrt(5)."""
+    generator = _generator(seed, "stem", stem.conv1.in_channels, stem.position.out_channels)
+    for module in _fresh(stem).modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+    return stem
+
+
+def init_attention(attention: Attention, seed: int, index: int) -> Attention:
+    """The attention of block `index`; the number of heads does not change its weights."""
+    generator = _generator(seed, "attention", index, attention.q.in_features)
+    for module in _fresh(attention).modules():
+        if isinstance(module, SpikeLinear):
+            module.weight.data = draw(module.out_features, module.in_features, generator)
+    return attention
+
+
+def init_mlp(mlp: MLP, seed: int, index: int) -> MLP:
+    """The MLP of block `index`.
+
+    A hidden unit's weights do not depend on how many there are: the MLP of a smaller ratio is a part of that of a larger
+    one. So units are drawn in whole multiples of C, of which more only append to the random stream.
+    """
+    dim, hidden = _fresh(mlp).fc1.in_features, mlp.fc1.out_features
+    units = -(-hidden // dim) * dim
+    with torch.no_grad():
+        mlp.fc1.weight.copy_(draw(units, dim, _generator(seed, "fc1", index, dim))[:hidden])
+        mlp.fc2.weight.copy_(draw(units, dim, _generator(seed, "fc2", index, dim))[:hidden].t())
+    return mlp
+
+
+def _fresh(part: Part) -> Part:
+    """`part` in memory of the CPU, with normalisation at identity and neurons at tau 2; its weights are still to be set."""
+    part.to_empty(device="cpu")
+    for module in part.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_parameters()
+        elif isinstance(module, PLIF):
+            nn.init.zeros_(module.w)  # sigmoid(0) = 1/2 = 1/tau
+        elif isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+        elif not isinstance(module, nn.Conv2d) and any(True for _ in module.parameters(recurse=False)):
+            raise TypeError(f"no rule initialises {type(module).__name__}")
+    return part
+
+
+def _generator(seed: int, *place: str | int) -> torch.Generator:
+    """A random stream of its own for every seed and place."""
+    digest = hashlib.sha256(repr((seed, *place)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

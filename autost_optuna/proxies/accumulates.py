@@ -1,0 +1,55 @@
+"""Accumulates: the additions that spikes really cause, counted exactly while images pass through the network."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autost_optuna.network.blocks import Product
+from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.proxies.proof import watching
+from autost_optuna.proxies.rates import are_spikes, demand_spikes, driven_names, measuring
+
+
+def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[str, int]]:
+    """Accumulates of all spike-driven operations over all steps, one set an image: what SpikingJelly's SynOpCounter counts.
+
+    A spike at the border of a convolution reaches fewer outputs, and a product of two spike trains accumulates where both
+    fire; the rates of `measure_rates` take all positions alike.
+    """
+    names = driven_names(model)
+    counts: dict[str, list[int]] = {}
+
+    def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        counts[name] = count_accumulates(module, inputs, len(images))
+
+    with measuring(), watching(model, "", names, demand_spikes), watching(model, "", names, look):
+        model(images)
+    return [dict(zip(counts, values, strict=True)) for values in zip(*counts.values(), strict=True)]
+
+
+def count_accumulates(module: nn.Module, inputs: tuple[Tensor, ...], images: int = 1) -> list[int]:
+    """Accumulates of one call of a convolution, linear layer or `Product` whose driving input is spikes of 0 and 1.
+
+    One number for each of the `images` images that [T, B, ...] or [T*B, ...] hold. A spike adds a weight to every output that
+    it reaches, at the border of a padded convolution to fewer; where both sides of a product are spikes, an accumulate
+    happens where both fire.
+    """
+
+    def total(x: Tensor) -> list[int]:
+        return [round(count) for count in x.unflatten(0, (-1, images)).flatten(2).sum((0, 2)).tolist()]
+
+    if isinstance(module, Product):
+        left, right = (x.flatten(0, 1).to(torch.float64) for x in inputs)
+        if are_spikes(left) and are_spikes(right):
+            return total(left.sum(-2) * right.sum(-1))
+        fan_out = right.shape[-1] if module.driver == 0 else left.shape[-2]
+        return [fan_out * count for count in total(left if module.driver == 0 else right)]
+    spikes = inputs[0].to(torch.float64)
+    if isinstance(module, nn.Linear):
+        rows = spikes if spikes.dim() == 2 else spikes.flatten(0, 1)
+        return [module.out_features * count for count in total(rows)]
+    if not isinstance(module, nn.Conv2d):
+        raise TypeError(f"no rule counts the accumulates of {type(module).__name__}")
+    kernel = torch.ones(1, 1, *module.kernel_size, dtype=torch.float64, device=spikes.device)
+    reached = F.conv2d(spikes.sum(1, keepdim=True), kernel, None, module.stride, module.padding, module.dilation)
+    return [module.out_channels // module.groups * count for count in total(reached)]

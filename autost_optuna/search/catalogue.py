@@ -1,0 +1,100 @@
+"""What a storage holds: its studies, their names, and the architecture that a text names."""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS
+from autost_optuna.search.search import Search
+from autost_optuna.search.settings import ATTRIBUTE, Settings
+from autost_optuna.search.study import TRAINED, TRAINED_METRICS, foreign, has_candidates, load_study, open_search
+from autost_optuna.storage.artifacts import artifacts_of, folder_of, remove
+from autost_optuna.storage.storage import open_storage
+from autost_optuna.units import StrPath
+
+
+def find_architecture(source: StrPath, storage: str) -> tuple[Architecture, Search | None]:
+    """The architecture that `source` names, and its study if it is a trial.
+
+    FILE.json, FILE.yaml (AutoST's form), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4".
+    """
+    source = os.fspath(source)
+    if source.endswith((".json", ".yaml", ".yml")):
+        return Architecture.load(Path(source)), None
+    name, colon, number = source.rpartition(":")
+    if colon:
+        if not number.isdecimal():
+            raise ValueError(f"trial {number!r} in {source!r} is not a number; write STUDY:TRIAL, such as demo:17")
+        search = open_search(name, storage)
+        return search.candidate(int(number)).architecture, search
+    if "=" not in source:
+        raise ValueError(
+            f'architecture {source!r} is none of FILE.json, FILE.yaml, STUDY:TRIAL or "C=384,depth=4,heads=8,ratio=4"'
+        )
+    return Architecture.from_text(source), None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """A line of `study list`; None where a study was not made by this program, or by another version of it."""
+
+    name: str
+    trials: int
+    space: str | None = None
+    task: str | None = None
+    data: str | None = None
+    convention: str | None = None
+
+
+def list_searches(storage: str) -> list[Listed]:
+    """All studies of a storage, by name."""
+    rows = []
+    for summary in optuna.get_all_study_summaries(open_storage(storage)):
+        row = Listed(name=summary.study_name, trials=summary.n_trials)
+        trained = summary.user_attrs.get(TRAINED)
+        if trained is not None:
+            row = Listed(
+                name=summary.study_name,
+                trials=summary.n_trials,
+                space=f"trained networks of {trained['search']}",
+                task=trained["task"]["name"],
+                convention=trained["convention"],
+            )
+        with contextlib.suppress(KeyError, ValueError):  # of another program, or of another version of this one
+            settings = Settings.from_dict(summary.user_attrs[ATTRIBUTE])
+            row = Listed(
+                name=summary.study_name,
+                trials=summary.n_trials,
+                space=settings.space.name + (" uniform" if settings.space.uniform else ""),
+                task=settings.task.name,
+                data=settings.data,
+                convention=settings.convention.label,
+            )
+        rows.append(row)
+    return sorted(rows, key=lambda row: row.name)
+
+
+def delete(name: str, storage: str) -> int:
+    """Delete a study with its trials and artifacts, and return how many trials there were. ValueError where there is none.
+
+    A study of another program is only deleted where it is empty, as one is whose creation was cut off, or has candidates, as
+    one that Objective of 0.1.0 made. What a copy that was cut off leaves has the names of our metrics. The networks that
+    were trained of a search stay, in a study of their own.
+    """
+    study = load_study(name, storage, write=True)
+    trials, ours = study.get_trials(deepcopy=False), {ATTRIBUTE, TRAINED} & study.user_attrs.keys()
+    labels, metrics = {goal.label for goal in GOALS.values()}, study.metric_names or ["none"]
+    searched = {GOALS[name].label for name in DEFAULT_OBJECTIVES} <= set(metrics) <= labels
+    if trials and not ours and metrics != list(TRAINED_METRICS) and not searched and not has_candidates(trials):
+        raise foreign(study, storage)
+    artifacts = set(artifacts_of(study))
+    optuna.delete_study(study_name=name, storage=study._storage)
+    if artifacts:
+        for other in optuna.get_all_study_names(study._storage):  # a copy in this storage shares its files
+            artifacts -= set(artifacts_of(load_study(other, storage)))
+        remove(artifacts, folder_of(storage))
+    return len(trials)

@@ -1,0 +1,139 @@
+"""describe(): everything that is known of an architecture before it is trained."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from autost_optuna import notebook, units
+from autost_optuna.data import Cut, rate_images
+from autost_optuna.front.candidate import INITIALISATION, TRAINED, Candidate
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.task import Task
+from autost_optuna.proxies.convention import DEFAULT, Convention
+from autost_optuna.proxies.energy import Charge, total_mj
+from autost_optuna.proxies.goals import GOALS
+from autost_optuna.proxies.quantised import Quantised
+from autost_optuna.proxies.scores import measure_scores
+from autost_optuna.units import StrPath
+
+if TYPE_CHECKING:
+    from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.search.evaluate import COUNTINGS, RATE, assess
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """An architecture's candidate, the bill behind its energy, and what that energy is under both ways of counting.
+
+    `charges` are counted as `counting` says: "rate" multiplies rates with MACs, "exact" counts accumulates one by one.
+    `fingerprint` is that of the images.
+    """
+
+    candidate: Candidate
+    task: Task
+    convention: Convention
+    counting: str
+    charges: tuple[Charge, ...]
+    rate_mj: float
+    exact_mj: float
+    quantised: Quantised
+    fingerprint: str
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the candidate, and its bill by the stages of the network."""
+        total = total_mj(self.charges)
+        rows = []
+        for stage in dict.fromkeys(charge.stage for charge in self.charges):
+            part = [charge for charge in self.charges if charge.stage == stage]
+            energy, macs = total_mj(part), sum(charge.macs * charge.steps for charge in part)
+            rows.append([stage, f"{macs:,}", units.significant(energy), f"{energy / total:.1%}" if total else ""])
+        bill = notebook.table(["stage", "MACs, all steps", "mJ an image", "share"], rows, left=["stage"])
+        return self.candidate._repr_html_() + bill
+
+
+def describe(
+    architecture: Architecture,
+    task: Task,
+    *,
+    data: str = "digits",
+    data_root: StrPath | None = None,
+    images: int = 4,
+    seed: int = 0,
+    seeds: int = 1,
+    convention: Convention = DEFAULT,
+    counting: str = RATE,
+    trained: "SpikingTransformer | None" = None,
+    frames: Cut = "count",
+    device: str = "cpu",
+) -> Description:
+    """An architecture's candidate on images of a data set, with every operation's rate and energy.
+
+    At initialisation under batch statistics, or of the `trained` network of that architecture as it is, on test images.
+    Recordings are cut into `frames` of equal "count" or "time". The ledger is proven on the network before. ValueError
+    where the network is another one; RuntimeError where the proof fails.
+    """
+    from autost_optuna.network.transformer import SpikingTransformer
+    from autost_optuna.proxies.accumulates import measure_accumulates
+    from autost_optuna.proxies.proof import prove_ledger
+    from autost_optuna.proxies.rates import batch_statistics, measure_rates
+
+    task.check(architecture)
+    if counting not in COUNTINGS:
+        raise ValueError(f"counting {counting!r} is unknown; use {' or '.join(COUNTINGS)}")
+    if trained is not None and seeds != 1:
+        raise ValueError(f"seeds {seeds}: trained weights have one; leave out --seeds")
+    split: Literal["train", "test"] = "train" if trained is None else "test"
+    drawn = rate_images(
+        task, data=data, root=data_root, count=images, seeds=seeds, seed=seed, split=split, frames=frames
+    )
+    samples: list[Mapping[str, float]] = []
+    counted: list[Mapping[str, float]] = []
+    for chosen, batch in enumerate(drawn.images.to(device).chunk(seeds), seed):
+        network = (SpikingTransformer(architecture, task, seed=chosen) if trained is None else trained).to(device)
+        if chosen == seed:
+            prove_ledger(network)
+        with batch_statistics(network) if trained is None else contextlib.nullcontext():
+            samples += measure_rates(network, batch)
+            counted += measure_accumulates(network, batch)
+    origin: dict[str, Any] = {
+        "data": data if trained is None else f"{data} (test)",
+        "seed": seed,
+        "seeds": seeds,
+        "weights": INITIALISATION if trained is None else TRAINED,
+    }
+    by_rate, exact = (
+        assess(architecture, task, samples, convention, **origin, accumulates=counts) for counts in (None, counted)
+    )
+    candidate, charges, quantised = by_rate if counting == RATE else exact
+    return Description(
+        candidate=candidate,
+        task=task,
+        convention=convention,
+        counting=counting,
+        charges=tuple(charges),
+        rate_mj=by_rate[0].energy_mj,
+        exact_mj=exact[0].energy_mj,
+        quantised=quantised,
+        fingerprint=drawn.fingerprint,
+    )
+
+
+def describe_scores(
+    architecture: Architecture,
+    task: Task,
+    *,
+    data: str = "digits",
+    data_root: StrPath | None = None,
+    images: int = 4,
+    seed: int = 0,
+    seeds: int = 1,
+    convention: Convention = DEFAULT,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """All proxies of an architecture, by the names in `goals.GOALS`, on the images that `describe` takes at initialisation."""
+    from autost_optuna.proxies.reuse import InitialRates
+
+    drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
+    rates = InitialRates(task, drawn.images, seed=seed, seeds=seeds, device=device, patterns=True)
+    return measure_scores(architecture, rates, drawn.labels, tuple(GOALS), convention)

@@ -1,0 +1,97 @@
+"""evaluate(): an architecture as a candidate, its objectives counted and measured."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from autost_optuna.front.candidate import INITIALISATION, Candidate
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.task import Task
+from autost_optuna.proxies.convention import DEFAULT, Convention
+from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
+from autost_optuna.proxies.flops import count_params
+from autost_optuna.proxies.quantised import Quantised, compare_quantised
+
+if TYPE_CHECKING:
+    from autost_optuna.proxies.reuse import InitialRates
+
+
+# An untrained network with fresh running statistics fires at 0.0003 to 0.001, a live one at 0.1 to 0.2.
+SILENT_RATE = 0.01
+
+
+def evaluate(
+    architecture: Architecture,
+    rates: "InitialRates",
+    *,
+    convention: Convention = DEFAULT,
+    data: str = "images",
+) -> Candidate:
+    """FLOPs, parameters (exact) and energy at initialisation (estimated) of an architecture; `data` names the images."""
+    samples = rates.measure(architecture)
+    candidate, _, _ = assess(
+        architecture,
+        rates.task,
+        samples,
+        convention,
+        data=data,
+        seed=rates.seed,
+        seeds=rates.seeds,
+        weights=INITIALISATION,
+    )
+    return candidate
+
+
+def assess(
+    architecture: Architecture,
+    task: Task,
+    samples: Sequence[Mapping[str, float]],
+    convention: Convention,
+    *,
+    data: str,
+    seed: int,
+    seeds: int,
+    weights: str,
+    accumulates: Sequence[Mapping[str, float]] | None = None,
+) -> tuple[Candidate, list[Charge], Quantised]:
+    """The candidate whose rates are the mean of `samples`, a set an image, seed after seed; its bill, and without spikes.
+
+    `accumulates` are sets of counted ones, of the same images.
+    """
+    ledger, layers = operations(architecture, task), populations(architecture, task)
+    macs, images = sum(row.total_macs for row in ledger), len(samples) // seeds
+    mean = mean_by_operation(samples)
+    counted = None if accumulates is None else mean_by_operation(accumulates)
+    charges = estimate_energy(ledger, mean, convention, layers, counted)
+    single = [
+        total_mj(estimate_energy(ledger, rates, convention, layers, accumulates[index] if accumulates else None))
+        for index, rates in enumerate(samples)
+    ]
+    quantised = compare_quantised(ledger, mean, convention, layers, counted)
+    rate = mean_rate(charges)
+    candidate = Candidate(
+        architecture=architecture,
+        params=count_params(architecture, task),
+        macs=macs,
+        flops=2 * macs,
+        energy_mj=total_mj(charges),
+        energies_mj=tuple(tuple(single[first : first + images]) for first in range(0, len(single), images)),
+        mean_rate=rate,
+        silent=rate < SILENT_RATE if weights == INITIALISATION else rate == 0,
+        quantised_mj=quantised.int8_mj,
+        break_even_rate=quantised.break_even_rate,
+        convention=convention.label,
+        data=data,
+        images=images,
+        seed=seed,
+        seeds=seeds,
+        weights=weights,
+    )
+    return candidate, charges, quantised
+
+
+RATE, EXACT = COUNTINGS = ("rate", "exact")
+
+
+class Unmeasurable(ValueError):  # noqa: N818 - what is told is what is there
+    """The corners of a space cannot be measured on these images."""

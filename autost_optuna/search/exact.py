@@ -1,0 +1,247 @@
+"""The exact front: the whole of a uniform space, or one architecture of each class of a space with blocks of their own.
+
+Parameters and FLOPs of an architecture depend on its width, depth and sum of hidden units alone; architectures that share
+these are a class. One of each class makes the front exact in FLOPs, and in energy up to the spread inside a class, which is
+measured on further architectures.
+"""
+
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean, stdev
+from typing import Any
+
+from autost_optuna import units
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.constraints import Constraints, violation
+from autost_optuna.front.front import Box, hypervolume, nondominated, unique
+from autost_optuna.front.picks import numbers_of
+from autost_optuna.network.architecture import Architecture, Ratio
+from autost_optuna.network.task import Task
+from autost_optuna.proxies.flops import count_flops, count_params
+from autost_optuna.search.objective import Objective
+from autost_optuna.space.space import Space
+
+MOST_CLASSES = 20_000  # some 10 minutes on 2 cores
+SAMPLES = 100
+
+
+def class_of(architecture: Architecture) -> tuple[int, int, int]:
+    """(width, depth, sum of hidden units): what FLOPs and parameters depend on."""
+    return architecture.embed_dim, architecture.depth, sum(architecture.hidden_dims)
+
+
+def representatives(space: Space) -> Iterator[Architecture]:
+    """One architecture of each class, or of a uniform space every architecture.
+
+    The most heads, and wide blocks before narrow ones where there is a choice: of the orders tried it has the least energy
+    (studies/exact). Each but those of one block is another one with a block added, and comes after it, so that a measurement
+    which reuses prefixes measures one block a class.
+    """
+    if space.uniform:
+        yield from sorted(space.enumerate(), key=lambda a: (a.embed_dim, a.num_heads, a.mlp_ratio))
+        return
+    for dim in space.embed_dim:
+        heads = space.heads_of(dim)[-1]
+        hidden = {ratio: int(ratio * dim) for ratio in space.mlp_ratio}
+        parents: dict[int, tuple[Ratio, ...]] = {0: ()}
+        found: list[tuple[Ratio, ...]] = []
+        for depth in range(1, space.depth[-1] + 1):
+            children: dict[int, tuple[Ratio, ...]] = {}
+            for ratio, (total, ratios) in itertools.product(space.mlp_ratio, parents.items()):
+                children.setdefault(total + hidden[ratio], (*ratios, ratio))  # the smallest ratio that fits comes last
+            parents = children
+            found += children.values() if depth in space.depth else ()
+        for ratios in sorted(found):
+            yield Architecture(embed_dim=dim, depth=len(ratios), num_heads=(heads,) * len(ratios), mlp_ratio=ratios)
+
+
+def count_classes(space: Space) -> int:
+    """How many architectures `representatives` yields, counted without making them; counting stops past a million."""
+    if space.uniform:
+        return space.size
+    count = 0
+    for dim in space.embed_dim:
+        hidden, sums = {int(ratio * dim) for ratio in space.mlp_ratio}, {0}
+        for depth in range(1, space.depth[-1] + 1):
+            sums = {total + units for total in sums for units in hidden}
+            count += len(sums) * (depth in space.depth)
+            if count > 1_000_000:
+                return count
+    return count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassSpread:
+    """Energies of further architectures of the classes, relative to the measured one of their class: 0.001 is 0.1 % more."""
+
+    samples: int
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A member of the exact front."""
+
+    architecture: Architecture
+    params: int
+    flops: int
+    energy_mj: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExactFront:
+    """The front of a whole space, `hypervolume` in the study's box; `spread` is None where every architecture was measured.
+
+    `classes` were measured, `evaluated` architectures in all. `best_hypervolume` is that of the same front if each class held
+    an architecture as thrifty, relative to the measured one, as the thriftiest that was sampled anywhere.
+    """
+
+    members: tuple[Member, ...]
+    classes: int
+    evaluated: int
+    hypervolume: float
+    best_hypervolume: float
+    spread: ClassSpread | None
+    duration_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form, architectures as text: short enough for an attribute in any database."""
+        rows = [{**asdict(member), "architecture": member.architecture.to_text()} for member in self.members]
+        return {**asdict(self), "members": rows}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "ExactFront":
+        """Read the form of `to_dict`."""
+        members = [
+            Member(**{**row, "architecture": Architecture.from_text(row["architecture"])}) for row in data["members"]
+        ]
+        spread = data["spread"] and ClassSpread(**data["spread"])
+        return cls(**{**data, "members": tuple(members), "spread": spread})
+
+
+def check_enumerable(space: Space) -> int:
+    """The number of classes. ValueError where they are too many to measure."""
+    classes = count_classes(space)
+    if classes > MOST_CLASSES:
+        raise ValueError(
+            f"space {space.name} has {classes:,} classes of (width, depth, hidden units){' or more' * (classes > 1_000_000)}, "
+            f"over the bound {MOST_CLASSES:,}; offer fewer widths, depths or ratios, or search it with study run"
+        )
+    return classes
+
+
+def check_feasible(space: Space, task: Task, constraints: Constraints) -> None:
+    """ValueError where counts alone show that no architecture of the space keeps the constraints.
+
+    A space of too many classes to look at each passes: what its search finds will tell.
+    """
+    offered = list(representatives(space)) if constraints and count_classes(space) <= MOST_CLASSES else []
+    if offered and all(violation(constraints.of_counts(architecture, task)) for architecture in offered):
+        params, flops = ([count(a, task) for a in offered] for count in (count_params, count_flops))
+        raise ValueError(
+            f"no architecture of the space {space.name} keeps {constraints}: it has {units.count(min(params))} to "
+            f"{units.parameters(max(params))}, {units.count(min(flops), 'FLOPs')} to {units.count(max(flops), 'FLOPs')}, depth "
+            f"{space.depth[0]} to {space.depth[-1]}; widen the bounds"
+        )
+
+
+def exact_front(
+    objective: Objective,
+    box: Box,
+    *,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> ExactFront:
+    """Measure every class of the objective's space, `samples` further architectures, and take the front of them all.
+
+    `on_done(done, total)` is called after each. ValueError where the space is too large, RuntimeError where all are silent.
+    """
+    start = time.monotonic()
+    space = objective.space
+    check_enumerable(space)
+    constraints = objective.constraints
+    chosen = [a for a in representatives(space) if not violation(constraints.of_counts(a, objective.task))]
+    if not chosen:
+        raise RuntimeError(f"no network keeps {constraints}; create the study with wider ones")
+    further = [] if space.uniform else list(siblings(chosen, space, samples, seed))
+    measured: list[Candidate] = []
+    for architecture in [*chosen, *further]:
+        measured.append(objective.evaluate(architecture))
+        on_done(len(measured), len(chosen) + len(further))
+    if all(candidate.silent for candidate in measured):
+        raise RuntimeError("every network of the space is silent on these images; create the study on others")
+    spread = _spread(measured[: len(chosen)], measured[len(chosen) :])
+    thrift = 1 + min(0.0, spread.low) if spread else 1.0
+    best = [replace(candidate, energy_mj=candidate.energy_mj * thrift) for candidate in measured[: len(chosen)]]
+    members, best = (
+        nondominated(c for c in candidates if not violation(constraints.of_energy(c.energy_mj)))
+        for candidates in (measured, best)
+    )
+    if not members:
+        least = units.energy(min(candidate.energy_mj for candidate in measured if not candidate.silent))
+        raise RuntimeError(f"no network keeps {constraints}; the least that one takes is {least}")
+    return ExactFront(
+        members=tuple(
+            Member(architecture=m.architecture, params=m.params, flops=m.flops, energy_mj=m.energy_mj) for m in members
+        ),
+        classes=len(chosen),
+        evaluated=len({candidate.architecture for candidate in measured}),
+        hypervolume=hypervolume(members, box),
+        best_hypervolume=hypervolume([*members, *best], box),
+        spread=spread,
+        duration_s=time.monotonic() - start,
+    )
+
+
+def member_rows(front: ExactFront, candidates: Iterable[Candidate]) -> list[dict[str, Any]]:
+    """The members by ascending energy, as rows of JSON; `number` is the trial's that has the architecture, None if none has."""
+    numbers = numbers_of(candidates)
+    return [
+        {
+            "number": numbers.get(member.architecture.key),
+            "architecture": member.architecture.to_dict(),
+            "flops": member.flops,
+            "energy_mj": member.energy_mj,
+            "params": member.params,
+        }
+        for member in front.members
+    ]
+
+
+def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: int) -> Iterator[Architecture]:
+    """Up to `samples` other architectures of the classes of `chosen`, drawn at random: other ratios, their order, heads."""
+    generator = random.Random(seed)
+    for _ in range(samples):
+        first = generator.choice(chosen)
+        hidden = {ratio: int(ratio * first.embed_dim) for ratio in space.mlp_ratio}
+        ratios = list(first.mlp_ratio)
+        for one, other in itertools.pairwise(range(len(ratios))):
+            pairs = itertools.product(hidden, repeat=2)
+            total = hidden[ratios[one]] + hidden[ratios[other]]
+            fitting = [(a, b) for a, b in pairs if hidden[a] + hidden[b] == total]
+            ratios[one], ratios[other] = generator.choice(fitting)
+        generator.shuffle(ratios)
+        other_one = Architecture(
+            embed_dim=first.embed_dim,
+            depth=first.depth,
+            num_heads=tuple(generator.choices(space.heads_of(first.embed_dim), k=first.depth)),
+            mlp_ratio=tuple(ratios),
+        )
+        if other_one != first:
+            yield other_one
+
+
+def _spread(chosen: Sequence[Candidate], further: Sequence[Candidate]) -> ClassSpread | None:
+    energies = {class_of(candidate.architecture): candidate.energy_mj for candidate in chosen if not candidate.silent}
+    pairs = [(c.energy_mj, energies.get(class_of(c.architecture))) for c in unique(further)]
+    ratios = [energy / base - 1 for energy, base in pairs if base is not None]
+    if len(ratios) < 2:
+        return None
+    return ClassSpread(samples=len(ratios), mean=fmean(ratios), std=stdev(ratios), low=min(ratios), high=max(ratios))

@@ -1,0 +1,104 @@
+"""Fork: a new study that starts from the results of an old one which cannot be gone on with."""
+
+import copy
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+
+from autost_optuna.data import rate_images
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.proxies.convention import Convention
+from autost_optuna.search.enrol import CANDIDATE, CHECKED, difference
+from autost_optuna.search.objective import Objective, measure_box
+from autost_optuna.search.restore import make_objective
+from autost_optuna.search.search import Search
+from autost_optuna.search.settings import ATTRIBUTE, installed_versions
+from autost_optuna.search.study import check_name, make_study
+from autost_optuna.storage.location import check_file
+from autost_optuna.units import StrPath
+
+ORIGIN = f"{ATTRIBUTE}:forked_from"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forked:
+    """A forked study: `copied` results taken over as they are, or else `queued` architectures to be measured anew.
+
+    `reason` says why the old figures do not hold here, None where they do.
+    """
+
+    search: Search
+    copied: int
+    queued: int
+    reason: str | None
+
+
+def fork(
+    search: Search,
+    name: str,
+    storage: StrPath,
+    *,
+    convention: Convention | None = None,
+    data_root: StrPath | None = None,
+    device: str = "cpu",
+) -> Forked:
+    """A new study called `name`, with the settings of `search` under the packages, images and convention of here and now.
+
+    Objectives of a user's own beside those of the settings are left behind, their parameters and attributes are kept.
+
+    Where some members of the old front, measured again, give the figures that they had, all results are taken over;
+    otherwise the members of the old front are queued, to be the first trials of the next run. The old study is left alone.
+    """
+    check_name(name)
+    storage = os.fspath(storage)
+    check_file(storage, create=True, write=True)
+    old = search.settings
+    root = data_root or (Path(old.data_root) if old.data_root else None)
+    drawn = rate_images(old.task, data=old.data, root=root, count=old.images, seeds=old.seeds, seed=old.seed)
+    settings = replace(
+        old,
+        convention=convention or old.convention,
+        data_root=None if root is None else str(Path(root).resolve()),
+        fingerprint=drawn.fingerprint,
+        versions=installed_versions(),
+    )
+    objective = make_objective(settings, device=device)
+    members = search.front()
+    reason = _difference(search, objective, members)
+    made = make_study(name, storage, replace(settings, box=measure_box(objective)))
+    finished = _finished(search)
+    if reason is None:
+        made.study.add_trials(finished)
+    else:
+        parameters = {trial.number: trial.params for trial in finished}
+        for member in members:
+            made.study.enqueue_trial(parameters[member.number or 0])
+    made.study.set_user_attr(ORIGIN, {"name": search.study.study_name, "versions": old.versions, "reason": reason})
+    copied = len(finished) if reason is None else 0
+    return Forked(search=made, copied=copied, queued=0 if reason is None else len(members), reason=reason)
+
+
+def _finished(search: Search) -> list[FrozenTrial]:
+    """The finished trials of a search, without the values of objectives that a user's program has beside its own."""
+    found = []
+    for trial in search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        if trial.state == TrialState.PRUNED or CANDIDATE in trial.user_attrs:
+            trial = copy.copy(trial)
+            trial.values = trial.values and trial.values[: len(search.settings.objectives)]
+            found.append(trial)
+    return found
+
+
+def _difference(search: Search, objective: Objective, members: list[Candidate]) -> str | None:
+    """Why the figures of `search` are not those that `objective` gives, None where they are."""
+    old = search.settings
+    if objective.convention.hash != old.convention.hash:
+        return f"the convention is {objective.convention.label}, it was {old.convention.label}"
+    if objective.images.fingerprint != old.fingerprint:
+        return f"the images have fingerprint {objective.images.fingerprint}, they had {old.fingerprint}"
+    again = (
+        (member, objective.evaluate(member.architecture)) for member in members[:: max(1, len(members) // CHECKED)]
+    )
+    return next(filter(None, (difference(before, after) for before, after in again)), None)

@@ -1,0 +1,236 @@
+"""evaluate: an architecture's Candidate, without training. Objective: the same for an Optuna trial."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from autost_optuna.data import RateImages, check_classes, rate_images
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.constraints import Constraints, violation
+from autost_optuna.front.front import Box
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.task import Task
+from autost_optuna.proxies.convention import DEFAULT, Convention
+from autost_optuna.proxies.flops import count_flops
+from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, further
+from autost_optuna.proxies.scores import measure_scores
+from autost_optuna.search.enrol import (
+    LOCK,
+    check_directions,
+    check_trials,
+    has_settings,
+    is_left_out,
+    leave_out,
+    write_settings,
+)
+from autost_optuna.search.settings import POPULATION, Settings, installed_versions
+from autost_optuna.space.space import Space
+from autost_optuna.units import StrPath
+
+if TYPE_CHECKING:
+    pass
+from autost_optuna.search.evaluate import Unmeasurable, evaluate
+
+
+class Objective:
+    """Two objectives of an Optuna trial: FLOPs (maximise) and energy in mJ an image at initialisation (minimise).
+
+    Works with any Optuna study of directions ("maximize", "minimize"). `objectives` may name further proxies beside "flops"
+    and "energy_mj" (`goals.GOALS`), in the order of the study's directions. A function of your own may call the objective,
+    suggest parameters beside its own, and return further values after its values. ValueError if the directions are others.
+
+    The first trial that is measured writes the objective's settings and the names of its values into the study, so that every
+    command of autost-optuna can read the study if it is in a storage. It measures the smallest and the largest architecture
+    for that. ValueError if the study has other settings, or candidates that were measured under others.
+
+    The candidate is stored as the trial's user attribute "candidate". A silent network's trial is pruned, with the reason as
+    its attribute "silent": its energy would beat every other and mean nothing. An architecture that does not keep the
+    constraints is pruned with the reason as "infeasible" and Optuna's named constraints: a front that does not read these,
+    such as optuna-dashboard's, never shows it. A score that cannot tell is the reason "unscored", an enqueued value that the
+    space does not offer is the reason "outside". Counts are checked before anything is measured. An architecture seen before
+    is not measured again.
+
+    Any number of threads may use it, as `study.optimize(..., n_jobs=2)` does. They measure one after the other, and what
+    several ask for at once is measured once; to measure in parallel, use processes (`study run --workers`). Pickles and
+    copies keep the known candidates.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        task: Task,
+        *,
+        images: RateImages | None = None,
+        data: str = "digits",
+        data_root: StrPath | None = None,
+        num_images: int = 4,
+        convention: Convention = DEFAULT,
+        constraints: Constraints | None = None,
+        seed: int = 0,
+        seeds: int = 1,
+        device: str = "cpu",
+        cache_bytes: int | None = None,
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    ) -> None:
+        from autost_optuna.proxies.reuse import CACHE_BYTES, InitialRates
+
+        space.check(task)
+        check_objectives(objectives)
+        self.objectives = tuple(objectives)
+        self.space = space
+        self.task = task
+        self.data_root = data_root
+        self.images = images or rate_images(task, data=data, root=data_root, count=num_images, seeds=seeds, seed=seed)
+        if images is None:
+            check_classes(self.images, task)
+        self.convention = convention
+        self.constraints = constraints or Constraints()
+        limit = CACHE_BYTES if cache_bytes is None else cache_bytes
+        self.rates = InitialRates(
+            task,
+            self.images.images,
+            seed=seed,
+            seeds=seeds,
+            cache_bytes=limit,
+            device=device,
+            patterns=any(GOALS[name].source == "patterns" for name in objectives),
+        )
+        self._known: dict[str, Candidate] = {}
+
+    def remember(self, candidates: Iterable[Candidate]) -> None:
+        """Take over candidates of earlier trials, so that their architectures are not measured again."""
+        self._known.update((candidate.architecture.key, candidate) for candidate in candidates)
+
+    def evaluate(self, architecture: Architecture) -> Candidate:
+        """The candidate of an architecture, measured once."""
+        candidate, names = self._measured(architecture), further(self.objectives)
+        if not names or candidate.silent or candidate.scores:
+            return candidate
+        from autost_optuna.proxies.proof import MEASURING
+
+        with MEASURING:
+            candidate = self._known[architecture.key]
+            if not candidate.scores:  # another thread may have been faster
+                scores = measure_scores(architecture, self.rates, self.images.labels, names, self.convention)
+                candidate = replace(candidate, scores=tuple(scores.items()))
+                self._known[architecture.key] = candidate
+        return candidate
+
+    def _measured(self, architecture: Architecture) -> Candidate:
+        """The candidate, perhaps without the scores of further objectives, which take longer."""
+        from autost_optuna.proxies.proof import MEASURING
+
+        if architecture.key not in self._known:
+            with MEASURING:
+                if architecture.key not in self._known:  # another thread may have been faster
+                    found = evaluate(architecture, self.rates, convention=self.convention, data=self.images.data)
+                    self._known[architecture.key] = found
+        return self._known[architecture.key]
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """The fields of `Settings` that all objectives of a study have in common."""
+        return {
+            "space": self.space,
+            "task": self.task,
+            "data": self.images.data,
+            "images": len(self.images.images) // self.rates.seeds,
+            "seeds": self.rates.seeds,
+            "seed": self.rates.seed,
+            "convention": self.convention,
+            "constraints": self.constraints,
+            "objectives": self.objectives,
+            "fingerprint": self.images.fingerprint,  # last, since the others explain why images differ
+        }
+
+    def settings(self, population: int = POPULATION) -> Settings:
+        """What a study stores of this objective. Unmeasurable if its smallest or largest architecture cannot be measured."""
+        return Settings(
+            **self.shared,
+            data_root=None if self.data_root is None else str(Path(self.data_root).resolve()),
+            population=population,
+            box=measure_box(self),
+            versions=installed_versions(),
+        )
+
+    def adopt(self, study: optuna.Study, *, population: int = POPULATION, sampler: str | None = None) -> None:
+        """Write the settings into a study of this objective, unless it has them; `sampler` names the one that it uses.
+
+        ValueError if the study has other directions, other settings, or candidates that were measured under others.
+        """
+        check_directions(study, self.objectives)
+        with LOCK:
+            if not has_settings(study, self.shared):
+                check_trials(study, self.shared, self.evaluate)
+                write_settings(study, self.settings(population), sampler)
+
+    def _lacks_settings(self, study: optuna.Study, *, alone: bool) -> bool:
+        """Whether a trial's study has no settings yet; `alone` says that it stores no values beside those of this objective."""
+        check_directions(study, self.objectives, alone=alone)
+        return not is_left_out(study) and not has_settings(study, self.shared)
+
+    def _enrol(self, study: optuna.Study) -> None:
+        """Adopt the study of a trial, with the population and the name of its sampler."""
+        population = getattr(study.sampler, "population_size", None) or POPULATION
+        try:
+            self.adopt(study, population=population, sampler=type(study.sampler).__name__)
+        except Unmeasurable as error:  # its trials are pruned for the same reason
+            leave_out(study, error)
+
+    def __call__(self, trial: optuna.Trial) -> tuple[float, ...]:
+        """The objectives of the architecture that the trial suggests, by default (FLOPs, energy in mJ)."""
+        study = getattr(trial, "study", None)  # fixed and frozen trials have none
+        # Whoever calls it from a function of their own may return more values; Optuna itself cannot.
+        alone = sys._getframe(1).f_globals.get("__name__", "").startswith("optuna.")
+        lacking = study if study is not None and self._lacks_settings(study, alone=alone) else None
+        architecture = self.space.suggest(trial)
+        self._keep(trial, self.constraints.of_counts(architecture, self.task))
+        if lacking is not None:
+            self._enrol(lacking)
+        candidate = self._measured(architecture)
+        trial.set_user_attr("candidate", candidate.to_dict())
+        if candidate.silent:
+            reason = f"silent network: mean spike rate {candidate.mean_rate:.2g}; check the images"
+            trial.set_user_attr("silent", reason)
+            raise optuna.TrialPruned(reason)
+        self._keep(trial, self.constraints.of_energy(candidate.energy_mj))
+        if further(self.objectives):  # after all that may prune it, for some take seconds
+            candidate = self.evaluate(architecture)
+            trial.set_user_attr("candidate", candidate.to_dict())
+        if candidate.unscored:
+            trial.set_user_attr("unscored", candidate.unscored)
+            raise optuna.TrialPruned(candidate.unscored)
+        return tuple(candidate.value(name) for name in self.objectives)
+
+    def _keep(self, trial: optuna.Trial, values: dict[str, float]) -> None:
+        """Set the named constraints; prune the trial where one is not kept."""
+        for name, value in values.items():
+            trial.set_constraint(name, value)
+        if violation(values) > 0:
+            broken = [f"{name} by {value:.2%}" for name, value in values.items() if value > 0]
+            reason = f"outside the constraints: {', '.join(broken)}"
+            trial.set_user_attr("infeasible", reason)
+            raise optuna.TrialPruned(reason)
+
+
+def measure_box(objective: Objective) -> Box:
+    """A reference point a tenth beyond the space's worst corner, from its smallest and largest architecture."""
+    smallest, largest = objective.space.smallest, objective.space.largest
+    low, high = objective.evaluate(smallest), objective.evaluate(largest)
+    if low.silent or high.silent:
+        raise Unmeasurable(
+            f"the network is silent on these images (mean spike rate {min(low.mean_rate, high.mean_rate):.2g}); "
+            "give real images that are not blank"
+        )
+    if low.unscored or high.unscored:
+        raise Unmeasurable(f"{low.unscored or high.unscored}; give other images, or leave out that objective")
+    return Box(
+        worst_flops=0.9 * count_flops(smallest, objective.task),
+        worst_energy_mj=1.1 * max(low.energy_mj, high.energy_mj),
+        best_flops=count_flops(largest, objective.task),
+        best_energy_mj=min(low.energy_mj, high.energy_mj),
+    )

@@ -1,0 +1,76 @@
+"""Restore: the sampler and the objective of a study, from its settings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autost_optuna.data import NAMES, rate_images
+from autost_optuna.front.constraints import violation
+from autost_optuna.search.objective import Objective
+from autost_optuna.search.sampler import DeclaredNSGAIISampler
+from autost_optuna.search.settings import Settings
+from autost_optuna.units import StrPath
+
+
+def make_sampler(settings: Settings) -> DeclaredNSGAIISampler:
+    """NSGA-II over the study's space, which avoids what its counted constraints rule out."""
+    space, constraints = settings.space, settings.constraints
+
+    def excess(values: Mapping[str, Any]) -> float:
+        return violation(constraints.of_counts(space.architecture(values), settings.task))
+
+    return DeclaredNSGAIISampler(
+        space.distributions(),
+        active=space.active,
+        violation=excess if constraints else None,
+        population_size=settings.population,
+        seed=settings.seed,
+    )
+
+
+def make_objective(
+    settings: Settings,
+    data_root: StrPath | None = None,
+    device: str = "cpu",
+    cache_bytes: int | None = None,
+    any_versions: bool = False,
+) -> Objective:
+    """The objective of a study, on the images that it was created with.
+
+    `cache_bytes` bounds what it keeps for reuse. ValueError where these are others now, or the packages that decide a figure,
+    unless `any_versions` will do.
+    """
+    if not any_versions:
+        settings.check_versions()
+    if settings.data not in NAMES:
+        raise ValueError(
+            f"the study was measured on images that its program brought ({settings.data!r}), and no command has these; go on "
+            "in that program"
+        )
+    root = data_root or (Path(settings.data_root) if settings.data_root else None)
+    drawn = rate_images(
+        settings.task,
+        data=settings.data,
+        root=root,
+        count=settings.images,
+        seeds=settings.seeds,
+        seed=settings.seed,
+    )
+    if drawn.fingerprint != settings.fingerprint:
+        raise ValueError(
+            f"the {settings.data} images in {root} have fingerprint {drawn.fingerprint}, those of the study "
+            f"{settings.fingerprint}; give the folder that it was created with as --data-root, or go on from its "
+            "results in a new study by autost-optuna study fork"
+        )
+    return Objective(
+        settings.space,
+        settings.task,
+        images=drawn,
+        convention=settings.convention,
+        constraints=settings.constraints,
+        seed=settings.seed,
+        seeds=settings.seeds,
+        device=device,
+        cache_bytes=cache_bytes,
+        objectives=settings.objectives,
+    )

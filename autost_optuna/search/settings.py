@@ -1,0 +1,119 @@
+"""Settings: what all trials of a study share, stored with it, so that a resumed run measures as the first one did."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib.metadata import version
+from typing import Any
+
+from autost_optuna.front.constraints import Constraints
+from autost_optuna.front.front import Box
+from autost_optuna.network.task import Task
+from autost_optuna.proxies.convention import Convention
+from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, check_objectives
+from autost_optuna.space.space import Space
+
+ATTRIBUTE = "autost_optuna"
+POPULATION = 50  # of NSGA-II, by default
+VERSIONED = ("autost-optuna", "optuna", "torch", "spikingjelly")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What all trials of a study share."""
+
+    space: Space
+    task: Task
+    data: str
+    data_root: str | None
+    images: int
+    seeds: int
+    fingerprint: str
+    convention: Convention
+    constraints: Constraints
+    seed: int
+    population: int
+    box: Box
+    versions: dict[str, str]
+    objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form, with the hash of the convention beside it."""
+        return {**asdict(self), "space": self.space.to_dict(), "convention_hash": self.convention.hash}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
+        """Read the form of `to_dict`. ValueError where it is another version's, or its convention is not the hashed one."""
+        try:
+            data = {"objectives": DEFAULT_OBJECTIVES, **data}  # studies older than the choice have none
+            values = {name: data[name] for name in (field.name for field in fields(cls))}
+            values["objectives"] = tuple(data["objectives"])
+            check_objectives(values["objectives"])
+            values |= {"space": Space.from_dict(data["space"]), "task": Task(**data["task"]), "box": Box(**data["box"])}
+            values |= {"constraints": Constraints(**data["constraints"])}
+            values["convention"] = Convention.from_dict(data["convention"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"the study was made by another version of autost-optuna ({error}); create it again"
+            ) from None
+        settings = cls(**values)
+        if settings.convention.hash != data["convention_hash"]:
+            raise ValueError(
+                f"the stored convention {settings.convention.name} has hash {settings.convention.hash}, the study was made "
+                f"under {data['convention_hash']}; create it again"
+            )
+        return settings
+
+    def check_convention(self, convention: Convention | None) -> None:
+        """ValueError where `convention` is given and is not the study's: its energies could not be compared."""
+        if convention is not None and convention.hash != self.convention.hash:
+            raise ValueError(
+                f"the study was made under {self.convention.name} (hash {self.convention.hash}), not under "
+                f"{convention.name} (hash {convention.hash}); leave out --energy, or create another study"
+            )
+
+    def check_same(
+        self,
+        asked: Mapping[str, object],
+        asker: str = "this command asks for",
+        remedy: str = "ask for the same, or choose another name",
+    ) -> None:
+        """Raise ValueError, naming both values, if a field of `asked` has another one here."""
+        for name, value in asked.items():
+            ours = getattr(self, name)
+            if ours != value:
+                raise ValueError(f"the study has {name} {_said(ours, value)}, {asker} {_said(value, ours)}; {remedy}")
+
+    def check_versions(self) -> None:
+        """ValueError, naming both, where the packages that decide a figure are others than the study was made with."""
+        here = installed_versions()
+        for name, ours in self.versions.items():
+            if (
+                ours.partition("+")[0] != here.get(name, "none").partition("+")[0]
+            ):  # a build, such as +cpu, is no version
+                raise ValueError(
+                    f"the study was made with {name} {ours}, here is {here.get(name)}, so its figures could not be compared; "
+                    f"install {name}=={ours}, or go on from its results in a new study by autost-optuna study fork"
+                )
+
+
+def check_population(population: int) -> None:
+    """Raise ValueError if NSGA-II cannot have this population."""
+    if not 2 <= population <= 100_000:
+        raise ValueError(f"population {population} is out of range for NSGA-II; use 2 to 100000, such as 50")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that decide a study's figures."""
+    return {name: version(name) for name in VERSIONED}
+
+
+def _said(value: object, other: object) -> str:
+    """A setting in a message: its name, with what differs if the names are the same; all of a setting without a name."""
+    for key in ("label", "name"):
+        ours, theirs = getattr(value, key, None), getattr(other, key, None)
+        if ours is not None and ours != theirs:
+            return str(ours)
+        if ours is not None and is_dataclass(value):
+            parts = ((field.name, getattr(value, field.name), getattr(other, field.name)) for field in fields(value))
+            return f"{ours} ({', '.join(f'{part} {mine}' for part, mine, theirs in parts if mine != theirs)})"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

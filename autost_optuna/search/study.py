@@ -1,0 +1,232 @@
+"""Studies: create, open, list, delete. A study is Optuna's, with the settings that make its candidates comparable."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError
+from optuna.samplers import NSGAIISampler
+from optuna.trial import FrozenTrial
+
+from autost_optuna import units
+from autost_optuna.data import check_classes, rate_images
+from autost_optuna.front.constraints import Constraints
+from autost_optuna.network.task import Task
+from autost_optuna.proxies.convention import DEFAULT, Convention
+from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, check_plane
+from autost_optuna.search.enrol import CANDIDATE, name_objectives
+from autost_optuna.search.exact import ExactFront, check_enumerable, check_feasible, exact_front
+from autost_optuna.search.objective import Objective
+from autost_optuna.search.restore import make_objective, make_sampler
+from autost_optuna.search.search import EXACT, Search
+from autost_optuna.search.settings import ATTRIBUTE, POPULATION, Settings, check_population
+from autost_optuna.space.space import Space
+from autost_optuna.storage.location import check_file, file_of, shown
+from autost_optuna.storage.storage import open_storage
+from autost_optuna.units import StrPath
+
+TRAINED, TRAINED_ENDING = f"{ATTRIBUTE}:trained", ".trained"  # attribute and name of a search's second study
+TRAINED_METRICS = ("validation accuracy", "measured energy (mJ)")  # as optuna-dashboard shows them
+CREATION_S = 2.0  # between the writes that make a study lie milliseconds
+
+
+class StudyExists(ValueError):  # noqa: N818 - what is told is what is there
+    """There is a study of that name."""
+
+
+def create(
+    name: str,
+    storage: StrPath,
+    *,
+    space: Space,
+    task: Task,
+    data: str = "digits",
+    data_root: StrPath | None = None,
+    images: int = 4,
+    seeds: int = 1,
+    convention: Convention | None = None,
+    constraints: Constraints | None = None,
+    seed: int = 0,
+    population: int = POPULATION,
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    skip_if_exists: bool = False,
+    device: str = "cpu",
+) -> Search:
+    """Create a study of two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked before.
+
+    `objectives` names these two and further proxies (`goals.GOALS`), each in its own direction. ValueError if the space does
+    not fit the task, nothing in it keeps the constraints, the images are missing, silent or of another number of classes,
+    the storage cannot be written, or the study exists (unless `skip_if_exists` and it has these settings; the convention
+    is compared if one is given).
+    """
+    check_name(name)
+    storage = os.fspath(storage)
+    check_population(population)
+    check_objectives(objectives)
+    constraints, objectives = constraints or Constraints(), tuple(objectives)
+    asked = {"space": space, "task": task, "data": data, "images": images, "seeds": seeds, "constraints": constraints}
+
+    def existing() -> Search:
+        search = open_search(name, storage)
+        search.settings.check_convention(convention)
+        search.settings.check_same({**asked, "seed": seed, "population": population, "objectives": objectives})
+        return search
+
+    if name in existing_names(storage):
+        if skip_if_exists:
+            return existing()
+        raise _exists(name, storage)
+    check_file(storage, create=True, write=True)
+    space.check(task)
+    check_feasible(space, task, constraints)
+    drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
+    check_classes(drawn, task)
+    objective = Objective(
+        space,
+        task,
+        images=drawn,
+        data_root=data_root,
+        convention=convention or DEFAULT,
+        constraints=constraints,
+        seed=seed,
+        seeds=seeds,
+        device=device,
+        objectives=objectives,
+    )
+    settings = objective.settings(population)
+    most, box = constraints.max_energy_mj, settings.box
+    if most is not None and most < 0.9 * box.best_energy_mj:  # the smallest network is about the thriftiest
+        raise ValueError(
+            f"max_energy {most} mJ cannot be kept: the smallest network of the space {space.name} takes "
+            f"{box.best_energy_mj:.4g} mJ; raise it"
+        )
+    try:
+        return make_study(name, storage, settings)
+    except StudyExists:  # by now: another process was faster
+        if skip_if_exists:
+            return existing()
+        raise
+
+
+def check_name(name: str) -> None:
+    """ValueError where `name` cannot be a study's."""
+    if not name.strip() or not name.isprintable():
+        raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
+    if name.startswith("-"):
+        raise ValueError(f"study name {name!r} would be read as an option; choose one that begins otherwise")
+    if name.endswith(TRAINED_ENDING):
+        raise ValueError(
+            f"study name {name!r} ends as those of trained networks do; choose one without {TRAINED_ENDING}"
+        )
+
+
+def make_study(name: str, storage: str, settings: Settings) -> Search:
+    """A new study with its settings in the storage, or neither. StudyExists where there is one of that name."""
+    backend = open_storage(storage, create=True, write=True)
+    try:
+        study = optuna.create_study(
+            study_name=name,
+            storage=backend,
+            sampler=make_sampler(settings),
+            directions=[GOALS[name].direction for name in settings.objectives],
+        )
+    except DuplicatedStudyError:
+        raise _exists(name, storage) from None
+    try:
+        name_objectives(study, settings.objectives)
+        study.set_user_attr(ATTRIBUTE, settings.to_dict())
+    except BaseException:
+        with contextlib.suppress(Exception):  # what went wrong first is what is told
+            optuna.delete_study(study_name=name, storage=backend)
+        raise
+    return Search(study=study, settings=settings, storage=storage)
+
+
+def open_search(name: str, storage: StrPath, *, write: bool = False) -> Search:
+    """Open a study, to `write` or only to read it. ValueError where it does not exist or is not of this program."""
+    storage = os.fspath(storage)
+    study = load_study(name, storage, write=write)
+    if TRAINED in study.user_attrs:
+        named, there = name.removesuffix(TRAINED_ENDING), optuna.get_all_study_names(study._storage)
+        of = named if named != name and named in there else study.user_attrs[TRAINED]["search"]
+        shows = units.command("study", "show", of)
+        raise ValueError(f"study {name!r} holds trained networks and is no search; {shows} shows them")
+    settings = Settings.from_dict(_stored_settings(study, storage))
+    study.sampler = make_sampler(settings)
+    return Search(study=study, settings=settings, storage=storage)
+
+
+def load_study(name: str, storage: str, *, write: bool = False) -> optuna.Study:
+    """Optuna's study of that name, whoever made it. ValueError where there is none, with the names that there are."""
+    backend = open_storage(storage, write=write)
+    try:
+        return optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
+    except KeyError:
+        names = sorted(optuna.get_all_study_names(backend))
+        there = f"it has {', '.join(names[:8])}" if names else "it has none"
+        raise ValueError(f"no study {name!r} in {shown(storage)} ({there}); create it or check --storage") from None
+
+
+def _stored_settings(study: optuna.Study, storage: str) -> dict[str, Any]:
+    """The settings in a study. An empty study may be one that another process creates: they are waited for."""
+    deadline = time.monotonic() + CREATION_S
+    while True:
+        stored: dict[str, Any] | None = study.user_attrs.get(ATTRIBUTE)
+        if stored is not None:
+            return stored
+        if study.get_trials(deepcopy=False) or time.monotonic() >= deadline:
+            raise foreign(study, storage)
+        time.sleep(0.05)
+
+
+def find_exact(
+    search: Search,
+    *,
+    data_root: StrPath | None = None,
+    device: str = "cpu",
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> ExactFront:
+    """The exact front of the study's space, measured once and stored with the study. ValueError where it is too large."""
+    found = search.exact()
+    if found is None:
+        check_plane(search.settings.objectives, "an exact front", "create a study of these two for it")
+        check_enumerable(search.settings.space)
+        objective = make_objective(search.settings, data_root, device)
+        found = exact_front(objective, search.settings.box, seed=search.settings.seed, on_done=on_done)
+        search.study.set_user_attr(EXACT, found.to_dict())
+    return found
+
+
+def existing_names(storage: str) -> list[str]:
+    """Names of the studies in a storage, none where it does not exist yet."""
+    path = file_of(storage)
+    if path is not None and not path.exists():
+        return []
+    return sorted(optuna.get_all_study_names(open_storage(storage)))
+
+
+def foreign(study: optuna.Study, storage: str) -> ValueError:
+    where = f"study {study.study_name!r} in {shown(storage)}"
+    if has_candidates(study.get_trials(deepcopy=False)):
+        return ValueError(
+            f"{where} has trials of Objective, but no settings; {units.command('study', 'adopt', study.study_name)} with the "
+            "space and task of the objective (--space, --task) gives it some. If it is a copy that was cut off, delete it and "
+            "copy again"
+        )
+    return ValueError(
+        f"{where} was not made by autost-optuna, or not to the end; create one of another name, or, if it is empty, delete it "
+        "and create it again"
+    )
+
+
+def has_candidates(trials: Sequence[FrozenTrial]) -> bool:
+    return any(CANDIDATE in trial.user_attrs for trial in trials)
+
+
+def _exists(name: str, storage: str) -> StudyExists:
+    return StudyExists(
+        f"study {name!r} exists in {shown(storage)}; choose another name, pass --skip-if-exists, or delete it first"
+    )

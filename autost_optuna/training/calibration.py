@@ -1,0 +1,227 @@
+"""Calibration: what was predicted of trained networks beside what was measured of them. Arithmetic only.
+
+Energy was predicted from the rates at initialisation, and is measured from those of the trained network; accuracy was only
+ranked, by FLOPs. Networks of different recipes or data are not compared with each other.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.task import Task
+from autost_optuna.proxies.convention import Convention
+from autost_optuna.proxies.energy import Charge, estimate_energy, mean_rate, total_mj
+from autost_optuna.ranks import Ranks, rank
+from autost_optuna.training.record import Training
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mean:
+    """The mean of a figure over seeds, and the sample's standard deviation, None of one seed."""
+
+    mean: float
+    deviation: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """The trainings of one architecture with one recipe on one data set, which differ in their seeds."""
+
+    runs: tuple[Training, ...]
+
+    @property
+    def architecture(self) -> Architecture:
+        """What was trained."""
+        return self.runs[0].architecture
+
+    @property
+    def predicted_mj(self) -> float:
+        """The energy at initialisation."""
+        return self.runs[0].predicted_mj
+
+    @property
+    def energy_mj(self) -> Mean:
+        """The measured energy."""
+        return mean_of([run.energy_mj for run in self.runs])
+
+    @property
+    def ratio(self) -> float:
+        """Measured over predicted energy."""
+        return self.energy_mj.mean / self.predicted_mj
+
+    @property
+    def validation_accuracy(self) -> Mean:
+        """The accuracy that every choice rests on."""
+        return mean_of([run.validation_accuracy for run in self.runs])
+
+    @property
+    def test_accuracy(self) -> Mean:
+        """The accuracy on the test set, which was looked at once a training."""
+        return mean_of([run.test_accuracy for run in self.runs])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moved:
+    """Input rates of the operations of one role, such as attention.q, at initialisation and trained.
+
+    A network's rate of a role is the mean over all its MACs; here are the means over networks. `ratio` is None where the
+    role was silent. `change` is that of the role's energy as a part of all networks' energy at initialisation: the changes of
+    all roles add up to that of the energy.
+    """
+
+    role: str
+    initial_rate: float
+    trained_rate: float
+    ratio: float | None
+    change: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """How well networks trained alike were predicted, `networks` of them, of `members` architectures.
+
+    The ratios, mean, least and largest, are measured over predicted energy of an architecture. `energy` ranks predicted
+    against measured energy, `accuracy` FLOPs against validation accuracy, None where fewer than three architectures, or equal
+    figures, tell nothing. Of `pairs` architectures `swapped` pairs are the other way round in measured energy. `layers`
+    moved most comes first.
+    """
+
+    recipe_hash: str
+    recipe_name: str
+    data: str
+    convention: str
+    networks: int
+    members: int
+    ratio: float
+    least_ratio: float
+    largest_ratio: float
+    energy: Ranks | None
+    accuracy: Ranks | None
+    pairs: int
+    swapped: int
+    layers: tuple[Moved, ...]
+
+
+def group(trainings: Iterable[Training]) -> list[Group]:
+    """Trainings that differ in their seeds together, by ascending predicted energy."""
+    found: dict[tuple[str, ...], list[Training]] = {}
+    for training in trainings:
+        found.setdefault((training.architecture.key, *_alike(training)), []).append(training)
+    groups = [Group(runs=tuple(sorted(runs, key=lambda run: run.seed))) for runs in found.values()]
+    return sorted(groups, key=lambda one: (one.predicted_mj, one.runs[0].search_trial))
+
+
+def measured_front(groups: Iterable[Group]) -> list[Group]:
+    """The groups that none trained alike beats in both mean validation accuracy and mean measured energy.
+
+    Recipe after recipe, by ascending energy.
+    """
+    members: list[Group] = []
+    for alike in trained_alike(groups):
+        best = -1.0
+        for one in sorted(alike, key=lambda g: (g.energy_mj.mean, -g.validation_accuracy.mean)):
+            if one.validation_accuracy.mean > best:
+                best = one.validation_accuracy.mean
+                members.append(one)
+    return members
+
+
+def trained_alike(groups: Iterable[Group]) -> list[list[Group]]:
+    """The groups of each recipe and data set together: only these are compared."""
+    found: dict[tuple[str, ...], list[Group]] = {}
+    for one in groups:
+        found.setdefault(_alike(one.runs[0]), []).append(one)
+    return list(found.values())
+
+
+def _alike(training: Training) -> tuple[str, str, str]:
+    return training.recipe_hash, training.data, training.data_fingerprint
+
+
+def calibrate(trainings: Iterable[Training], task: Task, convention: Convention) -> list[Calibration]:
+    """A calibration for each recipe and data set, that of most architectures first.
+
+    ValueError where the energies are of another convention.
+    """
+    found = [_calibrate(groups, task, convention) for groups in trained_alike(group(trainings))]
+    return sorted(found, key=lambda one: -one.members)
+
+
+def _calibrate(groups: Sequence[Group], task: Task, convention: Convention) -> Calibration:
+    runs = [run for one in groups for run in one.runs]
+    for run in runs:
+        if run.convention != convention.label:
+            raise ValueError(
+                f"trial {run.number} was measured under {run.convention}, not under {convention.label}; calibrate under that"
+            )
+    predicted, measured = [one.predicted_mj for one in groups], [one.energy_mj.mean for one in groups]
+    ratios = [one.ratio for one in groups]
+    return Calibration(
+        recipe_hash=runs[0].recipe_hash,
+        recipe_name=runs[0].recipe_name,
+        data=runs[0].data,
+        convention=convention.label,
+        networks=len(runs),
+        members=len(groups),
+        ratio=fmean(ratios),
+        least_ratio=min(ratios),
+        largest_ratio=max(ratios),
+        energy=rank(predicted, measured),
+        accuracy=rank([one.runs[0].flops for one in groups], [one.validation_accuracy.mean for one in groups]),
+        pairs=len(groups) * (len(groups) - 1) // 2,
+        swapped=swapped_pairs(predicted, measured),
+        layers=tuple(moved(runs, task, convention)),
+    )
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """Mean and sample deviation of at least one value."""
+    return Mean(mean=fmean(values), deviation=stdev(values) if len(values) > 1 else None)
+
+
+def swapped_pairs(first: Sequence[float], second: Sequence[float]) -> int:
+    """How many pairs are in one order in `first` and in the other in `second`; a tie is no order."""
+    points = zip(first, second, strict=True)
+    return sum((a - c) * (b - d) < 0 for (a, b), (c, d) in itertools.combinations(points, 2))
+
+
+def moved(runs: Sequence[Training], task: Task, convention: Convention) -> list[Moved]:
+    """How the rates of each role moved in training, and what that changed of the whole energy, largest first."""
+    bills = [
+        tuple(_bill(run.architecture, rates, task, convention) for rates in (run.initial_rates, run.rates))
+        for run in runs
+    ]
+    whole = sum(total_mj(before) for before, _ in bills)
+    rows = []
+    for role in dict.fromkeys(
+        role_of(charge.name) for before, _ in bills for charge in before if charge.rate is not None
+    ):
+        change, initial, trained = 0.0, [], []
+        for before, after in bills:
+            parts = [[charge for charge in bill if role_of(charge.name) == role] for bill in (before, after)]
+            change += total_mj(parts[1]) - total_mj(parts[0])
+            initial.append(mean_rate(parts[0]))
+            trained.append(mean_rate(parts[1]))
+        rows.append(
+            Moved(
+                role=role,
+                initial_rate=fmean(initial),
+                trained_rate=fmean(trained),
+                ratio=fmean(trained) / fmean(initial) if fmean(initial) else None,
+                change=change / whole,
+            )
+        )
+    return sorted(rows, key=lambda row: -abs(row.change))
+
+
+def role_of(operation: str) -> str:
+    """What an operation is, whichever block it is in: "blocks.3.mlp.fc1" is "mlp.fc1"."""
+    parts = operation.split(".")
+    return ".".join(parts[2:]) if parts[0] == "blocks" else operation
+
+
+def _bill(architecture: Architecture, rates: dict[str, float], task: Task, convention: Convention) -> list[Charge]:
+    return estimate_energy(operations(architecture, task), rates, convention, populations(architecture, task))

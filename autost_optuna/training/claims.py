@@ -1,0 +1,221 @@
+"""Claims: who trains which network of a search."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.search.ownership import KEY
+from autost_optuna.search.presence import Presence, owner_alive
+from autost_optuna.search.search import Search
+from autost_optuna.search.settings import ATTRIBUTE
+from autost_optuna.storage.artifacts import upload
+from autost_optuna.storage.location import shown
+from autost_optuna.training.record import (
+    ACCURACIES,
+    DROPPED,
+    RATES,
+    REASON,
+    RECORD,
+    Dropped,
+    Key,
+    Taken,
+    Training,
+    dropped_from,
+    is_whole,
+    record_from,
+)
+
+OWNER = f"{ATTRIBUTE}:owner"
+SHOWN = 6  # decimals of an accuracy that a person looks at; the record has all
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """The right to train a network, and the running trial that says so; it ends with `complete` or `fail`."""
+
+    trainings: "Trainings"
+    trial: FrozenTrial
+    key: Key
+
+    @property
+    def number(self) -> int:
+        """The number of its trial."""
+        return self.trial.number
+
+    def complete(self, training: Training, artifacts: Sequence[Path] = (), accuracies: Sequence[float] = ()) -> None:
+        """Store what came of it, with copies of the files `artifacts` and the validation accuracy after each epoch.
+
+        ValueError where it is another network's. OSError where the files cannot be copied. RuntimeError where another
+        process took this one for dead.
+        """
+        if training.key != self.key:
+            raise ValueError(f"the training is of {training.key}, the claim of {self.key}; store it under its own")
+        study, folder = self.trainings.study, self.trainings.artifacts
+        storage, record = study._storage, replace(training, number=self.number).to_dict()
+        if artifacts and folder is None:
+            raise ValueError(
+                f"the storage {shown(self.trainings.storage)} is no file, and no folder for artifacts is given; name one"
+            )
+        attributes = {
+            "test_accuracy": round(training.test_accuracy, SHOWN),
+            **{name: record.pop(name) for name in RATES},  # apart, as a database bounds the size of each
+            ACCURACIES: list(accuracies),
+            RECORD: record,
+        }
+        try:
+            for path in artifacts:
+                if folder is not None:
+                    upload(path, study, self.trial, folder)
+            for name, value in attributes.items():
+                storage.set_trial_user_attr(self.trial._trial_id, name, value)
+            values = [round(training.validation_accuracy, SHOWN), training.energy_mj]
+            storage.set_trial_state_values(self.trial._trial_id, TrialState.COMPLETE, values)
+        except UpdateFinishedTrialError:
+            raise RuntimeError(
+                f"trial {self.number} of {study.study_name} was taken for abandoned, as nothing was heard of this machine; "
+                f"what was trained is in {training.path}: repeat the command"
+            ) from None
+
+    def drop(self, epochs: int, accuracies: Sequence[float], *, all_epochs: int, path: Path) -> None:
+        """End the trial as pruned: the network dropped out of a halving after `epochs`, with its accuracy after each so far."""
+        dropped = {"epochs": epochs, "all_epochs": all_epochs, "path": str(path.resolve())}
+        storage = self.trainings.study._storage
+        with contextlib.suppress(UpdateFinishedTrialError):  # it was taken for abandoned, and others may train it
+            for name, value in {ACCURACIES: list(accuracies), DROPPED: dropped}.items():
+                storage.set_trial_user_attr(self.trial._trial_id, name, value)
+            storage.set_trial_state_values(self.trial._trial_id, TrialState.PRUNED)
+
+    def fail(self, reason: str) -> None:
+        """Give the network up, so that others may train it; `reason` is kept with the trial."""
+        self.trainings.give_up(self.trial, reason)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trainings:
+    """The trained networks of a search: an Optuna study, its storage, and the folder of its artifacts, None without one."""
+
+    study: optuna.Study
+    search: Search
+    artifacts: Path | None
+
+    @property
+    def storage(self) -> str:
+        """Where it is kept: the file or URL of its search."""
+        return self.search.storage
+
+    def all(self) -> list[Training]:
+        """All trained networks, in the order of their trials."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [record_from(trial) for trial in trials if is_whole(trial)]
+
+    def dropped(self) -> list[Dropped]:
+        """The networks that dropped out of a halving and have not been trained to their end since, each at its last epoch."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+        ended = {training.key for training in self.all()}
+        found: dict[Key, Dropped] = {}
+        for one in [
+            dropped_from(trial) for trial in trials if DROPPED in trial.user_attrs and KEY in trial.system_attrs
+        ]:
+            if one.key not in ended:
+                found[one.key] = max(found.get(one.key, one), one, key=lambda one: len(one.validation_accuracies))
+        return sorted(found.values(), key=lambda one: one.number)
+
+    def accuracies(self) -> dict[Key, tuple[float, ...]]:
+        """The validation accuracy after each epoch of all networks that ended, or dropped out, with it kept here."""
+        kept = {one.key: one.validation_accuracies for one in self.dropped()}
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        ended = [t for t in trials if t.user_attrs.get(ACCURACIES) and KEY in t.system_attrs]
+        return {**kept, **{Key(**t.system_attrs[KEY]): tuple(t.user_attrs[ACCURACIES]) for t in ended}}
+
+    def find(self, key: Key) -> Training | None:
+        """The trained network of that key, the first where there are several."""
+        return next((training for training in self.all() if training.key == key), None)
+
+    def claim(
+        self,
+        candidate: Candidate,
+        *,
+        recipe_name: str,
+        recipe_hash: str,
+        seed: int,
+        data: str,
+        data_fingerprint: str,
+        presence: Presence,
+    ) -> Claim | Training | Taken:
+        """Claim a member of the search to train it, while `presence` on this study is in context.
+
+        A Claim is this process's; a Training is done, by whomever; Taken is being trained by a process that is alive.
+        """
+        key = Key(
+            architecture=candidate.architecture.key,
+            data=data,
+            data_fingerprint=data_fingerprint,
+            recipe_hash=recipe_hash,
+            seed=seed,
+        )
+        found = self._found(key)
+        if found is not None:
+            return found
+        origin = self._origin(candidate)
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=origin.params,
+            distributions=origin.distributions,
+            user_attrs={
+                "search_trial": origin.number,
+                "recipe": recipe_name,
+                "seed": seed,
+                "data": data,
+                "predicted_mj": candidate.energy_mj,
+            },
+            system_attrs={KEY: asdict(key), OWNER: presence.owner()},
+        )
+        storage = self.study._storage
+        trial = storage.get_trial(storage.create_new_trial(self.study._study_id, template))
+        found = self._found(key, before=trial.number)
+        if found is None:
+            return Claim(trainings=self, trial=trial, key=key)
+        self.give_up(trial, f"trial {found.number} of the same network came first")
+        return found
+
+    def give_up(self, trial: FrozenTrial, reason: str) -> None:
+        """Set a trial to failed, unless another process was faster."""
+        try:
+            self.study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
+            self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            pass
+
+    def _found(self, key: Key, before: int | None = None) -> Training | Taken | None:
+        """Who has trained the network of `key`, or does, in a trial `before` that number. What dead processes left fails."""
+        # In this order: whoever started one of these trials had said before that it was there, so the second look sees it.
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
+        runs = self.study._storage.get_study_system_attrs(self.study._study_id)
+        taken = None
+        for trial in (t for t in trials if before is None or t.number < before):
+            ours = trial.system_attrs.get(KEY) == asdict(key)
+            owner = trial.system_attrs.get(OWNER)
+            if trial.state == TrialState.COMPLETE and ours and is_whole(trial):
+                return record_from(trial)
+            if trial.state == TrialState.RUNNING and owner is not None:
+                if not owner_alive(owner, runs):
+                    self.give_up(trial, "its process ended before it was done")
+                elif ours and taken is None:
+                    process = owner["processes"][0][0]
+                    taken = Taken(number=trial.number, host=owner["machine"].partition(" ")[0], process=process)
+        return taken
+
+    def _origin(self, candidate: Candidate) -> FrozenTrial:
+        """The trial of the search that evaluated a candidate."""
+        if candidate.number is None:
+            raise ValueError(f"{candidate.architecture.to_text()} is of no trial; train candidates of a search")
+        study = self.search.study
+        return study._storage.get_trial(
+            study._storage.get_trial_id_from_study_id_trial_number(study._study_id, candidate.number)
+        )

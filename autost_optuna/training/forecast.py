@@ -1,0 +1,109 @@
+"""Forecast: how long a training and its judging will take, from a few images that are timed on this machine."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+
+from autost_optuna import units
+from autost_optuna.data import Dataset
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.packed import packed
+from autost_optuna.network.task import Task
+from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.proxies.pages import keeping_all_pages
+from autost_optuna.training.batches import Batches, split_training
+from autost_optuna.training.device import make_fabric
+from autost_optuna.training.evaluation import Judging, evaluate
+from autost_optuna.training.loop import RECALIBRATION_IMAGES
+from autost_optuna.training.recipe import Recipe
+
+SAMPLES = (16, 128)  # images that are timed: more where few take no time, since a call has a cost of its own
+ENOUGH_S = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """Seconds that an image takes in training and in judging, and how many images each phase has.
+
+    Validation, which gives the energy too, has its images after each epoch, and test its own once.
+    """
+
+    train_s: float
+    judge_s: float
+    train_images: int
+    validation_images: int
+    test_images: int
+
+    def in_words(self, sizes: Sequence[tuple[int, float]], *, workers: int = 1, processes: int = 1) -> str:
+        """One line for trainings of so many epochs and so many times the FLOPs each, by `workers`, each of `processes`."""
+        each = [(epochs * size, size) for epochs, size in sizes]
+        epochs, ends = sum(e for e, _ in each), sum(s for _, s in each)
+        glance = self.validation_images + min(self.train_images, RECALIBRATION_IMAGES)
+        phases = {
+            "training": self.train_s * self.train_images * epochs / processes,
+            f"validation and energy ({self.validation_images:,} images after each epoch)": self.judge_s
+            * glance
+            * epochs,
+            f"test ({self.test_images:,})": self.judge_s * self.test_images * ends,
+        }
+        total = sum(phases.values()) / workers
+        parts = ", ".join(f"{name} {units.duration(seconds / workers)}" for name, seconds in phases.items())
+        many = "" if len(sizes) == 1 else f" for {len(sizes)} trainings"
+        shorter = "--epochs, --images, --eval-images and --test-images shorten it"
+        return f"about {units.duration(total)}{many} on this machine: {parts}; {shorter}"
+
+
+def forecast(
+    architecture: Architecture,
+    task: Task,
+    dataset: Dataset,
+    recipe: Recipe,
+    judging: Judging,
+    accelerator: str = "auto",
+) -> Forecast:
+    """Time a step of training and a batch of judging, each the second of two, on a network that is thrown away."""
+    trained_on, _ = split_training(dataset, recipe.validation_share, recipe.images)
+    validation, test = judging.chosen(dataset, recipe)
+    fabric = make_fabric(recipe, accelerator)
+    network = SpikingTransformer(architecture, task, seed=recipe.seed).to(fabric.device)
+    with keeping_all_pages():
+        for sample in SAMPLES:
+            few = trained_on[: min(sample, recipe.batch_size)]
+            images = Batches(dataset.train, few, dataset.normalisation, task, fabric.device)
+            train_s = _second(partial(_step, network, images, fabric), fabric.device)
+            judge_s = _second(partial(evaluate, network, images, len(few)), fabric.device)
+            judge_s -= min(_second(partial(packed, network), fabric.device), judge_s / 2)  # once, however many images
+            if train_s + judge_s > ENOUGH_S:
+                break
+    return Forecast(
+        train_s=train_s / len(few),
+        judge_s=judge_s / len(few),
+        train_images=len(trained_on),
+        validation_images=len(validation),
+        test_images=len(test),
+    )
+
+
+def _step(network: SpikingTransformer, images: Batches, fabric: Fabric) -> None:
+    network.train().zero_grad(set_to_none=True)
+    inputs, labels = next(images.in_order(len(images)))
+    with fabric.autocast():
+        loss = F.cross_entropy(network(inputs), labels)
+    loss.backward()
+
+
+def _second(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds that the second of two calls takes: the first one finds memory and chooses algorithms."""
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began

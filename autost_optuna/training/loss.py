@@ -1,0 +1,29 @@
+"""What a training minimises, and by which optimizer."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autost_optuna.training.recipe import TET, Recipe
+
+
+def loss_of(logits: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
+    """The loss [] of logits [B, classes], or [T, B, classes] for TET; targets are labels [B] or shares [B, classes].
+
+    TET (Deng et al., ICLR 2022, arXiv 2202.11946): (1 - lambda) mean_t CE(o_t, y) + lambda mean_t MSE(o_t, 1).
+    """
+    if recipe.loss != TET:
+        return F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+    every = torch.cat([targets] * len(logits))
+    entropy = F.cross_entropy(logits.flatten(0, 1), every, label_smoothing=recipe.label_smoothing)
+    return (1 - recipe.tet_lambda) * entropy + recipe.tet_lambda * (logits - 1).square().mean()
+
+
+def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW; biases, normalisation and the neurons' scalars do not decay, which would pull each tau to 2."""
+    parameters = list(network.parameters())
+    matrices, others = [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    # Gradients that are scaled cannot be clipped for a fused optimizer, which would unscale them itself.
+    fused = not (recipe.precision == "16-mixed" and recipe.clip_norm)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)

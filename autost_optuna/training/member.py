@@ -1,0 +1,153 @@
+"""Train one member of a search: claim it, train it, and put the result into the study."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from autost_optuna.data import Dataset
+from autost_optuna.search.presence import Presence
+from autost_optuna.search.search import Search
+from autost_optuna.training.claims import Claim, Trainings
+from autost_optuna.training.device import make_fabric
+from autost_optuna.training.orders import Means, Message, Order, Tell, claim, rank, store, world
+from autost_optuna.training.record import Taken, Training
+from autost_optuna.training.resume import Stopped, Trained, identity_of, log_of
+from autost_optuna.training.trainer import train
+from autost_optuna.units import one_line
+
+
+def carry_out_one(
+    trainings: Trainings,
+    order: Order,
+    index: int,
+    dataset: Dataset,
+    means: Means,
+    presence: Presence | None,
+    tell: Tell,
+    stopped: Callable[[], bool],
+) -> Message:
+    """Train one network, unless someone has or does; what became of it, told as well."""
+    if order.until is not None:
+        end = _reach(trainings.search, order, order.until, index, dataset, means, tell, stopped)
+        tell(end)
+        return end
+    held = _claim(trainings, order, dataset, means, presence)
+    if isinstance(held, Message):
+        end = replace(held, index=index)
+        tell(end)
+        return end
+
+    def beat(message: Message) -> None:
+        if presence is not None:
+            presence.beat()
+        tell(message)
+
+    try:
+        trained = _train(trainings.search, order, index, dataset, means, beat, stopped)
+        training = None if held is None else store(held, order, dataset, trained)
+        end = Message(kind="trained", index=index, training=training)
+    except Stopped:
+        end = Message(kind="stopped", index=index, text="stopped; its state is kept")
+    except RuntimeError as error:
+        end = Message(kind="failed", index=index, text=one_line(str(error)))
+        if world() > 1:  # the other processes wait for this one: all end
+            raise
+    except BaseException as error:
+        if held is not None:
+            with contextlib.suppress(Exception):  # what went wrong first is what is told
+                held.fail(one_line(f"{type(error).__name__}: {error}"))
+        raise
+    if held is not None and end.kind != "trained":
+        held.fail(end.text)
+    tell(end)
+    return end
+
+
+def _reach(
+    search: Search,
+    order: Order,
+    until: int,
+    index: int,
+    dataset: Dataset,
+    means: Means,
+    tell: Tell,
+    stopped: Callable[[], bool],
+) -> Message:
+    """Train a network to the end of epoch `until`, and keep its state there; the very last epoch ends it as ever."""
+    identity = identity_of(order.candidate.architecture, search.settings.task, dataset, order.recipe)
+    done = len(log_of(order.folder, identity))
+
+    def watch(message: Message) -> None:
+        nonlocal done
+        done = done if message.line is None else message.line.epoch
+        tell(message)
+
+    trained = None
+    if done < until or until == order.recipe.epochs:
+        try:
+            trained = _train(search, order, index, dataset, means, watch, lambda: done >= until or stopped())
+        except Stopped:
+            if done < until:
+                return Message(kind="stopped", index=index, text="stopped; its state is kept")
+        except RuntimeError as error:
+            return Message(kind="failed", index=index, text=one_line(str(error)), itself=True)
+    accuracies = tuple(line.validation_accuracy for line in log_of(order.folder, identity))
+    text = f"validation {accuracies[until - 1]:.2%} after {until} of {order.recipe.epochs} epochs"
+    return Message(kind="reached", index=index, accuracies=accuracies, trained=trained, text=text)
+
+
+def _train(
+    search: Search, order: Order, index: int, dataset: Dataset, means: Means, tell: Tell, stopped: Callable[[], bool]
+) -> Trained:
+    """Train one network to its end, and tell of its batches, of its epochs and of how it is judged."""
+
+    def on_batch(epoch: int, batch: int, batches: int) -> None:
+        done, total = epoch * batches + batch, order.recipe.epochs * batches
+        tell(Message(kind="batch", index=index, done=done, total=total))
+
+    def on_judged(phase: str, done: int, total: int) -> None:
+        tell(Message(kind="judged", index=index, done=done, total=total, text=phase))
+
+    return train(
+        order.candidate.architecture,
+        search.settings.task,
+        dataset,
+        order.recipe,
+        order.folder,
+        convention=search.settings.convention,
+        judging=means.judging,
+        accelerator=means.accelerator,
+        tensorboard=means.tensorboard,
+        fuse=means.fuse,
+        on_batch=on_batch,
+        on_judged=on_judged,
+        on_epoch=lambda line: tell(Message(kind="epoch", index=index, line=line)),
+        stopped=stopped,
+    )
+
+
+def _claim(
+    trainings: Trainings, order: Order, dataset: Dataset, means: Means, presence: Presence | None
+) -> Claim | Message | None:
+    """The claim to train, or why there is nothing to do; None in the other processes of torchrun, which only help."""
+    found: Claim | Training | Taken | None = None
+    if presence is not None:
+        found = claim(trainings, order, dataset, presence)
+    ours = isinstance(found, Claim)
+    if world() > 1:
+        ours = make_fabric(order.recipe, means.accelerator).broadcast(ours)
+    if isinstance(found, Training):
+        return Message(kind="trained", training=found, before=True)
+    if isinstance(found, Taken):
+        return Message(kind="taken", text=f"process {found.process} on {found.host} is training it")
+    return found if ours else Message(kind="taken")
+
+
+@contextlib.contextmanager
+def present(trainings: Trainings) -> Iterator[Presence | None]:
+    """This process said to be at work; of those of torchrun only the first says so."""
+    if rank():
+        yield None
+    else:
+        with Presence(trainings.study, retires=False) as presence:
+            yield presence

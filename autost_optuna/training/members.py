@@ -1,0 +1,130 @@
+"""Train members of a search, each one once, even from several terminals."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from autost_optuna.data import Dataset, load
+from autost_optuna.search.search import Search
+from autost_optuna.training.claims import Trainings
+from autost_optuna.training.crew import Crew
+from autost_optuna.training.device import make_fabric
+from autost_optuna.training.forecast import forecast
+from autost_optuna.training.member import carry_out_one, present
+from autost_optuna.training.orders import Means, Message, Order, Tell, artifacts_folder, key_of, rank, where_left, world
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.record import Training
+from autost_optuna.training.records import dropped_of, open_trained, trainings_of
+from autost_optuna.training.resume import Stopped, check_folder, identity_of, log_of
+from autost_optuna.training.trainer import check
+from autost_optuna.units import counted
+
+
+def train_members(
+    search: Search,
+    todo: Sequence[Order],
+    means: Means,
+    *,
+    workers: int = 1,
+    tell: Tell = lambda message: None,
+    on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[Training]:
+    """Train the networks of all orders that nobody has trained or trains, and return those that are trained.
+
+    An order whose loss is no number, or whose memory is short, fails alone; the others are still trained. With `workers`
+    above 1 in as many processes, a GPU each where there are some. `on_frames` hears of recordings that are cut into frames.
+    Stopped where `stopped()`; RuntimeError at the end where an order failed.
+    """
+    dataset, trainings, todo = prepare(search, todo, means, workers, on_frames)
+    workers = min(workers, len(todo))
+    if text := foretell(trainings, todo, dataset, means, workers):
+        tell(Message(kind="forecast", text=text))
+    ends = carry_out(trainings, todo, dataset, means, workers=workers, tell=tell, stopped=stopped)
+    failures = sum(end.kind == "failed" for end in ends)
+    if failures:
+        raise RuntimeError(f"{failures} of {counted(len(todo), 'training')} failed; the reasons stand above")
+    return [end.training for end in ends if end.training is not None]
+
+
+def prepare(
+    search: Search,
+    todo: Sequence[Order],
+    means: Means,
+    workers: int,
+    on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
+) -> tuple[Dataset, Trainings, list[Order]]:
+    """The data, the study of trained networks, and the orders, each in the folder where a halving left it.
+
+    ValueError where one of them cannot be trained.
+    """
+    if workers < 1:
+        raise ValueError(f"workers {workers} is not positive; use 1, or one a GPU")
+    if workers > 1 and world() > 1:
+        raise ValueError(f"workers {workers} and torchrun are two ways to use several processes; leave one out")
+    task, frames = search.settings.task, todo[0].recipe.frames
+    with _one_first(todo[0].recipe, means.accelerator):
+        download = means.download and not rank()
+        dataset = load(means.data, task, means.data_root, download=download, frames=frames, on_frames=on_frames)
+    for recipe in {order.recipe for order in todo}:
+        check(task, dataset, recipe, means.accelerator, means.judging)
+    known = {training.key for training in trainings_of(search)}
+    left = {dropped.key: Path(dropped.path) for dropped in dropped_of(search)}
+    found = [where_left(order, left.get(key_of(order, dataset))) for order in todo]
+    for order in found:
+        if key_of(order, dataset) not in known:
+            check_folder(order.folder, identity_of(order.candidate.architecture, task, dataset, order.recipe))
+    return dataset, open_trained(search, create=True, artifacts=artifacts_folder(search, todo)), found
+
+
+def foretell(trainings: Trainings, todo: Sequence[Order], dataset: Dataset, means: Means, workers: int) -> str:
+    """How long the orders will take that nobody has carried out, in one line; nothing if there are none."""
+    task, known = trainings.search.settings.task, {training.key for training in trainings.all()}
+    left = [order for order in todo if key_of(order, dataset) not in known]
+    if not left or rank():
+        return ""
+    sample = left[0]
+    foreseen = forecast(sample.candidate.architecture, task, dataset, sample.recipe, means.judging, means.accelerator)
+    sizes = []
+    for order in left:
+        identity = identity_of(order.candidate.architecture, task, dataset, order.recipe)
+        epochs = order.recipe.epochs - len(log_of(order.folder, identity))
+        sizes.append((epochs, order.candidate.flops / sample.candidate.flops))
+    return foreseen.in_words(sizes, workers=min(workers, len(left)), processes=world())
+
+
+def carry_out(
+    trainings: Trainings,
+    todo: Sequence[Order],
+    dataset: Dataset,
+    means: Means,
+    *,
+    workers: int,
+    tell: Tell,
+    stopped: Callable[[], bool],
+) -> list[Message]:
+    """What becomes of each order, here one after the other or in `workers` processes. Stopped where `stopped()`."""
+    if workers == 1:
+        ends = []
+        with present(trainings) as presence:
+            for index, order in enumerate(todo):
+                ends.append(carry_out_one(trainings, order, index, dataset, means, presence, tell, stopped))
+                if ends[-1].kind == "stopped" or stopped():
+                    break
+    else:
+        with Crew(trainings.search, todo, means, workers) as crew:
+            ends = crew.lead(tell, stopped)
+    if len(ends) < len(todo) or any(end.kind == "stopped" for end in ends):
+        raise Stopped
+    return ends
+
+
+@contextlib.contextmanager
+def _one_first(recipe: Recipe, accelerator: str) -> Iterator[None]:
+    """The first of torchrun's processes goes through alone, then the others."""
+    fabric = make_fabric(recipe, accelerator) if world() > 1 else None
+    if fabric is not None and rank():
+        fabric.barrier()
+    yield
+    if fabric is not None and not rank():
+        fabric.barrier()

@@ -1,0 +1,201 @@
+"""Orders: which members of a search are to be trained, how, and what is heard of it."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from autost_optuna.data import Dataset
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.network.architecture import as_count
+from autost_optuna.search.presence import Presence
+from autost_optuna.search.search import Search
+from autost_optuna.search.settings import installed_versions
+from autost_optuna.storage.artifacts import folder_of
+from autost_optuna.training.checkpoint import WEIGHTS
+from autost_optuna.training.claims import Claim, Trainings
+from autost_optuna.training.evaluation import Judging
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.record import CURVE, Key, Taken, Training, write_curve
+from autost_optuna.training.resume import RESUME, Epoch, Trained
+from autost_optuna.training.trainer import WHOLE
+from autost_optuna.units import StrPath
+
+CURVE_FILE = "curve.csv"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """A network to train: a member of the search, by a recipe with its seed, in a folder.
+
+    One with `until` is trained to that epoch, for who holds its claim already.
+    """
+
+    candidate: Candidate
+    recipe: Recipe
+    folder: Path
+    until: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Means:
+    """What all orders share: the data set, where it lies or is put, the device (auto, cpu or cuda), logs for TensorBoard,
+    whether torch.compile fuses operations, and on how many images networks are judged."""
+
+    data: str
+    data_root: StrPath | None = None
+    download: bool = False
+    accelerator: str = "auto"
+    tensorboard: bool = False
+    fuse: bool = False
+    judging: Judging = WHOLE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """What becomes of the order at `index`.
+
+    "batch": `done` of `total` batches of all epochs; "judged": `done` of `total` images in the phase `text` of judging;
+    "epoch": a line of its log; "forecast": how long all will take; "trained", perhaps `before`, and what came
+    of it; "taken": another process is at it; "failed", and why, `itself` where it was the network and not its process;
+    "stopped". "reached": its last epoch for now, with the accuracy after each, and what came of it if it was the very last;
+    "rung": what a rung means for all. A worker is "ready" before it has an order.
+    """
+
+    kind: Literal[
+        "ready", "forecast", "batch", "judged", "epoch", "trained", "taken", "failed", "stopped", "reached", "rung"
+    ]
+    index: int = -1
+    done: int = 0
+    total: int = 0
+    line: Epoch | None = None
+    training: Training | None = None
+    before: bool = False
+    text: str = ""
+    itself: bool = False
+    accuracies: tuple[float, ...] = ()
+    trained: Trained | None = None
+
+
+Tell = Callable[[Message], None]
+
+
+def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seeds: int, output: StrPath) -> list[Order]:
+    """Every candidate with every seed from the recipe's on; a folder for each: `output`/STUDY-TRIAL, others -seedN beside."""
+    made = []
+    last = recipe.seed + as_count("seeds", seeds) - 1
+    if last >= 2**32:
+        raise ValueError(f"seeds {seeds} from seed {recipe.seed} on pass 4294967295; lower --seed")
+    for candidate in candidates:
+        for seed in range(recipe.seed, last + 1):
+            suffix = "" if seed == search.settings.seed else f"-seed{seed}"
+            folder = Path(output) / f"{folder_name(search.study.study_name)}-{candidate.number}{suffix}"
+            made.append(Order(candidate=candidate, recipe=replace(recipe, seed=seed), folder=folder))
+    return made
+
+
+def folder_name(name: str) -> str:
+    """A study's name as part of a folder's name."""
+    return "".join(c if c.isalnum() or c in "_.-" else "_" for c in name)
+
+
+def key_of(order: Order, dataset: Dataset) -> Key:
+    """What tells the network of an order from the others of its search."""
+    return Key(
+        architecture=order.candidate.architecture.key,
+        data=dataset.name,
+        data_fingerprint=dataset.fingerprint(),
+        recipe_hash=order.recipe.hash,
+        seed=order.recipe.seed,
+    )
+
+
+def where_left(order: Order, left: Path | None) -> Order:
+    """An order in the folder `left` that has its state, where its own has none."""
+
+    def begun(folder: Path) -> bool:
+        return any((folder / name).exists() for name in (WEIGHTS, RESUME))
+
+    return replace(order, folder=left) if left is not None and begun(left) and not begun(order.folder) else order
+
+
+def claim(trainings: Trainings, order: Order, dataset: Dataset, presence: Presence) -> Claim | Training | Taken:
+    """Claim the network of an order, while `presence` is in context."""
+    return trainings.claim(
+        order.candidate,
+        recipe_name=order.recipe.label,
+        recipe_hash=order.recipe.hash,
+        seed=order.recipe.seed,
+        data=dataset.name,
+        data_fingerprint=dataset.fingerprint(),
+        presence=presence,
+    )
+
+
+def store(claim: Claim, order: Order, dataset: Dataset, trained: Trained) -> Training:
+    """Put what came of a training into the study, with its learning curve."""
+    candidate, recipe, measured = order.candidate, order.recipe, trained.measured
+    assert candidate.number is not None
+    training = Training(
+        number=claim.number,
+        search_trial=candidate.number,
+        architecture=candidate.architecture,
+        seed=recipe.seed,
+        recipe=recipe.to_dict(),
+        recipe_hash=recipe.hash,
+        recipe_name=recipe.label,
+        data=dataset.name,
+        data_fingerprint=dataset.fingerprint(),
+        validation_accuracy=trained.validation_accuracy,
+        test_accuracy=trained.test_accuracy,
+        energy_mj=measured.energy_mj,
+        energy_std_mj=measured.std_mj,
+        images=measured.images,
+        convention=measured.convention,
+        mean_rate=measured.mean_rate,
+        rates=measured.rates,
+        initial_rates=measured.initial_rates,
+        predicted_mj=candidate.energy_mj,
+        params=candidate.params,
+        flops=candidate.flops,
+        epochs=len(trained.log),
+        images_per_s=trained.images_per_s,
+        duration_s=trained.duration_s,
+        path=str(order.folder.resolve()),
+        machine=trained.machine,
+        versions=installed_versions(),
+        test_images=trained.test_images,
+    )
+    curve = order.folder / CURVE_FILE
+    write_curve(curve, [{name: asdict(line)[name] for name in CURVE} for line in trained.log])
+    claim.complete(training, [curve], [line.validation_accuracy for line in trained.log])
+    return training
+
+
+def rank() -> int:
+    """Which of torchrun's processes this is, 0 without it: the first one judges, writes and speaks."""
+    return int(os.environ.get("RANK", 0))
+
+
+def world() -> int:
+    """How many processes torchrun has started for one training, 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def artifacts_folder(search: Search, todo: Sequence[Order]) -> Path:
+    """Where learning curves go: beside the storage's file, else beside the trained networks."""
+    return folder_of(search.storage) or todo[0].folder.parent / "artifacts"
+
+
+def share_of_machine(number: int, count: int, accelerator: str) -> dict[str, str]:
+    """What worker `number` of `count` has of the machine: its part of the processors, and one of the GPUs."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = {"OMP_NUM_THREADS": str(max(1, processors // count))}
+    gpus = torch.cuda.device_count() if accelerator != "cpu" else 0
+    if gpus:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+        share["CUDA_VISIBLE_DEVICES"] = seen[number % len(seen)]
+    return share

@@ -1,0 +1,175 @@
+"""Records: what is kept of a trained network, of one that is being trained, and of one that dropped out."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.search.ownership import KEY
+
+RECORD, RATES, REASON = "training", ("rates", "initial_rates"), "reason"
+DROPPED, ACCURACIES = "dropped_out", "validation_accuracies"
+CURVE = ("epoch", "loss", "validation_accuracy", "mean_rate", "images_per_s")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Key:
+    """What makes two trainings of a search one: architecture, data and their fingerprint, recipe without name, and seed.
+
+    The task is that of the search.
+    """
+
+    architecture: str
+    data: str
+    data_fingerprint: str
+    recipe_hash: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """A trained network: how it was trained, how accurate it is, and its energy measured beside the predicted one.
+
+    `number` is its trial, `search_trial` that of the search. `recipe` is the recipe's JSON form, `recipe_hash` of all of it
+    but name and seed. Accuracies are shares of the images, 0 to 1. `energy_mj` is the mean over `images` images of the
+    validation split under `convention`, `energy_std_mj` their standard deviation; `predicted_mj` was the energy at
+    initialisation. `rates` and `initial_rates` are input spike rates by the name of the operation, `mean_rate` the mean over
+    all spike-driven MACs. `path` is the folder of the checkpoint, `machine` the kind of machine. The
+    validation accuracy is of the same `images`; the test accuracy of `test_images` of the test set, None: of all.
+    """
+
+    number: int
+    search_trial: int
+    architecture: Architecture
+    seed: int
+    recipe: dict[str, Any]
+    recipe_hash: str
+    recipe_name: str
+    data: str
+    data_fingerprint: str
+    validation_accuracy: float
+    test_accuracy: float
+    energy_mj: float
+    energy_std_mj: float
+    images: int
+    convention: str
+    mean_rate: float
+    rates: dict[str, float]
+    initial_rates: dict[str, float]
+    predicted_mj: float
+    params: int
+    flops: int
+    epochs: int
+    images_per_s: float
+    duration_s: float
+    path: str
+    machine: str
+    versions: dict[str, str]
+    test_images: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("validation_accuracy", "test_accuracy"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name)!r} is not a share; give one of 0 to 1")
+        for name in ("energy_mj", "predicted_mj"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)!r} is no energy; give a positive number of mJ")
+
+    @property
+    def key(self) -> Key:
+        """What tells it from the other trainings of its search."""
+        return Key(
+            architecture=self.architecture.key,
+            data=self.data,
+            data_fingerprint=self.data_fingerprint,
+            recipe_hash=self.recipe_hash,
+            seed=self.seed,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {**asdict(self), "architecture": self.architecture.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Training":
+        """Read the form of `to_dict`. ValueError where it is another version's."""
+        try:
+            return cls(**{**data, "architecture": Architecture.from_dict(data["architecture"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"a trained network was stored by another version of autost-optuna ({error}); train it again"
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """That a network is being trained: its trial, and the process on which host."""
+
+    number: int
+    host: str
+    process: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropped:
+    """A network that dropped out of a halving (autost_optuna.training.halving) after `epochs` of its recipe's `all_epochs`.
+
+    `number` is its pruned trial, `search_trial` that of the search. `validation_accuracies` are those after each epoch that was
+    trained, more than `epochs` where it had been trained for more before. `path` is the folder of its state, from which a
+    training to the end goes on.
+    """
+
+    number: int
+    search_trial: int
+    key: Key
+    recipe_name: str
+    epochs: int
+    all_epochs: int
+    validation_accuracies: tuple[float, ...]
+    path: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return asdict(self)
+
+
+def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write a learning curve as CSV, a row per epoch with the columns of CURVE; optuna-dashboard shows it as a table.
+
+    Figures have six significant digits; a trial keeps its accuracies whole.
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, CURVE, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
+            for row in rows
+        )
+
+
+def is_whole(trial: FrozenTrial) -> bool:
+    """Whether all of a training is there: of a rescued journal, a part of it may be lost."""
+    return {RECORD, *RATES} <= trial.user_attrs.keys()
+
+
+def record_from(trial: FrozenTrial) -> Training:
+    attributes = trial.user_attrs
+    stored = {**attributes[RECORD], **{name: attributes[name] for name in RATES}, "number": trial.number}
+    return Training.from_dict(stored)
+
+
+def dropped_from(trial: FrozenTrial) -> Dropped:
+    attributes = trial.user_attrs
+    return Dropped(
+        number=trial.number,
+        search_trial=attributes["search_trial"],
+        key=Key(**trial.system_attrs[KEY]),
+        recipe_name=attributes["recipe"],
+        validation_accuracies=tuple(attributes[ACCURACIES]),
+        **attributes[DROPPED],
+    )

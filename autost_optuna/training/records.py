@@ -1,0 +1,103 @@
+"""Trained networks: the second study of a search, `<name>.trained`, one trial a network; and who trains which one.
+
+A network is trained once, whoever asks: before it trains, a process claims it. It looks for a trial with the network's key
+that is complete or of a process that lives; finds none, and creates a running trial with the key and its owner, in one
+write; looks again, and where another one came first, with a lower number, it gives way. Numbers are given in the order of
+creation, and the storage sees to that, so of two at once exactly one goes on. The trial of a process that died is set to
+failed by the next that looks.
+"""
+
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError
+from optuna.samplers import NSGAIISampler
+
+from autost_optuna import units
+from autost_optuna.search.enrol import name_metrics
+from autost_optuna.search.ownership import difference, find_trained, identity, is_of, owner_of
+from autost_optuna.search.search import Search
+from autost_optuna.search.study import TRAINED, TRAINED_ENDING, TRAINED_METRICS, load_study
+from autost_optuna.storage.artifacts import artifacts_of, copy, folder_of
+from autost_optuna.storage.location import shown
+from autost_optuna.storage.transfer import Copied, copy_study
+from autost_optuna.training.claims import Trainings
+from autost_optuna.training.record import Dropped, Training
+from autost_optuna.units import StrPath
+
+
+def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | None = None) -> Trainings:
+    """The trained networks of a search, with `create` made where there are none yet, by several processes at once if need be.
+
+    They are found also where either study was renamed. `artifacts` is the folder of learning curves; by default it is beside
+    the storage's file. ValueError if there are none, if the study of that name is none of ours or of another search, or if it
+    is not clear whose they are.
+    """
+    named, storage = search.study.study_name + TRAINED_ENDING, search.study._storage
+    name = find_trained(search) or (named if create else None)
+    if name is None:
+        command = units.command("train", search.study.study_name, "--knee")
+        raise ValueError(f"study {search.study.study_name} has no trained networks yet; {command} makes one")
+    study = (
+        _make(name, search) if create else optuna.load_study(study_name=name, storage=storage, sampler=NSGAIISampler())
+    )
+    there, ours = study.user_attrs.get(TRAINED), identity(search.settings, search.study.study_name)
+    if there is None and (study.get_trials(deepcopy=False) or not create) and not is_of(search, name):
+        raise ValueError(
+            f"study {name!r} in {shown(search.storage)} was not made by autost-optuna, or not to the end; delete it, "
+            "or give the search another name"
+        )
+    if create and there is not None and find_trained(search) != name:  # that of another one, which was called so
+        owner = owner_of(storage, name) or "another search"
+        raise ValueError(f"study {name} holds networks of {owner}; rename it, or give this search another name")
+    if there is not None and (part := difference(there, ours)):
+        raise ValueError(
+            f"study {name} holds networks of a search with another {part} than {search.study.study_name} has now; "
+            f"delete it by {units.command('study', 'delete', name)}, or search under another name"
+        )
+    if create and there != ours:  # new, what a kill left, or of a renamed search: whoever else is here writes the same
+        name_metrics(study, TRAINED_METRICS)
+        study.set_user_attr(TRAINED, ours)
+    return Trainings(study=study, search=search, artifacts=Path(artifacts) if artifacts else folder_of(search.storage))
+
+
+def trainings_of(search: Search) -> list[Training]:
+    """The trained networks of a search, none where nothing was trained. ValueError where they are of another search."""
+    if find_trained(search) is None:
+        return []
+    return open_trained(search).all()
+
+
+def dropped_of(search: Search) -> list[Dropped]:
+    """The networks of a search that dropped out of a halving, none where nothing was trained."""
+    if find_trained(search) is None:
+        return []
+    return open_trained(search).dropped()
+
+
+def copy_trained(study: optuna.Study, storage: str, to: str, *, name: str | None = None) -> tuple[Copied, int]:
+    """Copy trained networks, with their artifacts where both storages are files, to the storage `to`, as `name` if given.
+
+    Also returns how many artifacts stay behind. ValueError where the name is not of the form NAME.trained.
+    """
+    name = name or study.study_name
+    if not name.removesuffix(TRAINED_ENDING) or not name.endswith(TRAINED_ENDING):
+        raise ValueError(
+            f"trained networks cannot be called {name!r}; name them after their search: NAME{TRAINED_ENDING}"
+        )
+    made = copy_study(study, to, name=name)
+    if name != study.study_name:
+        named = {**study.user_attrs[TRAINED], "search": name.removesuffix(TRAINED_ENDING)}
+        load_study(name, to, write=True).set_user_attr(TRAINED, named)
+    return made, copy(artifacts_of(study), folder_of(storage), folder_of(to))
+
+
+def _make(name: str, search: Search) -> optuna.Study:
+    """A new study of trained networks, or the one that is there."""
+    storage = search.study._storage
+    try:
+        return optuna.create_study(
+            study_name=name, storage=storage, sampler=NSGAIISampler(), directions=["maximize", "minimize"]
+        )
+    except DuplicatedStudyError:
+        return optuna.load_study(study_name=name, storage=storage, sampler=NSGAIISampler())

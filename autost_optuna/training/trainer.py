@@ -1,0 +1,125 @@
+"""train(): a network of the front, trained from its weights at initialisation by a recipe, judged, and its energy measured.
+
+Whatever a step draws comes from the recipe's seed and the step's place, so that a training that was cut off anywhere goes on
+with the same batches, augmented alike. Choices are made on a validation split; the test set is looked at once, at the end.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from autost_optuna.data import Dataset
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.task import Task
+from autost_optuna.proxies.convention import DEFAULT, Convention
+from autost_optuna.proxies.pages import keeping_all_pages
+from autost_optuna.training.augment import Augment
+from autost_optuna.training.checkpoint import WEIGHTS
+from autost_optuna.training.device import make_fabric
+from autost_optuna.training.evaluation import (
+    Judging,
+)
+from autost_optuna.training.loop import Run
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.resume import Epoch, Stopped, Trained, alone_in, completed, identity_of
+from autost_optuna.units import StrPath
+
+CHECKPOINT_S = 60.0
+WHOLE = Judging()
+
+
+def train(
+    architecture: Architecture,
+    task: Task,
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: StrPath,
+    *,
+    convention: Convention = DEFAULT,
+    judging: Judging = WHOLE,
+    accelerator: str = "auto",
+    tensorboard: bool = False,
+    fuse: bool = False,
+    checkpoint_s: float = CHECKPOINT_S,
+    on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None,
+    on_judged: Callable[[str, int, int], None] = lambda phase, done, total: None,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train a network and write `folder`/model.safetensors, weights and description.
+
+    It is judged on as many images as `judging` says. `on_judged` hears of each phase, "validation" and "test", how many of how
+    many images are done; and of "energy", where a call only finishes what another began.
+    After each epoch, and within one every `checkpoint_s` seconds, the whole state is kept in `folder`/resume.safetensors, from
+    which the same call goes on; a call whose training is complete returns its result. With `fuse` torch.compile fuses
+    operations, which needs a compiler. Under torchrun all processes share the batches, and the first one judges and writes.
+    ValueError where the folder holds another training, Stopped where `stopped()`, RuntimeError where the loss is no number or
+    memory is short.
+    """
+    check(task, dataset, recipe, accelerator, judging)
+    folder, identity = Path(folder), identity_of(architecture, task, dataset, recipe)
+    if (folder / WEIGHTS).exists():
+        return completed(folder / WEIGHTS, identity, convention)
+    fabric = make_fabric(recipe, accelerator)
+    first = fabric.is_global_zero
+    with (
+        keeping_all_pages(),
+        alone_in(folder) if first else contextlib.nullcontext(),
+        _scalars(folder, wanted=tensorboard and first) as log_scalars,
+    ):
+        run = Run(identity, architecture, task, dataset, recipe, folder, fabric, judging, on_judged)
+        if fuse:
+            run.fuse()
+        for epoch in range(len(run.log), recipe.epochs):
+            if run.ended_early():
+                break
+            run.train_epoch(epoch, checkpoint_s, on_batch, stopped)
+            line = run.judge_epoch(epoch)
+            log_scalars(line)
+            on_epoch(line)
+            if stopped() and epoch + 1 < recipe.epochs and not run.ended_early():
+                raise Stopped
+        run.finish(convention)
+    return completed(folder / WEIGHTS, identity, convention)
+
+
+def check(task: Task, dataset: Dataset, recipe: Recipe, accelerator: str = "auto", judging: Judging = WHOLE) -> None:
+    """ValueError if networks of `task` cannot be trained so: other classes, too few images, no such device."""
+    if dataset.num_classes != task.num_classes:
+        raise ValueError(
+            f"data {dataset.name} has {dataset.num_classes} classes, task {task.name} {task.num_classes}; "
+            f"train on other data, or create a study of a task with {dataset.num_classes} classes (--task FILE.toml)"
+        )
+    judging.chosen(dataset, recipe)
+    Augment(recipe, task)
+    gpu = torch.cuda.is_available()
+    if accelerator == "cuda" and not gpu:
+        raise ValueError("accelerator cuda: torch finds no GPU here; use cpu or auto")
+    if recipe.precision == "16-mixed" and (accelerator == "cpu" or not gpu):
+        raise ValueError("precision 16-mixed needs a GPU; use bf16-mixed or 32-true")
+
+
+@contextlib.contextmanager
+def _scalars(folder: Path, *, wanted: bool) -> Iterator[Callable[[Epoch], None]]:
+    """Write the lines of the log for TensorBoard, where that is `wanted`."""
+    if not wanted:
+        yield lambda line: None
+        return
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+    try:
+        logger = TensorBoardLogger(root_dir=folder, name="tensorboard", version="")
+    except ModuleNotFoundError:
+        raise ValueError("TensorBoard is not installed; install it with: pip install tensorboard") from None
+
+    def write(line: Epoch) -> None:
+        scalars = asdict(line)
+        logger.log_metrics(scalars, step=scalars.pop("epoch"))
+
+    try:
+        yield write
+    finally:
+        logger.finalize("")

@@ -1,0 +1,71 @@
+"""Tables of figures of architectures, from a CSV file or from the trained networks of a search, read as evidence."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from autost_optuna.evidence.tabular import Table
+from autost_optuna.evidence.validity import FEWEST, validate
+from autost_optuna.evidence.verdict import Verdict
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.training.record import Dropped, Training
+
+# What is said of FLOPs where a search's own trained networks cannot tell; the figures are those of studies/proxy_validity.
+ELSEWHERE = (
+    "what FLOPs are worth here, five networks trained alike without halving would tell; those of 40 narrow networks in studies/"
+    "proxy_validity ranked accuracy after 3 epochs at Kendall 0.49 (0.37 to 0.60), but at -0.78 to -0.27 within one width"
+)
+
+
+def trained_table(source: str, trainings: Sequence[Training], candidates: Iterable[Candidate] = ()) -> Table:
+    """The trained networks of a search, a row each: proxies, with the scores of its `candidates`, and what was measured."""
+    scores = {one.architecture.key: dict(one.scores) for one in candidates if one.scores}
+    further = tuple(next(iter(scores.values()), {}))
+    rows: list[dict[str, str | float]] = [
+        {
+            "architecture": one.architecture.to_text(),
+            "seed": one.seed,
+            "embed_dim": one.architecture.embed_dim,
+            "depth": one.architecture.depth,
+            "flops": one.flops,
+            "params": one.params,
+            "predicted_mj": one.predicted_mj,
+            **{name: scores.get(one.architecture.key, {}).get(name, "") for name in further},
+            "validation_accuracy": one.validation_accuracy,
+            "test_accuracy": one.test_accuracy,
+            "energy_mj": one.energy_mj,
+            "mean_rate": one.mean_rate,
+        }
+        for one in trainings
+    ]
+    return Table(
+        source=source,
+        names=tuple(rows[0]) if rows else (),
+        rows=tuple(tuple(row.values()) for row in rows),
+        places=tuple(f"trial {one.number}" for one in trainings),
+        targets=("validation_accuracy",),
+        proxies=("flops", "params", "predicted_mj", *further),
+        group="architecture",
+    )
+
+
+def selected(trainings: Sequence[Training], dropped: Iterable[Dropped]) -> int:
+    """How many networks of the recipe and data of `trainings`, which are alike, dropped out: by accuracy, so the others are few
+    of a kind and say little of proxies."""
+    first = trainings[0]
+    alike = first.recipe_hash, first.data, first.data_fingerprint
+    return sum((one.key.recipe_hash, one.key.data, one.key.data_fingerprint) == alike for one in dropped)
+
+
+def worth(trainings: Sequence[Training], dropped: Iterable[Dropped] = ()) -> Verdict | None:
+    """What FLOPs are worth as a proxy among networks that were trained alike, with all warnings; None where it cannot be told.
+
+    Of fewer than FEWEST chance alone often leaves an interval without 0, and halving chose those that are left by accuracy.
+    """
+    if len({training.architecture.key for training in trainings}) < FEWEST or selected(trainings, dropped):
+        return None
+    try:
+        evidence = trained_table("trained networks", trainings).evidence(proxies=["flops"])
+    except ValueError:  # all are equal
+        return None
+    found = validate(evidence)
+    return replace(found.proxies[0], warnings=(*found.warnings, *found.proxies[0].warnings))
