@@ -5,6 +5,7 @@ The names below are the public Python interface. Importing the package does not 
 
 from typing import TYPE_CHECKING, Any
 
+from autost_optuna import moved
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.task import Task
@@ -36,13 +37,15 @@ __all__ = [
 
 _LAZY = {
     "Objective": "autost_optuna.search.objective",
-    "evaluate": "autost_optuna.search.objective",
+    "evaluate": "autost_optuna.search.evaluate",
     "DeclaredNSGAIISampler": "autost_optuna.search.sampler",
     "SpikingTransformer": "autost_optuna.network.transformer",
     "load": "autost_optuna.delivery.export",
-    "read_table": "autost_optuna.training.worth",
+    "read_table": "autost_optuna.evidence.tabular",
     "validate": "autost_optuna.evidence.validity",
 }
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,172 +1,26 @@
-"""Imports point one way: a module imports only what stands before it in the list."""
+"""Imports point one way: a room imports only rooms above it, and no module itself through others."""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parent.parent / "autost_optuna"
 
-RANKS = [
-    "units",
-    "notebook",
-    "ranks",
-    "verdict",
-    "validity",
-    "files",
-    "architecture",
-    "task",
-    "space",
-    "goals",
-    "candidate",
-    "front",
-    "health",
-    "data",
-    "model",
-    "pages",
-    "proxies",
-    "constraints",
-    "settings",
-    "enrol",
-    "objective",
-    "genes",
-    "selection",
-    "population",
-    "sampler",
-    "location",
-    "patience",
-    "journal",
-    "storage",
-    "artifacts",
-    "transfer",
-    "convergence",
-    "restore",
-    "exact",
-    "study",
-    "own",
-    "adopt",
-    "lost",
-    "rescue",
-    "bills",
-    "published",
-    "baselines",
-    "presence",
-    "ownership",
-    "trained",
-    "calibration",
-    "table",
-    "workers",
-    "runner",
-    "fork",
-    "checkpoint",
-    "recipe",
-    "augment",
-    "batches",
-    "evaluation",
-    "trainer",
-    "forecast",
-    "training",
-    "halving",
-    "archive",
-    "graphs",
-    "nir",
-    "standalone",
-    "card",
-    "export",
-    "plots",
-    "board",
-    "dashboard",
-    "reproduce",
-    "report",
-    "quickstart",
-    "__init__",
-    "cli",
-    "__main__",
-]
-
-ORDER = {
-    "data": [
-        "dataset",
-        "digits",
-        "saccades",
-        "cifar",
-        "imagefolder",
-        "events",
-        "aedat",
-        "nmnist",
-        "cifar10dvs",
-        "dvs128gesture",
-        "cache",
-        "__init__",
-    ],
-    "model": ["__init__", "neuron", "linear", "blocks", "transformer", "packed"],
-    "proxies": [
-        "__init__",
-        "operations",
-        "flops",
-        "convention",
-        "energy",
-        "quantised",
-        "proof",
-        "patterns",
-        "counts",
-        "spikes",
-        "gradients",
-        "zen",
-        "scores",
-    ],
-    "plots": [
-        "__init__",
-        "page",
-        "figure",
-        "frame",
-        "labels",
-        "points",
-        "names",
-        "front",
-        "convergence",
-        "genes",
-        "audit",
-        "stages",
-        "trained",
-        "study",
-        "validity",
-    ],
-    "cli": [
-        "show",
-        "options",
-        "dashboard",
-        "trained",
-        "study",
-        "adopt",
-        "copy",
-        "run",
-        "exact",
-        "baselines",
-        "front",
-        "report",
-        "stored",
-        "audit",
-        "teller",
-        "train",
-        "networks",
-        "validate",
-        "__init__",
-    ],
-}
+ROOMS = ["network", "space", "data", "proxies", "front", "storage", "evidence", "search", "training", "delivery", "cli"]
 
 FILES = sorted(ROOT.rglob("*.py"))
 
 
-def place(module):
-    """("autost_optuna.network.neuron") to its position in the order of imports."""
-    parts = module.split(".")[1:]
-    if parts and parts[0] in ORDER:
-        inner = parts[1] if len(parts) > 1 else "__init__"
-        return RANKS.index(parts[0]), ORDER[parts[0]].index(inner)
-    return RANKS.index(parts[0] if parts else "__init__"), 0
+def room(module):
+    """The position of a module's room; the root is above all."""
+    part = (*module.split("."), "")[1]
+    return ROOMS.index(part) if part in ROOMS else -1
 
 
 def name(path):
@@ -187,13 +41,23 @@ def imported(path):
                 yield node.module
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_a_module_imports_only_what_stands_before_it(path):
-    own = name(path)
-    for module in imported(path):
-        if module.split(".")[0] == "autost_optuna" and module != own:
-            type_only_or_lazy_package = own == "autost_optuna" or module == "autost_optuna"
-            assert place(module) < place(own) or type_only_or_lazy_package, f"{own} imports {module}"
+def ours(path):
+    """The modules of this package that a file imports, the package's own list of public names apart."""
+    return {module for module in imported(path) if module.startswith("autost_optuna.")} - {name(path)}
+
+
+def test_all_rooms_are_there_and_no_other():
+    assert sorted(path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()) == sorted(ROOMS)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent != ROOT], ids=name)
+def test_a_room_imports_only_rooms_above_it(path):
+    assert not [module for module in ours(path) if room(module) > room(name(path))]
+
+
+def test_no_module_imports_itself_through_others():
+    graph = {name(path): ours(path) for path in FILES if path != ROOT / "__init__.py"}
+    TopologicalSorter(graph).prepare()  # CycleError names the cycle
 
 
 def test_only_the_model_knows_spikingjelly():
@@ -203,18 +67,19 @@ def test_only_the_model_knows_spikingjelly():
 
 def test_arithmetic_takes_no_torch():
     for module in (
-        "proxies/operations.py",
+        "network/operations.py",
         "proxies/flops.py",
         "proxies/convention.py",
         "proxies/energy.py",
         "proxies/quantised.py",
         "proxies/patterns.py",
-        "front.py",
-        "candidate.py",
-        "calibration.py",
+        "front/front.py",
+        "front/picks.py",
+        "front/candidate.py",
+        "training/calibration.py",
         "ranks.py",
-        "verdict.py",
-        "validity.py",
+        "evidence/verdict.py",
+        "evidence/validity.py",
     ):
         assert not [m for m in imported(ROOT / module) if m.startswith("torch")]
 
@@ -227,3 +92,30 @@ def test_every_public_name_is_listed_and_found_and_the_list_imports_no_torch():
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert told.split("\n")[0] == "[] [] True []"
+
+
+def test_old_module_paths_lead_to_the_new_ones_and_warn():
+    from autost_optuna import moved
+
+    for path, targets in moved.OLD.items():
+        old = import_module(f"autost_optuna.{path}")
+        for target in targets:
+            there = import_module(f"autost_optuna.{target}")
+            own = [key for key in vars(there) if getattr(vars(there)[key], "__module__", "") == there.__name__]
+            own = [key for key in own if not isinstance(vars(old).get(key), ModuleType)]
+            for key in own[:1]:
+                with pytest.warns(FutureWarning, match=f"autost_optuna.{path}.{key} is autost_optuna.* now"):
+                    assert getattr(old, key) is getattr(there, key)
+    with pytest.warns(FutureWarning, match="autost_optuna.study.create is autost_optuna.search.study.create now"):
+        from autost_optuna.study import create
+    assert create.__module__ == "autost_optuna.search.study"
+    with pytest.warns(FutureWarning, match="autost_optuna.front.knee is"):
+        from autost_optuna.front import knee  # noqa: F401
+    with pytest.raises(ImportError):
+        import_module("autost_optuna.nowhere")
+    with pytest.raises(AttributeError, match=r"'autost_optuna.study' has no attribute 'nothing'"):
+        import_module("autost_optuna.study").nothing  # noqa: B018
+
+
+def test_no_file_of_the_package_is_long():
+    assert [name(path) for path in FILES if len(path.read_text().splitlines()) > 300] == []

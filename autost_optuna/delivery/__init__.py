@@ -1,0 +1,1 @@
+"""Taking a study away: exports, figures, report, dashboard."""

@@ -26,6 +26,7 @@ from autost_optuna.units import StrPath
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 from autost_optuna.delivery import words
+from autost_optuna.delivery.trust import trust
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +119,7 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
             if text
         ),
         exact=words.exact(search),
-        trust=tuple(words.trust(search, summary.health, trainings, dropped, untrained)),
+        trust=tuple(trust(search, summary.health, trainings, dropped, untrained)),
         trained=tuple(words.trained(trainings, candidates)),
         commands=tuple(commands_of(search, trainings)),
         files=tuple(files_of(settings, trainings)),

@@ -12,15 +12,13 @@ from autost_optuna.front.health import Health
 from autost_optuna.front.picks import Pick, numbers_of, pick
 from autost_optuna.proxies.energy import total_mj
 from autost_optuna.proxies.goals import GOALS, further
-from autost_optuna.ranks import Ranks
 from autost_optuna.search.baselines import Baseline, sizes_of, standing_in_words
 from autost_optuna.search.bills import Bill, bills_of, costliest
 from autost_optuna.search.search import Search
 from autost_optuna.search.settings import Settings
 from autost_optuna.search.summary import reached
-from autost_optuna.training.calibration import Calibration, calibrate, group, measured_front, trained_alike
-from autost_optuna.training.record import Dropped, Training
-from autost_optuna.training.worth import ELSEWHERE, worth
+from autost_optuna.training.calibration import group, measured_front
+from autost_optuna.training.record import Training
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
@@ -48,6 +46,7 @@ class Card:
 
 
 def answer(knee: Candidate, members: Sequence[Candidate], health: Health) -> str:
+    """The answer of a study: how many candidates no other beats in both objectives, and where the knee is."""
     most = members[-1]
     shape = f"C {knee.architecture.embed_dim}, depth {knee.architecture.depth}"
     return (
@@ -59,6 +58,7 @@ def answer(knee: Candidate, members: Sequence[Candidate], health: Health) -> str
 
 
 def sentence(text: str) -> str:
+    """`text` with a capital letter first and a full stop last."""
     return f"{text[:1].upper()}{text[1:]}."
 
 
@@ -92,6 +92,7 @@ def objectives(settings: Settings) -> Rows:
 
 
 def task(settings: Settings) -> str:
+    """A task in words: size, channels, classes, time steps."""
     task = settings.task
     frames = "frames of events" if task.events else "time steps"
     size = f"{task.image_size} x {task.image_size}, {units.counted(task.channels, 'channel')}"
@@ -99,10 +100,12 @@ def task(settings: Settings) -> str:
 
 
 def seeds(settings: Settings) -> str:
+    """The weight seeds in words."""
     return f"weights at initialisation, {units.seeds(settings.seed, settings.seeds)}"
 
 
 def prices(settings: Settings) -> str:
+    """What a convention charges, with the source of each price."""
     convention = settings.convention
     events = (
         ("a MAC of real values", convention.mac),
@@ -119,6 +122,7 @@ def few(search: Search, members: Sequence[Candidate]) -> list[Candidate]:
 
 
 def members_said(name: str, members: int) -> str:
+    """The caption of the table of members."""
     if members <= ROWS:
         return f"All {units.counted(members, 'member')} of the front, by ascending energy; * the knee."
     return (
@@ -128,6 +132,7 @@ def members_said(name: str, members: int) -> str:
 
 
 def member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
+    """A row of the table of members."""
     return (
         f"{one.number}{'*' if one.number == knee.number else ''}",
         in_a_line(one.architecture),
@@ -138,6 +143,7 @@ def member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
 
 
 def baseline(group: Sequence[Baseline], members: Sequence[Candidate]) -> tuple[str, ...]:
+    """A row of the table of baselines."""
     one = group[0]
     return (
         one.label,
@@ -150,6 +156,7 @@ def baseline(group: Sequence[Baseline], members: Sequence[Candidate]) -> tuple[s
 
 
 def card(name: str, chosen: Pick, bill: Bill | None) -> Card:
+    """The card of a pick: what it costs, and its costliest operations."""
     one, spread = chosen.candidate, chosen.candidate.spread
     charges = () if bill is None else bill.charges
     dear, whole = costliest(charges, OPERATIONS), total_mj(charges)
@@ -187,6 +194,7 @@ def card(name: str, chosen: Pick, bill: Bill | None) -> Card:
 
 
 def health(found: Health, hypervolume: float, others: tuple[int, int, int]) -> Rows:
+    """Rows on the trials and on how well the objectives part them."""
     infeasible, silent, failed = others
     unique = "" if found.unique_share is None else f", {found.unique_share:.1%} of the trials"
     spearman = "-" if found.spearman is None else f"{found.spearman:.4f}"
@@ -203,6 +211,7 @@ def health(found: Health, hypervolume: float, others: tuple[int, int, int]) -> R
 
 
 def exact(search: Search) -> str:
+    """How near the search came to the exact front, or the command that measures it."""
     exact, near = search.exact(), reached(search)
     if exact is None or near is None:
         measures = units.command("study", "exact", search.study.study_name)
@@ -223,57 +232,6 @@ def exact(search: Search) -> str:
         f"The front of the whole space, from {exact.classes:,} classes of equal FLOPs, has {len(exact.members):,} members and "
         f"hypervolume {exact.hypervolume:.4f}; the search has reached {near.share:.2%} of it.{soon}{sure}"
     )
-
-
-def trust(
-    search: Search, found: Health, trainings: Sequence[Training], dropped: Sequence[Dropped], untrained: str
-) -> list[str]:
-    """How far the two figures may be believed, in plain sentences."""
-    settings = search.settings
-    sentences = [
-        "FLOPs are exact counts. They stand for capacity; that they rank accuracy is AutoST's claim (Wang et al., ICASSP "
-        "2024), which this program does not promise.",
-        "Energies are estimates from the spikes of untrained networks under the convention named above. They rank "
-        "architectures; they are no measurement of a trained network, nor of a chip.",
-        "Not charged are normalisation, pooling, residual additions, biases, and the traffic of activations and spikes.",
-    ]
-    if found.spearman is not None:
-        sentences.append(
-            f"FLOPs and energy rank the {found.unique:,} architectures alike at Spearman {found.spearman:.3f}: the nearer to "
-            "1, the less the second objective adds to the first."
-        )
-    if settings.seeds == 1:
-        sentences.append(
-            "Rates are of one initialisation, so nothing here says how energies vary over others; a study created with "
-            "--seeds 8 does. On CIFAR-10 the standard deviation of an energy over initialisations was 0.82 %."
-        )
-    if not trainings:
-        reason = f" ({untrained})" if untrained else ""
-        finds = units.command("train", search.study.study_name, "--front", "5")
-        sentences.append(
-            f"None of these networks has been trained{reason}: how accurate they become is not known. {finds} finds out."
-        )
-    calibrated = [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
-    verdicts = [worth([run for one in alike for run in one.runs], dropped) for alike in trained_alike(group(trainings))]
-    told = [line for verdict in verdicts if verdict is not None for line in (verdict.sentence, *verdict.warnings)]
-    return [*sentences, *([] if told else [sentence(ELSEWHERE)]), *calibrated, *map(sentence, told)]
-
-
-def _calibrated(one: Calibration) -> str:
-    order = f", {one.swapped} of {units.counted(one.pairs, 'pair')} in another order" if one.pairs else ""
-    moved = one.layers[0]
-    return (
-        f"{units.counted(one.networks, 'network')} of {units.counted(one.members, 'architecture')} trained by the recipe "
-        f"{one.recipe_name} on {one.data}: measured energy is {one.ratio:.2f} times the predicted ({one.least_ratio:.2f} to "
-        f"{one.largest_ratio:.2f}){order}{_ranks(', ranks of energy', one.energy)}"
-        f"{_ranks(', of accuracy by FLOPs', one.accuracy)}. "
-        f"Most moved the input rate of {moved.role}, from {moved.initial_rate:.3f} to {moved.trained_rate:.3f} "
-        f"({moved.change:+.1%} of the energy)."
-    )
-
-
-def _ranks(what: str, ranks: Ranks | None) -> str:
-    return "" if ranks is None else f"{what}: Spearman {ranks.spearman:.2f}, Kendall {ranks.kendall:.2f}"
 
 
 def trained(trainings: Sequence[Training], candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:

@@ -1,1 +1,1 @@
-"""Training-free proxies: the ledger of operations, FLOPs (exact), and energy from spike rates at initialisation."""
+"""Training-free proxies: FLOPs (exact), energy from spike rates at initialisation, and scores."""

@@ -1,9 +1,6 @@
-"""Spikes counted while images pass through the network: as rates, the mean of an operation's input spikes a neuron a step
-of each image, or exactly, as the accumulates that they cause.
+"""Spike rates: the mean of an operation's input spikes per neuron and step, for each image that passes through the network.
 
-At initialisation rates are measured with batch statistics, one forward on real images, since an untrained network with
-its fresh running statistics is silent. Rates of first blocks are kept and reused: weights of a block depend on its place
-and sizes alone, so the reused ones equal those of a fresh run, bit for bit.
+At initialisation rates are measured with batch statistics: an untrained network with its fresh running statistics is silent.
 
 Any thread may measure. The measurements of one process run one after the other; for several at once, use processes.
 """
@@ -142,6 +139,7 @@ def _keeping(part: nn.Module, patterns: bool) -> Iterator[list[Pattern]]:
 
 
 def are_spikes(x: Tensor) -> bool:
+    """Whether all values are 0 or 1."""
     return bool(((x == 0) | (x == 1)).all())
 
 
@@ -151,6 +149,7 @@ def driven_names(model: SpikingTransformer) -> list[str]:
 
 
 def demand_spikes(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """RuntimeError if what drives the operation `name` is not spikes."""
     if not are_spikes(driving_input(module, inputs)):
         raise RuntimeError(f"{name} should read spikes and reads other values; its energy cannot be stated")
 

@@ -1,0 +1,1 @@
+"""The search: objectives, sampler, studies, workers, exact fronts."""

@@ -209,6 +209,7 @@ def existing_names(storage: str) -> list[str]:
 
 
 def foreign(study: optuna.Study, storage: str) -> ValueError:
+    """The error for a study without settings, with the remedy."""
     where = f"study {study.study_name!r} in {shown(storage)}"
     if has_candidates(study.get_trials(deepcopy=False)):
         return ValueError(
@@ -223,6 +224,7 @@ def foreign(study: optuna.Study, storage: str) -> ValueError:
 
 
 def has_candidates(trials: Sequence[FrozenTrial]) -> bool:
+    """Whether `Objective` evaluated any of the trials."""
     return any(CANDIDATE in trial.user_attrs for trial in trials)
 
 

@@ -1,0 +1,5 @@
+"""What may be chosen."""
+
+from autost_optuna.moved import Forward
+
+__getattr__ = Forward(__name__)

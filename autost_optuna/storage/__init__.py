@@ -1,0 +1,5 @@
+"""Where studies are kept: files, databases, artifacts, copies."""
+
+from autost_optuna.moved import Forward
+
+__getattr__ = Forward(__name__)

@@ -1,4 +1,10 @@
-"""Claims: who trains which network of a search."""
+"""Claims: each network of a search is trained once, even from several terminals.
+
+Before it trains, a process claims the network. It looks for a trial with the network's key that is complete, or whose process
+is alive. If there is none, it creates a running trial with the key and its owner in one write, and looks again. If another
+trial of that key has a lower number, it gives way. The storage numbers trials in the order of creation, so of two processes
+exactly one goes on. The next process that looks sets the trial of a dead process to failed.
+"""
 
 import contextlib
 from collections.abc import Sequence

@@ -158,12 +158,14 @@ def is_whole(trial: FrozenTrial) -> bool:
 
 
 def record_from(trial: FrozenTrial) -> Training:
+    """The record that a complete trial keeps."""
     attributes = trial.user_attrs
     stored = {**attributes[RECORD], **{name: attributes[name] for name in RATES}, "number": trial.number}
     return Training.from_dict(stored)
 
 
 def dropped_from(trial: FrozenTrial) -> Dropped:
+    """The dropped network that a pruned trial keeps."""
     attributes = trial.user_attrs
     return Dropped(
         number=trial.number,

@@ -1,11 +1,4 @@
-"""Trained networks: the second study of a search, `<name>.trained`, one trial a network; and who trains which one.
-
-A network is trained once, whoever asks: before it trains, a process claims it. It looks for a trial with the network's key
-that is complete or of a process that lives; finds none, and creates a running trial with the key and its owner, in one
-write; looks again, and where another one came first, with a lower number, it gives way. Numbers are given in the order of
-creation, and the storage sees to that, so of two at once exactly one goes on. The trial of a process that died is set to
-failed by the next that looks.
-"""
+"""Open the trained networks of a search: its second study, `<name>.trained`, one trial per network."""
 
 from pathlib import Path
 

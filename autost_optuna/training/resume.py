@@ -132,6 +132,7 @@ def resume(
 
 
 def completed(path: Path, identity: dict[str, Any], convention: Convention) -> Trained:
+    """The result of the complete training at `path`. ValueError if it is another training's, or damaged."""
     _, info = _load(path, identity)
     try:
         training = info["training"]

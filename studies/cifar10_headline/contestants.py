@@ -2,8 +2,8 @@
 
 All are of AutoST's form of network: the baselines have the sizes of a published network, and are not that network.
 
-All of a space's classes are measured (autost_optuna.search.exact), so the front is exact up to what the order of ratios and heads
-moves an energy by. A baseline's own class is left out: to find the baseline again would compare it with itself; where it
+All of a space's classes are measured (autost_optuna.search.exact), so the front is exact up to what the order of ratios and
+heads moves an energy by. A baseline's own class is left out: to find the baseline again would compare it with itself; where it
 stands in the space is said by `standing`.
 """
 

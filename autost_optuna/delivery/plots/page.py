@@ -9,7 +9,7 @@ from typing import Any
 
 
 def render(template: str, values: Mapping[str, object], figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page of a file in autost_optuna/delivery/templates, in which a place names the figure, of JSON forms, that is drawn there.
+    """The page of a file in delivery/templates, in which a place names the figure, of JSON forms, that is drawn there.
 
     All values are escaped; a name that they lack is an error.
     """

@@ -1,0 +1,87 @@
+"""Module paths of 0.1.0: they lead to the modules that hold their names now, with a warning, until the next version."""
+
+import sys
+import warnings
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+KEPT_NAME = {  # by room, the modules that moved there under their own names
+    "network": "architecture task",
+    "proxies": "goals pages",
+    "front": "candidate constraints convergence front health",
+    "storage": "artifacts journal location patience storage transfer",
+    "evidence": "validity verdict",
+    "search": "adopt baselines bills enrol exact fork genes lost objective own ownership presence published rescue restore"
+    " runner sampler selection settings study workers",
+    "training": "augment batches calibration checkpoint evaluation forecast halving recipe trainer",
+    "delivery": "board card dashboard export graphs nir quickstart report reproduce standalone",
+    "space": "space",
+}
+SPLIT = {  # what moved under another name, or into several modules
+    "archive": "delivery.bundle",
+    "front": "front.front front.picks front.certainty",
+    "model": "network",
+    "objective": "search.objective search.evaluate search.describe",
+    "plots": "delivery.plots",
+    "population": "search.archive",
+    "proxies.operations": "network.operations",
+    "proxies.spikes": "proxies.rates proxies.reuse proxies.accumulates",
+    "published": "network.published",
+    "report": "delivery.report delivery.words delivery.trust",
+    "space": "space.space space.parameters",
+    "study": "search.study search.search search.catalogue search.summary",
+    "table": "evidence.tabular training.worth",
+    "trained": "training.record training.claims training.records",
+    "trainer": "training.trainer training.loop training.loss training.device training.resume",
+    "training": "training.orders training.crew training.members training.member",
+}
+WITHIN = {  # packages whose modules moved with them
+    "model": "blocks linear neuron transformer",
+    "plots": "audit convergence figure frame front genes labels names page points stages study trained validity",
+}
+OLD = {
+    **{name: [f"{room}.{name}"] for room, names in KEPT_NAME.items() for name in names.split()},
+    **{name: targets.split() for name, targets in SPLIT.items()},
+    **{f"{name}.{part}": [f"{SPLIT[name]}.{part}"] for name, parts in WITHIN.items() for part in parts.split()},
+}
+
+
+class Forward:
+    """`__getattr__` of an old module path: looks a name up where it is now, and warns."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._targets = [f"autost_optuna.{target}" for target in OLD[path.removeprefix("autost_optuna.")]]
+
+    def __call__(self, name: str) -> Any:
+        """The object called `name`. AttributeError if none of the modules has it."""
+        if not name.startswith("__"):
+            for target in self._targets:
+                found = getattr(import_module(target), name, self)
+                if found is not self:
+                    told = f"{self._path}.{name} is {target}.{name} now; the old path ends with the next version"
+                    warnings.warn(told, FutureWarning, stacklevel=2)
+                    return found
+        raise AttributeError(f"module {self._path!r} has no attribute {name!r}")
+
+
+class OldPaths(MetaPathFinder, Loader):
+    """Finds the module paths of 0.1.0 that no room has taken."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """A specification for an old path, None for all others."""
+        root, _, rest = name.partition(".")
+        return ModuleSpec(name, self, is_package=rest in WITHIN) if root == "autost_optuna" and rest in OLD else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """An empty module that looks its names up."""
+        module.__getattr__ = Forward(module.__name__)  # type: ignore[method-assign]
+
+
+def install() -> None:
+    """Let old paths be imported; found last, so that what exists comes first."""
+    if not any(isinstance(finder, OldPaths) for finder in sys.meta_path):
+        sys.meta_path.append(OldPaths())
