@@ -5,6 +5,7 @@ import warnings
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -58,7 +59,9 @@ class Forward:
 
     def __call__(self, name: str) -> Any:
         """The object called `name`. AttributeError if none of the modules has it."""
-        if not name.startswith("__"):
+        # A module of a room of the same name is left to the import system: looking further would import it too early.
+        room = hasattr(sys.modules[self._path], "__path__")
+        if not name.startswith("__") and not (room and find_spec(f"{self._path}.{name}")):
             for target in self._targets:
                 found = getattr(import_module(target), name, self)
                 if found is not self:

@@ -314,7 +314,7 @@ def test_a_pipe_hears_of_every_phase(search, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(teller, "SIGN_OF_LIFE_S", 0.0)
     todo = orders(search, members(search, 1), RECIPE, 1, tmp_path / "out")
-    train_members(search, todo, MEANS, tell=teller.Teller(todo, lambda *shown: None))
+    train_members(search, todo, MEANS, tell=teller.Teller(todo, lambda *shown, passing=False: None))
     said = capsys.readouterr().err
     number = todo[0].candidate.number
     assert said.startswith("about ")

@@ -20,12 +20,15 @@ from autost_optuna.cli.adopt import adopt
 from autost_optuna.cli.audit import describe
 from autost_optuna.cli.baselines import baseline
 from autost_optuna.cli.copy import copy, rescue
+from autost_optuna.cli.create import create
 from autost_optuna.cli.dashboard import dashboard
 from autost_optuna.cli.exact import exact
 from autost_optuna.cli.front import front, plot
+from autost_optuna.cli.manage import delete, fork
 from autost_optuna.cli.networks import export, quickstart
 from autost_optuna.cli.report import report
 from autost_optuna.cli.run import run
+from autost_optuna.cli.show import list_studies, show_study
 from autost_optuna.cli.study import study
 from autost_optuna.cli.train import train
 from autost_optuna.cli.validate import validate
@@ -170,7 +173,8 @@ def main() -> None:
     """
 
 
-for member in (adopt, run, exact, baseline, front, plot, report, copy, rescue):
+STUDY = (create, list_studies, show_study, adopt, run, exact, baseline, front, plot, report, fork, copy, rescue, delete)
+for member in STUDY:
     study.add_command(member)
 for command in (study, describe, train, validate, export, quickstart, dashboard):
     main.add_command(command)

@@ -13,7 +13,7 @@ from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, further
 if TYPE_CHECKING:
     from autost_optuna.network.task import Task
     from autost_optuna.search.settings import Settings
-from autost_optuna.cli.study import quiet_optuna, settings_line, study
+from autost_optuna.cli.study import quiet_optuna, settings_line
 
 
 def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> None:
@@ -24,7 +24,7 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
         context.default_map = check_keys(f"plan {path}", read_toml(Path(path), "studies/first/plan.toml"), allowed, [])
 
 
-@study.command(short_help="Create a study: its space, task, images and constraints.")
+@click.command(short_help="Create a study: its space, task, images and constraints.")
 @click.argument("name")
 @click.option(
     "--plan",

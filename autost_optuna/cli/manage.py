@@ -14,10 +14,10 @@ from autost_optuna.cli.dashboard import keep_board
 if TYPE_CHECKING:
     pass
 from autost_optuna.cli.create import warn_of_stand_in
-from autost_optuna.cli.study import quiet_optuna, study
+from autost_optuna.cli.study import quiet_optuna
 
 
-@study.command(short_help="Start a new study from the results of another.")
+@click.command(short_help="Start a new study from the results of another.")
 @options.study_argument("name")
 @click.argument("new")
 @options.data_root
@@ -52,7 +52,7 @@ def fork(name: str, new: str, data_root: Path | None, energy: str | None, device
     show.note(f"next: {options.hint('study', 'run', new, '--trials', '200', storage=storage)}")
 
 
-@study.command(short_help="Delete a study and all its trials.")
+@click.command(short_help="Delete a study and all its trials.")
 @options.study_argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @options.storage

@@ -14,10 +14,10 @@ from autost_optuna.proxies.goals import ENERGY, FLOPS, GOALS, further
 if TYPE_CHECKING:
     from autost_optuna.search.summary import Reached
 from autost_optuna.cli.create import warn_of_stand_in
-from autost_optuna.cli.study import number, quiet_optuna, settings_line, study
+from autost_optuna.cli.study import number, quiet_optuna, settings_line
 
 
-@study.command("list")
+@click.command("list")
 @options.output_format
 @options.storage
 def list_studies(form: str, storage: str) -> None:
@@ -44,7 +44,7 @@ def list_studies(form: str, storage: str) -> None:
         )
 
 
-@study.command("show", short_help="How far a study is, and how healthy.")
+@click.command("show", short_help="How far a study is, and how healthy.")
 @options.study_argument("name")
 @click.option(
     "-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", help="Form of the output."

@@ -18,15 +18,6 @@ from typing import Any
 
 import optuna
 import torch
-from autost_optuna.checkpoint import load_network
-from autost_optuna.export import load
-from autost_optuna.model.transformer import SpikingTransformer
-from autost_optuna.proxies.spikes import batch_statistics
-from autost_optuna.recipe import Recipe
-from autost_optuna.settings import installed_versions
-from autost_optuna.study import create, open_search
-from autost_optuna.trained import open_trained
-from autost_optuna.trainer import Stopped, train
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -34,7 +25,17 @@ from autost_optuna import Objective, Space, Task
 from autost_optuna.cli import main
 from autost_optuna.data import load as load_data
 from autost_optuna.data import rate_images
-from autost_optuna.front import hypervolume, nondominated
+from autost_optuna.delivery.export import load
+from autost_optuna.front.front import hypervolume, nondominated
+from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.proxies.rates import batch_statistics
+from autost_optuna.search.settings import installed_versions
+from autost_optuna.search.study import create, open_search
+from autost_optuna.training.checkpoint import load_network
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.records import open_trained
+from autost_optuna.training.resume import Stopped
+from autost_optuna.training.trainer import train
 
 STORAGE = "studies.journal"
 PLAIN = "plain.journal"
