@@ -170,7 +170,7 @@ def test_the_audit_is_the_bill_that_the_search_saw(search, candidate, untrained)
 
 
 def test_the_audit_is_of_the_studys_images_under_whatever_versions(search, candidate, untrained):
-    audit = autost_optuna.export._audit
+    audit = autost_optuna.delivery.export._audit
     older = replace(search, settings=replace(search.settings, versions={"torch": "1.0"}))
     assert audit(older, candidate, None, None) == audit(search, candidate, None, None)
     assert audit(search, candidate, None, None)[1]
@@ -194,7 +194,7 @@ def test_the_untrained_bundle_gives_the_logits_of_its_seed(search, candidate, un
 
 
 def test_a_trained_bundle_gives_the_logits_of_its_checkpoint(training, trained, digits):
-    network, _ = autost_optuna.checkpoint.load_network(training.path)
+    network, _ = autost_optuna.training.checkpoint.load_network(training.path)
     assert torch.equal(logits(load(trained), digits), logits(network, digits))
 
 
@@ -202,7 +202,7 @@ def test_a_trained_bundle_gives_the_logits_of_its_checkpoint(training, trained, 
 def test_onnx_and_the_program_give_the_logits(training, unpacked, digits, batch):
     import onnxruntime
 
-    network, _ = autost_optuna.checkpoint.load_network(training.path)
+    network, _ = autost_optuna.training.checkpoint.load_network(training.path)
     images = digits[:batch]
     expected = logits(network, images)
     assert expected.std() > 0.1
@@ -230,7 +230,7 @@ def test_parity_is_recorded_with_the_spikes_that_it_was_seen_on(unpacked, untrai
 
 @pytest.fixture(scope="module")
 def network(training):
-    return autost_optuna.checkpoint.load_network(training.path)[0]
+    return autost_optuna.training.checkpoint.load_network(training.path)[0]
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,7 @@ def test_other_logits_with_the_same_spikes_are_refused(onnx_model, network, digi
 
 
 def test_a_failed_comparison_leaves_nothing(search, candidate, onnx_model, place, monkeypatch):
-    monkeypatch.setattr(autost_optuna.export, "write_program", lambda *given: None)
+    monkeypatch.setattr(autost_optuna.delivery.export, "write_program", lambda *given: None)
     monkeypatch.setattr(graphs, "make_onnx", lambda *given: onnx_model)  # with other weights than the network
     with unchanged(place), pytest.raises(RuntimeError, match="nothing was exported"):
         export(search, candidate, place / "new")
@@ -285,7 +285,7 @@ def test_a_network_of_events_is_written_too(tmp_path):
     assert parity.spikes > 1000
     folder = tmp_path / "alone"
     folder.mkdir()
-    autost_optuna.checkpoint.save(folder / "model.safetensors", network.state_dict(), {})
+    autost_optuna.training.checkpoint.save(folder / "model.safetensors", network.state_dict(), {})
     (folder / "model.py").write_text(standalone.write_model(network.architecture, task, COUNTS))
     assert torch.equal(alone(folder, frames), expected)
 
@@ -432,7 +432,7 @@ def test_a_failing_export_leaves_the_old_one(search, candidate, bundle, tmp_path
     def fail(*arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr(autost_optuna.checkpoint, "save", fail)
+    monkeypatch.setattr(autost_optuna.training.checkpoint, "save", fail)
     for name in ("bundle", "new", "new.zip"):
         with unchanged(tmp_path), pytest.raises(OSError, match="disk full"):
             export(search, candidate, tmp_path / name, force=True)
@@ -640,14 +640,14 @@ def test_the_command_lists_what_it_wrote(search, candidate, told, trained, cli):
 
 
 def test_where_the_images_are_not_on_this_machine_noise_is_compared_on(search):
-    images, source = autost_optuna.export._images(search.settings, {"data": "imagefolder"}, None)
+    images, source = autost_optuna.delivery.export._images(search.settings, {"data": "imagefolder"}, None)
     assert (tuple(images.shape), source) == ((8, 1, 8, 8), "noise, seed 0")
     assert images.std() > 0.5
 
 
 def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(autost_optuna.export, "__file__", str(tmp_path / "autost_optuna" / "export.py"))
-    assert autost_optuna.export._commit() is None
+    monkeypatch.setattr(autost_optuna.delivery.export, "__file__", str(tmp_path / "autost_optuna" / "export.py"))
+    assert autost_optuna.delivery.export._commit() is None
 
 
 def test_loading_needs_none_of_the_writers(trained):

@@ -7,13 +7,13 @@ import click
 
 from autost_optuna.cli import options
 from autost_optuna.cli import printing as show
+from autost_optuna.cli.study import quiet_optuna, settings_line
 from autost_optuna.files import check_keys, read_toml
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, further
 
 if TYPE_CHECKING:
     from autost_optuna.network.task import Task
     from autost_optuna.search.settings import Settings
-from autost_optuna.cli.study import quiet_optuna, settings_line
 
 
 def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> None:

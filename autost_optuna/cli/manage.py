@@ -9,12 +9,12 @@ import click
 from autost_optuna import units
 from autost_optuna.cli import options
 from autost_optuna.cli import printing as show
+from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.dashboard import keep_board
+from autost_optuna.cli.study import quiet_optuna
 
 if TYPE_CHECKING:
     pass
-from autost_optuna.cli.create import warn_of_stand_in
-from autost_optuna.cli.study import quiet_optuna
 
 
 @click.command(short_help="Start a new study from the results of another.")

@@ -8,13 +8,13 @@ import click
 from autost_optuna import units
 from autost_optuna.cli import options
 from autost_optuna.cli import printing as show
+from autost_optuna.cli.create import warn_of_stand_in
+from autost_optuna.cli.study import number, quiet_optuna, settings_line
 from autost_optuna.cli.trained import dropped_lines, print_summary, readable, summary_of
 from autost_optuna.proxies.goals import ENERGY, FLOPS, GOALS, further
 
 if TYPE_CHECKING:
     from autost_optuna.search.summary import Reached
-from autost_optuna.cli.create import warn_of_stand_in
-from autost_optuna.cli.study import number, quiet_optuna, settings_line
 
 
 @click.command("list")

@@ -173,7 +173,7 @@ def _images(settings: Settings, training: dict[str, Any] | None, data_root: StrP
 
 def _commit() -> str | None:
     """The commit of the checkout that this package runs from, with -dirty where it was changed; None where there is none."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

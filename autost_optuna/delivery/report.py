@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.data import stand_in_warning
+from autost_optuna.delivery import words
 from autost_optuna.delivery.plots.figure import for_page, replacing
 from autost_optuna.delivery.plots.page import render
 from autost_optuna.delivery.plots.points import finding
 from autost_optuna.delivery.plots.study import study_figures
 from autost_optuna.delivery.reproduce import commands_of, files_of
+from autost_optuna.delivery.trust import trust
 from autost_optuna.front.convergence import StopRule
 from autost_optuna.front.convergence import in_words as converged
 from autost_optuna.front.front import in_plane
@@ -25,8 +27,6 @@ from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-from autost_optuna.delivery import words
-from autost_optuna.delivery.trust import trust
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

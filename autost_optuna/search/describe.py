@@ -15,11 +15,11 @@ from autost_optuna.proxies.energy import Charge, total_mj
 from autost_optuna.proxies.goals import GOALS
 from autost_optuna.proxies.quantised import Quantised
 from autost_optuna.proxies.scores import measure_scores
+from autost_optuna.search.evaluate import COUNTINGS, RATE, assess
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from autost_optuna.network.transformer import SpikingTransformer
-from autost_optuna.search.evaluate import COUNTINGS, RATE, assess
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

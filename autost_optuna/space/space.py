@@ -11,12 +11,12 @@ from autost_optuna import notebook
 from autost_optuna.files import check_keys, read_toml, read_yaml
 from autost_optuna.network.architecture import Architecture, Ratio, as_count, as_depth, as_ratio
 from autost_optuna.network.task import Task
+from autost_optuna.space.parameters import distribution_of, suggest_choice
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from optuna import Trial
     from optuna.distributions import BaseDistribution
-from autost_optuna.space.parameters import distribution_of, suggest_choice
 
 
 def _as_choice(field: str, value: object) -> Ratio:

@@ -16,7 +16,7 @@ def render(template: str, values: Mapping[str, object], figures: Mapping[str, Ma
     import jinja2
 
     pages = jinja2.Environment(
-        loader=jinja2.PackageLoader("autost_optuna"),
+        loader=jinja2.PackageLoader("autost_optuna.delivery"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
