@@ -26,7 +26,7 @@ from autost_optuna.front.health import correlations
 from autost_optuna.front.picks import knee, pick, picks_of, within
 from autost_optuna.proxies.goals import GOALS, check_objectives, further
 from autost_optuna.proxies.scores import scores
-from autost_optuna.search import evaluate as evaluation
+from autost_optuna.search import objective
 from autost_optuna.search import study as studies
 from autost_optuna.search.fork import fork
 from autost_optuna.search.runner import run
@@ -232,8 +232,8 @@ def test_what_is_outside_the_constraints_is_not_scored(create, storage, monkeypa
     bound = median(one.energy_mj for one in plain.candidates())
     three = ("flops", "synflow", "energy_mj")
     bounded = create("bounded", objectives=three, constraints=Constraints(max_energy_mj=bound))
-    asked, measure = [], evaluation.measure_scores
-    monkeypatch.setattr(evaluation, "measure_scores", lambda *given: asked.append(given[0].key) or measure(*given))
+    asked, measure = [], objective.measure_scores
+    monkeypatch.setattr(objective, "measure_scores", lambda *given: asked.append(given[0].key) or measure(*given))
     run(bounded, trials=12)
     trials = studies.open_search("bounded", storage).study.get_trials(deepcopy=False)
     outside = [trial for trial in trials if "infeasible" in trial.user_attrs]
