@@ -902,22 +902,10 @@ def test_the_study_of_published_tables_agrees_and_says_what_it_found():
         assert round(line["found"], 2) == round(line["known"], 2)
         assert f"| {line['table']} | {line['figure']} |" in text
     rows = list(csv.DictReader((STUDY / "verdicts.csv").read_text().splitlines()))
-    prose = " ".join(text.split())
 
     def column(proxy, name, tables="NAS-Bench-201"):
         return [float(row[name]) for row in rows if row["proxy"] == proxy and row["table"].startswith(tables)]
 
-    def said(values):
-        return [f"{value:.2f}".replace("0.", ".") for value in values]
-
-    fixed, macro = (
-        said(column("flops", "fixed_params")),
-        said(column("flops", "fixed_params", "NAS-Bench-M")),
-    )
-    assert f"their Spearman is {fixed[0]}, {fixed[1]} and {fixed[2]} on the three data sets" in prose
-    assert f"and {macro[0]} on NAS-Bench-Macro" in prose
-    assert f"(Kendall {', '.join(said(column('nwot', 'top_tenth_kendall')))})" in prose
-    assert f"({', '.join(said(column('synflow', 'top_tenth_kendall')))})" in prose
     assert all(
         low < 0 < high
         for low, high in zip(*(column("nwot", f"top_tenth_kendall_{end}") for end in ("low", "high")), strict=True)
@@ -927,5 +915,3 @@ def test_the_study_of_published_tables_agrees_and_says_what_it_found():
     )
     for proxy in ("snip", "grad_norm", "grasp", "fisher"):
         assert column(proxy, "top_tenth_kendall_high", "NAS-Bench-201, cifar10")[0] < 0
-    assert column("flops", "lost_10", "NAS-Bench-M") == [0.02]
-    assert said(column("flops", "random_10", "NAS-Bench-M")) == [".69"]

@@ -208,7 +208,7 @@ def table(by_name):
 
 
 def of_main(chosen, found, by_name):
-    """The first baseline and what the first space offers in its place, as Markdown for the project's README."""
+    """The first baseline and what the first space offers in its place, as Markdown for docs/evidence.md."""
     main, space = chosen["scale"]["baselines"][0]["name"], chosen["scale"]["spaces"][0]["name"]
     lines = [
         "| network | width, depth | test accuracy (%) | measured energy (µJ) | points of accuracy, energy against by hand |"

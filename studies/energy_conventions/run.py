@@ -1,4 +1,4 @@
-"""Audit 15 networks under all named conventions; write results.csv beside this file and print what README quotes.
+"""Audit 15 networks under all named conventions; write results.csv beside this file and print what docs/energy.md quotes.
 
     python studies/energy_conventions/run.py
 
