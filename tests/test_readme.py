@@ -132,6 +132,16 @@ def test_commands_parse_as_they_stand(page, monkeypatch):
             assert parsed(words).command, words
 
 
+def test_every_option_is_on_some_page():
+    text, waiting, missing = "".join(page.read_text() for page in PAGES), [main], []
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        options = [option for option in command.params if option.opts[0].startswith("-")]
+        missing += [(command.name, o.opts) for o in options if not any(re.search(rf"{n}\b", text) for n in o.opts)]
+    assert not missing
+
+
 def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     namespace = {}
