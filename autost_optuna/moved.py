@@ -43,6 +43,12 @@ WITHIN = {  # packages whose modules moved with them
     "model": "blocks linear neuron transformer",
     "plots": "audit convergence figure frame front genes labels names page points stages study trained validity",
 }
+RENAMED = {
+    "trained": {"Training": "Record", "Trainings": "Records"},
+    "trainer": {"Trained": "Result"},
+    "evaluation": {"evaluate": "accuracy_of"},
+    "convergence": {"Evidence": "Convergence", "in_words": "convergence_in_words"},
+}
 OLD = {
     **{name: [f"{room}.{name}"] for room, names in KEPT_NAME.items() for name in names.split()},
     **{name: targets.split() for name, targets in SPLIT.items()},
@@ -55,17 +61,21 @@ class Forward:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._targets = [f"autost_optuna.{target}" for target in OLD[path.removeprefix("autost_optuna.")]]
+        old = path.removeprefix("autost_optuna.")
+        self._targets = [f"autost_optuna.{target}" for target in OLD[old]]
+        self._renamed = RENAMED.get(old, {})
 
     def __call__(self, name: str) -> Any:
         """The object called `name`. AttributeError if none of the modules has it."""
+        if name.startswith("__"):
+            raise AttributeError(name)
         # A module of a room of the same name is left to the import system: looking further would import it too early.
-        room = hasattr(sys.modules[self._path], "__path__")
-        if not name.startswith("__") and not (room and find_spec(f"{self._path}.{name}")):
+        if "__path__" not in vars(sys.modules[self._path]) or find_spec(f"{self._path}.{name}") is None:
             for target in self._targets:
-                found = getattr(import_module(target), name, self)
+                now = self._renamed.get(name, name)
+                found = getattr(import_module(target), now, self)
                 if found is not self:
-                    told = f"{self._path}.{name} is {target}.{name} now; the old path ends with the next version"
+                    told = f"{self._path}.{name} is {target}.{now} now; the old path ends with the next version"
                     warnings.warn(told, FutureWarning, stacklevel=2)
                     return found
         raise AttributeError(f"module {self._path!r} has no attribute {name!r}")

@@ -17,10 +17,10 @@ from autost_optuna.search.baselines import (
     NETWORKS,
     Baseline,
     add_baselines,
+    baseline_in_words,
     baselines_of,
     caveat,
     find_networks,
-    in_words,
     name_of,
     remove_baselines,
     sizes_of,
@@ -220,7 +220,7 @@ def test_standing_by_hand():
     members = listed([(10, 1.0), (30, 2.0), (90, 40.0)])
     # (30, 2) has 1.5 times the FLOPs at half the energy; (10, 1) has fewer FLOPs, (90, 40) costs more.
     assert [m.number for m in standing(placed(20, 4.0), members).ahead] == [1]
-    assert in_words(placed(20, 4.0), members) == (
+    assert baseline_in_words(placed(20, 4.0), members) == (
         "20 FLOPs, 4.00 mJ; dominated by 1 member: e.g. trial 1 has 1.50 times the FLOPs at 0.500 of the energy"
     )
     # Both ahead: 3 times at 0.5 before 1 times at 0.25.
@@ -228,8 +228,10 @@ def test_standing_by_hand():
     equal = standing(placed(30, 2.0), members)
     assert (equal.ahead, equal.behind) == ((), 0)
     assert standing(placed(90, 1.0), members).behind == 3
-    assert in_words(placed(90, 1.0), members).endswith("non-dominated, and dominates 3 of the front's 3 members")
-    assert in_words(placed(90, 1.0), []).endswith("the search has no front yet")
+    assert baseline_in_words(placed(90, 1.0), members).endswith(
+        "non-dominated, and dominates 3 of the front's 3 members"
+    )
+    assert baseline_in_words(placed(90, 1.0), []).endswith("the search has no front yet")
     row = to_row(placed(10, 4.0), members)
     assert (row["dominated_by"], row["dominates"], row["dominator"], row["sizes_of"]) == (2, 0, 1, None)
 

@@ -18,12 +18,12 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 from optuna_dashboard import get_note, save_note
 
 from autost_optuna import Space, Task
-from autost_optuna.delivery.board import ABOVE, BELOW, escape, figures_of, write_board
+from autost_optuna.delivery.board import ABOVE, BELOW, figures_of, quoted, write_board
 from autost_optuna.front.picks import knee
 from autost_optuna.search.baselines import add_baselines, find_networks
 from autost_optuna.search.runner import run
 from autost_optuna.search.study import create, open_search
-from autost_optuna.storage.artifacts import keep, store_of
+from autost_optuna.storage.artifacts import keep_artifact, store_of
 
 NAME = "my <b>study</b> | *one*"
 
@@ -59,8 +59,8 @@ def test_a_board_has_figures_note_and_files(search, tmp_path):
     ]  # a taller one would be cut off
     note = get_note(search.study)
     chosen = knee(search.front())
-    assert note.startswith(f"{ABOVE}\n\n# {escape(NAME)}\n")
-    assert f"| {chosen.number} | {escape(chosen.architecture.to_text())} |" in note
+    assert note.startswith(f"{ABOVE}\n\n# {quoted(NAME)}\n")
+    assert f"| {chosen.number} | {quoted(chosen.architecture.to_text())} |" in note
     assert f"autost-optuna export '{NAME}' --trial {chosen.number} -o trial-{chosen.number}" in note
     kept = files_of(search)
     assert json.loads(kept["knee.json"]) == chosen.architecture.to_dict()
@@ -77,7 +77,7 @@ def test_a_board_is_written_anew_and_a_persons_own_note_stays(search):
     run(search, trials=3)
     write_board(search)
     note = get_note(search.study)
-    assert (note.count(ABOVE), note.count(BELOW), note.count(f"# {escape(NAME)}")) == (1, 1, 1)
+    assert (note.count(ABOVE), note.count(BELOW), note.count(f"# {quoted(NAME)}")) == (1, 1, 1)
     assert note.startswith(f"Read this!\n\n{ABOVE}\n\n# ")
     assert note.endswith("bought by Ann\nand Bob")
     assert "15 trials" in note
@@ -137,7 +137,7 @@ def test_baselines_are_named_for_what_they_are(search):
     write_board(search)
     note = get_note(search.study)
     assert note.count("\n- AutoST form, 384 \u00d7 2: ") == 1  # one network, whatever it is called
-    assert escape("C=48,depth=2,heads=4,ratio=2") in note
+    assert quoted("C=48,depth=2,heads=4,ratio=2") in note
     assert (
         "only the sizes of Spikformer-2-384, Spikingformer-2-384. The published networks are other ones and cost"
         in note
@@ -152,7 +152,7 @@ def test_two_processes_keep_one_file(search):
     folder = Path(f"{search.storage}.artifacts")
     other = open_search(NAME, search.storage, write=True)
     for study, text in ((search.study, "first"), (other.study, "second")):
-        keep("a.txt", text, study, folder)
+        keep_artifact("a.txt", text, study, folder)
     assert files_of(search) == {"a.txt": b"second"}
     assert len(list(folder.iterdir())) == 1
 

@@ -20,7 +20,7 @@ from autost_optuna.search.runner import run
 from autost_optuna.search.study import create, open_search
 from autost_optuna.training import checkpoint
 from autost_optuna.training.checkpoint import WEIGHTS
-from autost_optuna.training.halving import Standing, rungs, survivors, train_by_halving
+from autost_optuna.training.halving import RungStanding, rungs, survivors, train_by_halving
 from autost_optuna.training.members import train_members
 from autost_optuna.training.orders import Means, claim, orders
 from autost_optuna.training.recipe import Recipe
@@ -88,7 +88,7 @@ def test_rungs_by_hand():
 
 def test_survivors_by_hand():
     def at(number, accuracy, energy_mj=1.0):
-        return Standing(number=number, accuracy=accuracy, energy_mj=energy_mj)
+        return RungStanding(number=number, accuracy=accuracy, energy_mj=energy_mj)
 
     assert survivors([at(4, 0.2), at(7, 0.9), at(9, 0.5), at(1, 0.4), at(2, 0.3)]) == [7, 9]
     assert survivors([at(4, 0.5, 2.0), at(7, 0.5, 1.0)]) == [7]  # as accurate, for less energy
@@ -112,7 +112,7 @@ def test_optunas_pruner_says_the_same_of_whoever_reports_last(count):
             pruned = trial.should_prune()
         return not pruned
 
-    standings = [Standing(number=n, accuracy=a, energy_mj=1.0) for n, a in enumerate(accuracies)]
+    standings = [RungStanding(number=n, accuracy=a, energy_mj=1.0) for n, a in enumerate(accuracies)]
     assert sorted(survivors(standings)) == [number for number in range(count) if goes_on(number)]
 
 
@@ -127,7 +127,7 @@ def verdicts(alone, todo):
     energies = {order.candidate.number: order.candidate.energy_mj for order in todo}
     entered = list(alone)
     for level in rungs(4, 4):
-        standings = [Standing(number=n, accuracy=alone[n][1][level - 1], energy_mj=energies[n]) for n in entered]
+        standings = [RungStanding(number=n, accuracy=alone[n][1][level - 1], energy_mj=energies[n]) for n in entered]
         entered = survivors(standings)
         yield entered
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -109,6 +110,10 @@ def test_old_module_paths_lead_to_the_new_ones_and_warn():
     with pytest.warns(FutureWarning, match="autost_optuna.study.create is autost_optuna.search.study.create now"):
         from autost_optuna.study import create
     assert create.__module__ == "autost_optuna.search.study"
+    with pytest.warns(
+        FutureWarning, match=r"autost_optuna.trained.Trainings is autost_optuna.training.claims.Records now"
+    ):
+        from autost_optuna.trained import Trainings  # noqa: F401
     with pytest.warns(FutureWarning, match="autost_optuna.front.knee is"):
         from autost_optuna.front import knee  # noqa: F401
     with pytest.raises(ImportError):
@@ -119,3 +124,14 @@ def test_old_module_paths_lead_to_the_new_ones_and_warn():
 
 def test_no_file_of_the_package_is_long():
     assert [name(path) for path in FILES if len(path.read_text().splitlines()) > 300] == []
+
+
+def test_no_two_classes_share_a_name_and_no_two_public_functions():
+    readers = {"load", "read"}  # a common protocol
+    seen = Counter()
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            function = isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and path.parent.name != "cli"
+            if isinstance(node, ast.ClassDef) or (function and node.name not in readers):
+                seen[node.name] += 1
+    assert [name for name, count in seen.items() if count > 1] == []

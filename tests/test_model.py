@@ -7,7 +7,7 @@ from spikingjelly.activation_based.neuron import ParametricLIFNode
 
 from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.network.blocks import MLP, Attention, ChannelNorm, Stem
-from autost_optuna.network.linear import GRID, SpikeLinear, draw
+from autost_optuna.network.linear import GRID, SpikeLinear, draw_weights
 from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.transformer import init_mlp, init_stem
 
@@ -215,7 +215,7 @@ def test_integers_give_the_sums_of_float32_and_of_any_order_bit_for_bit(rate):
     spikes = (torch.rand(2, 3, 50, 1000, generator=generator) < rate).float()
     order = torch.randperm(1000, generator=generator)
     with torch.no_grad():
-        layer.weight.copy_(draw(48, 1000, generator))
+        layer.weight.copy_(draw_weights(48, 1000, generator))
         layer.bias.zero_()
         expected = layer(spikes)
         shuffled = torch.nn.functional.linear(spikes[..., order], layer.weight[:, order])

@@ -27,8 +27,8 @@ from autost_optuna.search.presence import Presence, owner_alive
 from autost_optuna.search.runner import run
 from autost_optuna.search.settings import installed_versions
 from autost_optuna.storage.transfer import copy_study
-from autost_optuna.training.claims import Claim, Trainings
-from autost_optuna.training.record import CURVE, Key, Taken, Training, write_curve
+from autost_optuna.training.claims import Claim, Records
+from autost_optuna.training.record import CURVE, Key, Record, Taken, write_curve
 from autost_optuna.training.records import _make, copy_trained, open_trained, trainings_of
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -74,7 +74,7 @@ def training(architecture, **changes):
         "machine": "CPU",
         "versions": installed_versions(),
     }
-    return Training(**{**values, **changes})
+    return Record(**{**values, **changes})
 
 
 def store(search, candidate, artifacts=(), **changes):
@@ -167,9 +167,9 @@ def test_the_largest_network_fits_the_columns_of_every_database():
 
 def test_json_there_and_back():
     made = training(Architecture.uniform(embed_dim=16, depth=1, num_heads=2, mlp_ratio=1))
-    assert Training.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    assert Record.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     with pytest.raises(ValueError, match="stored by another version of autost-optuna"):
-        Training.from_dict({**made.to_dict(), "colour": "red"})
+        Record.from_dict({**made.to_dict(), "colour": "red"})
 
 
 @pytest.mark.parametrize(
@@ -224,13 +224,13 @@ def test_of_two_that_look_before_either_has_written_the_first_goes_on(search, mo
     trainings = open_trained(search, create=True)
     with Presence(trainings.study, retires=False) as presence:
         first = claim_of(trainings, member, presence)
-        look, calls = Trainings._found, []
+        look, calls = Records._found, []
 
         def blind_at_first(self, key, before=None):
             calls.append(before)
             return None if before is None else look(self, key, before)
 
-        monkeypatch.setattr(Trainings, "_found", blind_at_first)
+        monkeypatch.setattr(Records, "_found", blind_at_first)
         second = claim_of(trainings, member, presence)
     assert calls == [None, first.number + 1]
     assert isinstance(second, Taken)

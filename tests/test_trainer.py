@@ -20,7 +20,7 @@ from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.training import checkpoint
 from autost_optuna.training.batches import Batches, split_training
 from autost_optuna.training.checkpoint import WEIGHTS
-from autost_optuna.training.evaluation import evaluate, measure
+from autost_optuna.training.evaluation import accuracy_of, measure
 from autost_optuna.training.loss import loss_of
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.resume import RESUME, Stopped
@@ -81,7 +81,7 @@ def test_training_learns_and_keeps_what_it_learned(few, tmp_path):
     assert network.architecture == ARCHITECTURE
     assert info["recipe"]["epochs"] == 20
     images = Batches(few.test, torch.arange(50), few.normalisation, TASK, CPU)
-    assert evaluate(network, images) == pytest.approx(result.test_accuracy)
+    assert accuracy_of(network, images) == pytest.approx(result.test_accuracy)
     assert 0 < result.log[-1].mean_rate < 1
 
 

@@ -18,7 +18,7 @@ from autost_optuna.search import study as studies
 from autost_optuna.search.presence import RETRY, Presence, abandoned, alive
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.runner import run
-from autost_optuna.search.workers import Message, Pool
+from autost_optuna.search.workers import Pool, WorkerMessage
 from autost_optuna.storage.storage import open_storage
 
 # Small enough to be exhausted, and large enough not to be by chance.
@@ -398,7 +398,7 @@ def test_what_a_killed_process_had_drawn_as_another_did_is_not_tried_again(searc
 def dies_with_a_trial_untold(pipe, name, storage, *settings):
     """A worker that is killed in the moment between the begin of its trial and its message."""
     search = studies.open_search(name, storage, write=True)
-    pipe.send(Message(kind="ready"))
+    pipe.send(WorkerMessage(kind="ready"))
     pipe.recv()
     search.study.ask()
     os.kill(os.getpid(), signal.SIGKILL)

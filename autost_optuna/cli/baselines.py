@@ -86,7 +86,7 @@ def _flat_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[Candidate]") -> None:
-    from autost_optuna.search.baselines import alike, caveat, in_words, sizes_of
+    from autost_optuna.search.baselines import alike, baseline_in_words, caveat, sizes_of
 
     if not found:
         click.echo(f"study {search.study.study_name} has no baselines")
@@ -98,7 +98,7 @@ def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[C
         rows.append([one.label, sizes_of(group) or "-", *figures])
     show.print_table(["baseline", "sizes of", "params", "GMACs", "mJ"], rows, left=["baseline", "sizes of"])
     for group in alike(found):
-        click.echo(f"{group[0].label}: {in_words(group[0], members)}")
+        click.echo(f"{group[0].label}: {baseline_in_words(group[0], members)}")
     show.note(f"Energy at initialisation: {rates_line(search)}")
     if caveat(found):
         click.echo(caveat(found))

@@ -154,7 +154,7 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     from autost_optuna.training.recipe import Recipe
 
     recipe = Recipe(epochs=epochs)
-    search = steps.create(output)
+    search = steps.open_quickstart(output)
     settings = search.settings
     click.echo(
         f"1/4 search {settings.space.size:,} spiking transformers for the task {settings.task.name}, without training"
@@ -162,7 +162,7 @@ def quickstart(output: Path, trials: int, epochs: int) -> None:
     missing = trials - summarise(search).health.trials
     if missing > 0 and run_search(search, missing).ending == "stopped":
         raise click.Abort
-    figure = steps.draw(search, output)
+    figure = steps.draw_quickstart(search, output)
     members = search.front()
     member = knee(members)
     click.echo(f"2/4 front of {len(members)} members drawn in {figure}")

@@ -13,7 +13,7 @@ from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import describe_candidate, number, quiet_optuna
 
 if TYPE_CHECKING:
-    from autost_optuna.front.convergence import Evidence, StopRule
+    from autost_optuna.front.convergence import Convergence, StopRule
     from autost_optuna.front.front import Box
     from autost_optuna.search.runner import Outcome
     from autost_optuna.search.search import Search
@@ -171,11 +171,11 @@ def _print_result(search: "Search") -> None:
         click.echo(f"knee: trial {chosen.number}, {describe_candidate(chosen)}")
 
 
-def evidence_line(evidence: "Evidence", box: "Box") -> str:
+def evidence_line(evidence: "Convergence", box: "Box") -> str:
     """Whether a search has converged, and by what, with the corner that its hypervolume is measured from."""
-    from autost_optuna.front.convergence import in_words
+    from autost_optuna.front.convergence import convergence_in_words
 
     if evidence.share is None:
-        return in_words(evidence)
+        return convergence_in_words(evidence)
     corner = f"{units.count(box.worst_flops, 'FLOPs')}, {units.energy(box.worst_energy_mj)}"
-    return f"{in_words(evidence)}, logarithmic axes, reference point {corner}"
+    return f"{convergence_in_words(evidence)}, logarithmic axes, reference point {corner}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from autost_optuna.search.search import Search
     from autost_optuna.training.orders import Means, Order
     from autost_optuna.training.recipe import Recipe
-    from autost_optuna.training.record import Training
+    from autost_optuna.training.record import Record
 
 REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "precision", "seed")
 
@@ -137,7 +137,7 @@ def train(
     quiet_optuna()
     from autost_optuna.search.study import open_search
     from autost_optuna.training.evaluation import Judging
-    from autost_optuna.training.orders import orders, rank
+    from autost_optuna.training.orders import orders, process_rank
 
     search = open_search(study, storage, write=True)
     candidates = chosen(search, trials, knee, front)
@@ -154,20 +154,20 @@ def train(
     )
     try:
         trained = train_under_bars(search, todo, means, workers, halving=halving)
-        if not rank():
+        if not process_rank():
             _print_trained(trained)
     finally:  # of several, some may be trained before one fails
-        if not rank():
+        if not process_rank():
             keep_board(search, data_root if data in (None, search.settings.data) else None)
 
 
 def train_under_bars(
     search: "Search", todo: "Sequence[Order]", means: "Means", workers: int = 1, *, halving: bool = False
-) -> "list[Training]":
+) -> "list[Record]":
     """Carry out orders under progress bars, with a line for each that ends. Abort where it was stopped."""
     from autost_optuna.training.halving import train_by_halving
     from autost_optuna.training.members import train_members
-    from autost_optuna.training.orders import rank
+    from autost_optuna.training.orders import process_rank
     from autost_optuna.training.resume import Stopped
 
     train_all = train_by_halving if halving else train_members
@@ -181,7 +181,7 @@ def train_under_bars(
                 todo,
                 means,
                 workers=workers,
-                tell=(lambda message: None) if rank() else teller,
+                tell=(lambda message: None) if process_rank() else teller,
                 on_frames=teller.frames,
                 stopped=(lambda: False) if many else stopped,
             )
@@ -235,7 +235,7 @@ def _means(search: "Search", data: str | None, data_root: Path | None) -> "Means
     return Means(data=data or (own_data(settings.task) if stood_in else settings.data), data_root=data_root)
 
 
-def _print_trained(trained: "Sequence[Training]") -> None:
+def _print_trained(trained: "Sequence[Record]") -> None:
     rows = [
         [
             str(one.search_trial),

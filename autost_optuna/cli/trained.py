@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from autost_optuna.search.search import Search
     from autost_optuna.training.calibration import Calibration, Group
-    from autost_optuna.training.record import Dropped, Training
+    from autost_optuna.training.record import Dropped, Record
 
 MOST_LAYERS = 4
 trained_option = click.option("--trained", is_flag=True, help="Trained networks only, predicted beside measured.")
@@ -27,7 +27,7 @@ def check_alone(**others: object) -> None:
             raise ValueError(f"--trained takes all trained networks; leave out --{name.replace('_', '-')}")
 
 
-def readable(search: "Search") -> "tuple[list[Training], list[Dropped]]":
+def readable(search: "Search") -> "tuple[list[Record], list[Dropped]]":
     """The trained networks of a search, and those that dropped out; of another search of its name a warning says so."""
     from autost_optuna.training.records import dropped_of, trainings_of
 
@@ -38,7 +38,7 @@ def readable(search: "Search") -> "tuple[list[Training], list[Dropped]]":
         return [], []
 
 
-def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] | None:
+def summary_of(search: "Search", trainings: "list[Record]") -> dict[str, Any] | None:
     """All there is on trained networks, for JSON; None where there are none."""
     from autost_optuna.training.calibration import calibrate
 
@@ -55,7 +55,7 @@ def summary_of(search: "Search", trainings: "list[Training]") -> dict[str, Any] 
     }
 
 
-def print_summary(search: "Search", trainings: "list[Training]", dropped: "list[Dropped]") -> None:
+def print_summary(search: "Search", trainings: "list[Record]", dropped: "list[Dropped]") -> None:
     """The same in a few lines, and what FLOPs are worth: elsewhere, where it cannot be told here."""
     from autost_optuna.training.calibration import calibrate, group
     from autost_optuna.training.worth import ELSEWHERE, worth
@@ -90,7 +90,7 @@ def dropped_lines(dropped: "list[Dropped]") -> list[str]:
     ]
 
 
-def rows(search: "Search", trainings: "list[Training]") -> list[dict[str, Any]]:
+def rows(search: "Search", trainings: "list[Record]") -> list[dict[str, Any]]:
     """A row for each trained architecture and recipe, by ascending predicted energy; deviations are over seeds."""
     from autost_optuna.front.picks import numbers_of
     from autost_optuna.training.calibration import group, measured_front

@@ -113,7 +113,7 @@ def load(
         return imagefolder.load(root, task.image_size)
     recorded, side = _recorded(name, root, task.time_steps, frames)
     task.check_images((1, task.time_steps, 2, side, side))
-    return frame_cache.keep(recorded, task.time_steps, frames, side, on_frames) if cache else recorded.dataset
+    return frame_cache.keep_frames(recorded, task.time_steps, frames, side, on_frames) if cache else recorded.dataset
 
 
 def _held(name: str) -> str:

@@ -24,7 +24,7 @@ FOLDER = "frames"
 CHUNK = 64  # recordings that are held in memory while a file is written
 
 
-def keep(
+def keep_frames(
     recorded: Recorded, time_steps: int, cut: Cut, side: int, on_frames: Callable[[str, int, int], None]
 ) -> Dataset:
     """The data set with all its frames in files; `on_frames` hears of the split, and how many of how many are written.

@@ -23,7 +23,7 @@ from autost_optuna.search.enrol import name_objectives
 from autost_optuna.search.ownership import find_trained
 from autost_optuna.search.search import Search
 from autost_optuna.search.summary import reached, summarise
-from autost_optuna.storage.artifacts import FIGURES, folder_of, keep
+from autost_optuna.storage.artifacts import FIGURES, folder_of, keep_artifact
 from autost_optuna.training.records import trainings_of
 from autost_optuna.units import StrPath
 
@@ -63,8 +63,10 @@ def write_board(search: Search, data_root: StrPath | None = None) -> None:
         knee = knee_of(picks)
         audits = (units.csv_text(charge_rows(bill.charges)) for bill in bills if bill.pick.candidate is knee)
         command = units.command("describe", f"{search.study.study_name}:{knee.number}", "--format", "csv")
-        keep("knee.json", json.dumps(knee.architecture.to_dict(), indent=2) + "\n", search.study, folder)
-        keep("knee-audit.csv", next(audits, f"not at hand after the last run: {command}\n"), search.study, folder)
+        keep_artifact("knee.json", json.dumps(knee.architecture.to_dict(), indent=2) + "\n", search.study, folder)
+        keep_artifact(
+            "knee-audit.csv", next(audits, f"not at hand after the last run: {command}\n"), search.study, folder
+        )
 
 
 def _write_figures(search: Search, figures: "Mapping[str, Figure]") -> None:
@@ -115,7 +117,7 @@ def _write_note(search: Search, picks: Sequence[Pick]) -> None:
 
     before = get_note(search.study)
     above, below = own_note(before)
-    body = f"{above}\n\n{ABOVE}\n\n{note(search, picks)}{RULE}\n{BELOW}\n\n{below}".strip()
+    body = f"{above}\n\n{ABOVE}\n\n{board_note(search, picks)}{RULE}\n{BELOW}\n\n{below}".strip()
     if body != before:
         save_note(search.study, body)
 
@@ -131,7 +133,7 @@ def own_note(whole: str) -> tuple[str, str]:
     return above.strip(), rest.strip()
 
 
-def note(search: Search, picks: Sequence[Pick]) -> str:
+def board_note(search: Search, picks: Sequence[Pick]) -> str:
     """The study's note in Markdown: the question, what the plots show, the picks and what to do with them."""
     settings, name = search.settings, search.study.study_name
     summary, near = summarise(search), reached(search)
@@ -143,15 +145,15 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
     )
     exact = "" if near is None else f", {near.share:.1%} of the exact front's"
     lines = [
-        f"# {escape(name)}",
+        f"# {quoted(name)}",
         "",
-        f"Which spiking transformers of the space **{escape(settings.space.name)}** ({settings.space.size:,} architectures) "
-        f"give the most capacity for the least energy on the task **{escape(settings.task.name)}**? Nothing is trained to "
+        f"Which spiking transformers of the space **{quoted(settings.space.name)}** ({settings.space.size:,} architectures) "
+        f"give the most capacity for the least energy on the task **{quoted(settings.task.name)}**? Nothing is trained to "
         "find out.",
         "",
         "- **Up is better: FLOPs** an image, counted exactly, which stand for the accuracy after training.",
-        f"- **Left is better: energy** an image in mJ, estimated under {escape(best.convention)} from the spikes of the "
-        f"network ({escape(best.provenance)}). It ranks architectures and is no measurement of a trained network.",
+        f"- **Left is better: energy** an image in mJ, estimated under {quoted(best.convention)} from the spikes of the "
+        f"network ({quoted(best.provenance)}). It ranks architectures and is no measurement of a trained network.",
         f"- Of a member of the **front** none is better in {goals}. The **knee** is where more FLOPs begin to cost more.",
         "- The dashboard's own Pareto plot has FLOPs to the right and energy up: better is right and down there.",
         "",
@@ -172,23 +174,23 @@ def note(search: Search, picks: Sequence[Pick]) -> str:
     if baselines := baselines_of(search):
         lines += _baselines(search, baselines)
     if trainings_of(search):
-        lines.insert(-1, f"What was trained of it is the study {escape(find_trained(search) or '')}.\n")
+        lines.insert(-1, f"What was trained of it is the study {quoted(find_trained(search) or '')}.\n")
     return "\n".join(lines)
 
 
 def _baselines(search: Search, baselines: Sequence[Baseline]) -> list[str]:
     """The baselines, and what they are not."""
     members = in_plane(nondominated(search.candidates()))
-    found = (f"- {escape(label)}: {words}" for label, words in baseline_lines(baselines, members))
+    found = (f"- {quoted(label)}: {words}" for label, words in baseline_lines(baselines, members))
     return ["Baselines, the diamonds of the figure:", "", *found, "", caveat(baselines), ""]
 
 
 def _row(pick: Pick) -> str:
     one = pick.candidate
     figures = (units.count(one.flops, "FLOPs"), units.energy(one.energy_mj), units.parameters(one.params))
-    return f"| {pick.name} | {one.number} | {escape(one.architecture.to_text())} | {' | '.join(figures)} |"
+    return f"| {pick.name} | {one.number} | {quoted(one.architecture.to_text())} | {' | '.join(figures)} |"
 
 
-def escape(text: str) -> str:
+def quoted(text: str) -> str:
     """Text as Markdown shows it literally."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|~&" else sign for sign in text)

@@ -22,7 +22,7 @@ from autost_optuna.search.search import EXACT
 from autost_optuna.search.settings import ATTRIBUTE, Settings
 from autost_optuna.search.study import TRAINED
 from autost_optuna.storage.artifacts import FIGURES
-from autost_optuna.training.record import ACCURACIES, RATES, RECORD, Training
+from autost_optuna.training.record import ACCURACIES, RATES, RECORD, Record
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -146,7 +146,7 @@ def _candidate(one: Candidate) -> Rows:
 
 
 def _training(record: Mapping[str, Any]) -> Rows:
-    one = Training.from_dict({**{name: {} for name in RATES}, **record})
+    one = Record.from_dict({**{name: {} for name in RATES}, **record})
     return [
         ("architecture", in_a_line(one.architecture)),
         ("measured energy", f"{units.energy(one.energy_mj)} ± {units.energy(one.energy_std_mj)}, {one.convention}"),

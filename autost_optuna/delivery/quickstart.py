@@ -31,7 +31,7 @@ def storage_of(folder: StrPath) -> str:
     return str(Path(folder) / DEFAULT)
 
 
-def create(folder: StrPath) -> Search:
+def open_quickstart(folder: StrPath) -> Search:
     """Create or open the study in `folder`."""
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -43,7 +43,7 @@ def create(folder: StrPath) -> Search:
     return create_study(NAME, storage_of(folder), space=SPACE, task=Task.preset("digits"), skip_if_exists=True)
 
 
-def draw(search: Search, folder: StrPath) -> Path:
+def draw_quickstart(search: Search, folder: StrPath) -> Path:
     """The Pareto plot of the search."""
     path = Path(folder) / "front.html"
     write_figure(draw_front(front_view(NAME, search.candidates())), path)

@@ -15,13 +15,13 @@ from autost_optuna.delivery.plots.study import study_figures
 from autost_optuna.delivery.reproduce import commands_of, files_of
 from autost_optuna.delivery.trust import trust
 from autost_optuna.front.convergence import StopRule
-from autost_optuna.front.convergence import in_words as converged
+from autost_optuna.front.convergence import convergence_in_words as converged
 from autost_optuna.front.front import in_plane
 from autost_optuna.front.picks import knee_of, picks_of
 from autost_optuna.search.baselines import alike, baselines_of, caveat
 from autost_optuna.search.search import Search
 from autost_optuna.search.summary import summarise
-from autost_optuna.training.record import Dropped, Training
+from autost_optuna.training.record import Dropped, Record
 from autost_optuna.training.records import dropped_of, trainings_of
 from autost_optuna.units import StrPath
 
@@ -89,7 +89,7 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
         f"the task {settings.task.name}?",
         finding=finding(members),
         answer=words.answer(knee, members, summary.health),
-        note=words.note(search),
+        note=words.note_said(search),
         space=(
             ("space", f"{space.name}{form}: {space.size:,} architectures"),
             ("C, the width", ", ".join(map(str, space.embed_dim))),
@@ -99,7 +99,7 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
             ("task", words.task(settings)),
             (
                 "spikes are of",
-                f"{units.images(settings.images, settings.seeds)} of {settings.data}, {words.seeds(settings)}",
+                f"{units.images(settings.images, settings.seeds)} of {settings.data}, {words.seeds_said(settings)}",
             ),
             ("energy convention", f"{convention.label}: {words.prices(settings)}"),
             ("constraints", str(settings.constraints)),
@@ -112,7 +112,9 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
         cards=tuple(words.card(name, one, next((b for b in bills if b.pick == one), None)) for one in picks),
         unparted=unparted,
         convergence=words.sentence(converged(search.course().evidence(StopRule()))),
-        health=words.health(summary.health, summary.hypervolume, (summary.infeasible, summary.silent, summary.failed)),
+        health=words.health_rows(
+            summary.health, summary.hypervolume, (summary.infeasible, summary.silent, summary.failed)
+        ),
         warning=" ".join(
             words.sentence(text)
             for text in (stand_in_warning(settings.data, settings.task), summary.health.warning)
@@ -134,7 +136,7 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
     )
 
 
-def _trainings(search: Search) -> tuple[list[Training], list[Dropped], str]:
+def _trainings(search: Search) -> tuple[list[Record], list[Dropped], str]:
     """The trained networks, those that dropped out, and why there are none; the reason at length may name a place here."""
     try:
         return trainings_of(search), dropped_of(search), ""

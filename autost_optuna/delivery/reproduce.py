@@ -16,10 +16,10 @@ from autost_optuna.search.search import Search
 from autost_optuna.search.settings import Settings
 from autost_optuna.space.space import PRESETS
 from autost_optuna.training.recipe import RECIPES
-from autost_optuna.training.record import Training
+from autost_optuna.training.record import Record
 
 
-def files_of(settings: Settings, trainings: Sequence[Training]) -> tuple[tuple[str, str], ...]:
+def files_of(settings: Settings, trainings: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     """The files that the commands read, by their names."""
     # The space's form of one ratio and head count is an option of the command.
     space = {name: value for name, value in settings.space.to_dict().items() if name != "uniform"}
@@ -30,7 +30,7 @@ def files_of(settings: Settings, trainings: Sequence[Training]) -> tuple[tuple[s
     return tuple((name, toml_text(values)) for name, values in files.items())
 
 
-def commands_of(search: Search, trainings: Sequence[Training]) -> list[str]:
+def commands_of(search: Search, trainings: Sequence[Record]) -> list[str]:
     """What one types to come by the same report; a folder is that of whoever types."""
     name, trials, baselines = search.study.study_name, len(search.course().hypervolumes), baselines_of(search)
     commands = [_creation(search), _trials(search, trials)]
@@ -69,7 +69,7 @@ def _trials(search: Search, trials: int) -> str:
     return f"# here a program of the user's own ran {units.counted(trials, 'trial')} of Objective in Optuna{sampler}"
 
 
-def _train(search: Search, trainings: Sequence[Training]) -> list[str]:
+def _train(search: Search, trainings: Sequence[Record]) -> list[str]:
     """A command for the networks of each recipe, data and seed; none for networks whose trial is no more."""
     numbers = numbers_of(search.candidates())
     alike: dict[tuple[str, str, int], list[str]] = {}
@@ -102,7 +102,7 @@ def _is_known(convention: Convention) -> bool:
     return convention.name in CONVENTIONS and CONVENTIONS[convention.name].hash == convention.hash
 
 
-def _recipe(training: Training) -> str:
+def _recipe(training: Record) -> str:
     """What `train --recipe` takes: a name, or the file of a recipe that has no name of its own."""
     preset = RECIPES.get(training.recipe_name)
     known = preset is not None and preset.hash == training.recipe_hash

@@ -9,7 +9,7 @@ from autost_optuna.front.health import Health
 from autost_optuna.ranks import Ranks
 from autost_optuna.search.search import Search
 from autost_optuna.training.calibration import Calibration, calibrate, group, trained_alike
-from autost_optuna.training.record import Dropped, Training
+from autost_optuna.training.record import Dropped, Record
 from autost_optuna.training.worth import ELSEWHERE, worth
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def trust(
-    search: Search, found: Health, trainings: Sequence[Training], dropped: Sequence[Dropped], untrained: str
+    search: Search, found: Health, trainings: Sequence[Record], dropped: Sequence[Dropped], untrained: str
 ) -> list[str]:
     """How far the two figures may be believed, in plain sentences."""
     settings = search.settings

@@ -18,7 +18,7 @@ from autost_optuna.search.search import Search
 from autost_optuna.search.settings import Settings
 from autost_optuna.search.summary import reached
 from autost_optuna.training.calibration import group, measured_front
-from autost_optuna.training.record import Training
+from autost_optuna.training.record import Record
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def note(search: Search) -> str:
+def note_said(search: Search) -> str:
     """What a person wrote in optuna-dashboard on the study."""
     from optuna_dashboard import get_note
 
@@ -99,7 +99,7 @@ def task(settings: Settings) -> str:
     return f"{task.name}: {size}, {task.num_classes} classes, {task.time_steps} {frames}"
 
 
-def seeds(settings: Settings) -> str:
+def seeds_said(settings: Settings) -> str:
     """The weight seeds in words."""
     return f"weights at initialisation, {units.seeds(settings.seed, settings.seeds)}"
 
@@ -193,7 +193,7 @@ def card(name: str, chosen: Pick, bill: Bill | None) -> Card:
     )
 
 
-def health(found: Health, hypervolume: float, others: tuple[int, int, int]) -> Rows:
+def health_rows(found: Health, hypervolume: float, others: tuple[int, int, int]) -> Rows:
     """Rows on the trials and on how well the objectives part them."""
     infeasible, silent, failed = others
     unique = "" if found.unique_share is None else f", {found.unique_share:.1%} of the trials"
@@ -234,7 +234,7 @@ def exact(search: Search) -> str:
     )
 
 
-def trained(trainings: Sequence[Training], candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
+def trained(trainings: Sequence[Record], candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
     """A row for each trained architecture and recipe, by ascending predicted energy; a star where it is not dominated."""
     numbers = numbers_of(candidates)
     groups = group(trainings)

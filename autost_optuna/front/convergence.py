@@ -26,7 +26,7 @@ class StopRule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
+class Convergence:
     """What a stop rule decides on: the hypervolume now, and what the last trials added to it."""
 
     rule: StopRule
@@ -51,7 +51,7 @@ class Evidence:
         return self.trials > FRUITLESS * self.rule.patience and not self.hypervolume
 
 
-def in_words(evidence: Evidence) -> str:
+def convergence_in_words(evidence: Convergence) -> str:
     """Whether a search has converged, and by what."""
     rule, trials = evidence.rule, units.counted(evidence.trials, "trial")
     said = "converged" if evidence.converged else "not converged"
@@ -85,11 +85,11 @@ class Course:
             self._stairs.add(*self._box.scaled(candidate.flops, candidate.energy_mj))
         self.hypervolumes.append(self._stairs.area)
 
-    def evidence(self, rule: StopRule) -> Evidence:
+    def evidence(self, rule: StopRule) -> Convergence:
         """What `rule` decides on after the trials so far."""
         volumes = [0.0, *self.hypervolumes[-rule.patience - 1 :]]
         before = volumes[-rule.patience - 1] if len(volumes) > rule.patience else 0.0
-        return Evidence(rule=rule, trials=len(self.hypervolumes), hypervolume=volumes[-1], gain=volumes[-1] - before)
+        return Convergence(rule=rule, trials=len(self.hypervolumes), hypervolume=volumes[-1], gain=volumes[-1] - before)
 
     def trials_to(self, hypervolume: float) -> int | None:
         """After how many trials `hypervolume` was reached, None if it was not."""

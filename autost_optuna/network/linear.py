@@ -52,7 +52,7 @@ class SpikeLinear(nn.Linear):
         return out.permute(0, 2, 3, 1).reshape(*input.shape[:-1], self.out_features)
 
 
-def draw(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+def draw_weights(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     """Weights [rows, columns] at initialisation: normal of deviation 0.02 on the grid.
 
     AutoST truncates at 2, a hundred deviations; here the grid ends at 6.2. More rows only append to the random stream

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.blocks import MLP, Attention, Block, Stem
-from autost_optuna.network.linear import STD, SpikeLinear, draw
+from autost_optuna.network.linear import STD, SpikeLinear, draw_weights
 from autost_optuna.network.neuron import PLIF, reset
 from autost_optuna.network.task import Task
 
@@ -83,7 +83,7 @@ def init_attention(attention: Attention, seed: int, index: int) -> Attention:
     generator = _generator(seed, "attention", index, attention.q.in_features)
     for module in _fresh(attention).modules():
         if isinstance(module, SpikeLinear):
-            module.weight.data = draw(module.out_features, module.in_features, generator)
+            module.weight.data = draw_weights(module.out_features, module.in_features, generator)
     return attention
 
 
@@ -96,8 +96,8 @@ def init_mlp(mlp: MLP, seed: int, index: int) -> MLP:
     dim, hidden = _fresh(mlp).fc1.in_features, mlp.fc1.out_features
     units = -(-hidden // dim) * dim
     with torch.no_grad():
-        mlp.fc1.weight.copy_(draw(units, dim, _generator(seed, "fc1", index, dim))[:hidden])
-        mlp.fc2.weight.copy_(draw(units, dim, _generator(seed, "fc2", index, dim))[:hidden].t())
+        mlp.fc1.weight.copy_(draw_weights(units, dim, _generator(seed, "fc1", index, dim))[:hidden])
+        mlp.fc2.weight.copy_(draw_weights(units, dim, _generator(seed, "fc2", index, dim))[:hidden].t())
     return mlp
 
 

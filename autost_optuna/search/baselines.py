@@ -63,7 +63,7 @@ def sizes_of(baselines: Iterable[Baseline]) -> str:
     return ", ".join(one.published.name for one in baselines if one.published)
 
 
-def difference(baselines: Iterable[Baseline]) -> str:
+def form_differs(baselines: Iterable[Baseline]) -> str:
     """That the published networks whose sizes `baselines` have are other networks, "" where none has such sizes."""
     names = sizes_of(baselines)
     if not names:
@@ -74,7 +74,7 @@ def difference(baselines: Iterable[Baseline]) -> str:
 
 def caveat(baselines: Iterable[Baseline]) -> str:
     """What stands beside a table or figure of `baselines`: `difference`, and what was measured of it."""
-    said = difference(baselines)
+    said = form_differs(baselines)
     integers = f" {INTEGERS}." if "Spikformer" in said else ""
     return f"{said}: {MEASURED}.{integers}" if said else ""
 
@@ -99,7 +99,7 @@ def standing(baseline: Baseline, members: Iterable[Candidate]) -> Standing:
     return Standing(ahead=tuple(ahead), behind=behind)
 
 
-def in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
+def baseline_in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
     """A baseline's figures, and its standing against the front of `members`, in one line."""
     figures = f"{units.count(baseline.flops, 'FLOPs')}, {units.energy(baseline.energy_mj)}"
     return f"{figures}; {standing_in_words(baseline, members)}"
@@ -122,7 +122,7 @@ def standing_in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
 
 def lines(baselines: Iterable[Baseline], members: Sequence[Candidate]) -> list[tuple[str, str]]:
     """The label of each network and what `in_words` says of it, networks of equal sizes once."""
-    return [(group[0].label, in_words(group[0], members)) for group in alike(baselines)]
+    return [(group[0].label, baseline_in_words(group[0], members)) for group in alike(baselines)]
 
 
 def to_row(baseline: Baseline, members: Sequence[Candidate]) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def to_row(baseline: Baseline, members: Sequence[Candidate]) -> dict[str, Any]:
         "dominated_by": len(place.ahead),
         "dominates": place.behind,
         "dominator": place.ahead[0].number if place.ahead else None,
-        "caveat": difference([baseline]) or None,
+        "caveat": form_differs([baseline]) or None,
     }
 
 

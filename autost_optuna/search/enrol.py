@@ -118,13 +118,13 @@ def check_trials(study: optuna.Study, shared: Mapping[str, Any], evaluate: Calla
     distinct = list(kept.values())
     for candidate in distinct[:: max(1, len(distinct) // CHECKED)]:
         again = evaluate(candidate.architecture)
-        reason = difference(candidate, again)
+        reason = figures_differ(candidate, again)
         if reason is not None:
             other = "task is" if again.flops != candidate.flops else "images, the prices or the packages are"
             raise ValueError(f"{reason}: the {other} not what it was measured with; use the same")
 
 
-def difference(candidate: Candidate, again: Candidate) -> str | None:
+def figures_differ(candidate: Candidate, again: Candidate) -> str | None:
     """How figures differ from those of the same architecture, measured again; None if they are the same."""
     if again.flops != candidate.flops:
         return f"trial {candidate.number} has {again.flops:,} FLOPs, it had {candidate.flops:,}"

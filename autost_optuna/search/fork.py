@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autost_optuna.data import rate_images
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.search.enrol import CANDIDATE, CHECKED, difference
+from autost_optuna.search.enrol import CANDIDATE, CHECKED, figures_differ
 from autost_optuna.search.objective import Objective, measure_box
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.search import Search
@@ -101,4 +101,4 @@ def _difference(search: Search, objective: Objective, members: list[Candidate]) 
     again = (
         (member, objective.evaluate(member.architecture)) for member in members[:: max(1, len(members) // CHECKED)]
     )
-    return next(filter(None, (difference(before, after) for before, after in again)), None)
+    return next(filter(None, (figures_differ(before, after) for before, after in again)), None)

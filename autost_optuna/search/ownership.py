@@ -35,7 +35,7 @@ def identity(settings: Settings, name: str) -> dict[str, Any]:
     }
 
 
-def difference(there: dict[str, Any], ours: dict[str, Any]) -> str | None:
+def identities_differ(there: dict[str, Any], ours: dict[str, Any]) -> str | None:
     """The first part in which two identities differ, whatever the searches are called; None if they are alike."""
     return next((part for part in ours if there.get(part) != ours[part] and part != "search"), None)
 
@@ -51,7 +51,7 @@ def find_trained(search: Search) -> str | None:
         return named
     ours, found = identity(search.settings, name), []
     for holder, study in studies.items():
-        if TRAINED in study.user_attrs and not difference(study.user_attrs[TRAINED], ours):
+        if TRAINED in study.user_attrs and not identities_differ(study.user_attrs[TRAINED], ours):
             owners = _owners(storage, studies, holder)
             if owners == [name]:
                 found.append(holder)
@@ -110,7 +110,7 @@ def _origins(storage: BaseStorage, holder: FrozenStudy) -> Origins:
 def _is_alike(study: FrozenStudy, there: dict[str, Any]) -> bool:
     """Whether a study is a search with the task, convention and space of an identity."""
     with contextlib.suppress(KeyError, ValueError):  # of another program, or of another version of this one
-        return not difference(there, identity(Settings.from_dict(study.user_attrs[ATTRIBUTE]), study.study_name))
+        return not identities_differ(there, identity(Settings.from_dict(study.user_attrs[ATTRIBUTE]), study.study_name))
     return False
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from optuna.trial import TrialState
 
 from autost_optuna.front.candidate import Candidate
-from autost_optuna.front.convergence import Evidence, StopRule
+from autost_optuna.front.convergence import Convergence, StopRule
 from autost_optuna.front.front import nondominated
 from autost_optuna.proxies.goals import check_plane
 from autost_optuna.search.objective import Objective
@@ -17,7 +17,7 @@ from autost_optuna.search.presence import Presence, retire
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.sampler import SpaceExhausted
 from autost_optuna.search.search import Search
-from autost_optuna.search.workers import Message, Pool, run_trial
+from autost_optuna.search.workers import Pool, WorkerMessage, run_trial
 from autost_optuna.units import StrPath, command, counted
 
 MOST_WORKERS = 256
@@ -42,7 +42,7 @@ class Outcome:
     done: int
     ending: Ending
     duration_s: float
-    evidence: Evidence | None = None
+    evidence: Convergence | None = None
 
 
 def run(
@@ -135,7 +135,7 @@ def _lead(pool: Pool, search: Search, tally: "_Tally", presence: Presence, on_no
         raise RuntimeError(failure)
 
 
-def _bury(message: Message, search: Search, tally: "_Tally", presence: Presence) -> None:
+def _bury(message: WorkerMessage, search: Search, tally: "_Tally", presence: Presence) -> None:
     """See to the trial of a worker that died: it may have been told before its worker could say so."""
     if message.number is None:
         presence.leave_trial()
@@ -143,7 +143,7 @@ def _bury(message: Message, search: Search, tally: "_Tally", presence: Presence)
         trial = search.study.get_trials(deepcopy=False)[message.number]
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             found = next((c for c in search.candidates() if c.number == trial.number), None)
-            tally.take(Message(kind="finished", number=trial.number, candidate=found))
+            tally.take(WorkerMessage(kind="finished", number=trial.number, candidate=found))
         elif trial.state == TrialState.RUNNING:
             retire(search.study, [trial])
             tally.exhausted = False  # it is queued again
@@ -167,11 +167,11 @@ class _Tally:
         self._start = time.monotonic()
         self.done = 0
         self.exhausted = False
-        self._evidence: Evidence | None = None
+        self._evidence: Convergence | None = None
         self._read_at = 0
         self._read_course()
 
-    def take(self, message: Message) -> None:
+    def take(self, message: WorkerMessage) -> None:
         """Take in what became of a ticket."""
         self.exhausted = self.exhausted or message.kind == "exhausted"
         if message.kind != "finished":

@@ -31,7 +31,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Message:
+class WorkerMessage:
     """What a worker says. "finished": a trial that counts, with its candidate if it has one; "lost": one that does not,
     as another run took this one for dead; "died": its last trial, if it told which, and how it ended."""
 
@@ -43,7 +43,7 @@ class Message:
 
 def run_trial(
     study: optuna.Study, objective: Objective, on_start: Callable[[int], None] = lambda number: None
-) -> Message:
+) -> WorkerMessage:
     """Run one trial to its end. SpaceExhausted where none is left; another error leaves the trial failed."""
     sampler = study.sampler
     exhausted = isinstance(sampler, DeclaredNSGAIISampler) and sampler.exhausted(study)
@@ -55,7 +55,7 @@ def run_trial(
     try:
         if RETRY in trial.user_attrs and held(study, study._storage.get_trial(trial._trial_id)):
             study.tell(trial, state=TrialState.FAIL)
-            return Message(kind="lost", number=trial.number)
+            return WorkerMessage(kind="lost", number=trial.number)
         study.tell(trial, objective(trial))
         candidate = Candidate.from_dict(trial.user_attrs["candidate"], number=trial.number)
     except SpaceExhausted:  # others hold what was left when it was asked for
@@ -64,30 +64,30 @@ def run_trial(
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
     except UpdateFinishedTrialError:
-        return Message(kind="lost", number=trial.number)
+        return WorkerMessage(kind="lost", number=trial.number)
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what is told
             study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         raise
-    return Message(kind="finished", number=trial.number, candidate=candidate)
+    return WorkerMessage(kind="finished", number=trial.number, candidate=candidate)
 
 
 class Worker:
     """A process, this side's end of its pipe, and what it is at: None while it starts, then "idle" or "busy"."""
 
-    def __init__(self, process: BaseProcess, pipe: "Connection[bool, Message]") -> None:
+    def __init__(self, process: BaseProcess, pipe: "Connection[bool, WorkerMessage]") -> None:
         self.process = process
         self.pipe = pipe
         self.state: Literal["idle", "busy"] | None = None
         self.trial: int | None = None
 
-    def receive(self) -> Message:
+    def receive(self) -> WorkerMessage:
         """The next message; that it died where the pipe has ended."""
         try:
             message = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            return Message(kind="died", number=self.trial, text=death(self.process))
+            return WorkerMessage(kind="died", number=self.trial, text=death(self.process))
         if message.kind == "started":
             self.trial = message.number
         else:
@@ -142,7 +142,7 @@ class Pool:
             with contextlib.suppress(OSError):  # it died, which is what it says next
                 worker.pipe.send(True)
 
-    def receive(self, timeout: float) -> Iterator[Message]:
+    def receive(self, timeout: float) -> Iterator[WorkerMessage]:
         """What workers say within `timeout` seconds; one that died is a worker no more."""
         ready = wait([worker.pipe for worker in self.workers], timeout)
         for worker in [worker for worker in self.workers if worker.pipe in ready]:
@@ -153,7 +153,12 @@ class Pool:
 
 
 def _work(
-    pipe: "Connection[Message, bool]", name: str, storage: str, data_root: StrPath | None, device: str, cache_bytes: int
+    pipe: "Connection[WorkerMessage, bool]",
+    name: str,
+    storage: str,
+    data_root: StrPath | None,
+    device: str,
+    cache_bytes: int,
 ) -> None:
     """A worker's life. Ctrl-C and SIGTERM, which a whole group gets, are left to the process that hands out tickets."""
     for number in STOPS:
@@ -164,21 +169,21 @@ def _work(
         search = open_search(name, storage, write=True)
         objective = make_objective(search.settings, data_root, device, cache_bytes)
         objective.remember(search.candidates())
-        pipe.send(Message(kind="ready"))
+        pipe.send(WorkerMessage(kind="ready"))
         while pipe.recv():
             try:
                 message = run_trial(
-                    search.study, objective, lambda number: pipe.send(Message(kind="started", number=number))
+                    search.study, objective, lambda number: pipe.send(WorkerMessage(kind="started", number=number))
                 )
             except SpaceExhausted:
-                message = Message(kind="exhausted")
+                message = WorkerMessage(kind="exhausted")
             pipe.send(message)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the other process has gone
     except Exception as error:
         kind = "" if isinstance(error, (ValueError, OSError, RuntimeError)) else f"{type(error).__name__}: "
         with contextlib.suppress(OSError):
-            pipe.send(Message(kind="failed", text=one_line(kind + _first_line(error, storage))))
+            pipe.send(WorkerMessage(kind="failed", text=one_line(kind + _first_line(error, storage))))
 
 
 def _first_line(error: Exception, storage: str) -> str:

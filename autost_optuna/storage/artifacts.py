@@ -56,7 +56,7 @@ def upload(path: Path, study: optuna.Study, trial: FrozenTrial, folder: Path) ->
         raise OSError(error.errno, error.strerror, str(error.filename or folder)) from None
 
 
-def keep(name: str, content: str, study: optuna.Study, folder: Path) -> None:
+def keep_artifact(name: str, content: str, study: optuna.Study, folder: Path) -> None:
     """Keep a text with a study as its file `name`, in place of what was kept so before."""
     place = folder / _own(name, study)
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,13 +82,13 @@ def artifacts_of(study: optuna.Study, *, own: bool = True) -> list[str]:
     """The names under which the folder keeps the artifacts of a study and of all its trials; with or without `own_of` it."""
     attributes = [*study._storage.get_study_system_attrs(study._study_id).items()]
     attributes += (pair for trial in study.get_trials(deepcopy=False) for pair in trial.system_attrs.items())
-    left_out = () if own else own_of(study)
+    left_out = () if own else own_artifacts(study)
     ours = [(name, value) for name, value in attributes if name.startswith(ARTIFACTS_ATTR_PREFIX)]
     names = [name for name, value in ours if json.loads(value)]  # null: deleted in the dashboard
     return [name.removeprefix(ARTIFACTS_ATTR_PREFIX) for name in names if name not in left_out]
 
 
-def own_of(study: optuna.Study) -> list[str]:
+def own_artifacts(study: optuna.Study) -> list[str]:
     """The attributes of the files that `keep` keeps with a study, and of the figures that are drawn anew with them."""
     attributes = study._storage.get_study_system_attrs(study._study_id)
     files = [(name, json.loads(value)) for name, value in attributes.items() if name.startswith(ARTIFACTS_ATTR_PREFIX)]

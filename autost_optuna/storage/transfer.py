@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from autost_optuna.storage.artifacts import own_of
+from autost_optuna.storage.artifacts import own_artifacts
 from autost_optuna.storage.location import shown
 from autost_optuna.storage.storage import open_storage, relational, relational_patience
 
@@ -55,7 +55,7 @@ def copy_study(
     name = name or study.study_name
     source, backend = study._storage, open_storage(to, create=True, write=True)
     frozen = copy.copy(next(found for found in source.get_all_studies() if found._study_id == study._study_id))
-    left_out = own_of(study)  # of the name, so that the copy keeps its own anew
+    left_out = own_artifacts(study)  # of the name, so that the copy keeps its own anew
     frozen.system_attrs = {key: value for key, value in frozen.system_attrs.items() if key not in left_out}
     origin, database = _tested(source), _tested(backend)
     try:

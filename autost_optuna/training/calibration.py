@@ -15,7 +15,7 @@ from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_rate, total_mj
 from autost_optuna.ranks import Ranks, rank
-from autost_optuna.training.record import Training
+from autost_optuna.training.record import Record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +30,7 @@ class Mean:
 class Group:
     """The trainings of one architecture with one recipe on one data set, which differ in their seeds."""
 
-    runs: tuple[Training, ...]
+    runs: tuple[Record, ...]
 
     @property
     def architecture(self) -> Architecture:
@@ -105,9 +105,9 @@ class Calibration:
     layers: tuple[Moved, ...]
 
 
-def group(trainings: Iterable[Training]) -> list[Group]:
+def group(trainings: Iterable[Record]) -> list[Group]:
     """Trainings that differ in their seeds together, by ascending predicted energy."""
-    found: dict[tuple[str, ...], list[Training]] = {}
+    found: dict[tuple[str, ...], list[Record]] = {}
     for training in trainings:
         found.setdefault((training.architecture.key, *_alike(training)), []).append(training)
     groups = [Group(runs=tuple(sorted(runs, key=lambda run: run.seed))) for runs in found.values()]
@@ -137,11 +137,11 @@ def trained_alike(groups: Iterable[Group]) -> list[list[Group]]:
     return list(found.values())
 
 
-def _alike(training: Training) -> tuple[str, str, str]:
+def _alike(training: Record) -> tuple[str, str, str]:
     return training.recipe_hash, training.data, training.data_fingerprint
 
 
-def calibrate(trainings: Iterable[Training], task: Task, convention: Convention) -> list[Calibration]:
+def calibrate(trainings: Iterable[Record], task: Task, convention: Convention) -> list[Calibration]:
     """A calibration for each recipe and data set, that of most architectures first.
 
     ValueError where the energies are of another convention.
@@ -188,7 +188,7 @@ def swapped_pairs(first: Sequence[float], second: Sequence[float]) -> int:
     return sum((a - c) * (b - d) < 0 for (a, b), (c, d) in itertools.combinations(points, 2))
 
 
-def moved(runs: Sequence[Training], task: Task, convention: Convention) -> list[Moved]:
+def moved(runs: Sequence[Record], task: Task, convention: Convention) -> list[Moved]:
     """How the rates of each role moved in training, and what that changed of the whole energy, largest first."""
     bills = [
         tuple(_bill(run.architecture, rates, task, convention) for rates in (run.initial_rates, run.rates))

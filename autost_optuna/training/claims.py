@@ -30,8 +30,8 @@ from autost_optuna.training.record import (
     RECORD,
     Dropped,
     Key,
+    Record,
     Taken,
-    Training,
     dropped_from,
     is_whole,
     record_from,
@@ -45,7 +45,7 @@ SHOWN = 6  # decimals of an accuracy that a person looks at; the record has all
 class Claim:
     """The right to train a network, and the running trial that says so; it ends with `complete` or `fail`."""
 
-    trainings: "Trainings"
+    trainings: "Records"
     trial: FrozenTrial
     key: Key
 
@@ -54,7 +54,7 @@ class Claim:
         """The number of its trial."""
         return self.trial.number
 
-    def complete(self, training: Training, artifacts: Sequence[Path] = (), accuracies: Sequence[float] = ()) -> None:
+    def complete(self, training: Record, artifacts: Sequence[Path] = (), accuracies: Sequence[float] = ()) -> None:
         """Store what came of it, with copies of the files `artifacts` and the validation accuracy after each epoch.
 
         ValueError where it is another network's. OSError where the files cannot be copied. RuntimeError where another
@@ -103,7 +103,7 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trainings:
+class Records:
     """The trained networks of a search: an Optuna study, its storage, and the folder of its artifacts, None without one."""
 
     study: optuna.Study
@@ -115,7 +115,7 @@ class Trainings:
         """Where it is kept: the file or URL of its search."""
         return self.search.storage
 
-    def all(self) -> list[Training]:
+    def all(self) -> list[Record]:
         """All trained networks, in the order of their trials."""
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return [record_from(trial) for trial in trials if is_whole(trial)]
@@ -139,7 +139,7 @@ class Trainings:
         ended = [t for t in trials if t.user_attrs.get(ACCURACIES) and KEY in t.system_attrs]
         return {**kept, **{Key(**t.system_attrs[KEY]): tuple(t.user_attrs[ACCURACIES]) for t in ended}}
 
-    def find(self, key: Key) -> Training | None:
+    def find(self, key: Key) -> Record | None:
         """The trained network of that key, the first where there are several."""
         return next((training for training in self.all() if training.key == key), None)
 
@@ -153,7 +153,7 @@ class Trainings:
         data: str,
         data_fingerprint: str,
         presence: Presence,
-    ) -> Claim | Training | Taken:
+    ) -> Claim | Record | Taken:
         """Claim a member of the search to train it, while `presence` on this study is in context.
 
         A Claim is this process's; a Training is done, by whomever; Taken is being trained by a process that is alive.
@@ -198,7 +198,7 @@ class Trainings:
         except UpdateFinishedTrialError:
             pass
 
-    def _found(self, key: Key, before: int | None = None) -> Training | Taken | None:
+    def _found(self, key: Key, before: int | None = None) -> Record | Taken | None:
         """Who has trained the network of `key`, or does, in a trial `before` that number. What dead processes left fails."""
         # In this order: whoever started one of these trials had said before that it was there, so the second look sees it.
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))

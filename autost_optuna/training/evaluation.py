@@ -150,7 +150,7 @@ def judge(
     return Judged(right / total, rates)
 
 
-def evaluate(
+def accuracy_of(
     network: SpikingTransformer, images: Batches, batch_size: int = EVAL_BATCH, on_done: Done = _unheard
 ) -> float:
     """Accuracy of the network in eval mode, in whole float32."""

@@ -18,7 +18,7 @@ from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.pages import keeping_all_pages
 from autost_optuna.training.batches import Batches, split_training
 from autost_optuna.training.device import make_fabric
-from autost_optuna.training.evaluation import Judging, evaluate
+from autost_optuna.training.evaluation import Judging, accuracy_of
 from autost_optuna.training.loop import RECALIBRATION_IMAGES
 from autost_optuna.training.recipe import Recipe
 
@@ -76,7 +76,7 @@ def forecast(
             few = trained_on[: min(sample, recipe.batch_size)]
             images = Batches(dataset.train, few, dataset.normalisation, task, fabric.device)
             train_s = _second(partial(_step, network, images, fabric), fabric.device)
-            judge_s = _second(partial(evaluate, network, images, len(few)), fabric.device)
+            judge_s = _second(partial(accuracy_of, network, images, len(few)), fabric.device)
             judge_s -= min(_second(partial(packed, network), fabric.device), judge_s / 2)  # once, however many images
             if train_s + judge_s > ENOUGH_S:
                 break

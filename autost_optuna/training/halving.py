@@ -22,16 +22,16 @@ from types import TracebackType
 from autost_optuna.data import Dataset
 from autost_optuna.search.presence import Presence
 from autost_optuna.search.search import Search
-from autost_optuna.training.claims import Claim, Trainings
+from autost_optuna.training.claims import Claim, Records
 from autost_optuna.training.members import carry_out, foretell, prepare
 from autost_optuna.training.orders import Means, Message, Order, Tell, claim, key_of, store, world
-from autost_optuna.training.record import Taken, Training
-from autost_optuna.training.resume import Trained, identity_of, log_of
+from autost_optuna.training.record import Record, Taken
+from autost_optuna.training.resume import Result, identity_of, log_of
 from autost_optuna.units import counted, one_line
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+class RungStanding:
     """Where a member stands at a rung: its trial, mean validation accuracy over seeds, None if it failed, and energy in mJ."""
 
     number: int
@@ -48,7 +48,7 @@ def rungs(members: int, epochs: int, warmup_share: float = 0.0) -> tuple[int, ..
     return tuple(sorted(rung for rung in found if warmup_share * epochs < rung < epochs))
 
 
-def survivors(standings: Sequence[Standing]) -> list[int]:
+def survivors(standings: Sequence[RungStanding]) -> list[int]:
     """The members that go on, best first: half of all, rounded down, but one at least; none that failed.
 
     Of equal accuracies the one with less energy is better, then the one with the lower number.
@@ -66,7 +66,7 @@ def train_by_halving(
     tell: Tell = lambda message: None,
     on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
     stopped: Callable[[], bool] = lambda: False,
-) -> list[Training]:
+) -> list[Record]:
     """Train the networks of all orders to the first rung, the better half of the members to the next; return those that end.
 
     A member is a candidate with all its seeds, judged by their mean. What is known of a network is not trained again, whether
@@ -121,7 +121,7 @@ def train_by_halving(
         return field.trained(members)
 
 
-def _verdict(standings: Sequence[Standing], kept: Sequence[int], level: int, epochs: int) -> str:
+def _verdict(standings: Sequence[RungStanding], kept: Sequence[int], level: int, epochs: int) -> str:
     """A rung in words."""
     best = max(one.accuracy for one in standings if one.accuracy is not None)
     out = [one.number for one in standings if one.number not in kept]
@@ -142,7 +142,7 @@ class _Field:
     """
 
     def __init__(
-        self, trainings: Trainings, todo: Sequence[Order], dataset: Dataset, presence: Presence, tell: Tell
+        self, trainings: Records, todo: Sequence[Order], dataset: Dataset, presence: Presence, tell: Tell
     ) -> None:
         self._trainings, self._presence = trainings, presence
         self._todo, self._dataset, self._tell = todo, dataset, tell
@@ -195,7 +195,7 @@ class _Field:
                 "command to go on"
             )
 
-    def standings(self, members: Sequence[int], level: int) -> list[Standing]:
+    def standings(self, members: Sequence[int], level: int) -> list[RungStanding]:
         """Where the members stand after epoch `level`; with one seed failed, a member has."""
         found = []
         for number in members:
@@ -203,7 +203,7 @@ class _Field:
             failed = any(index in self._failures for index in indices)
             accuracy = None if failed else fmean(self._accuracies[self._keys[index]][level - 1] for index in indices)
             energy_mj = self._todo[indices[0]].candidate.energy_mj
-            found.append(Standing(number=number, accuracy=accuracy, energy_mj=energy_mj))
+            found.append(RungStanding(number=number, accuracy=accuracy, energy_mj=energy_mj))
         return found
 
     def drop(self, members: Sequence[int], level: int) -> None:
@@ -216,7 +216,7 @@ class _Field:
                 accuracies = self._accuracies[self._keys[index]]
                 held.drop(level, accuracies, all_epochs=order.recipe.epochs, path=order.folder)
 
-    def trained(self, members: Sequence[int]) -> list[Training]:
+    def trained(self, members: Sequence[int]) -> list[Record]:
         """The trained networks of members that went to the end."""
         return [self._ended[self._keys[index]] for index in self._of(members)]
 
@@ -239,13 +239,13 @@ class _Field:
                 f"process {found.process} on {found.host} is training trial {self._todo[index].candidate.number}; wait for it, "
                 "then repeat the command"
             )
-        if isinstance(found, Training):
+        if isinstance(found, Record):
             self._know(index, found)
             return False
         self._held[index] = found
         return True
 
-    def _know(self, index: int, training: Training) -> None:
+    def _know(self, index: int, training: Record) -> None:
         """Take a network that ended before for what it is. ValueError where its accuracies after each epoch are lost."""
         key, order = self._keys[index], self._todo[index]
         if key not in self._accuracies:
@@ -261,7 +261,7 @@ class _Field:
         self._ended[key] = training
         self._tell(Message(kind="trained", index=index, training=training, before=True))
 
-    def _keep(self, index: int, trained: Trained) -> Training:
+    def _keep(self, index: int, trained: Result) -> Record:
         """Store what came of a training to its end."""
         training = store(self._held[index], self._todo[index], self._dataset, trained)
         del self._held[index]

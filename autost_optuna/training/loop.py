@@ -31,7 +31,7 @@ from autost_optuna.training.evaluation import (
     EVAL_BATCH,
     Judged,
     Judging,
-    evaluate,
+    accuracy_of,
     judge,
     mean_rate_of,
     measured_of,
@@ -190,7 +190,7 @@ class Run:
             with naming_short_memory(self.recipe, self.folder), torch.compiler.set_stance("force_eager"):
                 found = self._found or self._judge("energy")
                 measured = measured_of(self.judged, self._validation, found.rates, convention, seed=self.recipe.seed)
-                test_accuracy = evaluate(self.judged, self._test, self._glance, partial(self._on_judged, "test"))
+                test_accuracy = accuracy_of(self.judged, self._test, self._glance, partial(self._on_judged, "test"))
             result = {
                 "validation_accuracy": self.log[-1].validation_accuracy,
                 "test_accuracy": test_accuracy,

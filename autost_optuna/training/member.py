@@ -7,17 +7,17 @@ from dataclasses import replace
 from autost_optuna.data import Dataset
 from autost_optuna.search.presence import Presence
 from autost_optuna.search.search import Search
-from autost_optuna.training.claims import Claim, Trainings
+from autost_optuna.training.claims import Claim, Records
 from autost_optuna.training.device import make_fabric
-from autost_optuna.training.orders import Means, Message, Order, Tell, claim, rank, store, world
-from autost_optuna.training.record import Taken, Training
-from autost_optuna.training.resume import Stopped, Trained, identity_of, log_of
+from autost_optuna.training.orders import Means, Message, Order, Tell, claim, process_rank, store, world
+from autost_optuna.training.record import Record, Taken
+from autost_optuna.training.resume import Result, Stopped, identity_of, log_of
 from autost_optuna.training.trainer import train
 from autost_optuna.units import one_line
 
 
 def carry_out_one(
-    trainings: Trainings,
+    trainings: Records,
     order: Order,
     index: int,
     dataset: Dataset,
@@ -98,7 +98,7 @@ def _reach(
 
 def _train(
     search: Search, order: Order, index: int, dataset: Dataset, means: Means, tell: Tell, stopped: Callable[[], bool]
-) -> Trained:
+) -> Result:
     """Train one network to its end, and tell of its batches, of its epochs and of how it is judged."""
 
     def on_batch(epoch: int, batch: int, batches: int) -> None:
@@ -127,16 +127,16 @@ def _train(
 
 
 def _claim(
-    trainings: Trainings, order: Order, dataset: Dataset, means: Means, presence: Presence | None
+    trainings: Records, order: Order, dataset: Dataset, means: Means, presence: Presence | None
 ) -> Claim | Message | None:
     """The claim to train, or why there is nothing to do; None in the other processes of torchrun, which only help."""
-    found: Claim | Training | Taken | None = None
+    found: Claim | Record | Taken | None = None
     if presence is not None:
         found = claim(trainings, order, dataset, presence)
     ours = isinstance(found, Claim)
     if world() > 1:
         ours = make_fabric(order.recipe, means.accelerator).broadcast(ours)
-    if isinstance(found, Training):
+    if isinstance(found, Record):
         return Message(kind="trained", training=found, before=True)
     if isinstance(found, Taken):
         return Message(kind="taken", text=f"process {found.process} on {found.host} is training it")
@@ -144,9 +144,9 @@ def _claim(
 
 
 @contextlib.contextmanager
-def present(trainings: Trainings) -> Iterator[Presence | None]:
+def present(trainings: Records) -> Iterator[Presence | None]:
     """This process said to be at work; of those of torchrun only the first says so."""
-    if rank():
+    if process_rank():
         yield None
     else:
         with Presence(trainings.study, retires=False) as presence:

@@ -6,14 +6,24 @@ from pathlib import Path
 
 from autost_optuna.data import Dataset, load
 from autost_optuna.search.search import Search
-from autost_optuna.training.claims import Trainings
+from autost_optuna.training.claims import Records
 from autost_optuna.training.crew import Crew
 from autost_optuna.training.device import make_fabric
 from autost_optuna.training.forecast import forecast
 from autost_optuna.training.member import carry_out_one, present
-from autost_optuna.training.orders import Means, Message, Order, Tell, artifacts_folder, key_of, rank, where_left, world
+from autost_optuna.training.orders import (
+    Means,
+    Message,
+    Order,
+    Tell,
+    artifacts_folder,
+    key_of,
+    process_rank,
+    where_left,
+    world,
+)
 from autost_optuna.training.recipe import Recipe
-from autost_optuna.training.record import Training
+from autost_optuna.training.record import Record
 from autost_optuna.training.records import dropped_of, open_trained, trainings_of
 from autost_optuna.training.resume import Stopped, check_folder, identity_of, log_of
 from autost_optuna.training.trainer import check
@@ -29,7 +39,7 @@ def train_members(
     tell: Tell = lambda message: None,
     on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
     stopped: Callable[[], bool] = lambda: False,
-) -> list[Training]:
+) -> list[Record]:
     """Train the networks of all orders that nobody has trained or trains, and return those that are trained.
 
     An order whose loss is no number, or whose memory is short, fails alone; the others are still trained. With `workers`
@@ -53,7 +63,7 @@ def prepare(
     means: Means,
     workers: int,
     on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
-) -> tuple[Dataset, Trainings, list[Order]]:
+) -> tuple[Dataset, Records, list[Order]]:
     """The data, the study of trained networks, and the orders, each in the folder where a halving left it.
 
     ValueError where one of them cannot be trained.
@@ -64,7 +74,7 @@ def prepare(
         raise ValueError(f"workers {workers} and torchrun are two ways to use several processes; leave one out")
     task, frames = search.settings.task, todo[0].recipe.frames
     with _one_first(todo[0].recipe, means.accelerator):
-        download = means.download and not rank()
+        download = means.download and not process_rank()
         dataset = load(means.data, task, means.data_root, download=download, frames=frames, on_frames=on_frames)
     for recipe in {order.recipe for order in todo}:
         check(task, dataset, recipe, means.accelerator, means.judging)
@@ -77,11 +87,11 @@ def prepare(
     return dataset, open_trained(search, create=True, artifacts=artifacts_folder(search, todo)), found
 
 
-def foretell(trainings: Trainings, todo: Sequence[Order], dataset: Dataset, means: Means, workers: int) -> str:
+def foretell(trainings: Records, todo: Sequence[Order], dataset: Dataset, means: Means, workers: int) -> str:
     """How long the orders will take that nobody has carried out, in one line; nothing if there are none."""
     task, known = trainings.search.settings.task, {training.key for training in trainings.all()}
     left = [order for order in todo if key_of(order, dataset) not in known]
-    if not left or rank():
+    if not left or process_rank():
         return ""
     sample = left[0]
     foreseen = forecast(sample.candidate.architecture, task, dataset, sample.recipe, means.judging, means.accelerator)
@@ -94,7 +104,7 @@ def foretell(trainings: Trainings, todo: Sequence[Order], dataset: Dataset, mean
 
 
 def carry_out(
-    trainings: Trainings,
+    trainings: Records,
     todo: Sequence[Order],
     dataset: Dataset,
     means: Means,
@@ -123,8 +133,8 @@ def carry_out(
 def _one_first(recipe: Recipe, accelerator: str) -> Iterator[None]:
     """The first of torchrun's processes goes through alone, then the others."""
     fabric = make_fabric(recipe, accelerator) if world() > 1 else None
-    if fabric is not None and rank():
+    if fabric is not None and process_rank():
         fabric.barrier()
     yield
-    if fabric is not None and not rank():
+    if fabric is not None and not process_rank():
         fabric.barrier()

@@ -16,11 +16,11 @@ from autost_optuna.search.search import Search
 from autost_optuna.search.settings import installed_versions
 from autost_optuna.storage.artifacts import folder_of
 from autost_optuna.training.checkpoint import WEIGHTS
-from autost_optuna.training.claims import Claim, Trainings
+from autost_optuna.training.claims import Claim, Records
 from autost_optuna.training.evaluation import Judging
 from autost_optuna.training.recipe import Recipe
-from autost_optuna.training.record import CURVE, Key, Taken, Training, write_curve
-from autost_optuna.training.resume import RESUME, Epoch, Trained
+from autost_optuna.training.record import CURVE, Key, Record, Taken, write_curve
+from autost_optuna.training.resume import RESUME, Epoch, Result
 from autost_optuna.training.trainer import WHOLE
 from autost_optuna.units import StrPath
 
@@ -72,12 +72,12 @@ class Message:
     done: int = 0
     total: int = 0
     line: Epoch | None = None
-    training: Training | None = None
+    training: Record | None = None
     before: bool = False
     text: str = ""
     itself: bool = False
     accuracies: tuple[float, ...] = ()
-    trained: Trained | None = None
+    trained: Result | None = None
 
 
 Tell = Callable[[Message], None]
@@ -122,7 +122,7 @@ def where_left(order: Order, left: Path | None) -> Order:
     return replace(order, folder=left) if left is not None and begun(left) and not begun(order.folder) else order
 
 
-def claim(trainings: Trainings, order: Order, dataset: Dataset, presence: Presence) -> Claim | Training | Taken:
+def claim(trainings: Records, order: Order, dataset: Dataset, presence: Presence) -> Claim | Record | Taken:
     """Claim the network of an order, while `presence` is in context."""
     return trainings.claim(
         order.candidate,
@@ -135,11 +135,11 @@ def claim(trainings: Trainings, order: Order, dataset: Dataset, presence: Presen
     )
 
 
-def store(claim: Claim, order: Order, dataset: Dataset, trained: Trained) -> Training:
+def store(claim: Claim, order: Order, dataset: Dataset, trained: Result) -> Record:
     """Put what came of a training into the study, with its learning curve."""
     candidate, recipe, measured = order.candidate, order.recipe, trained.measured
     assert candidate.number is not None
-    training = Training(
+    training = Record(
         number=claim.number,
         search_trial=candidate.number,
         architecture=candidate.architecture,
@@ -175,7 +175,7 @@ def store(claim: Claim, order: Order, dataset: Dataset, trained: Trained) -> Tra
     return training
 
 
-def rank() -> int:
+def process_rank() -> int:
     """Which of torchrun's processes this is, 0 without it: the first one judges, writes and speaks."""
     return int(os.environ.get("RANK", 0))
 

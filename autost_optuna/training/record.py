@@ -32,7 +32,7 @@ class Key:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Training:
+class Record:
     """A trained network: how it was trained, how accurate it is, and its energy measured beside the predicted one.
 
     `number` is its trial, `search_trial` that of the search. `recipe` is the recipe's JSON form, `recipe_hash` of all of it
@@ -96,7 +96,7 @@ class Training:
         return {**asdict(self), "architecture": self.architecture.to_dict()}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Training":
+    def from_dict(cls, data: Mapping[str, Any]) -> "Record":
         """Read the form of `to_dict`. ValueError where it is another version's."""
         try:
             return cls(**{**data, "architecture": Architecture.from_dict(data["architecture"])})
@@ -157,11 +157,11 @@ def is_whole(trial: FrozenTrial) -> bool:
     return {RECORD, *RATES} <= trial.user_attrs.keys()
 
 
-def record_from(trial: FrozenTrial) -> Training:
+def record_from(trial: FrozenTrial) -> Record:
     """The record that a complete trial keeps."""
     attributes = trial.user_attrs
     stored = {**attributes[RECORD], **{name: attributes[name] for name in RATES}, "number": trial.number}
-    return Training.from_dict(stored)
+    return Record.from_dict(stored)
 
 
 def dropped_from(trial: FrozenTrial) -> Dropped:

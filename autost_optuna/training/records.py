@@ -8,18 +8,18 @@ from optuna.samplers import NSGAIISampler
 
 from autost_optuna import units
 from autost_optuna.search.enrol import name_metrics
-from autost_optuna.search.ownership import difference, find_trained, identity, is_of, owner_of
+from autost_optuna.search.ownership import find_trained, identities_differ, identity, is_of, owner_of
 from autost_optuna.search.search import Search
 from autost_optuna.search.study import TRAINED, TRAINED_ENDING, TRAINED_METRICS, load_study
 from autost_optuna.storage.artifacts import artifacts_of, copy, folder_of
 from autost_optuna.storage.location import shown
 from autost_optuna.storage.transfer import Copied, copy_study
-from autost_optuna.training.claims import Trainings
-from autost_optuna.training.record import Dropped, Training
+from autost_optuna.training.claims import Records
+from autost_optuna.training.record import Dropped, Record
 from autost_optuna.units import StrPath
 
 
-def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | None = None) -> Trainings:
+def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | None = None) -> Records:
     """The trained networks of a search, with `create` made where there are none yet, by several processes at once if need be.
 
     They are found also where either study was renamed. `artifacts` is the folder of learning curves; by default it is beside
@@ -43,7 +43,7 @@ def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | N
     if create and there is not None and find_trained(search) != name:  # that of another one, which was called so
         owner = owner_of(storage, name) or "another search"
         raise ValueError(f"study {name} holds networks of {owner}; rename it, or give this search another name")
-    if there is not None and (part := difference(there, ours)):
+    if there is not None and (part := identities_differ(there, ours)):
         raise ValueError(
             f"study {name} holds networks of a search with another {part} than {search.study.study_name} has now; "
             f"delete it by {units.command('study', 'delete', name)}, or search under another name"
@@ -51,10 +51,10 @@ def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | N
     if create and there != ours:  # new, what a kill left, or of a renamed search: whoever else is here writes the same
         name_metrics(study, TRAINED_METRICS)
         study.set_user_attr(TRAINED, ours)
-    return Trainings(study=study, search=search, artifacts=Path(artifacts) if artifacts else folder_of(search.storage))
+    return Records(study=study, search=search, artifacts=Path(artifacts) if artifacts else folder_of(search.storage))
 
 
-def trainings_of(search: Search) -> list[Training]:
+def trainings_of(search: Search) -> list[Record]:
     """The trained networks of a search, none where nothing was trained. ValueError where they are of another search."""
     if find_trained(search) is None:
         return []

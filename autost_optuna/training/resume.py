@@ -43,7 +43,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
+class Result:
     """What training found: accuracies after the last epoch, measured once each, energy, the log, and what it took.
 
     `test_images` of the test set were looked at, None: all of them.
@@ -131,7 +131,7 @@ def resume(
     return info
 
 
-def completed(path: Path, identity: dict[str, Any], convention: Convention) -> Trained:
+def completed(path: Path, identity: dict[str, Any], convention: Convention) -> Result:
     """The result of the complete training at `path`. ValueError if it is another training's, or damaged."""
     _, info = _load(path, identity)
     try:
@@ -146,7 +146,7 @@ def completed(path: Path, identity: dict[str, Any], convention: Convention) -> T
         raise ValueError(
             f"{path} has its energy under {measured.convention}, not {convention.label}; choose another folder with -o"
         )
-    return Trained(
+    return Result(
         path=path,
         validation_accuracy=training["validation_accuracy"],
         test_accuracy=training["test_accuracy"],

@@ -24,7 +24,7 @@ from autost_optuna.training.evaluation import (
 )
 from autost_optuna.training.loop import Run
 from autost_optuna.training.recipe import Recipe
-from autost_optuna.training.resume import Epoch, Stopped, Trained, alone_in, completed, identity_of
+from autost_optuna.training.resume import Epoch, Result, Stopped, alone_in, completed, identity_of
 from autost_optuna.units import StrPath
 
 CHECKPOINT_S = 60.0
@@ -48,7 +48,7 @@ def train(
     on_judged: Callable[[str, int, int], None] = lambda phase, done, total: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     stopped: Callable[[], bool] = lambda: False,
-) -> Trained:
+) -> Result:
     """Train a network and write `folder`/model.safetensors, weights and description.
 
     It is judged on as many images as `judging` says. `on_judged` hears of each phase, "validation" and "test", how many of how

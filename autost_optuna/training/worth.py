@@ -7,7 +7,7 @@ from autost_optuna.evidence.tabular import Table
 from autost_optuna.evidence.validity import FEWEST, validate
 from autost_optuna.evidence.verdict import Verdict
 from autost_optuna.front.candidate import Candidate
-from autost_optuna.training.record import Dropped, Training
+from autost_optuna.training.record import Dropped, Record
 
 # What is said of FLOPs where a search's own trained networks cannot tell; the figures are those of studies/proxy_validity.
 ELSEWHERE = (
@@ -16,7 +16,7 @@ ELSEWHERE = (
 )
 
 
-def trained_table(source: str, trainings: Sequence[Training], candidates: Iterable[Candidate] = ()) -> Table:
+def trained_table(source: str, trainings: Sequence[Record], candidates: Iterable[Candidate] = ()) -> Table:
     """The trained networks of a search, a row each: proxies, with the scores of its `candidates`, and what was measured."""
     scores = {one.architecture.key: dict(one.scores) for one in candidates if one.scores}
     further = tuple(next(iter(scores.values()), {}))
@@ -48,7 +48,7 @@ def trained_table(source: str, trainings: Sequence[Training], candidates: Iterab
     )
 
 
-def selected(trainings: Sequence[Training], dropped: Iterable[Dropped]) -> int:
+def selected(trainings: Sequence[Record], dropped: Iterable[Dropped]) -> int:
     """How many networks of the recipe and data of `trainings`, which are alike, dropped out: by accuracy, so the others are few
     of a kind and say little of proxies."""
     first = trainings[0]
@@ -56,7 +56,7 @@ def selected(trainings: Sequence[Training], dropped: Iterable[Dropped]) -> int:
     return sum((one.key.recipe_hash, one.key.data, one.key.data_fingerprint) == alike for one in dropped)
 
 
-def worth(trainings: Sequence[Training], dropped: Iterable[Dropped] = ()) -> Verdict | None:
+def worth(trainings: Sequence[Record], dropped: Iterable[Dropped] = ()) -> Verdict | None:
     """What FLOPs are worth as a proxy among networks that were trained alike, with all warnings; None where it cannot be told.
 
     Of fewer than FEWEST chance alone often leaves an interval without 0, and halving chose those that are left by accuracy.

@@ -26,7 +26,7 @@ from autost_optuna.ranks import rank
 from autost_optuna.search.runner import run
 from autost_optuna.search.study import create
 from autost_optuna.search.summary import summarise
-from autost_optuna.training.halving import Standing, rungs, survivors, train_by_halving
+from autost_optuna.training.halving import RungStanding, rungs, survivors, train_by_halving
 from autost_optuna.training.members import train_members
 from autost_optuna.training.orders import Means, orders
 from autost_optuna.training.recipe import Recipe
@@ -71,7 +71,7 @@ def halve(rows, levels):
         epochs, before = epochs + (level - before) * len(left), level
         if level < last:
             places = [
-                Standing(
+                RungStanding(
                     number=r["search_trial"],
                     accuracy=r["validation_accuracies"][level - 1],
                     energy_mj=r["predicted_mj"],

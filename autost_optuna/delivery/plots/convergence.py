@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.delivery.plots.figure import BLUE, INK, dress
-from autost_optuna.front.convergence import Course, StopRule, in_words
+from autost_optuna.front.convergence import Course, StopRule, convergence_in_words
 from autost_optuna.search.exact import ExactFront
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def convergence_view(name: str, course: Course, exact: ExactFront | None = None)
     reached = "" if exact is None else f", {volumes[-1] / exact.hypervolume:.1%} of the exact front's"
     return ConvergenceView(
         title=f"{name}: hypervolume {volumes[-1]:.4f} after {units.counted(len(volumes), 'trial')}{reached}",
-        subtitle=in_words(course.evidence(StopRule())),
+        subtitle=convergence_in_words(course.evidence(StopRule())),
         trials=tuple(place + 1 for place in turns),
         hypervolumes=tuple(volumes[place] for place in turns),
         exact=None if exact is None else exact.hypervolume,

@@ -225,7 +225,7 @@ def round_steps(low: float, high: float) -> list[float]:
     return [float(f"{count * step:.12g}") for count in range(first, last + 1)]
 
 
-def shown(what: str, drawn: int, there: int) -> str:
+def legend_of_part(what: str, drawn: int, there: int) -> str:
     """A name in a legend that says how many points stand for more: "dominated (5,000 of 19,800 shown)"."""
     return what if drawn == there else f"{what} ({drawn:,} of {there:,} shown)"
 

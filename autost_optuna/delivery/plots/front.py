@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna import units
-from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, ORANGE, dress, shown, ticks
+from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, ORANGE, dress, legend_of_part, ticks
 from autost_optuna.delivery.plots.frame import Frame, edges, frame_of, with_room
 from autost_optuna.delivery.plots.labels import Room, steps
 from autost_optuna.delivery.plots.names import (
@@ -15,11 +15,11 @@ from autost_optuna.delivery.plots.names import (
     arrows,
     baseline_names,
     diamonds,
+    labels_placed,
     limit_line,
     limit_name,
     outside_names,
     pick_names,
-    placed,
     width_names,
 )
 from autost_optuna.delivery.plots.points import (
@@ -38,7 +38,7 @@ from autost_optuna.front.front import in_plane, part
 from autost_optuna.front.picks import knee
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.proxies.goals import GOALS
-from autost_optuna.search.baselines import Baseline, caveat, in_words, sizes_of
+from autost_optuna.search.baselines import Baseline, baseline_in_words, caveat, sizes_of
 from autost_optuna.search.exact import ExactFront
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _marks(baselines: Sequence[Baseline], members: Sequence[Candidate]) -> Itera
             names=tuple(dict.fromkeys(one.label for one in found)),
             energy_mj=found[0].energy_mj,
             flops=found[0].flops,
-            lines=(in_a_line(architecture), in_words(found[0], members), *said),
+            lines=(in_a_line(architecture), baseline_in_words(found[0], members), *said),
             sizes_of=sizes_of(found),
         )
 
@@ -132,7 +132,7 @@ def draw_front(view: FrontView, letters: float = 1.0) -> "Figure":
     import plotly.graph_objects as go
 
     frame = _frame(view, letters)
-    cloud = shown("dominated", len(view.dominated), view.all_dominated)
+    cloud = legend_of_part("dominated", len(view.dominated), view.all_dominated)
     cut = sum(not frame.holds(at(one)) for one in view.dominated)
     kinds: list[tuple[str, Sequence[Candidate], dict[str, Any]]] = [
         (
@@ -217,4 +217,4 @@ def _add_named(figure: "Figure", view: FrontView, frame: Frame, letters: float) 
     hard += steps([*map(at, view.members)], frame)
     along = [point for line in lines for point in steps([*zip(line.x, line.y, strict=True)], frame)]
     soft = [*map(at, view.dominated), *along]
-    figure.add_traces([*placed(named, Room(frame=frame, hard=hard, soft=soft, letters=letters))])
+    figure.add_traces([*labels_placed(named, Room(frame=frame, hard=hard, soft=soft, letters=letters))])

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from autost_optuna import units
-from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, dress, shown, ticks
+from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, dress, legend_of_part, ticks
 from autost_optuna.delivery.plots.points import thin
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.front import part
@@ -47,7 +47,7 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
             f"study {name} has no candidate yet; run {units.command('study', 'run', name, '--trials', '100')}"
         )
     drawn = [*thin(dominated, min(most, MOST)), *members]
-    grey = shown("grey: dominated", len(drawn) - len(members), len(dominated))
+    grey = legend_of_part("grey: dominated", len(drawn) - len(members), len(dominated))
     return GenesView(
         title=f"{name}: what the {units.counted(len(members), 'member')} of the front have in common",
         subtitle=f"blue: on the front; {grey}; drag along an axis to choose",

@@ -48,7 +48,7 @@ class Names:
     group: str | None = None
 
 
-def placed(named: Iterable[Names], room: Room) -> "Iterator[go.Scatter]":
+def labels_placed(named: Iterable[Names], room: Room) -> "Iterator[go.Scatter]":
     """Those labels that find room, the first ones first (see `place_labels`)."""
     import plotly.graph_objects as go
 

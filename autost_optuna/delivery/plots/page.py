@@ -22,11 +22,11 @@ def render(template: str, values: Mapping[str, object], figures: Mapping[str, Ma
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    packed = {"plotly_js": packed_plotly(), "packed_figures": pack(json.dumps(figures))}
+    packed = {"plotly_js": packed_plotly(), "packed_figures": compress(json.dumps(figures))}
     return pages.get_template(template).render({**values, **packed, "figures": tuple(figures)})
 
 
-def pack(text: str) -> str:
+def compress(text: str) -> str:
     """Text as gzip in base64, a third as long or less, which browsers since 2023 unpack by themselves."""
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
@@ -36,4 +36,4 @@ def packed_plotly() -> str:
     """plotly.js, 2 MB instead of 4.8."""
     from plotly.offline import get_plotlyjs
 
-    return pack(get_plotlyjs())
+    return compress(get_plotlyjs())

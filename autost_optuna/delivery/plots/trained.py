@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna import units
-from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, ORANGE, dress, escape, shown, ticks
+from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, ORANGE, dress, escape, legend_of_part, ticks
 from autost_optuna.delivery.plots.frame import frame_of
 from autost_optuna.delivery.plots.points import at, drawn, export_command, in_a_line, thin
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.front import in_plane, part
 from autost_optuna.training.calibration import Group, Mean, group, measured_front
-from autost_optuna.training.record import Training
+from autost_optuna.training.record import Record
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -24,7 +24,7 @@ MARGIN = 0.15  # of the width of an axis, on each side: room for numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
+class TrainedPoint:
     """A trained architecture: its trial of the search, recipe and data, figures, and the lines that a pointer sees."""
 
     label: str
@@ -46,11 +46,11 @@ class TrainedView:
     dominated: tuple[Candidate, ...]
     all_dominated: int
     members: tuple[Candidate, ...]
-    points: tuple[Point, ...]
-    measured: tuple[Point, ...]
+    points: tuple[TrainedPoint, ...]
+    measured: tuple[TrainedPoint, ...]
 
 
-def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence[Training]) -> TrainedView:
+def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence[Record]) -> TrainedView:
     """The plot of a search called `name` and its trained networks. ValueError where there are none."""
     if not trainings:
         raise ValueError(
@@ -77,7 +77,7 @@ def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence
     )
 
 
-def _finding(points: Sequence[Point]) -> str:
+def _finding(points: Sequence[TrainedPoint]) -> str:
     """The most accurate network, and how far measured energies are from the predicted ones."""
     best = max(points, key=lambda point: point.accuracy.mean)
     ratios = [point.energy_mj.mean / point.predicted_mj for point in points]
@@ -108,7 +108,7 @@ def draw_measured(view: TrainedView) -> "Figure":
     return figure
 
 
-def _by_recipe(view: TrainedView) -> Iterator[tuple[list[Point], str]]:
+def _by_recipe(view: TrainedView) -> Iterator[tuple[list[TrainedPoint], str]]:
     """The points of each recipe, and their symbol."""
     recipes = list(dict.fromkeys(point.recipe for point in view.points))
     for place, recipe in enumerate(recipes):
@@ -153,7 +153,7 @@ def draw_trained(view: TrainedView) -> "Figure":
 
 
 def _dominated(view: TrainedView) -> "go.Scatter":
-    name = shown("dominated", len(view.dominated), view.all_dominated)
+    name = legend_of_part("dominated", len(view.dominated), view.all_dominated)
     return drawn(view.name, name, view.dominated, mode="markers", marker={"color": GREY, "size": 5, "opacity": 0.55})
 
 
@@ -214,7 +214,9 @@ def _measured_line(view: TrainedView) -> "go.Scatter":
     )
 
 
-def _measured(points: Sequence[Point], front: Sequence[Point], symbol: str) -> "tuple[go.Scatter, go.Scatter]":
+def _measured(
+    points: Sequence[TrainedPoint], front: Sequence[TrainedPoint], symbol: str
+) -> "tuple[go.Scatter, go.Scatter]":
     """The measured points of one recipe: their energies in the upper panel, with accuracy in the lower.
 
     Numbers stand where the front leaves room: over its members, below all others.
@@ -251,10 +253,10 @@ def _error(means: Sequence[Mean], scale: float) -> Mapping[str, Any]:
     return {"type": "data", "array": bars, "visible": any(bars), "thickness": 1, "width": 3, "color": ORANGE}
 
 
-def _point(name: str, one: Group, number: int | None) -> Point:
+def _point(name: str, one: Group, number: int | None) -> TrainedPoint:
     first, validation, test = one.runs[0], one.validation_accuracy, one.test_accuracy
     label = "?" if number is None else str(number)
-    return Point(
+    return TrainedPoint(
         label=label,
         recipe=f"{first.recipe_name} on {first.data}",
         flops=first.flops,

@@ -28,7 +28,7 @@ COLOURS = (GREY, BLUE, ORANGE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
+class RankedPoint:
     """An architecture in a panel: its proxy and accuracy, and the share of architectures that it beats in each, 0 to 1."""
 
     label: str
@@ -46,7 +46,7 @@ class Panel:
     name: str
     title: str
     logarithmic: bool
-    points: tuple[Point, ...]
+    points: tuple[RankedPoint, ...]
     infinite: int
 
 
@@ -82,7 +82,7 @@ def validity_view(evidence: Evidence, validation: Validation) -> ValidityView:
                     values.min() > 0 and math.isfinite(values.max()) and values.max() > WIDE * values.min()
                 ),
                 points=tuple(
-                    Point(
+                    RankedPoint(
                         label=evidence.labels[place],
                         proxy=float(values[place]),
                         accuracy=float(accuracy[place]),
@@ -169,7 +169,9 @@ def _draw_panel(
     )
 
 
-def _scatter(points: Sequence[Point], panel: Panel, x: str, y: str, colour: str, name: str, *, first: bool) -> Any:
+def _scatter(
+    points: Sequence[RankedPoint], panel: Panel, x: str, y: str, colour: str, name: str, *, first: bool
+) -> Any:
     import plotly.graph_objects as go
 
     few = len(panel.points) < 300
