@@ -18,7 +18,7 @@ for source in ("horowitz-45nm-fp32", "memory", MINE):
     description = describe(architecture, task, convention=Convention.load(source))
     parts: dict[str, float] = defaultdict(float)
     for charge in description.charges:
-        parts[charge.stage.partition(".")[0]] += charge.energy_pj * 1e-9
+        parts[charge.stage if charge.block is None else "blocks"] += charge.energy_pj * 1e-9
     total = description.candidate.energy_mj
     print(f"{total:.4f} mJ an image under {description.candidate.convention}")
     print("   ", ", ".join(f"{part} {energy_mj / total:.1%}" for part, energy_mj in parts.items()))

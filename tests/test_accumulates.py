@@ -1,5 +1,7 @@
 """Exact counting against SpikingJelly's counters as an independent oracle: integers, equal one by one."""
 
+import dataclasses
+
 import pytest
 import torch
 from spikingjelly.activation_based.neuron import ParametricLIFNode
@@ -12,7 +14,7 @@ from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.data import rate_images
 from autost_optuna.network.blocks import Product
 from autost_optuna.network.neuron import PLIF
-from autost_optuna.network.operations import REAL, Operation, operations, populations
+from autost_optuna.network.operations import REAL, operations, populations
 from autost_optuna.proxies.accumulates import count_accumulates, measure_accumulates
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
@@ -181,7 +183,7 @@ def test_drivers_are_proven_and_a_wrong_one_is_caught(network):
     for index, row in enumerate(ledger):
         if row.name in wrong:
             driver = wrong.pop(row.name)
-            planted = Operation(name=row.name, macs=row.macs, steps=row.steps, driven_by=driver)
+            planted = dataclasses.replace(row, driven_by=driver)
             with pytest.raises(RuntimeError, match=f"{row.name} reads {row.driven_by}, the ledger says {driver}"):
                 check_drivers(network, [*ledger[:index], planted, *ledger[index + 1 :]])
     assert not wrong

@@ -15,16 +15,7 @@ from autost_optuna.network.operations import REAL, operations, populations
 from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT
 from autost_optuna.proxies.energy import estimate_energy, total_mj
 from autost_optuna.ranks import Ranks, rank
-from autost_optuna.training.calibration import (
-    Mean,
-    calibrate,
-    group,
-    mean_of,
-    measured_front,
-    moved,
-    role_of,
-    swapped_pairs,
-)
+from autost_optuna.training.calibration import Mean, calibrate, group, mean_of, measured_front, moved, swapped_pairs
 
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=3, pooling="0101")
 ROLES = {
@@ -42,8 +33,8 @@ def network(width, depth=1):
 def rates(architecture, value=0.1, **changes):
     """One rate for all operations but those of the roles in `changes`, whose dots are underscores."""
     named = {name.replace("_", "."): rate for name, rate in changes.items()}
-    driven = [row.name for row in operations(architecture, TASK) if row.driven_by != REAL]
-    return {name: named.get(role_of(name), value) for name in driven}
+    driven = [row for row in operations(architecture, TASK) if row.driven_by != REAL]
+    return {row.name: named.get(row.role, value) for row in driven}
 
 
 def run(width, predicted_mj, energy_mj, accuracy=0.5, depth=1, **changes):
@@ -163,12 +154,13 @@ def test_changes_add_up_to_that_of_the_bill(convention):
 
     before, after = (math.fsum(bill(r.architecture, getattr(r, of)) for r in runs) for of in ("initial_rates", "rates"))
     rows = moved(runs, TASK, convention)
+    roles = {row.name: row.role for r in runs for row in operations(r.architecture, TASK)}
     assert {row.role for row in rows} == ROLES
     assert math.fsum(row.change for row in rows) == pytest.approx(after / before - 1)
     assert [abs(row.change) for row in rows] == sorted((abs(row.change) for row in rows), reverse=True)
     for row in rows[:3]:  # the change of the bill where this role alone moves
         alone = math.fsum(
-            bill(r.architecture, {k: (r.rates if role_of(k) == row.role else r.initial_rates)[k] for k in r.rates})
+            bill(r.architecture, {k: (r.rates if roles[k] == row.role else r.initial_rates)[k] for k in r.rates})
             - bill(r.architecture, r.initial_rates)
             for r in runs
         )

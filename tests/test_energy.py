@@ -10,14 +10,23 @@ from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT, Convention, C
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj, total_pj
 from autost_optuna.proxies.quantised import compare_quantised
 
+
+def row(name, macs, driven_by, *, steps=4, **more):
+    return Operation(name=name, stage="s", role=name, group="g", macs=macs, steps=steps, driven_by=driven_by, **more)
+
+
+def layer(name, neurons):
+    return Population(name=name, stage="s", role=name, group="g", neurons=neurons, steps=4)
+
+
 ROWS = [
-    Operation(name="stem.conv1", macs=1000, steps=4, driven_by=REAL, still=True),
-    Operation(name="b", macs=500, steps=4, driven_by="n"),
-    Operation(name="product", macs=200, steps=4, driven_by="n", weighted=False),
-    Operation(name="head", macs=10, steps=1, driven_by=REAL),
+    row("stem.conv1", 1000, REAL, still=True),
+    row("b", 500, "n"),
+    row("product", 200, "n", weighted=False),
+    row("head", 10, REAL, steps=1),
 ]
 RATES = {"b": 0.25, "product": 0.5}
-NEURONS = [Population(name="n", neurons=30, steps=4), Population(name="m", neurons=20, steps=4)]
+NEURONS = [layer("n", 30), layer("m", 20)]
 PRICE = Cost(pj=1.0, source="s")
 CHIP = """
 name = "my-chip"
@@ -258,7 +267,7 @@ def test_where_no_spike_was_seen_no_rate_can_be_scaled():
 
 @pytest.mark.parametrize(("steps", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4), (16, 5)])
 def test_bits_of_an_activation_hold_the_levels_of_a_spike_count(steps, bits):
-    rows = [Operation(name="a", macs=1, steps=steps, driven_by="n")]
+    rows = [row("a", 1, "n", steps=steps)]
     assert compare_quantised(rows, {"a": 0.5}).activation_bits == bits
 
 

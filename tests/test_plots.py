@@ -189,11 +189,11 @@ def test_the_audit_is_drawn_whole_by_stage(convention):
         convention=CONVENTIONS[convention],
     )
     view = audit_view(description)
-    assert view.stages == ("stem", "blocks.0", "blocks.1", "head")
+    assert view.stages == ("stem", "block 0", "block 1", "head")
     assert math.fsum(s.energy_mj for s in view.segments) == pytest.approx(description.candidate.energy_mj, rel=1e-12)
     assert sum(len(s.lines) for s in view.segments) == len(description.charges)
-    assert {s.family for s in view.segments if s.real} == {"convolutions", "position convolution", "head"}
-    assert ("neuron states" in {s.family for s in view.segments}) == (convention == "memory")
+    assert {s.group for s in view.segments if s.real} == {"convolutions", "position convolution", "head"}
+    assert ("neuron states" in {s.group for s in view.segments}) == (convention == "memory")
     figure = draw_audit(view)
     assert figure.layout.barmode == "stack"
     left, right = ([bar for bar in figure.data if (bar.xaxis or "x") == axis] for axis in ("x", "x2"))
@@ -204,9 +204,7 @@ def test_the_audit_is_drawn_whole_by_stage(convention):
         assert math.fsum(shares) == pytest.approx(100)
     spent = {stage: math.fsum(s.energy_mj for s in view.segments if s.stage == stage) for stage in view.stages}
     said = {mark.y: mark.text for mark in figure.layout.annotations}
-    assert said == {
-        stage.replace("blocks.", "block "): f"{units.energy(mj)}, {mj / drawn:.1%}" for stage, mj in spent.items()
-    }
+    assert said == {stage: f"{units.energy(mj)}, {mj / drawn:.1%}" for stage, mj in spent.items()}
     assert figure.layout.xaxis.range[1] > 1.5 * max(spent.values())  # the figures after the longest bar fit in
     written = [text for bar in right for text in bar.text]
     assert any(text.startswith("MLP ") and text.endswith("%") for text in written)
@@ -550,9 +548,13 @@ def test_picks_have_the_names_of_what_stands_out():
         picks_of([])
 
 
-def charge(name, energy_pj):
+def charge(name, energy_pj, block=None):
     return Charge(
         name=name,
+        stage=name.split(".")[0] if block is None else f"blocks.{block}",
+        block=block,
+        role=name,
+        group="MLP",
         macs=1,
         steps=1,
         driven_by=None,
@@ -568,15 +570,15 @@ def test_energy_by_stage_adds_up_for_each_pick():
     members = listed(SEARCH)
     short = Bill(
         pick=Pick(names=("knee",), candidate=members[0]),
-        charges=(charge("stem.conv1", 6e9), charge("blocks.0.mlp.fc1", 3e9), charge("head", 1e9)),
+        charges=(charge("stem.conv1", 6e9), charge("blocks.0.mlp.fc1", 3e9, 0), charge("head", 1e9)),
     )
     deep = Bill(
         pick=Pick(names=("most FLOPs",), candidate=members[4]),
         charges=(
             charge("stem.conv1", 10e9),
-            charge("blocks.0.mlp.fc1", 10e9),
-            charge("blocks.1.mlp.fc1", 5e9),
-            charge("blocks.1.mlp.fc2", 10e9),
+            charge("blocks.0.mlp.fc1", 10e9, 0),
+            charge("blocks.1.mlp.fc1", 5e9, 1),
+            charge("blocks.1.mlp.fc2", 10e9, 1),
             charge("head", 5e9),
         ),
     )
@@ -603,7 +605,7 @@ def test_energy_by_stage_adds_up_for_each_pick():
         ["head<br>10.0%", "head<br>12.5%"],
     ]
     thin = draw_stages(
-        stages_view("demo", [dataclasses.replace(short, charges=(*short.charges, charge("blocks.1.x", 9e7)))])
+        stages_view("demo", [dataclasses.replace(short, charges=(*short.charges, charge("blocks.1.x", 9e7, 1)))])
     )
     assert [(bar.text[0], bar.textangle) for bar in thin.data if bar.name == "block 1"] == [("block 1 0.9%", -90)]
     for pick in (0, 1):

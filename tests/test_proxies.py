@@ -1,5 +1,6 @@
 """The ledger, FLOPs and energy: golden values, arithmetic by hand, and torch's own counter as an oracle."""
 
+import dataclasses
 import random
 
 import pytest
@@ -7,7 +8,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
-from autost_optuna.network.operations import REAL, Operation, operations
+from autost_optuna.network.blocks import Product
+from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.operations import REAL, Operation, operations, populations
+from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.proxies.energy import estimate_energy
 from autost_optuna.proxies.flops import count_flops, count_macs, count_params
 from autost_optuna.proxies.proof import check_ledger
 
@@ -30,7 +35,7 @@ def test_autosts_own_figure_follows_from_the_ledger():
     # AutoST leaves out attention products and adds normalisation and neurons: its 3.703 and 5.361 G lie just above.
     for architecture, published in ((uniform(384, 4, 4), 3.703e9), (uniform(512, 3, 3), 5.361e9)):
         rows = operations(architecture, CIFAR10)
-        sums = sum(row.total_macs for row in rows if not row.name.endswith((".qk", ".av")))
+        sums = sum(row.total_macs for row in rows if row.weighted)
         assert 0 < published - sums < 0.01 * published
 
 
@@ -76,6 +81,83 @@ def test_ledger_equals_torchs_counter_module_by_module_on_207_architectures():
             assert counted[f"SpikingTransformer.{row.name}"] == 2 * row.total_macs, (architecture.key, task.name, row)
         assert counter.get_total_flops() == count_flops(architecture, task)
         assert sum(p.numel() for p in network.parameters()) == count_params(architecture, task)
+        assert {row.name: row.params for row in (*ledger, *populations(architecture, task))} == held(network)
+        assert count_params(architecture, task) == closed_form(architecture, task)
+
+
+def held(network):
+    """The parameters of each operation and each layer of neurons; normalisation belongs to the operation before it."""
+    found, last = {}, None
+    for name, module in network.named_modules():
+        own = sum(p.numel() for p in module.parameters(recurse=False))
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            found[last] += own
+        elif isinstance(module, torch.nn.Linear | torch.nn.Conv2d | Product | PLIF):
+            last = name
+            found[last] = own
+        else:
+            assert own == 0
+    return found
+
+
+def closed_form(architecture, task):
+    """The parameters by a formula of their own: stem, blocks, head."""
+    dim, classes = architecture.embed_dim, task.num_classes
+    stem = 9 * (task.channels * dim // 8 + dim**2 // 32 + dim**2 // 8 + dim**2 // 2 + dim**2)
+    stem += 2 * (dim // 8 + dim // 4 + dim // 2 + 2 * dim) + 3
+    blocks = sum(
+        4 * (dim**2 + dim) + 8 * dim + 2 * hidden * dim + hidden + dim + 2 * hidden + 2 * dim + 7
+        for hidden in architecture.hidden_dims
+    )
+    return stem + blocks + dim * classes + classes
+
+
+def test_rows_know_what_they_are():
+    architecture, task = uniform(32, 2, 2), Task.preset("digits")
+    ledger, layers = operations(architecture, task), populations(architecture, task)
+    assert {row.group: [r.role for r in ledger if r.group == row.group and not r.block] for row in ledger} == {
+        "convolutions": ["stem.conv1", "stem.conv2", "stem.conv3", "stem.conv4"],
+        "position convolution": ["stem.position"],
+        "q, k, v": ["attention.q", "attention.k", "attention.v"],
+        "attention products": ["attention.qk", "attention.av"],
+        "projection": ["attention.proj"],
+        "MLP": ["mlp.fc1", "mlp.fc2"],
+        "head": ["head"],
+    }
+    assert {row.group for row in layers} == {"neuron states"}
+    for row in (*ledger, *layers):
+        assert row.stage == ("head" if row.role == "head" else "stem" if row.block is None else f"blocks.{row.block}")
+        assert row.name == (row.role if row.block is None else f"{row.stage}.{row.role}")
+    assert dict.fromkeys(row.block for row in ledger) == {None: None, 0: None, 1: None}
+    assert ledger[-3] == Operation(
+        name="blocks.1.mlp.fc1",
+        stage="blocks.1",
+        block=1,
+        role="mlp.fc1",
+        group="MLP",
+        macs=task.num_tokens * 32 * 64,
+        steps=4,
+        driven_by="blocks.1.mlp.neuron",
+        params=32 * 64 + 64 + 2 * 64,
+    )
+
+
+@pytest.mark.parametrize("convention", ["horowitz-45nm-fp32", "memory"])
+def test_what_a_charge_is_comes_from_its_row_whatever_the_row_is_called(convention):
+    architecture, task = uniform(32, 2, 2), Task.preset("digits")
+    tables = operations(architecture, task), populations(architecture, task)
+    renamed = [
+        [dataclasses.replace(row, name=f"layer {number}") for number, row in enumerate(table)] for table in tables
+    ]
+    bills = []
+    for ledger, layers in (tables, renamed):
+        rates = {row.name: 0.1 for row in ledger if row.driven_by != REAL}
+        bills.append(estimate_energy(ledger, rates, CONVENTIONS[convention], layers))
+    meaning = [
+        [(one.stage, one.stage_title, one.block, one.role, one.group, one.energy_pj) for one in bill] for bill in bills
+    ]
+    assert meaning[0] == meaning[1]
+    assert list(dict.fromkeys(one.stage_title for one in bills[1])) == ["stem", "block 0", "block 1", "head"]
 
 
 def test_integer_frames_make_the_first_convolution_macs_at_every_step():
@@ -94,7 +176,7 @@ def test_a_layer_without_a_row_and_a_row_without_a_layer_are_errors(toy_task, sp
     if spare == "model":
         network.blocks[0].mlp.extra = torch.nn.Linear(4, 4)
     else:
-        ledger.append(Operation(name="blocks.0.mlp.extra", macs=1, steps=1, driven_by=REAL))
+        ledger.append(dataclasses.replace(ledger[-1], name="blocks.0.mlp.extra"))
     with pytest.raises(RuntimeError, match=r"blocks\.0\.mlp\.extra is in the " + spare):
         check_ledger(network, ledger)
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -62,6 +63,11 @@ SPIKINGFORMER_DENSE = {
 }  # fmt: skip
 
 
+def row_of(name, macs, steps, driven_by):
+    """A row of another network than AutoST's, for its energy alone."""
+    return Operation(name=name, stage="", role=name, group="", macs=macs, steps=steps, driven_by=driven_by)
+
+
 def table(text):
     return [[float(cell) for cell in line.split()] for line in text.strip().splitlines()]
 
@@ -82,16 +88,14 @@ def test_spikingformer_8_512_layer_by_layer():
     # The sums are this project's own; the printed counts add a bias, where there is one, as one more operation an output.
     rows = []
     for row in operations(architecture, task):
-        leaf = row.name.rpartition(".")[2]
-        if leaf in ("qk", "av"):
+        if not row.weighted:
             continue
+        leaf = row.name.rpartition(".")[2]
         outputs = {"proj": 512, "fc1": 2048, "fc2": 512}.get(leaf, 0) * task.num_tokens
         macs = row.macs + (task.num_classes if leaf == "head" else outputs)
         assert macs * row.steps == pytest.approx(SPIKINGFORMER_DENSE[leaf], rel=3e-9), row.name
         # Unlike AutoST's, Spikingformer's position convolution reads spikes.
-        rows.append(
-            Operation(name=row.name, macs=macs, steps=row.steps, driven_by=row.name if row.name in rates else REAL)
-        )
+        rows.append(replace(row, macs=macs, driven_by=row.name if row.name in rates else REAL))
     assert len(rows) == 54
 
     # Attention as q(k^T v), N h d^2 operations a product: the first is paid for by the rarer of k and v, the second by q.
@@ -99,7 +103,8 @@ def test_spikingformer_8_512_layer_by_layer():
         for product, rate in (("kv", min(k, v)), ("q", q)):
             name = f"blocks.{index}.attention.{product}"
             rates[f"{name}.product"] = rate
-            rows.append(Operation(name=f"{name}.product", macs=task.num_tokens * 8 * 64**2, steps=4, driven_by=name))
+            macs = task.num_tokens * 8 * 64**2
+            rows.append(row_of(f"{name}.product", macs, 4, name))
 
     charges = estimate_energy(rows, rates)
     spent = {charge.name: charge.rate * (charge.macs * charge.steps) for charge in charges if charge.kind == "ac"}
@@ -219,10 +224,7 @@ def test_spikformer_4_384_costs_5_12_or_0_59_mj_by_what_an_integer_is():
 
     # `macs` already spans the time steps. SpikingJelly joins q, k and v into one convolution.
     def bill(real):
-        rows = [
-            Operation(name=name, macs=macs, steps=1, driven_by=REAL if kind in real else name)
-            for name, (macs, kind, _) in seen.items()
-        ]
+        rows = [row_of(name, macs, 1, REAL if kind in real else name) for name, (macs, kind, _) in seen.items()]
         return estimate_energy(rows, {name: mean for name, (_, _, mean) in seen.items()})
 
     multiplied, accumulated = bill({"real", "integers"}), bill({"real"})

@@ -112,7 +112,7 @@ def test_a_rate_is_the_mean_of_the_spikes_that_enter_the_operation(toy_task, toy
             assert set(inputs[row.name].unique().tolist()) <= {0.0, 1.0}, row.name
             spikes = inputs[row.name].double()
             assert rates[row.name] == pytest.approx(spikes.mean().item(), abs=1e-15)
-            steps = spikes.unflatten(0, (-1, 4)) if spikes.dim() == 4 and row.name.startswith("stem") else spikes
+            steps = spikes.unflatten(0, (-1, 4)) if row.stage == "stem" else spikes
             for image, single in enumerate(by_image):
                 assert single[row.name] == pytest.approx(steps[:, image].mean().item(), abs=1e-15)
         elif row.driven_by == REAL:

@@ -83,10 +83,10 @@ def check_alive(path: Path, network: SpikingTransformer, images: Tensor, source:
 
     alive = copy.deepcopy(network)
     recalibrate(alive, iter([images]))
-    model, state = onnx.load(path), alive.eval().state_dict()
+    model, statistics = onnx.load(path), dict(alive.eval().named_buffers())
     for value in model.graph.initializer:
-        if value.name.endswith(("running_mean", "running_var")):
-            value.CopyFrom(onnx.numpy_helper.from_array(state[value.name].numpy(), value.name))
+        if value.name in statistics:
+            value.CopyFrom(onnx.numpy_helper.from_array(statistics[value.name].numpy(), value.name))
     return check_onnx(model, alive, images, f"{source}, normalised by their own statistics")
 
 

@@ -12,16 +12,16 @@ from autost_optuna.network.task import Task
 
 def inexpressible(architecture: Architecture, task: Task) -> dict[str, list[str]]:
     """What NIR has no node for, by its kind, each with the names of the modules."""
+    ledger = operations(architecture, task)
+    convolutions = [row for row in ledger if row.group == "convolutions"]
     kinds = {
-        "product of two spike trains (NIR has no node of two inputs)": [
-            row.name for row in operations(architecture, task) if not row.weighted
-        ],
+        "product of two spike trains (NIR has no node of two inputs)": [row.name for row in ledger if not row.weighted],
         "max-pooling (NIR has sums and averages)": [
-            f"stem.conv{stage + 1}" for stage, flag in enumerate(task.pooling) if flag == "1"
+            row.name for row, flag in zip(convolutions, task.pooling, strict=True) if flag == "1"
         ],
         "neuron that fires at its threshold, h >= v_threshold (NIR's LIF fires above it)": [
             row.name for row in populations(architecture, task)
         ],
-        "mean over time (NIR has no node that sees several steps)": ["head"],
+        "mean over time (NIR has no node that sees several steps)": [row.name for row in ledger if row.stage == "head"],
     }
     return {kind: names for kind, names in kinds.items() if names}

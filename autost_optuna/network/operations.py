@@ -1,11 +1,13 @@
 """The ledger: every weighted sum and attention product of the model, listed before anything is built.
 
 An operation's name is the path of the module that computes it, so that the list can be proven against the built model
-(`proof.prove_ledger`, and module by module under torch's FlopCounterMode in the tests). Normalisation (folded into the
-weights), pooling and residual additions are not listed: they cost 0 by the field's convention. Neurons have a list of
-their own, since some conventions charge their states.
+(`proof.prove_ledger`, and module by module under torch's FlopCounterMode in the tests). Only the proof and the measurement
+of spikes look a module up by it; what a row means stands in its other fields, and no code reads a name for that.
+Normalisation (folded into the weights), pooling and residual additions have no rows: they cost 0 by the field's convention.
+Neurons have a list of their own, since some conventions charge their states.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from autost_optuna.network.architecture import Architecture
@@ -18,13 +20,22 @@ REAL = "real-valued input"
 class Operation:
     """`macs` multiply-accumulates a step in each of `steps` steps, driven by the spikes of the neuron `driven_by` or `REAL`.
 
-    `weighted` operations read weights, attention products do not; `still` ones see the same input at all steps.
+    `stage` is the part of the network that the operation stands in: "stem", "blocks.0", ..., "head"; `block` is the place of
+    that block, None outside blocks. `role` is what the operation is, whichever block it is in: "attention.q", "stem.conv1".
+    `group` is what audits bundle it into: "q, k, v". `params` are its learnable numbers: weights, biases, and the gain and
+    shift of the normalisation that follows it. `weighted` operations read weights, attention products do not; `still` ones
+    see the same input at all steps.
     """
 
     name: str
+    stage: str
+    role: str
+    group: str
     macs: int
     steps: int
     driven_by: str
+    block: int | None = None
+    params: int = 0
     weighted: bool = True
     still: bool = False
 
@@ -36,74 +47,117 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Population:
-    """The neurons of the layer `name`, each with one state that is updated in each of `steps` steps."""
+    """The neurons of the layer `name`, each with one state that is updated in each of `steps` steps.
+
+    `stage`, `block`, `role` and `group` are those of an `Operation`. `params` are the layer's own learnable numbers: the one
+    time constant that its neurons share belongs to no operation.
+    """
 
     name: str
+    stage: str
+    role: str
+    group: str
     neurons: int
     steps: int
+    block: int | None = None
+    params: int = 0
 
 
 def operations(architecture: Architecture, task: Task) -> list[Operation]:
     """All operations of one inference of one image, in the order in which the signal meets them."""
-    steps = task.time_steps
-    ledger = _stem(architecture.embed_dim, task)
+    dim, classes = architecture.embed_dim, task.num_classes
+    ledger = [*_stem(dim, task)]
     for index, hidden in enumerate(architecture.hidden_dims):
-        ledger += _block(f"blocks.{index}", architecture.embed_dim, hidden, task.num_tokens, steps)
-    ledger.append(
-        Operation(name="head", macs=architecture.embed_dim * task.num_classes, steps=1, driven_by=REAL),
+        ledger += _block(index, dim, hidden, task)
+    head = Operation(
+        name="head",
+        stage="head",
+        role="head",
+        group="head",
+        macs=dim * classes,
+        steps=1,
+        driven_by=REAL,
+        params=dim * classes + classes,
     )
-    return ledger
+    return [*ledger, head]
 
 
 def populations(architecture: Architecture, task: Task) -> list[Population]:
     """All layers of neurons, in the order in which the signal meets them."""
     dim, tokens = architecture.embed_dim, task.num_tokens
-    counts = [
-        (f"stem.neuron{i + 1}", width * task.sizes[i] ** 2) for i, width in enumerate((dim // 8, dim // 4, dim // 2))
+    layers = [
+        _population(None, f"stem.neuron{number}", width * side**2, task)
+        for number, width, side in zip((1, 2, 3), (dim // 8, dim // 4, dim // 2), task.sizes, strict=False)
     ]
     for index, hidden in enumerate(architecture.hidden_dims):
         for name in ("neuron", "q_neuron", "k_neuron", "v_neuron", "out_neuron"):
-            counts.append((f"blocks.{index}.attention.{name}", tokens * dim))
-        counts += [(f"blocks.{index}.mlp.neuron", tokens * dim), (f"blocks.{index}.mlp.hidden_neuron", tokens * hidden)]
-    return [Population(name=name, neurons=neurons, steps=task.time_steps) for name, neurons in counts]
+            layers.append(_population(index, f"attention.{name}", tokens * dim, task))
+        layers.append(_population(index, "mlp.neuron", tokens * dim, task))
+        layers.append(_population(index, "mlp.hidden_neuron", tokens * hidden, task))
+    return layers
 
 
-def _stem(dim: int, task: Task) -> list[Operation]:
-    """Five 3x3 convolutions; the position convolution sees the pooled output of the fourth, which no neuron follows."""
-    widths = (task.channels, dim // 8, dim // 4, dim // 2, dim, dim)
-    names = ("conv1", "conv2", "conv3", "conv4", "position")
-    drivers = (REAL, "stem.neuron1", "stem.neuron2", "stem.neuron3", REAL)
-    return [
-        Operation(
-            name=f"stem.{names[i]}",
-            macs=9 * widths[i] * widths[i + 1] * task.sizes[i] ** 2,
-            steps=task.time_steps,
-            driven_by=drivers[i],
-            still=i == 0 and not task.events,
-        )
-        for i in range(5)
-    ]
-
-
-def _block(path: str, dim: int, hidden: int, tokens: int, steps: int) -> list[Operation]:
-    """Attention, with the products in the order (q k^T) v, N^2 C each whatever the number of heads, then the MLP."""
-    rows = (
-        ("attention.q", tokens * dim * dim, "attention.neuron"),
-        ("attention.k", tokens * dim * dim, "attention.neuron"),
-        ("attention.v", tokens * dim * dim, "attention.neuron"),
-        ("attention.qk", tokens * tokens * dim, "attention.q_neuron"),
-        ("attention.av", tokens * tokens * dim, "attention.v_neuron"),
-        ("attention.proj", tokens * dim * dim, "attention.out_neuron"),
-        ("mlp.fc1", tokens * dim * hidden, "mlp.neuron"),
-        ("mlp.fc2", tokens * hidden * dim, "mlp.hidden_neuron"),
+def _population(block: int | None, role: str, neurons: int, task: Task) -> Population:
+    """The neurons of a block, or of the stem. They are parametric: a layer learns its time constant."""
+    stage = "stem" if block is None else f"blocks.{block}"
+    return Population(
+        name=role if block is None else f"{stage}.{role}",
+        stage=stage,
+        block=block,
+        role=role,
+        group="neuron states",
+        neurons=neurons,
+        steps=task.time_steps,
+        params=1,
     )
-    return [
-        Operation(
-            name=f"{path}.{name}",
-            macs=macs,
-            steps=steps,
-            driven_by=f"{path}.{driver}",
-            weighted=name not in ("attention.qk", "attention.av"),
+
+
+def _stem(dim: int, task: Task) -> Iterator[Operation]:
+    """Five 3x3 convolutions; the position convolution sees the pooled output of the fourth, which no neuron follows."""
+    rows = (
+        ("conv1", "convolutions", task.channels, dim // 8, REAL),
+        ("conv2", "convolutions", dim // 8, dim // 4, "stem.neuron1"),
+        ("conv3", "convolutions", dim // 4, dim // 2, "stem.neuron2"),
+        ("conv4", "convolutions", dim // 2, dim, "stem.neuron3"),
+        ("position", "position convolution", dim, dim, REAL),
+    )
+    for (name, group, read, written, driver), side in zip(rows, task.sizes, strict=True):
+        yield Operation(
+            name=f"stem.{name}",
+            stage="stem",
+            role=f"stem.{name}",
+            group=group,
+            macs=9 * read * written * side**2,
+            steps=task.time_steps,
+            driven_by=driver,
+            params=9 * read * written + 2 * written,
+            still=name == "conv1" and not task.events,
         )
-        for name, macs, driver in rows
-    ]
+
+
+def _block(index: int, dim: int, hidden: int, task: Task) -> Iterator[Operation]:
+    """Attention, with the products in the order (q k^T) v, N^2 C each whatever the number of heads, then the MLP."""
+    tokens, stage = task.num_tokens, f"blocks.{index}"
+    rows = (  # numbers read and written for each token; a layer has a bias and a normalisation, a product no parameters
+        ("attention.q", "q, k, v", dim, dim, "attention.neuron", True),
+        ("attention.k", "q, k, v", dim, dim, "attention.neuron", True),
+        ("attention.v", "q, k, v", dim, dim, "attention.neuron", True),
+        ("attention.qk", "attention products", dim, tokens, "attention.q_neuron", False),
+        ("attention.av", "attention products", tokens, dim, "attention.v_neuron", False),
+        ("attention.proj", "projection", dim, dim, "attention.out_neuron", True),
+        ("mlp.fc1", "MLP", dim, hidden, "mlp.neuron", True),
+        ("mlp.fc2", "MLP", hidden, dim, "mlp.hidden_neuron", True),
+    )
+    for role, group, read, written, driver, weighted in rows:
+        yield Operation(
+            name=f"{stage}.{role}",
+            stage=stage,
+            block=index,
+            role=role,
+            group=group,
+            macs=tokens * read * written,
+            steps=task.time_steps,
+            driven_by=f"{stage}.{driver}",
+            params=read * written + 3 * written if weighted else 0,
+            weighted=weighted,
+        )

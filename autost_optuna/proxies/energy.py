@@ -12,7 +12,7 @@ weights), pooling, residual additions, biases, the traffic of activations and sp
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from autost_optuna.network.operations import REAL, Operation, Population
@@ -26,10 +26,14 @@ class Charge:
     `kind` is "mac" where real values are multiplied, "ac" where spikes add weights, "state" for the traffic of a
     population's membrane potentials, "static" for what is paid whatever happens. `steps` are the steps that are paid for;
     `rate` is the mean of the input spikes a neuron a step, `accumulates` are what they cause in all steps, None where there
-    are none; `moved_bits` are those of all steps.
+    are none; `moved_bits` are those of all steps. `stage`, `block`, `role` and `group` are those of the row of the ledger that
+    is charged; what is paid whatever happens has a stage of its own, "static".
     """
 
     name: str
+    stage: str
+    role: str
+    group: str
     macs: int
     steps: int
     driven_by: str | None
@@ -38,12 +42,25 @@ class Charge:
     kind: Literal["mac", "ac", "state", "static"]
     moved_bits: float
     energy_pj: float
+    block: int | None = None
 
     @property
-    def stage(self) -> str:
-        """The part of the network that pays: stem, blocks.0, ..., head, static."""
-        parts = self.name.split(".")
-        return ".".join(parts[:2]) if parts[0] == "blocks" else parts[0]
+    def stage_title(self) -> str:
+        """The stage in words: stem, block 0, ..., head, static."""
+        return self.stage if self.block is None else f"block {self.block}"
+
+
+COLUMNS = (
+    "name",
+    "macs",
+    "steps",
+    "driven_by",
+    "rate",
+    "accumulates",
+    "kind",
+    "moved_bits",
+    "energy_pj",
+)  # of an audit
 
 
 def estimate_energy(
@@ -64,10 +81,11 @@ def estimate_energy(
             raise RuntimeError(f"{convention.name} charges the states of neurons, and no populations were given")
         for population in populations:
             bits = 2.0 * convention.state_bits * population.neurons * population.steps
-            charges.append(_overhead(population.name, population.steps, "state", bits, convention.bit.pj * bits))
+            charges.append(_overhead(population, "state", bits, convention.bit.pj * bits))
     if convention.step.pj:
         steps = max(operation.steps for operation in operations)
-        charges.append(_overhead("static", steps, "static", 0.0, convention.step.pj * steps))
+        whole = Population(name="static", stage="static", role="static", group="static", neurons=0, steps=steps)
+        charges.append(_overhead(whole, "static", 0.0, convention.step.pj * steps))
     return charges
 
 
@@ -90,6 +108,10 @@ def _charge(
     unit = convention.mac if rate is None else convention.accumulate
     return Charge(
         name=operation.name,
+        stage=operation.stage,
+        block=operation.block,
+        role=operation.role,
+        group=operation.group,
         macs=operation.macs,
         steps=steps,
         driven_by=operation.driven_by,
@@ -101,11 +123,16 @@ def _charge(
     )
 
 
-def _overhead(name: str, steps: int, kind: Literal["state", "static"], bits: float, energy_pj: float) -> Charge:
+def _overhead(row: Population, kind: Literal["state", "static"], bits: float, energy_pj: float) -> Charge:
+    """What is paid for neurons, not for arithmetic."""
     return Charge(
-        name=name,
+        name=row.name,
+        stage=row.stage,
+        block=row.block,
+        role=row.role,
+        group=row.group,
         macs=0,
-        steps=steps,
+        steps=row.steps,
         driven_by=None,
         rate=None,
         accumulates=None,
@@ -133,7 +160,13 @@ def total_mj(charges: Sequence[Charge]) -> float:
 def charge_rows(charges: Sequence[Charge]) -> list[dict[str, Any]]:
     """Rows of the audit, each with its share of the total; `macs` are a step's."""
     total = total_pj(charges)
-    return [{**asdict(charge), "share": charge.energy_pj / total if total else 0.0} for charge in charges]
+    return [
+        {
+            **{column: getattr(charge, column) for column in COLUMNS},
+            "share": charge.energy_pj / total if total else 0.0,
+        }
+        for charge in charges
+    ]
 
 
 def mean_rate(charges: Sequence[Charge]) -> float:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autost_optuna.network.blocks import Block
 from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.transformer import SpikingTransformer
 
@@ -89,7 +90,10 @@ def path_network(network: SpikingTransformer) -> SpikingTransformer:
     paths = copy.deepcopy(network).eval()
     paths.task = replace(network.task, time_steps=1)
     paths.stem.time_steps = 1
+    for block in paths.blocks:
+        assert isinstance(block, Block)
+        block.attention.set_submodule("out_neuron", CubeRoot())
     for name, module in list(paths.named_modules()):
         if isinstance(module, PLIF | nn.modules.batchnorm._BatchNorm):
-            paths.set_submodule(name, CubeRoot() if name.endswith(".attention.out_neuron") else nn.Identity())
+            paths.set_submodule(name, nn.Identity())
     return paths

@@ -196,12 +196,10 @@ def moved(runs: Sequence[Record], task: Task, convention: Convention) -> list[Mo
     ]
     whole = sum(total_mj(before) for before, _ in bills)
     rows = []
-    for role in dict.fromkeys(
-        role_of(charge.name) for before, _ in bills for charge in before if charge.rate is not None
-    ):
+    for role in dict.fromkeys(charge.role for before, _ in bills for charge in before if charge.rate is not None):
         change, initial, trained = 0.0, [], []
         for before, after in bills:
-            parts = [[charge for charge in bill if role_of(charge.name) == role] for bill in (before, after)]
+            parts = [[charge for charge in bill if charge.role == role] for bill in (before, after)]
             change += total_mj(parts[1]) - total_mj(parts[0])
             initial.append(mean_rate(parts[0]))
             trained.append(mean_rate(parts[1]))
@@ -215,12 +213,6 @@ def moved(runs: Sequence[Record], task: Task, convention: Convention) -> list[Mo
             )
         )
     return sorted(rows, key=lambda row: -abs(row.change))
-
-
-def role_of(operation: str) -> str:
-    """What an operation is, whichever block it is in: "blocks.3.mlp.fc1" is "mlp.fc1"."""
-    parts = operation.split(".")
-    return ".".join(parts[2:]) if parts[0] == "blocks" else operation
 
 
 def _bill(architecture: Architecture, rates: dict[str, float], task: Task, convention: Convention) -> list[Charge]:

@@ -154,7 +154,7 @@ def row_of(contestant, seed, task, recipe, trained, dataset, here):
     parts = {}
     for when, rates in (("initial", measured.initial_rates), ("trained", measured.rates)):
         bill = estimate_energy(ledger[0], rates, CONVENTION, ledger[1])
-        first, last = ([one for one in bill if one.stage == f"blocks.{place}"] for place in (0, architecture.depth - 1))
+        first, last = ([one for one in bill if one.block == place] for place in (0, architecture.depth - 1))
         parts |= {
             f"{when}_rate": mean_rate(bill),
             f"{when}_rate_of_first_block": mean_rate(first),

@@ -203,7 +203,7 @@ def parts(bills):
         "energy_mj": mean(lambda charge: True),
         "energies_mj": [total_mj(charges) for charges in bills],
         "real_valued_mj": mean(lambda charge: charge.kind == "mac"),
-        "attention_products_mj": mean(lambda charge: charge.name.endswith((".qk", ".av"))),
+        "attention_products_mj": mean(lambda charge: charge.group == "attention products"),
     }
 
 

@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from autost_optuna.proxies.energy import Charge
     from autost_optuna.search.describe import Description
 
-# What an operation is, by the end of its name, with its colour; hatched where it reads real values.
-FAMILIES = {
-    "convolutions": (("conv1", "conv2", "conv3", "conv4"), "#0072b2"),
-    "position convolution": (("position",), "#d55e00"),
-    "q, k, v": (("q", "k", "v"), "#56b4e9"),
-    "attention products": (("qk", "av"), "#cc79a7"),
-    "projection": (("proj",), "#009e73"),
-    "MLP": (("fc1", "fc2"), "#e69f00"),
-    "head": (("head",), "#555555"),
+# The colour of each group of rows; hatched where they read real values.
+COLOURS = {
+    "convolutions": "#0072b2",
+    "position convolution": "#d55e00",
+    "q, k, v": "#56b4e9",
+    "attention products": "#cc79a7",
+    "projection": "#009e73",
+    "MLP": "#e69f00",
+    "head": "#555555",
+    "neuron states": "#bbbbbb",
+    "static": "#888888",
 }
 # Colours on which white is hard to read, and what is written on them instead: INK where a dark page has another colour there.
 WRITTEN = {"#56b4e9": INK, "#bbbbbb": INK, "#e69f00": "#111111", "#cc79a7": "#111111"}
@@ -35,15 +37,14 @@ LEFT, LONGER = (
     1.75,
 )  # of the width: the left panel, whose axis is so much longer than its longest bar, for the figures
 CHARACTER = 0.014  # of the right panel's width
-OVERHEADS = {"state": ("neuron states", "#bbbbbb"), "static": ("static", "#888888")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """A piece of a stage's bar: the charges of one family."""
+    """A piece of a stage's bar: the charges of one group."""
 
     stage: str
-    family: str
+    group: str
     colour: str
     real: bool
     energy_mj: float
@@ -63,24 +64,23 @@ class AuditView:
 def audit_view(description: "Description") -> AuditView:
     """The plot of an architecture's audit."""
     candidate = description.candidate
-    parts: dict[tuple[str, str, str, bool], list[Charge]] = {}
+    parts: dict[tuple[str, str, bool], list[Charge]] = {}
     for charge in description.charges:
-        family, colour = _family(charge)
-        parts.setdefault((charge.stage, family, colour, charge.kind == "mac"), []).append(charge)
+        parts.setdefault((charge.stage_title, charge.group, charge.kind == "mac"), []).append(charge)
     return AuditView(
         title=f"{units.energy(candidate.energy_mj)} per image{_most(description.charges)}: {_short(candidate.architecture)}",
         subtitle=f"{candidate.convention}; {candidate.provenance}",
-        stages=tuple(dict.fromkeys(charge.stage for charge in description.charges)),
+        stages=tuple(dict.fromkeys(charge.stage_title for charge in description.charges)),
         segments=tuple(
             Segment(
                 stage=stage,
-                family=family,
-                colour=colour,
+                group=group,
+                colour=COLOURS[group],
                 real=real,
                 energy_mj=total_mj(charges),
                 lines=tuple(_charge_line(charge) for charge in charges),
             )
-            for (stage, family, colour, real), charges in parts.items()
+            for (stage, group, real), charges in parts.items()
         ),
     )
 
@@ -92,7 +92,8 @@ def _most(charges: "Sequence[Charge]") -> str:
         stages.setdefault(charge.stage, []).append(charge)
     costs = {stage: total_mj(some) for stage, some in stages.items()}
     whole, dearest = math.fsum(costs.values()), max(costs, key=lambda stage: costs[stage])
-    where = _stage(dearest) if dearest.startswith("blocks.") else f"the {dearest}"
+    first = stages[dearest][0]
+    where = f"the {first.stage_title}" if first.block is None else first.stage_title
     return f", {costs[dearest] / whole:.0%} of it in {where}" if whole else ""
 
 
@@ -108,18 +109,18 @@ def draw_audit(view: AuditView) -> "Figure":
         stage: math.fsum(segment.energy_mj for segment in view.segments if segment.stage == stage)
         for stage in view.stages
     }
-    for family, real in dict.fromkeys((segment.family, segment.real) for segment in view.segments):
-        found = [segment for segment in view.segments if (segment.family, segment.real) == (family, real)]
+    for group, real in dict.fromkeys((segment.group, segment.real) for segment in view.segments):
+        found = [segment for segment in view.segments if (segment.group, segment.real) == (group, real)]
         shares = [segment.energy_mj / totals[segment.stage] if totals[segment.stage] else 0.0 for segment in found]
         bars = go.Bar(
-            name=family + (", real-valued input" if real and family == "convolutions" else ""),
-            legendgroup=f"{family}{real}",
+            name=group + (", real-valued input" if real and group == "convolutions" else ""),
+            legendgroup=f"{group}{real}",
             orientation="h",
-            y=[_stage(segment.stage) for segment in found],
+            y=[segment.stage for segment in found],
             x=[segment.energy_mj for segment in found],
             marker={"color": found[0].colour, "pattern": {"shape": "/" if real else "", **STRIPES}},
             customdata=[[segment.energy_mj, "<br>".join(segment.lines)] for segment in found],
-            hovertemplate=f"<b>%{{y}}</b>, {family}: %{{customdata[0]:.4g}} mJ<br>%{{customdata[1]}}<extra></extra>",
+            hovertemplate=f"<b>%{{y}}</b>, {group}: %{{customdata[0]:.4g}} mJ<br>%{{customdata[1]}}<extra></extra>",
         )
         figure.add_trace(bars)
         figure.add_trace(
@@ -127,7 +128,7 @@ def draw_audit(view: AuditView) -> "Figure":
                 x=[100 * share for share in shares],
                 xaxis="x2",
                 showlegend=False,
-                text=[_inside(family, share) for share in shares],
+                text=[_inside(group, share) for share in shares],
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
@@ -141,7 +142,7 @@ def draw_audit(view: AuditView) -> "Figure":
         figure.add_annotation(
             text=f"{units.energy(total)}{share}",
             x=total,
-            y=_stage(stage),
+            y=stage,
             xanchor="left",
             xshift=4,
             showarrow=False,
@@ -168,28 +169,17 @@ def draw_audit(view: AuditView) -> "Figure":
     )
     figure.update_yaxes(
         categoryorder="array",
-        categoryarray=[_stage(stage) for stage in view.stages],
+        categoryarray=view.stages,
         type="category",
         autorange="reversed",
     )
     return figure
 
 
-def _inside(family: str, share: float) -> str:
+def _inside(group: str, share: float) -> str:
     """What stands in a bar: what its energy is spent on and its share of the stage's, as far as there is room."""
-    whole = f"{family} {share:.0%}"
+    whole = f"{group} {share:.0%}"
     return next((said for said in (whole, f"{share:.0%}") if share > CHARACTER * len(said)), "")
-
-
-def _stage(stage: str) -> str:
-    return stage.replace("blocks.", "block ")
-
-
-def _family(charge: "Charge") -> tuple[str, str]:
-    if charge.kind in OVERHEADS:
-        return OVERHEADS[charge.kind]
-    end = charge.name.rpartition(".")[2]
-    return next((family, colour) for family, (ends, colour) in FAMILIES.items() if end in ends)
 
 
 def _charge_line(charge: "Charge") -> str:

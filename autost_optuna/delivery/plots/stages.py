@@ -22,10 +22,11 @@ DARK_GREY = "#555555"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """A part of a pick's bar: what a stage of the network costs."""
+    """A part of a pick's bar: what a stage of the network costs; `block` is its place among the blocks, None outside them."""
 
     pick: int
     name: str
+    block: int | None
     energy_mj: float
     share: float
     lines: tuple[str, ...]
@@ -63,7 +64,7 @@ def _finding(stages: Sequence[Stage], picks: Sequence[Pick]) -> str:
     pick = next((place for place, pick in enumerate(picks) if KNEE in pick.names), 0)
     dearest = max((stage for stage in stages if stage.pick == pick), key=lambda stage: stage.energy_mj)
     energy = units.energy(sum(stage.energy_mj for stage in stages if stage.pick == pick))
-    the = "" if dearest.name.startswith("block ") else "the "
+    the = "the " if dearest.block is None else ""
     chosen = picks[pick]
     name = KNEE if KNEE in chosen.names else chosen.name
     return (
@@ -79,7 +80,8 @@ def _stages(number: int, bill: Bill) -> list[Stage]:
     return [
         Stage(
             pick=number,
-            name=name.replace("blocks.", "block "),
+            name=charges[0].stage_title,
+            block=charges[0].block,
             energy_mj=total_mj(charges),
             share=total_mj(charges) / whole,
             lines=(
@@ -87,7 +89,7 @@ def _stages(number: int, bill: Bill) -> list[Stage]:
                 *(f"{one.name}: {units.energy(one.energy_pj * 1e-9)}" for one in costliest(charges, COSTLY)),
             ),
         )
-        for name, charges in parts.items()
+        for charges in parts.values()
     ]
 
 
@@ -101,7 +103,7 @@ def draw_stages(view: StagesView, letters: float = 1.0) -> "Figure":
     figure = go.Figure()
     for name in _order(view.stages):
         stages = [stage for stage in view.stages if stage.name == name]
-        colour, ink = _colours(name)
+        colour, ink = _colours(stages[0])
         across = min(stage.share for stage in stages) > WIDE
         figure.add_bar(
             name=name,
@@ -148,8 +150,8 @@ def _depth(stages: Sequence[Stage], pick: int) -> int:
     return sum(stage.pick == pick for stage in stages)
 
 
-def _colours(stage: str) -> tuple[str, str]:
+def _colours(stage: Stage) -> tuple[str, str]:
     """A stage's colour and its text's: neighbours differ, and in lightness too."""
-    if stage.startswith("block "):
-        return (BLUE, "white") if int(stage.removeprefix("block ")) % 2 else (SKY, INK)
-    return {"stem": (ORANGE, "white"), "head": (DARK_GREY, "white")}.get(stage, (GREY, INK))
+    if stage.block is not None:
+        return (BLUE, "white") if stage.block % 2 else (SKY, INK)
+    return {"stem": (ORANGE, "white"), "head": (DARK_GREY, "white")}.get(stage.name, (GREY, INK))
