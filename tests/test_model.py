@@ -3,12 +3,14 @@ import dataclasses
 
 import pytest
 import torch
+from autost_optuna.network.shortcuts import FORMS, ShortAttention, ShortLinear, ShortStem
 from spikingjelly.activation_based.neuron import ParametricLIFNode
 
 from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.network.blocks import MLP, Attention, ChannelNorm, Stem
 from autost_optuna.network.linear import GRID, SpikeLinear, draw_weights
 from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.packed import GridLinear, pack_grid
 from autost_optuna.network.transformer import init_mlp, init_stem
 
 
@@ -124,38 +126,38 @@ def test_every_parameter_gets_a_gradient(toy_task):
 
 @pytest.mark.parametrize(("tokens", "dim"), [(9, 8), (4, 8)])
 def test_in_training_products_of_spikes_are_the_same_in_either_order(tokens, dim):
-    attention = Attention(2 * dim, num_heads=2)
+    attention, short = Attention(2 * dim, num_heads=2), ShortAttention(2 * dim, num_heads=2)
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.rand(4, 3, 2, tokens, dim, generator=generator).lt(0.4).float() for _ in range(3))
     with torch.no_grad():
-        expected = attention._attend(q, k, v)
+        expected = attention.attend(q, k, v)
     assert expected.max() > 0.5
-    assert torch.equal(attention._attend(q, k, v), expected)
+    assert torch.equal(short.attend(q, k, v), expected)
     upstream = torch.randn(expected.shape, generator=generator)
     leaves = [x.requires_grad_() for x in (q, k, v)]
-    found = torch.autograd.grad(attention._attend(*leaves), leaves, upstream)
+    found = torch.autograd.grad(short.attend(*leaves), leaves, upstream)
     direct = torch.autograd.grad((q @ k.transpose(-2, -1)) @ v / 8, leaves, upstream)
     torch.testing.assert_close(found, direct)
 
 
 def test_in_training_a_still_image_passes_the_first_convolution_once():
-    stem = init_stem(Stem(32, Task.preset("digits")), 0)
+    stem = init_stem(ShortStem(32, Task.preset("digits")), 0)
     images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     shapes = []
     stem.conv1.register_forward_hook(lambda module, inputs, output: shapes.append(len(output)))
     before = copy.deepcopy(stem.bn1.state_dict())
-    found = stem._first(images)
+    found = stem.currents(images)
     once = copy.deepcopy(stem.bn1.state_dict())
     stem.bn1.load_state_dict(before)
     with torch.no_grad():
-        expected = stem._first(images)
+        expected = stem.currents(images)
     assert shapes == [6, 24]
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(once, stem.bn1.state_dict(), rtol=3e-3, atol=1e-6)  # variances of 384 and 1536 pixels
 
 
 def test_in_training_a_linear_layer_is_the_same_layer():
-    layer, plain = SpikeLinear(48, 20), torch.nn.Linear(48, 20)
+    layer, plain = ShortLinear(48, 20), torch.nn.Linear(48, 20)
     plain.load_state_dict(layer.state_dict())
     generator = torch.Generator().manual_seed(0)
     spikes = torch.rand(4, 3, 5, 48, generator=generator).lt(0.2).float()
@@ -166,6 +168,22 @@ def test_in_training_a_linear_layer_is_the_same_layer():
         torch.autograd.grad(one(inputs), (inputs, one.weight, one.bias), upstream) for one in (layer, plain)
     )
     torch.testing.assert_close(found, expected)
+
+
+def test_a_network_has_the_short_forms_and_without_gradients_computes_as_the_plain_ones(toy_task):
+    model = network(toy_task).train()
+    plain = copy.deepcopy(model)
+    for module in plain.modules():
+        module.__class__ = {short: form for form, short in FORMS.items()}.get(type(module), type(module))
+    count = len(model.blocks)
+    kinds = [type(module) for module in model.modules()]
+    assert [kinds.count(form) for form in FORMS.values()] == [1, count, 6 * count]
+    assert not {type(module) for module in plain.modules()} & set(FORMS.values())
+    assert list(model.state_dict()) == list(plain.state_dict())
+    images = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for mode in (True, False):
+        with torch.no_grad():
+            assert torch.equal(model.train(mode)(images), plain.train(mode)(images))
 
 
 def test_equal_blocks_have_equal_weights_whatever_stands_behind_them(toy_task):
@@ -222,8 +240,9 @@ def test_integers_give_the_sums_of_float32_and_of_any_order_bit_for_bit(rate):
         reduced = torch.nn.functional.linear(spikes.double(), layer.weight.bfloat16().double()).float()
         assert torch.equal(shuffled, expected)
         assert torch.equal(reduced, expected)  # the weights lose nothing in bfloat16
-        layer.pack()
-        assert torch.equal(layer(spikes), expected)
+        holder = torch.nn.Sequential(layer)
+        assert pack_grid(holder) == layer.weight.numel() * (1 if isinstance(holder[0], GridLinear) else 4)
+        assert torch.equal(holder(spikes), expected)
 
 
 def test_stem_position_branch_reads_real_values_and_adds(toy_task):

@@ -8,10 +8,10 @@ from torch import nn
 from autost_optuna import Architecture, Task
 from autost_optuna.data import load
 from autost_optuna.network import packed as module
-from autost_optuna.network.blocks import Attention
+from autost_optuna.network.blocks import Attention, Stem
 from autost_optuna.network.linear import SpikeLinear
 from autost_optuna.network.neuron import CACHED, PLIF, spikes, spikes_as_bytes
-from autost_optuna.network.packed import PackedConv, PackedLinear, digits, packed
+from autost_optuna.network.packed import PackedAttention, PackedConv, PackedLinear, PackedStem, digits, packed
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.proxies.counts import shares_of
@@ -200,11 +200,12 @@ def test_spikes_as_bytes_are_the_spikes(shape):
 
 
 def test_bytes_are_pooled_and_counted_as_floats_are():
-    stem = SpikingTransformer(Architecture.uniform(embed_dim=16, depth=1, num_heads=2, mlp_ratio=1), TASK).stem
+    with torch.device("meta"):
+        stem, bytes_stem = Stem(16, TASK), PackedStem(16, TASK)
     for size in (5, 8):
         x = (torch.rand(6, 4, size, size, generator=seeded()) < 0.3).float()
         few = x.to(torch.uint8).contiguous(memory_format=torch.channels_last)
-        assert torch.equal(stem._pool(2, few).float(), stem._pool(2, x))
+        assert torch.equal(bytes_stem.pool(2, few).float(), stem.pool(2, x))
         conv = nn.Conv2d(4, 4, 3)
         assert torch.equal(shares_of(conv, few, 2), shares_of(conv, x, 2))
     rows = (torch.rand(3, 2, 9, 24, generator=seeded()) < 0.3).float()
@@ -214,12 +215,10 @@ def test_bytes_are_pooled_and_counted_as_floats_are():
 
 
 def test_the_order_of_products_changes_no_bit():
-    attention = Attention(32, 4).eval()
+    attention, packed_attention = Attention(32, 4).eval(), PackedAttention(32, 4).eval()
     q, k, v = ((torch.rand(2, 3, 4, 40, 8, generator=seeded(n)) < 0.3).float() for n in range(3))
     with torch.inference_mode():
-        plain = attention._attend(q, k, v)
-        attention.packed = True
-        assert torch.equal(attention._attend(q, k, v), plain)
+        assert torch.equal(packed_attention.attend(q, k, v), attention.attend(q, k, v))
 
 
 def test_neurons_give_bytes_only_where_they_are_asked_to():

@@ -1,9 +1,11 @@
 """Stem, attention and MLP of AutoST's spiking transformer; the residual stream is real-valued, its readers are spikes.
 
+This is what the network computes, on one page. Other ways to the same numbers are forms of these parts: `shortcuts` while
+gradients are taken, `packed` where a network is only judged.
+
 Shapes: T time steps, B images, C channels (embed_dim), H W pixels, N tokens, h heads, d = C / h.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -66,39 +68,30 @@ class Stem(nn.Module):
 
         Of an events task [B, T, c, H, W] to [T, B, N, C]; each step has a frame of its own.
         """
-        x = self._pool(0, self._fire(self.neuron1, self._first(images)))
-        x = self._pool(1, self._fire(self.neuron2, self.bn2(self.conv2(x))))
-        x = self._pool(2, self._fire(self.neuron3, self.bn3(self.conv3(x))))
-        x = self._pool(3, self.bn4(self.conv4(x)))
+        x = self.pool(0, self._fire(self.neuron1, self.currents(images)))
+        x = self.pool(1, self._fire(self.neuron2, self.bn2(self.conv2(x))))
+        x = self.pool(2, self._fire(self.neuron3, self.bn3(self.conv3(x))))
+        x = self.pool(3, self.bn4(self.conv4(x)))
         x = x + self.position_bn(self.position(x))
         return self._steps(x.flatten(2).transpose(1, 2)).contiguous()
 
-    def _first(self, images: Tensor) -> Tensor:
-        """Images to the currents of the first neurons, [T*B, ...].
+    def currents(self, images: Tensor) -> Tensor:
+        """Images, or recordings, to the currents [T*B, C/8, H, W] of the first neurons."""
+        frames = images.transpose(0, 1).flatten(0, 1) if self.events else images.repeat(self.time_steps, 1, 1, 1)
+        return self.bn1(self.conv1(frames))  # type: ignore[no-any-return]
 
-        In training those of a still image are computed once: T equal images have equal currents and equal statistics.
-        """
-        if self.events:
-            return self.bn1(self.conv1(images.transpose(0, 1).flatten(0, 1)))  # type: ignore[no-any-return]
-        if self.training and torch.is_grad_enabled():
-            return torch.cat([self.bn1(self.conv1(images))] * self.time_steps)
-        return self.bn1(self.conv1(images.repeat(self.time_steps, 1, 1, 1)))  # type: ignore[no-any-return]
-
-    def _steps(self, x: Tensor) -> Tensor:
-        """[T*B, ...] to [T, B, ...]."""
-        return x.view(self.time_steps, -1, *x.shape[1:])
+    def pool(self, stage: int, x: Tensor) -> Tensor:
+        """[T*B, C, H, W] to the same, or to half of H and W where the task pools after this convolution."""
+        return F.max_pool2d(x, 3, stride=2, padding=1) if self.pooling[stage] else x
 
     def _fire(self, neuron: PLIF, x: Tensor) -> Tensor:
         """[T*B, ...] currents to [T*B, ...] spikes."""
         spikes: Tensor = neuron(self._steps(x)).flatten(0, 1)
         return spikes
 
-    def _pool(self, stage: int, x: Tensor) -> Tensor:
-        if not self.pooling[stage]:
-            return x
-        if x.dtype == torch.uint8:  # torch's own pooling does not take bytes
-            return torch.ops.quantized.max_pool2d(x, [3, 3], [2, 2], [1, 1], [1, 1], False)  # type: ignore[no-any-return]
-        return F.max_pool2d(x, 3, stride=2, padding=1)
+    def _steps(self, x: Tensor) -> Tensor:
+        """[T*B, ...] to [T, B, ...]."""
+        return x.view(self.time_steps, -1, *x.shape[1:])
 
 
 def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
@@ -111,7 +104,6 @@ class Attention(nn.Module):
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.packed = False
         self.neuron = PLIF()
         self.q = SpikeLinear(embed_dim, embed_dim)
         self.q_bn = ChannelNorm(embed_dim)
@@ -138,23 +130,12 @@ class Attention(nn.Module):
         q = self.heads(self.q_neuron(self.q_bn(self.q(s))))
         k = self.heads(self.k_neuron(self.k_bn(self.k(s))))
         v = self.heads(self.v_neuron(self.v_bn(self.v(s))))
-        out = self._attend(q, k, v).transpose(2, 3).flatten(-2)
-        out = self.proj_bn(self.proj(self.out_neuron(out)))
-        return out  # type: ignore[no-any-return]
+        out = self.attend(q, k, v).transpose(2, 3).flatten(-2)
+        return self.proj_bn(self.proj(self.out_neuron(out)))  # type: ignore[no-any-return]
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Spikes [T, B, h, N, d] to q k^T v / 8 of that shape.
-
-        In training, and in a packed network, as q (k^T v), d x d numbers instead of N x N, where those are fewer; of spikes
-        both are exact and equal.
-        """
-        if q.shape[-2] > q.shape[-1]:
-            if self.training and torch.is_grad_enabled():
-                return q @ ((k.transpose(-2, -1) @ v) * 0.125)
-            if self.packed:
-                return self.qk(q, self.av(k.transpose(-2, -1), v) * 0.125)  # type: ignore[no-any-return]
-        out: Tensor = self.av(self.qk(q, k.transpose(-2, -1)) * 0.125, v)
-        return out
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Spikes [T, B, h, N, d] to (q k^T / 8) v of that shape."""
+        return self.av(self.qk(q, k.transpose(-2, -1)) * 0.125, v)  # type: ignore[no-any-return]
 
 
 class MLP(nn.Module):

@@ -1,10 +1,12 @@
-"""A trained network made ready to be judged on a CPU: the same network, with faster sums over spikes.
+"""A network made ready to be judged on a CPU: the same network, with faster sums over spikes, for inference alone.
 
-A spike is a byte. A layer that reads spikes takes in the normalisation that follows it. Each of its weights is rounded to a
-multiple of a step, 2^-23 of the largest weight of its channel, and written as three digits of 8 bits. So a sum over spikes
-is a sum of three products of 8-bit integers, which are exact in any order; only adding up the three rounds, the least one
-first. Against sums in float64 its error is no larger than that of torch's float32 sums (tests/test_packed.py), but the two
-errors differ, so a neuron whose potential equals its threshold to seven digits may fire in one and not in the other.
+At initialisation weights are whole multiples of `linear.GRID`: one digit of 8 bits holds each (`pack_grid`), and nothing is
+rounded. A trained network (`packed`) takes more. A spike is a byte. A layer that reads spikes takes in the normalisation that
+follows it. Each of its weights is rounded to a multiple of a step, 2^-23 of the largest weight of its channel, and written as
+three digits of 8 bits. So a sum over spikes is a sum of three products of 8-bit integers, which are exact in any order; only
+adding up the three rounds, the least one first. Against sums in float64 its error is no larger than that of torch's float32
+sums (tests/test_packed.py), but the two errors differ, so a neuron whose potential equals its threshold to seven digits may
+fire in one and not in the other.
 """
 
 import copy
@@ -14,8 +16,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.blocks import Block
-from autost_optuna.network.linear import SpikeLinear
+from autost_optuna.network.blocks import Attention, Block, Stem
+from autost_optuna.network.linear import GRID, SpikeLinear
 from autost_optuna.network.transformer import SpikingTransformer
 
 DIGITS = 3
@@ -31,6 +33,7 @@ def packed(network: SpikingTransformer) -> SpikingTransformer:
         return network
     network = copy.deepcopy(network)
     stem = network.stem
+    stem.__class__ = PackedStem
     stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     neurons = [stem.neuron1, stem.neuron2, stem.neuron3]
     for number in (2, 3, 4):
@@ -38,7 +41,7 @@ def packed(network: SpikingTransformer) -> SpikingTransformer:
     for block in network.blocks:
         assert isinstance(block, Block)
         attention, mlp = block.attention, block.mlp
-        attention.packed = True
+        attention.__class__ = PackedAttention
         neurons += [attention.neuron, attention.out_neuron, mlp.neuron, mlp.hidden_neuron]
         for name in ("q", "k", "v", "proj"):
             _pack(attention, name, f"{name}_bn")
@@ -63,6 +66,26 @@ def digits(weight: Tensor) -> list[tuple[Tensor, Tensor]]:
         left = (left - digit) // 256
         found.append((digit.to(torch.int8).view(weight.shape), step * 256.0**place))
     return found
+
+
+class PackedStem(Stem):
+    """A stem whose spikes are bytes."""
+
+    def pool(self, stage: int, x: Tensor) -> Tensor:
+        """As of `Stem`; torch's own pooling does not take bytes."""
+        if x.dtype == torch.uint8 and self.pooling[stage]:
+            return torch.ops.quantized.max_pool2d(x, [3, 3], [2, 2], [1, 1], [1, 1], False)  # type: ignore[no-any-return]
+        return super().pool(stage, x)
+
+
+class PackedAttention(Attention):
+    """Attention as q (k^T v), d x d numbers instead of N x N, where those are fewer; of spikes both are exact and equal."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """[T, B, h, N, d] to [T, B, h, N, d]."""
+        if q.shape[-2] > q.shape[-1]:
+            return self.qk(q, self.av(k.transpose(-2, -1), v) * 0.125)  # type: ignore[no-any-return]
+        return super().attend(q, k, v)
 
 
 class PackedConv(nn.Module):
@@ -105,6 +128,41 @@ class PackedLinear(nn.Module):
             taken = (rows, 1.0, 0, weight, worth, zeros, out, shift)
             out = product.binary(*taken, 1.0, 0, torch.float32, 1.0, 0, "sum", 1.0, "none", [], "")
         return out.view(*spikes.shape[:-1], -1)
+
+
+class GridLinear(nn.Module):
+    """A linear layer at initialisation: spikes [..., C] to [..., D], its weights one digit of 8 bits each."""
+
+    def __init__(self, layer: SpikeLinear) -> None:
+        super().__init__()
+        self.bias = layer.bias
+        self._weight = torch.ops.onednn.qlinear_prepack((layer.weight.detach() / GRID).to(torch.int8), None)
+        self._scales = torch.full((layer.out_features,), GRID)
+        self._zeros = torch.zeros(layer.out_features, dtype=torch.int64)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., C] to [..., D]."""
+        spikes = input.flatten(0, -2).to(torch.uint8)
+        packed_layer = self._weight, self._scales, self._zeros, self.bias
+        product = torch.ops.onednn.qlinear_pointwise
+        out: Tensor = product(spikes, 1.0, 0, *packed_layer, 1.0, 0, torch.float32, "none", [], "")
+        return out.view(*input.shape[:-1], -1)
+
+
+def pack_grid(part: nn.Module) -> int:
+    """Have the linear layers of `part`, at initialisation, compute with 8-bit integers, on the CPU and where this torch can.
+
+    In place: their weights are given up. Returns the bytes of the weights that are left.
+    """
+    held = 0
+    for name, layer in list(part.named_modules()):
+        if isinstance(layer, SpikeLinear):
+            if layer.weight.device.type == "cpu" and _sums_exactly():
+                part.set_submodule(name, GridLinear(layer))
+                held += layer.weight.numel()
+            else:
+                held += layer.weight.numel() * layer.weight.element_size()
+    return held
 
 
 def _pack(part: nn.Module, name: str, norm: str) -> None:
@@ -152,5 +210,21 @@ def _works() -> bool:
             expected = spikes.float() @ weight.T
             torch.ops.quantized.max_pool2d(image, [3, 3], [2, 2], [1, 1], [1, 1], False)
             return torch.equal(rows, expected) and torch.equal(field, expected.T.reshape(1, 2, 1, 2))
+    except (RuntimeError, NotImplementedError, TypeError, AttributeError):
+        return False
+
+
+@functools.cache
+def _sums_exactly() -> bool:
+    """Whether this torch has a product of 8-bit integers that gives exact sums, however slow; it is not on every processor."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        with torch.inference_mode():
+            layer = SpikeLinear(3, 2)
+            layer.weight.copy_(GRID * torch.tensor([[127.0, 1.0, -3.0], [-127.0, 0.0, 5.0]]))
+            layer.bias.zero_()
+            spikes = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
+            return torch.equal(GridLinear(layer)(spikes), layer(spikes))
     except (RuntimeError, NotImplementedError, TypeError, AttributeError):
         return False

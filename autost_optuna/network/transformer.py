@@ -15,6 +15,7 @@ from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.blocks import MLP, Attention, Block, Stem
 from autost_optuna.network.linear import STD, SpikeLinear, draw_weights
 from autost_optuna.network.neuron import PLIF, reset
+from autost_optuna.network.shortcuts import shorten
 from autost_optuna.network.task import Task
 
 Part = TypeVar("Part", bound=nn.Module)
@@ -41,6 +42,7 @@ class SpikingTransformer(nn.Module):
                 )
             )
             self.head = nn.Linear(architecture.embed_dim, task.num_classes)
+        shorten(self)
         if seed is not None:
             self.initialise(seed)
 

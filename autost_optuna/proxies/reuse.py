@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autost_optuna.network.architecture import Architecture, as_count
 from autost_optuna.network.blocks import MLP, Attention, Stem
-from autost_optuna.network.linear import SpikeLinear
+from autost_optuna.network.packed import pack_grid
 from autost_optuna.network.task import Task
 from autost_optuna.network.transformer import init_attention, init_mlp, init_stem
 from autost_optuna.proxies.pages import keep_pages
@@ -145,14 +145,11 @@ class InitialRates:
 
     def _prepare(self, part: nn.Module) -> int:
         """Make `part` ready to be measured, with batch statistics and no running ones; returns the bytes it holds."""
-        held = 0
         part.train().to(self.batches[self.seed].device)
         for module in part.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.track_running_stats = False
-            elif isinstance(module, SpikeLinear):
-                held += module.pack()
-        return held + ENTRY_BYTES
+        return pack_grid(part) + ENTRY_BYTES
 
 
 class _Cache:
