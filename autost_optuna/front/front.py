@@ -97,7 +97,8 @@ def part(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Candida
 class Staircase:
     """The area that a growing set of points dominates, kept up to date point by point; the reference point is (0, 0).
 
-    The S metric of Zitzler and Thiele 1999 in two dimensions, both to be maximised: the area under the points' staircase.
+    S, the size of the space covered, of Zitzler and Thiele 1999 in two dimensions, both to be maximised: the area under the
+    points' staircase.
     """
 
     def __init__(self) -> None:
@@ -115,7 +116,7 @@ class Staircase:
         first, right = place, x
         while first and self._steps[first - 1][1] <= y:  # steps that the new point swallows
             first -= 1
-            self.area += (right - self._steps[first][0]) * (y - floor)
+            self.area += (right - self._steps[first][0]) * (y - floor)  # S, strip by strip
             right, floor = self._steps[first]
         left = self._steps[first - 1][0] if first else 0.0
         self.area += (right - left) * (y - floor)

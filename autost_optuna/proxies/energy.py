@@ -119,7 +119,7 @@ def _charge(
         accumulates=None if rate is None else performed,
         kind="mac" if rate is None else "ac",
         moved_bits=bits,
-        energy_pj=unit.pj * performed + convention.bit.pj * bits,
+        energy_pj=unit.pj * performed + convention.bit.pj * bits,  # by default Horowitz, ISSCC 2014, figure 1.1.9
     )
 
 

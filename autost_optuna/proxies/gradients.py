@@ -62,11 +62,12 @@ def synflow(network: nn.Module, inputs: Tensor, rescaled: Sequence[nn.Module] = 
     handles = [module.register_forward_hook(rescale) for module in rescaled]
     try:
         with torch.enable_grad():
-            flow = torch.func.functional_call(network, weights, (inputs.double(),)).sum()
+            flow = torch.func.functional_call(network, weights, (inputs.double(),)).sum()  # Algorithm 1: R
             gradients = torch.autograd.grad(flow, list(weights.values()))
     finally:
         for handle in handles:
             handle.remove()
+    # Algorithm 1: S = dR/dw w
     total = math.fsum((w * g).sum().item() for w, g in zip(weights.values(), gradients, strict=True))
     return math.log(total) + math.fsum(map(math.log, scales)) if total else -math.inf
 

@@ -25,6 +25,7 @@ class Pattern:
 
 def hamming_kernel(patterns: Sequence[Pattern]) -> Kernel:
     """[B, B]: in how many (neuron, step) two images agree, N - d, of N in all, with d their Hamming distance."""
+    # Mellor et al.: K_H = (N_A - d_H)
     return np.sum([pattern.neurons - _distances(pattern) for pattern in patterns], axis=(0, 1))  # type: ignore[no-any-return]
 
 
@@ -40,7 +41,7 @@ def sparse_kernel(patterns: Sequence[Pattern]) -> Kernel:
         one, other = rates[:, :, None], rates[:, None, :]
         expected = one * (1 - other) + (1 - one) * other
         scaled = np.divide(0.5 * _distances(pattern), expected, out=np.zeros_like(expected), where=expected > 0)
-        kernels.append(pattern.neurons - scaled)
+        kernels.append(pattern.neurons - scaled)  # Kim et al.: the Hamming kernel, its distances made sparsity-aware
     return np.mean(kernels, axis=(0, 1))  # type: ignore[no-any-return]
 
 
@@ -49,7 +50,7 @@ def naswot(patterns: Sequence[Pattern]) -> float:
 
     NASWOT: Mellor, Turner, Storkey, Crowley, ICML 2021, arXiv 2006.04647; there the binary code of a unit is its ReLU's sign.
     """
-    return _log_determinant(hamming_kernel(patterns), patterns)
+    return _log_determinant(hamming_kernel(patterns), patterns)  # s = log |K_H|
 
 
 def sahd(patterns: Sequence[Pattern]) -> float:
@@ -58,7 +59,7 @@ def sahd(patterns: Sequence[Pattern]) -> float:
     SAHD: Kim, Li, Park, Venkatesha, Panda, ECCV 2022, arXiv 2201.10355; the mean over layers and steps is their program's. That
     also adds 1e-3 where it divides, which damps layers of few spikes; here a distance is scaled exactly.
     """
-    return _log_determinant(sparse_kernel(patterns), patterns)
+    return _log_determinant(sparse_kernel(patterns), patterns)  # as of NASWOT, of that kernel
 
 
 def total_spikes(patterns: Sequence[Pattern]) -> float:

@@ -52,7 +52,7 @@ def compare_quantised(
 ) -> Quantised:
     """The quantised counterpart of a network; arguments as of `estimate_energy`."""
     steps = max(operation.steps for operation in operations)
-    bits = math.ceil(math.log2(steps + 1))
+    bits = math.ceil(math.log2(steps + 1))  # Yan et al., abstract
     macs = sum(operation.macs for operation in operations)
     weights = sum(operation.macs for operation in operations if operation.weighted)
     activations = sum(population.neurons for population in populations or ())
@@ -64,12 +64,12 @@ def compare_quantised(
     narrow = replace(convention, name="8-bit arithmetic", mac=INT8.mac, accumulate=INT8.accumulate, weight_bits=8)
     own = estimate_energy(operations, rates, convention, populations, accumulates)
     in_int8 = estimate_energy(operations, rates, narrow, populations, accumulates)
-    int8_pj = one_pass_pj(INT8.mac.pj, 8)
+    int8_pj = one_pass_pj(INT8.mac.pj, 8)  # Horowitz, figure 1.1.9
     (rate, cheaper), (rate_int8, cheaper_int8) = _break_even(own, int8_pj), _break_even(in_int8, int8_pj)
     return Quantised(
         activation_bits=bits,
         int8_mj=int8_pj * 1e-9,
-        activation_bits_mj=one_pass_pj(INT8.accumulate.pj + MULTIPLY8_PJ * bits / 8, bits) * 1e-9,
+        activation_bits_mj=one_pass_pj(INT8.accumulate.pj + MULTIPLY8_PJ * bits / 8, bits) * 1e-9,  # PokeBNN, ACE
         break_even_rate=rate,
         cheaper=cheaper,
         spiking_int8_mj=total_mj(in_int8),
@@ -92,4 +92,4 @@ def _break_even(charges: Sequence[Charge], limit_pj: float) -> tuple[float | Non
         return None, "unknown"
     if left_pj * highest >= spikes_pj:
         return None, "always"
-    return left_pj / spikes_pj * mean_rate(charges), "below"
+    return left_pj / spikes_pj * mean_rate(charges), "below"  # a bill is linear in the scale of all rates

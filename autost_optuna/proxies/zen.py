@@ -48,7 +48,7 @@ def zen(features: nn.Module, images: Tensor, noise: Tensor, alpha: float = ALPHA
         assert isinstance(module, nn.modules.batchnorm._BatchNorm)
         channel = -1 if isinstance(module, ChannelNorm) else 1
         variances = inputs[0].transpose(0, channel).flatten(1).var(1, correction=0)
-        logs.append(0.5 * math.log(variances.mean().item() + module.eps))
+        logs.append(0.5 * math.log(variances.mean().item() + module.eps))  # Algorithm 1: log of a norm's mean sigma
 
     norms = [module for module in features.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     handles = [norm.register_forward_pre_hook(look) for norm in norms]
@@ -58,5 +58,6 @@ def zen(features: nn.Module, images: Tensor, noise: Tensor, alpha: float = ALPHA
         finally:
             for handle in handles:
                 handle.remove()
+        # Algorithm 1: Delta
         moved = (features(images + alpha * noise) - before).double().flatten(1).norm(dim=1).mean().item()
-    return math.log(moved) + math.fsum(logs) if moved else -math.inf
+    return math.log(moved) + math.fsum(logs) if moved else -math.inf  # Algorithm 1: Zen(F)

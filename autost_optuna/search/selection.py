@@ -21,7 +21,7 @@ class Individual:
 def select(pool: Sequence[Individual], size: int) -> tuple[list[Individual], dict[int, tuple[int, float]]]:
     """The `size` best of the pool by rank, then crowding, and their (rank, crowding) by trial number.
 
-    Infeasible ones rank behind all feasible ones, by violation (constrained domination, Deb et al. 2002).
+    Infeasible ones rank behind all feasible ones, by violation (constrained domination, Deb et al. 2002, sec. VI).
     """
     feasible = [individual for individual in pool if individual.violation <= 0]
     ranks = nondomination_ranks([individual.values for individual in feasible])
@@ -34,7 +34,7 @@ def select(pool: Sequence[Individual], size: int) -> tuple[list[Individual], dic
         order += [(rank, c, individual) for c, individual in zip(crowding, fronts[rank], strict=True)]
     infeasible = sorted((i for i in pool if i.violation > 0), key=lambda i: (i.violation, i.number))
     order += [(len(fronts) + place, 0.0, individual) for place, individual in enumerate(infeasible)]
-    order.sort(key=lambda line: (line[0], -line[1], line[2].number))
+    order.sort(key=lambda line: (line[0], -line[1], line[2].number))  # sec. III-B, crowded comparison
     chosen = order[:size]
     return [line[2] for line in chosen], {line[2].number: line[:2] for line in chosen}
 
@@ -72,6 +72,6 @@ def crowding_distances(points: Sequence[Sequence[float]]) -> list[float]:
         if not 0 < high - low < math.inf:
             continue
         distances[order[0]] = distances[order[-1]] = math.inf
-        for before, index, after in zip(order, order[1:], order[2:], strict=False):
+        for before, index, after in zip(order, order[1:], order[2:], strict=False):  # sec. III-B, the assignment's loop
             distances[index] += (points[after][axis] - points[before][axis]) / (high - low)
     return distances

@@ -15,8 +15,9 @@ def loss_of(logits: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
     if recipe.loss != TET:
         return F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
     every = torch.cat([targets] * len(logits))
-    entropy = F.cross_entropy(logits.flatten(0, 1), every, label_smoothing=recipe.label_smoothing)
-    return (1 - recipe.tet_lambda) * entropy + recipe.tet_lambda * (logits - 1).square().mean()
+    entropy = F.cross_entropy(logits.flatten(0, 1), every, label_smoothing=recipe.label_smoothing)  # L_TET
+    around_one = (logits - 1).square().mean()  # L_MSE, with phi = 1
+    return (1 - recipe.tet_lambda) * entropy + recipe.tet_lambda * around_one  # L_TOTAL
 
 
 def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
