@@ -3,7 +3,6 @@ import dataclasses
 
 import pytest
 import torch
-from autost_optuna.network.shortcuts import FORMS, ShortAttention, ShortLinear, ShortStem
 from spikingjelly.activation_based.neuron import ParametricLIFNode
 
 from autost_optuna import Architecture, SpikingTransformer, Task
@@ -11,6 +10,7 @@ from autost_optuna.network.blocks import MLP, Attention, ChannelNorm, Stem
 from autost_optuna.network.linear import GRID, SpikeLinear, draw_weights
 from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.packed import GridLinear, pack_grid
+from autost_optuna.network.shortcuts import FORMS, ShortAttention, ShortLinear, ShortStem
 from autost_optuna.network.transformer import init_mlp, init_stem
 
 
