@@ -1,5 +1,6 @@
 import os
 import signal
+import uuid
 
 # A shell has its background jobs ignore Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -17,10 +18,13 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # tests side by side share the pr
 import optuna
 import pytest
 import torch
-from click.testing import CliRunner
+from makers import POSTGRES, TOY_FILE, TRIALS, command_line
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from warm import Server
 
 from autost_optuna import Space, Task
-from autost_optuna.cli import main
+from autost_optuna.search import study as studies
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -45,8 +49,50 @@ def noise():
 def cli(tmp_path, monkeypatch):
     """Run the command line in an empty folder: cli("study", "list") gives exit_code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
+    return command_line
 
-    def run(*arguments, **options):
-        return CliRunner().invoke(main, [str(a) for a in arguments], prog_name="autost-optuna", **options)
 
-    return run
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A folder with a finished study "demo", to be copied and not changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "toy.toml").write_text(TOY_FILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        created = command_line("study", "create", "demo", "--space", "toy.toml", "--task", "digits")
+        assert created.exit_code == 0, created.output
+        result = command_line("study", "run", "demo", "--trials", TRIALS)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith(f"{TRIALS} trials in ")
+    return folder
+
+
+@pytest.fixture
+def server(tmp_path):
+    pytest.importorskip("grpc")
+    running = Server(tmp_path / "served.journal")
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def database():
+    """The URL of an empty PostgreSQL database, removed afterwards."""
+    if POSTGRES is None:
+        pytest.skip("AUTOST_TEST_POSTGRES is not set; .ci/run starts a PostgreSQL and sets it")
+    name = f"autost_{uuid.uuid4().hex}"
+    admin = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def create(toy_space, toy_task):
+    def make(name, storage, **options):
+        return studies.create(name, storage, space=toy_space, task=toy_task, **options)
+
+    return make

@@ -2,8 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
+from makers import listed
 from optuna.trial import TrialState
-from test_front import listed
 
 from autost_optuna import Architecture, Space, Task
 from autost_optuna.front.convergence import StopRule

@@ -6,16 +6,15 @@ import csv
 import io
 import json
 import shutil
-import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+from makers import free_port
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna_dashboard import get_note, save_note
+from warm import PIPE, STDOUT, Popen
 
 from autost_optuna import Space, Task
 from autost_optuna.delivery.board import ABOVE, BELOW, figures_of, quoted, write_board
@@ -227,11 +226,9 @@ def test_commands_keep_the_board(cli):
 @pytest.fixture
 def server(search):
     """The real dashboard on the study's storage: its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "autost_optuna", "dashboard", "--port", str(port), "--storage", search.storage]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    port = free_port()
+    command = ["-m", "autost_optuna", "dashboard", "--port", port, "--storage", search.storage]
+    process = Popen(command, stdout=PIPE, stderr=STDOUT)
     try:
         deadline = time.monotonic() + 60
         while True:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_trained import training
+from makers import training
 
 from autost_optuna import Architecture, Task
 from autost_optuna.network.operations import REAL, operations, populations

@@ -6,20 +6,23 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import warm
+from makers import TOY_FILE, TRIALS, command_line, examples, packed_figures, store, write_cifar10
 from safetensors import safe_open
 from safetensors.torch import save_file
-from test_data import write_cifar10
-from test_plots import packed_figures
-from test_trained import store
 
 from autost_optuna import Architecture, load
+from autost_optuna.cli import main
+from autost_optuna.delivery import quickstart
 from autost_optuna.delivery.board import figures_of
 from autost_optuna.network.operations import REAL, operations
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
@@ -28,18 +31,31 @@ from autost_optuna.training.worth import ELSEWHERE
 from autost_optuna.units import counted, duration, energy, one_line, share
 
 ROOT = Path(__file__).parent.parent
-SPACE = "embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
-TRIALS = 12
 
 
 @pytest.fixture
-def demo(cli, tmp_path):
+def demo(cli, finished, tmp_path):
     """A folder with a finished study "demo"."""
-    (tmp_path / "toy.toml").write_text(SPACE)
-    assert cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits").exit_code == 0
-    result = cli("study", "run", "demo", "--trials", TRIALS)
-    assert result.exit_code == 0, result.output
-    assert result.stdout.startswith(f"{TRIALS} trials in ")
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return cli
+
+
+@pytest.fixture(scope="module")
+def trained_once(finished, tmp_path_factory):
+    """The same folder in which trial 0 and the knee were trained, to be copied and not changed."""
+    folder = tmp_path_factory.mktemp("trained") / "demo"
+    shutil.copytree(finished, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for chosen in (["--trial", "0"], ["--knee"]):
+            made = command_line("train", "demo", *chosen, "--epochs", "1")
+            assert made.exit_code == 0, made.output
+    return folder
+
+
+@pytest.fixture
+def trained_demo(cli, trained_once, tmp_path):
+    shutil.copytree(trained_once, tmp_path, dirs_exist_ok=True)
     return cli
 
 
@@ -164,7 +180,7 @@ def test_describe_draws_its_audit(cli, tmp_path):
 
 
 def test_a_trial_is_described_by_what_the_study_stored_where_its_images_are_gone(cli, tmp_path):
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     write_cifar10(tmp_path / "data", count=8)
     create = ["study", "create", "c", "--space", "toy.toml", "--data-root", "data", "--energy", "memory"]
     assert cli(*create).exit_code == 0
@@ -210,7 +226,7 @@ def test_a_trial_is_described_by_what_the_study_stored_where_its_images_are_gone
 
 
 def test_a_study_keeps_its_convention(cli, tmp_path):
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     chip = tmp_path / "chip.toml"
     chip.write_text((ROOT / "examples" / "my_chip.toml").read_text())
     create = ["study", "create", "demo", "--space", "toy.toml", "--task", "digits", "--skip-if-exists"]
@@ -239,7 +255,7 @@ def test_a_study_keeps_its_convention(cli, tmp_path):
 
 
 def test_front_says_how_sure_its_members_are(cli, tmp_path):
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     create = ["study", "create", "demo", "--space", "toy.toml", "--task", "digits", "--images", "3", "--seeds", "2"]
     assert cli(*create).exit_code == 0
     assert cli("study", "run", "demo", "--trials", TRIALS).exit_code == 0
@@ -262,7 +278,7 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
 
 
 def test_rates_on_images_of_another_task_are_warned_of_wherever_they_are_first_seen(cli, tmp_path):
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     said = "ates for cifar10 are measured on digits, scaled up; give --data cifar10 --data-root DIR for its own images"
     warning = f"warning: r{said}"
     created = cli("study", "create", "c", "--space", "toy.toml", "-q")
@@ -284,7 +300,7 @@ def test_a_warning_is_one_line(cli):
 
 
 def test_one_image_says_nothing_of_its_error(cli, tmp_path):
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     assert cli("study", "create", "one", "--space", "toy.toml", "--task", "digits", "--images", "1").exit_code == 0
     assert cli("study", "run", "one", "--trials", "6").exit_code == 0
     rows = answer(cli("study", "front", "one", "--spread", "-f", "json"))
@@ -293,7 +309,7 @@ def test_one_image_says_nothing_of_its_error(cli, tmp_path):
 
 
 def test_trained_weights_are_audited_on_the_data_that_they_were_trained_on(cli, tmp_path):
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     write_cifar10(tmp_path / "data", count=40)
     assert cli("study", "create", "c", "--space", "toy.toml", "--task", "cifar10").exit_code == 0  # rates on digits
     assert cli("study", "run", "c", "--trials", "2").exit_code == 0
@@ -319,8 +335,7 @@ def test_trained_weights_are_audited_on_the_data_that_they_were_trained_on(cli, 
         (None, "holds weights that are no numbers"),
     ],
 )
-def test_a_damaged_checkpoint_is_named(demo, tmp_path, change, said):
-    assert demo("train", "demo", "--trial", "0", "--epochs", "1").exit_code == 0
+def test_a_damaged_checkpoint_is_named(trained_demo, tmp_path, change, said):
     path = tmp_path / "trained" / "demo-0" / "model.safetensors"
     with safe_open(path, "pt") as file:
         header = file.metadata()["autost_optuna"]
@@ -331,15 +346,15 @@ def test_a_damaged_checkpoint_is_named(demo, tmp_path, change, said):
         tensors, tmp_path / "broken.safetensors", metadata={"autost_optuna": change(header) if change else header}
     )
     for command in (["describe", "demo:0"], ["export", "demo", "--trial", "0", "-o", "out"]):
-        refused = demo(*command, "--checkpoint", "broken.safetensors")
+        refused = trained_demo(*command, "--checkpoint", "broken.safetensors")
         assert refused.exit_code == 2
         assert refused.stderr.startswith("error: broken.safetensors")
         assert said in refused.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_describe_audits_trained_weights(demo):
-    assert demo("train", "demo", "--knee", "--epochs", "1").exit_code == 0
+def test_describe_audits_trained_weights(trained_demo):
+    demo = trained_demo
     row = answer(demo("study", "front", "demo", "--pick", "knee", "-f", "json"))[0]
     checkpoint = f"trained/demo-{row['number']}/model.safetensors"
     found = answer(
@@ -436,7 +451,7 @@ def test_baselines_stand_beside_the_search_until_they_are_taken_out(demo, tmp_pa
 
 
 def test_a_study_without_trials_has_baselines_too(cli, tmp_path):
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     assert cli("study", "create", "new", "--space", "toy.toml", "--task", "digits").exit_code == 0
     result = cli("study", "baseline", "new", "C=16,depth=1,heads=2,ratio=1")
     assert result.exit_code == 0
@@ -476,7 +491,6 @@ def test_train_and_export_the_knee(demo, tmp_path):
         load(tmp_path / "out").architecture.to_dict()
         == answer(demo("study", "front", "demo", "--pick", "knee", "-f", "json"))[0]["architecture"]
     )
-    assert "untrained" in demo("export", "demo", "--knee", "-o", "raw").stdout
 
 
 def test_run_again_adds_trials_and_delete_removes_the_study(demo):
@@ -487,7 +501,7 @@ def test_run_again_adds_trials_and_delete_removes_the_study(demo):
 
 
 def test_a_search_on_events_needs_no_download(cli, tmp_path):
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     created = cli("study", "create", "ev", "--task", "nmnist", "--space", "toy.toml")
     assert created.exit_code == 0, created.output
     assert cli("study", "run", "ev", "--trials", TRIALS).exit_code == 0
@@ -499,17 +513,23 @@ def test_a_search_on_events_needs_no_download(cli, tmp_path):
     assert "float32 [B, 10, 2, 34, 34]" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_quickstart_runs_the_whole_way_and_again_does_nothing_twice(cli, tmp_path):
-    first = cli("quickstart", "-o", "q", "--trials", "30", "--epochs", "1")
+def test_quickstart_runs_the_whole_way_and_again_does_nothing_twice(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        quickstart, "SPACE", replace(quickstart.SPACE, depth=(1, 2))
+    )  # an export of six blocks takes long
+    (line,) = examples(main.commands["quickstart"])  # with smaller numbers: the last of two counts
+    words = [*shlex.split(line)[1:], "--trials", "30", "--epochs", "1"]
+    first = cli(*words)
     assert first.exit_code == 0, first.output
-    names = sorted(path.name for path in (tmp_path / "q").iterdir())
+    folder = tmp_path / "first-look"
+    names = sorted(path.name for path in folder.iterdir())
     assert names[0] == "autost.journal"
     assert "front.html" in names
-    assert "trained" in figures_of(open_search("quickstart", str(tmp_path / "q" / "autost.journal")).study)
-    bundle = next((tmp_path / "q").glob("exported-*"))
+    assert "trained" in figures_of(open_search("quickstart", str(folder / "autost.journal")).study)
+    bundle = next(folder.glob("exported-*"))
     load(bundle)
     written = (bundle / "manifest.json").stat().st_mtime_ns
-    second = cli("quickstart", "-o", "q", "--trials", "30", "--epochs", "1")
+    second = cli(*words)
     assert second.exit_code == 0
     assert (bundle / "manifest.json").stat().st_mtime_ns == written
     assert second.stdout.splitlines()[-3:] == first.stdout.splitlines()[-3:]
@@ -675,10 +695,10 @@ MISTAKES = {
 
 
 def test_every_mistake_gets_one_line_exit_code_2_and_leaves_nothing(demo, tmp_path):
-    (tmp_path / "wrong.toml").write_text(SPACE + "width = [1]\n")
-    (tmp_path / "heads.toml").write_text(SPACE.replace("num_heads = [2, 4]", "num_heads = [5]"))
+    (tmp_path / "wrong.toml").write_text(TOY_FILE + "width = [1]\n")
+    (tmp_path / "heads.toml").write_text(TOY_FILE.replace("num_heads = [2, 4]", "num_heads = [5]"))
     (tmp_path / "toy.toml.json").write_text(json.dumps({"width": 3}))
-    (tmp_path / "deep.toml").write_text(SPACE.replace("depth = [1, 2]", "depth = [1000000000000]"))
+    (tmp_path / "deep.toml").write_text(TOY_FILE.replace("depth = [1, 2]", "depth = [1000000000000]"))
     for ending, start in (("json", ""), ("yaml", ""), ("toml", "depth = ")):
         (tmp_path / f"nested.{ending}").write_text(start + "[" * 20_000)
     (tmp_path / "there").mkdir()
@@ -696,7 +716,7 @@ def test_every_mistake_gets_one_line_exit_code_2_and_leaves_nothing(demo, tmp_pa
 
 
 def test_a_study_name_cannot_break_the_page_or_the_terminal(cli, tmp_path):
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     name = "<script>alert(1)</script>"
     assert cli("study", "create", name, "--space", "toy.toml", "--task", "digits").exit_code == 0
     assert cli("study", "run", name, "--trials", "4").exit_code == 0
@@ -859,8 +879,6 @@ def test_import_and_every_help_take_no_torch():
 
 
 def test_every_command_is_helped():
-    from autost_optuna.cli import main
-
     listed = {(name,) for name in main.commands} | {("study", name) for name in main.commands["study"].commands}
     assert listed | {()} == {tuple(command) for command in HELPS}
 
@@ -907,7 +925,7 @@ def test_interrupting_a_run_leaves_a_study_that_resumes(cli, tmp_path):
     import signal
     import time
 
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     assert cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits").exit_code == 0
     process = subprocess.Popen(
         [sys.executable, "-m", "autost_optuna", "study", "run", "demo", "--trials", "100000"],
@@ -935,12 +953,12 @@ def test_interrupting_a_run_leaves_a_study_that_resumes(cli, tmp_path):
 def test_a_killed_run_resumes_at_once(cli, tmp_path):
     import time
 
-    (tmp_path / "toy.toml").write_text(SPACE)
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
     assert cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits").exit_code == 0
-    command = [sys.executable, "-m", "autost_optuna", "study", "run", "demo", "--trials", "100000"]
+    command = ["-m", "autost_optuna", "study", "run", "demo", "--trials", "100000"]
     for _ in range(2):
         size = (tmp_path / "autost.journal").stat().st_size
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = warm.Popen(command, cwd=tmp_path, stdout=warm.DEVNULL, stderr=warm.DEVNULL)
         deadline = time.monotonic() + 60
         while (tmp_path / "autost.journal").stat().st_size < size + 30_000 and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -964,15 +982,10 @@ def test_closed_streams_do_no_harm(demo, tmp_path):
 
 def test_a_full_disk_is_a_failed_run_and_named(demo, tmp_path):
     # A limit on the size of files stands in for the disk: the weights do not fit, the rest does.
-    command = f"ulimit -f 40; {sys.executable} -m autost_optuna export demo --knee -o out"
-    python_ignores = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)"
-    (tmp_path / "sitecustomize.py").write_text(python_ignores)
-    result = subprocess.run(
-        ["bash", "-c", command],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40 << 10, -1)); "
+    code = limit + "from autost_optuna.cli import main; main(prog_name='autost-optuna')"
+    result = warm.run(
+        ["-c", code, "export", "demo", "--knee", "-o", "out"], cwd=tmp_path, capture_output=True, text=True
     )
     assert result.returncode == 1, result.stderr
     assert "out: " in result.stderr

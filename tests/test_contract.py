@@ -8,12 +8,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+from makers import POSTGRES, free_port
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.testing.pytest_storages import StorageTestCase
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
-from test_storages import POSTGRES, free_port
 
 from autost_optuna.storage import patience
 from autost_optuna.storage.storage import open_storage, relational

@@ -1,5 +1,5 @@
 import pytest
-from test_front import BOX, candidate
+from makers import BOX, candidate
 
 from autost_optuna.front.convergence import Course, StopRule
 

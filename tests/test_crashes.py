@@ -1,33 +1,20 @@
 """Nothing is lost: processes are killed at random moments, and every trial that they finished is there, once."""
 
-import multiprocessing
 import os
 import random
 import sys
 import time
 from collections import Counter
 from dataclasses import replace
-from multiprocessing import forkserver
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from warm import FORKS, start
 
 from autost_optuna.search import study as studies
 from autost_optuna.search.catalogue import list_searches
 from autost_optuna.search.runner import run
-
-# Starts a process in milliseconds, from one that has imported what is slow to import.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["autost_optuna.search.runner", "autost_optuna.data.digits", "sklearn.datasets"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _single_threaded_server():
-    """A process that has started threads of torch's cannot be forked: the child would wait for them for ever."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        forkserver.ensure_running()
 
 
 def search_until_killed(storage, report):
@@ -45,12 +32,6 @@ def search_until_killed(storage, report):
     run(search, trials=10**6, on_trial=tell)
 
 
-def start(storage, path):
-    process = FORKS.Process(target=work, args=(storage, str(path)), daemon=True)
-    process.start()
-    return process
-
-
 def work(storage, path):
     search_until_killed(storage, os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY))
 
@@ -61,7 +42,7 @@ def test_whatever_is_killed_whenever_no_finished_trial_is_lost(tmp_path, toy_spa
     storage = {"journal": str(tmp_path / "s.journal"), "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
     studies.create("s", storage, space=toy_space, task=toy_task, population=10)
     moments, path = random.Random(kind), tmp_path / "told"
-    at_work = [start(storage, path) for _ in range(3)]
+    at_work = [start(work, storage, str(path)) for _ in range(3)]
     for kill in range(kills):
         size = path.stat().st_size if path.exists() else 0
         deadline = time.monotonic() + 20
@@ -71,7 +52,7 @@ def test_whatever_is_killed_whenever_no_finished_trial_is_lost(tmp_path, toy_spa
         victim = at_work.pop(moments.randrange(len(at_work)))
         victim.kill()
         victim.join()
-        at_work.append(start(storage, path))
+        at_work.append(start(work, storage, str(path)))
     for process in at_work:
         process.kill()
         process.join()
@@ -110,12 +91,7 @@ def test_of_creators_at_once_one_makes_the_study(tmp_path, toy_space, toy_task, 
         path = tmp_path / f"{round_}.{kind}"
         storage = str(path) if kind == "journal" else f"sqlite:///{path}"
         barrier = FORKS.Barrier(3)
-        creators = [
-            FORKS.Process(target=create, args=(storage, skip, toy_space, toy_task, barrier), daemon=True)
-            for _ in range(3)
-        ]
-        for process in creators:
-            process.start()
+        creators = [start(create, storage, skip, toy_space, toy_task, barrier) for _ in range(3)]
         for process in creators:
             process.join(60)
         assert sorted(process.exitcode for process in creators) == ([0, 0, 0] if skip else [0, 3, 3])

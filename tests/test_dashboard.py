@@ -9,8 +9,8 @@ from wsgiref.util import setup_testing_defaults
 import optuna
 import plotly.graph_objects as go
 import pytest
+from makers import store
 from optuna_dashboard import save_plotly_graph_object
-from test_trained import store
 
 from autost_optuna import Space, Task
 from autost_optuna.delivery.board import write_board

@@ -11,50 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from makers import FOLDER, event, write_cifar10, write_images, write_nmnist
 from PIL import Image
 
 from autost_optuna import Task, data
 from autost_optuna.data import fit, imagefolder, load, nmnist, own_data, rate_images, saccades, stand_in_warning
 
-FOLDER = "cifar-10-batches-py"
-NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
 CIFAR10, CIFAR100, DIGITS, IMAGENET, NMNIST = (
     Task.preset(name) for name in ("cifar10", "cifar100", "digits", "imagenet", "nmnist")
 )
-
-
-def event(x, y, polarity, time=0):
-    """The five bytes of an event."""
-    return bytes([x, y]) + (polarity << 23 | time).to_bytes(3, "big")
-
-
-def write_nmnist(folder, each=2):
-    """N-MNIST's layout with `each` recordings of 40 random events a class, for training and for test."""
-    generator = np.random.default_rng(0)
-    for split in ("Train", "Test"):
-        for label in range(10):
-            place = folder / split / str(label)
-            place.mkdir(parents=True)
-            for number in range(each):
-                x, y, polarity = (generator.integers(0, bound, 40).tolist() for bound in (34, 34, 2))
-                events = [event(*values, 1000 * step) for step, values in enumerate(zip(x, y, polarity, strict=True))]
-                (place / f"{number:05}.bin").write_bytes(b"".join(events))
-
-
-def write_cifar10(root, count=6):
-    """CIFAR-10's layout with `count` random images a batch; returns pixels and labels of all training batches."""
-    generator = np.random.default_rng(0)
-    folder = root / FOLDER
-    folder.mkdir(parents=True)
-    pixels, labels = [], []
-    for name in NAMES:
-        images = generator.integers(0, 256, (count, 3072), dtype=np.uint8)
-        classes = [int(c) for c in generator.integers(0, 10, count)]
-        content = {"batch_label": name, "data": images, "labels": classes, "filenames": ["x.png"] * count}
-        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
-        pixels.append(images)
-        labels.extend(classes)
-    return np.concatenate(pixels[:5]), np.array(labels[: 5 * count])
 
 
 def test_a_recording_worked_by_hand(tmp_path):
@@ -497,20 +462,6 @@ def test_what_cannot_be_downloaded_says_where_it_lies(tmp_path):
 
 
 # Folders of images.
-
-
-def write_images(root, names=("cat", "dog"), size=(12, 8), test="test"):
-    """Two images a class and split: one in the class's own grey, one random."""
-    generator = np.random.default_rng(0)
-    for split in ("train", test):
-        for number, name in enumerate(names):
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            Image.new("RGB", size, (10 + number, 20, 30)).save(folder / "a.png")
-            pixels = generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / "b.JPG", quality=95)
-            (folder / "notes.txt").write_text("no image")
-            (folder / "._a.png").write_bytes(b"of another system")
 
 
 @pytest.mark.parametrize("test", ["test", "val"])

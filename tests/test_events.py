@@ -8,15 +8,14 @@ import importlib.util
 import os
 import resource
 import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from test_data import event, write_nmnist
+from makers import event, write_nmnist
+from warm import PIPE, Popen
 
 from autost_optuna import Task
 from autost_optuna.data import aedat, cifar10dvs, dvs128gesture, load, nmnist, rate_images
@@ -656,8 +655,8 @@ print(count[0], int(found.train.images[:].sum()), int(found.test.images[:].sum()
 
     def test_of_two_that_write_at_once_one_waits_and_reads(self, tmp_path):
         write_nmnist(tmp_path)
-        command = [sys.executable, "-c", self.SCRIPT, str(tmp_path)]
-        both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        command = ["-c", self.SCRIPT, tmp_path]
+        both = [Popen(command, stdout=PIPE, text=True) for _ in range(2)]
         lines = [process.communicate(timeout=60)[0].split() for process in both]
         assert [process.returncode for process in both] == [0, 0]
         assert sum(int(line[0]) for line in lines) == 40  # each recording once

@@ -2,11 +2,10 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
 SMALL = {"TRIALS": "12", "EPOCHS": "1"}
@@ -24,9 +23,7 @@ SUBJECTS = [
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_and_prints(path, tmp_path):
     environment = {**os.environ, **SMALL}
-    result = subprocess.run(
-        [sys.executable, path], cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment
-    )
+    result = warm.run([path], cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) >= 3
     assert "Traceback" not in result.stderr

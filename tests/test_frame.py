@@ -6,7 +6,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from test_front import candidate, listed
+from makers import candidate, listed
 
 from autost_optuna import Architecture
 from autost_optuna.delivery.plots.figure import FEWEST, ticks

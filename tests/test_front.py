@@ -6,39 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers import BOX, candidate, listed
 from optuna._hypervolume import compute_hypervolume
 
-from autost_optuna import Architecture, Candidate
 from autost_optuna.front.certainty import nondomination
 from autost_optuna.front.front import Box, Staircase, hypervolume, nondominated, unique
 from autost_optuna.front.picks import knee, pick, within
-
-
-def candidate(flops, energy_mj, index=0, silent=False, energies=None):
-    """A candidate with an architecture of its own for every index."""
-    return Candidate(
-        architecture=Architecture.uniform(embed_dim=8 * (index + 1), depth=1, num_heads=1, mlp_ratio=1),
-        params=1,
-        macs=flops // 2,
-        flops=flops,
-        energy_mj=energy_mj,
-        energies_mj=energies or ((energy_mj,),),
-        mean_rate=0.1,
-        silent=silent,
-        quantised_mj=energy_mj / 2,
-        break_even_rate=None,
-        convention="c",
-        data="d",
-        images=len(energies[0]) if energies else 1,
-        seed=0,
-        seeds=len(energies) if energies else 1,
-        number=index,
-    )
-
-
-def listed(points):
-    return [candidate(flops, energy, index) for index, (flops, energy) in enumerate(points)]
-
 
 points = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=30)
 
@@ -61,9 +34,6 @@ def test_an_architecture_counts_once_and_a_silent_one_never():
     candidates = [candidate(5, 1.0), candidate(5, 1.0), candidate(9, 0.1, 1, silent=True)]
     assert [c.number for c in unique(candidates)] == [0]
     assert [c.number for c in nondominated(candidates)] == [0]
-
-
-BOX = Box(worst_flops=1, worst_energy_mj=100, best_flops=100, best_energy_mj=1)
 
 
 def test_hypervolume_by_hand():

@@ -2,8 +2,6 @@ import dataclasses
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import optuna
 import pytest
 from optuna.pruners import SuccessiveHalvingPruner
 from optuna.trial import TrialState
+from warm import DEVNULL, PIPE, Popen
 
 from autost_optuna import Space, Task
 from autost_optuna.data import load
@@ -236,8 +235,8 @@ def test_a_halving_that_was_killed_goes_on(search, alone, tmp_path):
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(RECIPE.to_toml())
     given = ["--front", "4", "--halving", "--recipe", str(recipe), "--accelerator", "cpu", "-o", str(tmp_path / "out")]
-    command = [sys.executable, "-m", "autost_optuna", "train", "demo", "--storage", search.storage, *given]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    command = ["-m", "autost_optuna", "train", "demo", "--storage", search.storage, *given]
+    process = Popen(command, stderr=PIPE, stdout=DEVNULL, text=True)
     for line in process.stderr:
         if line.startswith("after 1 of 4 epochs"):
             break

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from test_proxies import uniform
+from makers import uniform
 
 from autost_optuna import Space, Task
 from autost_optuna.search.describe import describe

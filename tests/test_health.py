@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from makers import listed
 from scipy.stats import norm, spearmanr
-from test_front import listed
 
 from autost_optuna.front.front import nondominated
 from autost_optuna.front.health import DEGENERATE_SPEARMAN, Health, health

@@ -3,13 +3,12 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import optuna
 import optunahub
 import pytest
+import warm
 import yaml
 
 from autost_optuna import Objective, Space, Task
@@ -95,8 +94,6 @@ def test_the_example_of_a_package_runs(package, kind, hub, tmp_path):
         (code,) = re.findall(r"^```python\n(.*?)^```", (folder / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     code = re.sub(r"n_trials=\d+", "n_trials=12", code)
     environment = {**os.environ, "OPTUNAHUB_CACHE_HOME": str(hub), "PYTHONPATH": str(REGISTRY.parent)}
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120
-    )
+    result = warm.run(["-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120)
     assert result.returncode == 0, result.stderr
     assert result.stdout

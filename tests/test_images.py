@@ -6,11 +6,13 @@ import zlib
 
 import numpy as np
 import pytest
+from makers import write_images
 from PIL import Image
-from test_data import CIFAR10, write_images
 
+from autost_optuna import Task
 from autost_optuna.data import imagefolder, load
 
+CIFAR10 = Task.preset("cifar10")
 RAMP = np.array([[0, 64], [128, 255]], np.uint8)  # an image of two by two pixels, as 8 bits
 DEEP = RAMP.astype(np.uint16) * 257  # the same in 16 bits
 COLOUR = (200, 30, 60)

@@ -1,9 +1,9 @@
 """What a notebook shows: well-formed HTML with the object's own figures, and no text of a user's that is markup."""
 
 from dataclasses import replace
-from xml.etree import ElementTree
 
 import pytest
+from makers import EVIL, read
 
 from autost_optuna import Architecture, Task, notebook, units
 from autost_optuna.front.picks import knee
@@ -11,17 +11,6 @@ from autost_optuna.search import study as studies
 from autost_optuna.search.describe import describe
 from autost_optuna.search.runner import run
 from autost_optuna.search.summary import summarise
-
-EVIL = "<script>alert(1)</script> & \"'"
-
-
-def read(thing):
-    """Title, paragraphs and rows of a representation; any browser reads what an XML parser does."""
-    html = thing if isinstance(thing, str) else thing._repr_html_()
-    root = ElementTree.fromstring(f"<html>{html}</html>")
-    assert {node.tag for node in root.iter()} <= {"html", "div", "p", "b", "table", "thead", "tbody", "tr", "th", "td"}
-    rows = [["".join(cell.itertext()) for cell in row] for row in root.iter("tr")]
-    return ["".join(node.itertext()) for node in root.iter("p")], rows
 
 
 def test_a_table_by_hand():

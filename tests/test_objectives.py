@@ -9,10 +9,8 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers import candidate, training, uniform
 from optuna.trial import TrialState
-from test_front import candidate
-from test_proxies import uniform
-from test_trained import training
 
 from autost_optuna import Candidate, Objective
 from autost_optuna.data import RateImages, rate_images

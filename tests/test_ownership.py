@@ -5,10 +5,10 @@ import json
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+from makers import SPACE, TASK, claim_of, store, training, write_curve
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard import get_note
 from optuna_dashboard._app import create_app
-from test_trained import SPACE, TASK, claim_of, store, training, write_curve
 
 from autost_optuna.delivery.board import write_board
 from autost_optuna.network.operations import operations

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from makers import write_images
 from PIL import Image
-from test_data import write_images
 
 from autost_optuna import Architecture, Objective, Space, Task, load, read_table
 from autost_optuna.data import load as load_data

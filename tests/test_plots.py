@@ -1,8 +1,5 @@
-import base64
 import dataclasses
-import gzip
 import html
-import json
 import math
 import os
 import random
@@ -12,9 +9,8 @@ import stat
 import subprocess
 
 import pytest
+from makers import candidate, listed, packed_figures, training
 from scipy.spatial import ConvexHull
-from test_front import candidate, listed
-from test_trained import training
 
 from autost_optuna import Architecture, Task, units
 from autost_optuna.cli.run import evidence_line
@@ -440,12 +436,6 @@ def test_a_page_is_complete_and_holds_what_is_drawn(tmp_path):
     assert [trace["name"] for trace in packed_figures(page)["figure"]["data"]] == [trace.name for trace in figure.data]
     assert [["data", 1, "line", "color"], SKY] in packed_figures(page)["figure"]["dim"]
     assert packed_figures(page)["figure"]["layout"]["margin"]["t"] >= 30  # plotly's buttons cover no mark
-
-
-def packed_figures(page):
-    """The figures in a page, by name."""
-    packed = re.search(r'id="figures">([^<]*)</script>', page).group(1)
-    return json.loads(gzip.decompress(base64.b64decode(packed)))
 
 
 def test_json_is_plotlys(tmp_path):

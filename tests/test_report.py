@@ -11,9 +11,7 @@ from html.parser import HTMLParser
 
 import optuna
 import pytest
-from test_data import write_cifar10
-from test_plots import packed_figures
-from test_trained import store
+from makers import packed_figures, store, write_cifar10
 
 from autost_optuna import Architecture, Space, Task
 from autost_optuna.delivery.plots.points import finding

@@ -1,7 +1,5 @@
 import math
 import pickle
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -14,6 +12,7 @@ from optuna.samplers import BaseGASampler
 from optuna.samplers.nsgaii._elite_population_selection_strategy import _calc_crowding_distance
 from optuna.study._multi_objective import _fast_non_domination_rank
 from optuna.trial import TrialState, create_trial
+from warm import start
 
 from autost_optuna import Space
 from autost_optuna.search.archive import generator
@@ -231,20 +230,17 @@ def test_a_point_that_another_worker_wrote_down_meanwhile_is_given_up(monkeypatc
     assert ours.trials[trial.number].system_attrs["DeclaredNSGAIISampler:genome"] != written[0]
 
 
-WORKER = """
-import optuna, sys
-from test_sampler import FLAT, flat, study_of
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-journal = optuna.storages.journal.JournalFileBackend(sys.argv[1])
-study = study_of(FLAT, storage=optuna.storages.JournalStorage(journal), name="s")
-study.optimize(flat, n_trials=40)
-"""
+def work(journal):
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    backend = optuna.storages.journal.JournalFileBackend(journal)
+    study_of(FLAT, storage=optuna.storages.JournalStorage(backend), name="s").optimize(flat, n_trials=40)
 
 
-def test_processes_of_one_seed_do_not_repeat_each_other(tmp_path, request):
-    command = [sys.executable, "-W", "ignore", "-c", WORKER, str(tmp_path / "j")]
-    workers = [subprocess.Popen(command, cwd=request.path.parent) for _ in range(4)]
-    assert [worker.wait(120) for worker in workers] == [0] * 4
+def test_processes_of_one_seed_do_not_repeat_each_other(tmp_path):
+    workers = [start(work, str(tmp_path / "j")) for _ in range(4)]
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0] * 4
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "j")))
     study = optuna.load_study(study_name="s", storage=storage)
     assert len(study.trials) == 160

@@ -1,6 +1,5 @@
 """One contract over all storages, and what happens where one goes away, fills up, breaks off, or has a wrong URL."""
 
-import contextlib
 import json
 import logging
 import os
@@ -10,15 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections import Counter
 
 import optuna
 import pytest
+import warm
+from makers import claim_of, one_error, training
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
-from test_trained import claim_of, training
+from warm import PIPE, Popen, program
 
 from autost_optuna.search import study as studies
 from autost_optuna.search.catalogue import delete, list_searches
@@ -32,64 +32,6 @@ from autost_optuna.storage.storage import open_storage
 from autost_optuna.training.record import Taken, write_curve
 from autost_optuna.training.records import open_trained
 
-POSTGRES = os.environ.get("AUTOST_TEST_POSTGRES")
-NO_POSTGRES = "AUTOST_TEST_POSTGRES is not set; .ci/run starts a PostgreSQL and sets it"
-SERVER = (
-    "import sys, optuna; from autost_optuna.storage.storage import open_storage;"
-    "optuna.storages.run_grpc_proxy_server(open_storage(sys.argv[1], create=True), host='127.0.0.1', port=int(sys.argv[2]))"
-)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """Optuna's gRPC server over a journal, that can be killed and started again."""
-
-    def __init__(self, journal):
-        self.journal, self.port = str(journal), free_port()
-        self.url = f"grpc://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self):
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", SERVER, self.journal, str(self.port)], stderr=subprocess.DEVNULL
-        )
-        for _ in range(6):
-            with contextlib.suppress(ValueError):
-                return open_storage(self.url)
-        raise AssertionError("the server did not start")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def server(tmp_path):
-    pytest.importorskip("grpc")
-    running = Server(tmp_path / "served.journal")
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def database():
-    """The URL of an empty PostgreSQL database, removed afterwards."""
-    if POSTGRES is None:
-        pytest.skip(NO_POSTGRES)
-    name = f"autost_{uuid.uuid4().hex}"
-    admin = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
-
 
 @pytest.fixture(params=["journal", "sqlite", "grpc", "postgresql"])
 def storage(request, tmp_path):
@@ -100,31 +42,8 @@ def storage(request, tmp_path):
     return str(tmp_path / "s.journal") if request.param == "journal" else f"sqlite:///{tmp_path}/s.db"
 
 
-@pytest.fixture
-def create(toy_space, toy_task):
-    def make(name, storage, **options):
-        return studies.create(name, storage, space=toy_space, task=toy_task, **options)
-
-    return make
-
-
 def results(search):
     return [(t.number, t.state, t.values, t.params, t.user_attrs) for t in search.study.get_trials(deepcopy=False)]
-
-
-def program(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "autost_optuna", *map(str, arguments)], capture_output=True, text=True, **options
-    )
-
-
-def one_error(result, code):
-    assert result.returncode == code, result.stderr
-    lines = result.stderr.splitlines()
-    assert lines[-1].startswith("error: "), result.stderr
-    assert "unexpected" not in result.stderr
-    assert "Traceback" not in result.stderr
-    return lines[-1]
 
 
 def test_a_network_is_trained_once_on_every_storage(storage, create, tmp_path):
@@ -191,12 +110,7 @@ def test_two_openers_share_a_study(storage, create):
 def test_of_two_that_create_a_study_at_once_one_is_told(storage, tmp_path):
     (tmp_path / "toy.toml").write_text("embed_dim = [16, 32]\ndepth = [1]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n")
     command = ["study", "create", "raced", "--space", "toy.toml", "--task", "digits", "--storage", storage]
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "autost_optuna", *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
+    racers = [Popen(["-m", "autost_optuna", *command], cwd=tmp_path, stderr=PIPE, text=True) for _ in range(2)]
     errors = [racer.communicate(timeout=120)[1] for racer in racers]
     codes = [racer.returncode for racer in racers]
     assert sorted(codes) == [0, 2], errors
@@ -358,11 +272,8 @@ def test_a_write_that_fails_half_way_leaves_whole_lines(tmp_path, create):
     size = (tmp_path / "s.journal").stat().st_size
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 5000}, -1)); "
     code = limit + "from autost_optuna.cli import main; main()"
-    result = subprocess.run(
-        [sys.executable, "-c", code, "study", "run", "s", "--trials", "100", "--storage", storage],
-        capture_output=True,
-        text=True,
-    )
+    command = ["-c", code, "study", "run", "s", "--trials", "100", "--storage", storage]
+    result = warm.run(command, capture_output=True, text=True)
     assert f"{storage}: File too large" in one_error(result, 1)
     lines = (tmp_path / "s.journal").read_bytes().splitlines(keepends=True)
     assert lines[-1].endswith(b"\n")

@@ -5,8 +5,8 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from makers import write_cifar10
 from optuna.trial import TrialState
-from test_data import write_cifar10
 
 from autost_optuna import Architecture, Candidate, DeclaredNSGAIISampler, Objective, Task
 from autost_optuna.data import RateImages

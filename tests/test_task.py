@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_data import write_images
+from makers import write_images
 
 from autost_optuna import Objective, Space, Task, load, units
 from autost_optuna.delivery.report import report_of

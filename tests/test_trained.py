@@ -2,115 +2,31 @@
 
 import csv
 import json
-import multiprocessing
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from dataclasses import replace
-from multiprocessing import forkserver
 
 import optuna
 import pytest
+from makers import SPACE, TASK, claim_of, free_port, store, training
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 from optuna.trial import TrialState, create_trial
+from warm import DEVNULL, FORKS, PIPE, Popen, start
 
-from autost_optuna import Architecture, Space, Task
+from autost_optuna import Architecture, Task
 from autost_optuna.network.operations import operations
 from autost_optuna.search import study as studies
 from autost_optuna.search.catalogue import delete, list_searches
 from autost_optuna.search.presence import Presence, owner_alive
 from autost_optuna.search.runner import run
-from autost_optuna.search.settings import installed_versions
 from autost_optuna.storage.transfer import copy_study
 from autost_optuna.training.claims import Claim, Records
 from autost_optuna.training.record import CURVE, Key, Record, Taken, write_curve
 from autost_optuna.training.records import _make, copy_trained, open_trained, trainings_of
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["autost_optuna.training.trained", "sklearn.datasets"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _single_threaded_server():
-    """A process that has started threads of torch's cannot be forked: the child would wait for them for ever."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        forkserver.ensure_running()
-
-
-def training(architecture, **changes):
-    """A trained network with figures made up by hand."""
-    values = {
-        "number": 0,
-        "search_trial": 0,
-        "architecture": architecture,
-        "seed": 0,
-        "recipe": {"name": "short", "epochs": 3},
-        "recipe_hash": "0123456789ab",
-        "recipe_name": "short",
-        "data": "digits",
-        "data_fingerprint": "ab",
-        "validation_accuracy": 0.75,
-        "test_accuracy": 0.5,
-        "energy_mj": 0.25,
-        "energy_std_mj": 0.01,
-        "images": 144,
-        "convention": "horowitz-45nm-fp32",
-        "mean_rate": 0.2,
-        "rates": {"stem.conv2": 0.2},
-        "initial_rates": {"stem.conv2": 0.1},
-        "predicted_mj": 0.125,
-        "params": 1000,
-        "flops": 2000,
-        "epochs": 3,
-        "images_per_s": 100.0,
-        "duration_s": 60.0,
-        "path": "trained/0",
-        "machine": "CPU",
-        "versions": installed_versions(),
-    }
-    return Record(**{**values, **changes})
-
-
-def store(search, candidate, artifacts=(), **changes):
-    """Put a network with figures made up by hand among the trained ones of a search."""
-    made = training(
-        candidate.architecture,
-        **{
-            "search_trial": candidate.number,
-            "predicted_mj": candidate.energy_mj,
-            "flops": candidate.flops,
-            "params": candidate.params,
-            **changes,
-        },
-    )
-    trainings = open_trained(search, create=True)
-    with Presence(trainings.study, retires=False) as presence:
-        claim = claim_of(trainings, candidate, presence, made)
-        claim.complete(made, artifacts)
-    return replace(made, number=claim.number)
-
-
-def claim_of(trainings, candidate, presence, like=None):
-    key = like or training(candidate.architecture)
-    return trainings.claim(
-        candidate,
-        recipe_name=key.recipe_name,
-        recipe_hash=key.recipe_hash,
-        seed=key.seed,
-        data=key.data,
-        data_fingerprint=key.data_fingerprint,
-        presence=presence,
-    )
-
-
-SPACE = Space(name="toy", embed_dim=(16, 32), depth=(1, 2), num_heads=(2, 4), mlp_ratio=(1, 2))
-TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=3, pooling="0101")
 on_files = pytest.mark.parametrize("storage", ["journal", "sqlite"], indirect=True)
 
 
@@ -259,9 +175,7 @@ def compete(storage, folder, barrier):
 def test_of_many_at_once_one_trains_each_network(search, storage, tmp_path):
     folder, barrier = tmp_path / "told", FORKS.Barrier(3)
     folder.mkdir()
-    processes = [FORKS.Process(target=compete, args=(storage, folder, barrier), daemon=True) for _ in range(3)]
-    for process in processes:
-        process.start()
+    processes = [start(compete, storage, folder, barrier) for _ in range(3)]
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
@@ -289,8 +203,7 @@ def hold(storage, told):
 @on_files
 def test_the_network_of_a_killed_process_is_free_at_once(search, storage, tmp_path):
     told = tmp_path / "told"
-    holder = FORKS.Process(target=hold, args=(storage, told), daemon=True)
-    holder.start()
+    holder = start(hold, storage, told)
     deadline = time.monotonic() + 60
     while not (told.exists() and told.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -355,11 +268,9 @@ def test_the_dashboard_shows_curves(search, storage, tmp_path):
     write_curve(tmp_path / "curve.csv", [dict(zip(CURVE, (1, 2.0, 0.25, 0.1, 99.5), strict=True))])
     store(search, search.candidates()[0], artifacts=[tmp_path / "curve.csv"])
     trial = open_trained(search).study.trials[0]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "autost_optuna", "dashboard", "--port", str(port), "--storage", storage]
-    served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    port = free_port()
+    command = ["-m", "autost_optuna", "dashboard", "--port", port, "--storage", storage]
+    served = Popen(command, stdout=PIPE, stderr=DEVNULL)
     try:
         assert served.stdout.readline()
         study_id = open_trained(search).study._study_id

@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+import warm
 
 from autost_optuna import Architecture, Task
 from autost_optuna.data import load
@@ -180,9 +181,7 @@ CHILD = """
 
 def child(folder, before="", recipe="RECIPE"):
     code = textwrap.dedent(CHILD).format(tests=os.path.dirname(__file__), before=before, recipe=recipe)
-    return subprocess.Popen(
-        [sys.executable, "-c", code, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return warm.Popen(["-c", code, folder], stdout=warm.PIPE, stderr=warm.PIPE, text=True)
 
 
 def test_a_training_that_was_killed_goes_on_to_the_same_end(few, whole, tmp_path):

@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 import torch
+import warm
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 from optuna.trial import TrialState
 
@@ -158,7 +159,7 @@ def test_a_stopped_training_is_claimed_again(search, tmp_path):
 
 
 def command(search, *arguments):
-    return [sys.executable, "-m", "autost_optuna", "train", "demo", "--storage", search.storage, *arguments]
+    return ["-m", "autost_optuna", "train", "demo", "--storage", search.storage, *arguments]
 
 
 def wait_for(condition):
@@ -184,9 +185,7 @@ def test_two_commands_at_once_and_one_killed(search, tmp_path):
         "-o",
         str(tmp_path / "out"),
     )
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    victim = subprocess.Popen(command(search, *given), **quiet)
-    other = subprocess.Popen(command(search, *given), **quiet)
+    victim, other = (warm.Popen(command(search, *given), stdout=warm.DEVNULL, stderr=warm.DEVNULL) for _ in range(2))
 
     def begun():
         return [t for t in _trials(search) if t.state == TrialState.RUNNING]
@@ -195,7 +194,8 @@ def test_two_commands_at_once_and_one_killed(search, tmp_path):
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert other.wait(120) == 0
-    done = subprocess.run(command(search, *given), capture_output=True, text=True, check=True)
+    done = warm.run(command(search, *given), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     trials = _trials(search)
     keys = Counter(
         (t.user_attrs["search_trial"], t.user_attrs["seed"]) for t in trials if t.state == TrialState.COMPLETE
@@ -227,7 +227,7 @@ def test_a_command_that_is_interrupted_keeps_its_state_and_goes_on(search, tmp_p
         "--seeds",
         "2",
     )
-    process = subprocess.Popen(command(search, *given), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = warm.Popen(command(search, *given), stderr=warm.PIPE, text=True, start_new_session=True)
     for line in process.stderr:
         if "epoch 2/400" in line:
             break
@@ -240,16 +240,27 @@ def test_a_command_that_is_interrupted_keeps_its_state_and_goes_on(search, tmp_p
     assert {t.state for t in _trials(search)} == {TrialState.FAIL}
 
 
+TWICE = """
+from autost_optuna.cli import main
+try:
+    main({words} + ["--workers", "2"], prog_name="autost-optuna")
+except SystemExit as end:
+    assert end.code == 2
+main({words}, prog_name="autost-optuna")
+"""
+
+
 def test_under_torchrun_a_study_is_told_once(search, tmp_path):
-    given = command(search, "--front", "2", "--epochs", "1", "--images", "200", "-o", str(tmp_path / "out"))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *given[1:]]
+    _, _, *words = command(search, "--front", "2", "--epochs", "1", "--images", "200", "-o", str(tmp_path / "out"))
+    script = tmp_path / "twice.py"
+    script.write_text(TWICE.format(words=words))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
     done = subprocess.run(torchrun, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
     assert [t.state for t in _trials(search)] == [TrialState.COMPLETE] * 2
     assert open_trained(search).all()[0].machine.startswith("2 x CPU")
-    wrong = subprocess.run([*torchrun, "--workers", "2"], capture_output=True, text=True)
-    assert "workers 2 and torchrun are two ways" in wrong.stderr
+    assert done.stderr.count("error: workers 2 and torchrun are two ways") == 2
 
 
 def test_wrong_input_is_told_before_anything_is_trained(cli, tmp_path):

@@ -2,15 +2,13 @@
 
 import json
 import signal
-import subprocess
-import sys
 from datetime import datetime
 
 import optuna
 import pytest
+import warm
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
-from test_storages import create, database, one_error, program, server  # noqa: F401
 
 from autost_optuna.search import study as studies
 from autost_optuna.search.catalogue import delete
@@ -188,7 +186,7 @@ transfer.copy_study(study, sys.argv[2])
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_copy_that_is_killed_leaves_nothing(place, kind):
     study, to = make_source(place("journal", "from")), place(kind, "to")
-    killed = subprocess.run([sys.executable, "-c", KILLED, place("journal", "from"), to])
+    killed = warm.run(["-c", KILLED, place("journal", "from"), to])
     assert killed.returncode == -signal.SIGKILL
     assert studies.existing_names(to) == []
     copy_study(study, to)
@@ -196,11 +194,11 @@ def test_a_copy_that_is_killed_leaves_nothing(place, kind):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "journal"])
-def test_of_two_copies_at_once_one_is_told(place, kind, tmp_path, create):  # noqa: F811
+def test_of_two_copies_at_once_one_is_told(place, kind, tmp_path, create):
     source, to = place("journal", "from"), place(kind, "to")
     run(create("s", source), trials=30)
-    command = [sys.executable, "-m", "autost_optuna", "study", "copy", "s", "--storage", source, "--to", to]
-    racers = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(2)]
+    command = ["-m", "autost_optuna", "study", "copy", "s", "--storage", source, "--to", to]
+    racers = [warm.Popen(command, stderr=warm.PIPE, stdout=warm.DEVNULL, text=True) for _ in range(2)]
     errors = [racer.communicate(timeout=120)[1] for racer in racers]
     codes = [racer.returncode for racer in racers]
     assert sorted(codes) == [0, 2], errors
@@ -209,7 +207,7 @@ def test_of_two_copies_at_once_one_is_told(place, kind, tmp_path, create):  # no
 
 
 @pytest.mark.parametrize(("of", "kind"), [("journal", "sqlite"), ("sqlite", "journal"), ("sqlite", "sqlite")])
-def test_a_copied_study_goes_on_as_the_old_one_would(place, create, of, kind):  # noqa: F811
+def test_a_copied_study_goes_on_as_the_old_one_would(place, create, of, kind):
     source, to = place(of, "from"), place(kind, "to")
     create("other", source).study.ask()  # so that identifiers differ
     optuna.create_study(study_name="other", storage=open_storage(to, create=True)).ask()
@@ -223,7 +221,7 @@ def test_a_copied_study_goes_on_as_the_old_one_would(place, create, of, kind):  
     assert there.front() == search.front()
 
 
-def test_what_a_killed_slow_copy_leaves_can_be_deleted(place, create, monkeypatch):  # noqa: F811
+def test_what_a_killed_slow_copy_leaves_can_be_deleted(place, create, monkeypatch):
     source, to = place("journal", "from"), place("journal", "to")
     search = create("s", source)
     run(search, trials=3)
@@ -239,7 +237,7 @@ def test_what_a_killed_slow_copy_leaves_can_be_deleted(place, create, monkeypatc
     assert len(studies.open_search("s", to).candidates()) == 3
 
 
-def test_the_command_copies_and_its_mistakes_are_one_line(cli, tmp_path, create):  # noqa: F811
+def test_the_command_copies_and_its_mistakes_are_one_line(cli, tmp_path, create):
     search = create("s", str(tmp_path / "autost.journal"))
     run(search, trials=4)
     search.study.ask()

@@ -16,11 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers import EVIL, claim_of, packed_figures, read, store, training, uniform
 from scipy import stats
-from test_notebook import EVIL, read
-from test_plots import packed_figures
-from test_proxies import uniform
-from test_trained import claim_of, store, training
 
 from autost_optuna import Space, Task, read_table, validate
 from autost_optuna.delivery.plots.figure import BLUE, GREY, ORANGE, write_figure

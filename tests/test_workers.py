@@ -11,6 +11,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+import warm
 
 from autost_optuna import Space
 from autost_optuna.front.convergence import StopRule
@@ -61,16 +62,12 @@ def wait_for(condition, seconds=90):
         time.sleep(0.02)
 
 
-def command(*arguments, folder, start_new_session=False, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", "autost_optuna", "study", "run", "s", *map(str, arguments)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-        start_new_session=start_new_session,
-    )
+RUN = ["-m", "autost_optuna", "study", "run", "s"]
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
+def command(*arguments, folder, **options):
+    return warm.Popen([*RUN, *arguments], cwd=folder, **PIPES, **options)
 
 
 def completed(storage):
@@ -287,7 +284,8 @@ def maps(process):
 )
 @pytest.mark.parametrize("seconds", [0, 0.5])
 def test_an_interrupt_while_workers_start_is_told_and_leaves_none(folder, begun, seconds):
-    process = command("--trials", 5000, "--workers", 2, folder=folder, start_new_session=True)
+    command = [sys.executable, *RUN, "--trials", "5000", "--workers", "2"]  # what is imported when is what counts here
+    process = subprocess.Popen(command, cwd=folder, start_new_session=True, **PIPES)
     wait_for(lambda: begun(process))
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C on a terminal, which the whole group gets
@@ -311,7 +309,7 @@ with Presence(search.study):
 
 def test_the_trial_of_a_dead_run_is_failed_and_its_parameters_tried_once_more(search, storage):
     for _ in range(2):
-        assert subprocess.run([sys.executable, "-c", KILLED, storage]).returncode == -signal.SIGKILL
+        assert warm.run(["-c", KILLED, storage]).returncode == -signal.SIGKILL
     assert states(storage) == {"FAIL": 1, "RUNNING": 1}  # the second found the trial of the first, and tried it again
     notes = []
     assert run(studies.open_search("s", storage), trials=3, on_note=notes.append).done == 3
@@ -328,7 +326,7 @@ def test_a_killed_run_equals_an_uninterrupted_one_up_to_the_trial_at_hand_which_
     whole = studies.create("whole", storage, space=toy_space, task=toy_task)
     run(whole, trials=7)
     run(search, trials=6)
-    assert subprocess.run([sys.executable, "-c", KILLED, storage]).returncode == -signal.SIGKILL
+    assert warm.run(["-c", KILLED, storage]).returncode == -signal.SIGKILL
     run(studies.open_search("s", storage), trials=2)
     expected, trials = ([(t.params, t.values) for t in made.study.get_trials()] for made in (whole, search))
     assert trials[:6] == expected[:6]
@@ -365,7 +363,7 @@ def points(storage):
 
 def test_a_point_is_not_tried_twice_where_who_queued_it_again_was_killed_too(search, storage):
     for code in (KILLED, RETIRING):
-        assert subprocess.run([sys.executable, "-c", code, storage]).returncode == -signal.SIGKILL
+        assert warm.run(["-c", code, storage]).returncode == -signal.SIGKILL
     assert states(storage) == {"RUNNING": 1, "WAITING": 1}  # queued again, and not yet failed
     dead, again = search.study.get_trials(deepcopy=False)
     assert run(studies.open_search("s", storage, write=True), trials=3).done == 3
@@ -377,7 +375,7 @@ def test_a_point_is_not_tried_twice_where_who_queued_it_again_was_killed_too(sea
 
 def test_of_two_that_queued_a_point_again_one_is_tried(search, storage):
     for code in (KILLED, RETIRING):
-        assert subprocess.run([sys.executable, "-c", code, storage]).returncode == -signal.SIGKILL
+        assert warm.run(["-c", code, storage]).returncode == -signal.SIGKILL
     search.study._storage.create_new_trial(search.study._study_id, search.study.get_trials()[1])
     # As after two that retired it at once, of which one was killed before it gave way.
     assert states(storage) == {"RUNNING": 1, "WAITING": 2}
@@ -388,7 +386,7 @@ def test_of_two_that_queued_a_point_again_one_is_tried(search, storage):
 
 def test_what_a_killed_process_had_drawn_as_another_did_is_not_tried_again(search, storage):
     assert run(search, trials=1).done == 1
-    assert subprocess.run([sys.executable, "-c", DRAWN, storage]).returncode == -signal.SIGKILL
+    assert warm.run(["-c", DRAWN, storage]).returncode == -signal.SIGKILL
     assert search.study.sampler.holders(search.study, search.study.get_trials()[1]) == {0}
     assert run(studies.open_search("s", storage, write=True), trials=3).done == 3
     assert states(storage) == {"FAIL": 1, "COMPLETE": 4}
@@ -445,7 +443,7 @@ def test_the_lock_of_a_killed_writer_holds_nobody_up_for_long(search, tmp_path, 
     )
     monkeypatch.chdir(tmp_path.parent)
     near = f"{tmp_path.name}/s.journal"  # relative, in a folder: Optuna's own lock would never be taken over
-    holder = subprocess.Popen([sys.executable, "-c", code, near], stdout=subprocess.PIPE)
+    holder = warm.Popen(["-c", code, near], stdout=warm.PIPE)
     assert holder.stdout.readline() == b"held\n"
     holder.kill()
     holder.communicate()
