@@ -28,7 +28,7 @@ FORKS.set_forkserver_preload(
         "autost_optuna.delivery.report",
         "autost_optuna.search.runner",
         "autost_optuna.storage.storage",
-        "autost_optuna.training.training",
+        "autost_optuna.training.crew",
         "autost_optuna.storage.transfer",
         "autost_optuna.data.digits",
         "autost_optuna.data.nmnist",
