@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import uuid
@@ -18,6 +19,7 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # tests side by side share the pr
 import optuna
 import pytest
 import torch
+import warm
 from makers import POSTGRES, TOY_FILE, TRIALS, command_line
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -27,6 +29,15 @@ from autost_optuna import Space, Task
 from autost_optuna.search import study as studies
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def pytest_collection_modifyitems(items):
+    """What needs a server says so by its fixture, or by a parameter."""
+    for item in items:
+        if "database" in item.fixturenames or "postgresql" in item.name:
+            item.add_marker(pytest.mark.postgres)
+        elif "server" in item.fixturenames or "grpc" in item.name:
+            item.add_marker(pytest.mark.process)
 
 
 @pytest.fixture
@@ -50,6 +61,12 @@ def cli(tmp_path, monkeypatch):
     """Run the command line in an empty folder: cli("study", "list") gives exit_code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     return command_line
+
+
+@pytest.fixture
+def warm_workers(monkeypatch):
+    """Workers of this process start in milliseconds; other tests and processes start them as the package does."""
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: warm.forks())
 
 
 @pytest.fixture(scope="session")

@@ -119,6 +119,7 @@ def counted(request):
     return network, accumulates, rates, synapses.get_counts(), memory.get_counts()
 
 
+@pytest.mark.slow
 def test_every_spike_driven_row_accumulates_as_often_as_spikingjelly_counts(counted):
     network, accumulates, _, theirs, _ = counted
     ledger = operations(network.architecture, network.task)

@@ -93,6 +93,7 @@ def beside(objective):
 # --- Objective writes its settings ---
 
 
+@pytest.mark.slow
 def test_every_command_works_on_a_study_of_objective_in_plain_optuna(cli, objective, place, tmp_path):
     storage, url = place
     sampler = optuna.samplers.NSGAIISampler(population_size=6, seed=0)
@@ -138,6 +139,7 @@ def test_every_command_works_on_a_study_of_objective_in_plain_optuna(cli, object
     typed("study", "delete", "plain", "--yes")
 
 
+@pytest.mark.slow
 def test_a_network_of_a_plain_study_is_exported(cli, objective, file):
     storage, url = file
     study = optuna.create_study(study_name="plain", storage=storage, directions=TWO)

@@ -14,6 +14,7 @@ def draw(augment, x, labels, seed, mix=False):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.slow
 def test_a_batch_is_augmented_by_its_seed_alone(channels):
     x, labels = torch.rand(13, channels, 16, 16), torch.arange(13) % 10
     augment = Augment(Recipe.load("cifar"), TASK)

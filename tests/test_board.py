@@ -67,6 +67,7 @@ def test_a_board_has_figures_note_and_files(search, tmp_path):
     assert sum(float(row["energy_pj"]) for row in bill) * 1e-9 == pytest.approx(chosen.energy_mj)
 
 
+@pytest.mark.slow
 def test_a_board_is_written_anew_and_a_persons_own_note_stays(search):
     save_note(search.study, "bought by Ann")  # before there was a board
     write_board(search)
@@ -90,6 +91,7 @@ def test_a_board_is_written_anew_and_a_persons_own_note_stays(search):
     assert set(files_of(search)) == {"knee.json", "knee-audit.csv"}
 
 
+@pytest.mark.slow
 def test_a_board_of_the_same_study_writes_nothing(search):
     journal = Path(search.storage)
     for own in ("", "mine"):
@@ -171,6 +173,7 @@ def test_a_copy_has_a_persons_files_and_its_own_board(search, cli, tmp_path):
         assert len(get_all_artifact_meta(copied.study)) == 3
 
 
+@pytest.mark.slow
 def test_what_was_trained_is_on_the_board_while_it_is_there(cli):
     cli("study", "create", "demo", "--space", "tiny", "--task", "digits", "--max-params", "2M")
     cli("study", "run", "demo", "--trials", "2")
@@ -213,6 +216,7 @@ def test_without_a_candidate_there_is_no_board(tmp_path, toy_space):
     assert (get_note(empty.study), drawn(empty)) == ("", {})
 
 
+@pytest.mark.slow
 def test_commands_keep_the_board(cli):
     cli("study", "create", "demo", "--space", "tiny", "--max-params", "2M")
     assert cli("study", "run", "demo", "--trials", "3").exit_code == 0
@@ -302,6 +306,9 @@ async def visit(address, picture):
 @pytest.mark.skipif(
     shutil.which("chromium") is None, reason="the dashboard is looked at with Chromium, which is not here"
 )
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.process
 def test_the_dashboard_shows_the_board(search, server, tmp_path):
     pytest.importorskip("choreographer", reason="kaleido's driver of Chromium is not installed")
     write_board(search)

@@ -64,6 +64,7 @@ def answer(result):
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_show_in_json_has_what_the_contract_names(demo):
     shown = answer(demo("study", "show", "demo", "-f", "json"))
     assert shown["trials"] == TRIALS
@@ -101,6 +102,7 @@ def test_list_names_the_studies(demo):
     assert "demo" in demo("study", "list").stdout
 
 
+@pytest.mark.slow
 def test_describe_reads_all_four_forms(demo, tmp_path):
     row = answer(demo("study", "front", "demo", "-f", "json"))[0]
     architecture = Architecture.from_dict(row["architecture"])
@@ -127,6 +129,7 @@ def test_describe_reads_all_four_forms(demo, tmp_path):
     assert "horowitz-45nm-fp32" in table
 
 
+@pytest.mark.slow
 def test_the_audit_adds_up_to_the_headline_in_all_forms(cli, tmp_path):
     (tmp_path / "chip.toml").write_text((ROOT / "examples" / "my_chip.toml").read_text())
     base = ["describe", "C=64,depth=2,heads=4,ratio=2", "--task", "digits"]
@@ -179,6 +182,7 @@ def test_describe_draws_its_audit(cli, tmp_path):
     assert "position convolution" in str(packed_figures((tmp_path / "audit.html").read_text()))
 
 
+@pytest.mark.slow
 def test_a_trial_is_described_by_what_the_study_stored_where_its_images_are_gone(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     write_cifar10(tmp_path / "data", count=8)
@@ -225,6 +229,7 @@ def test_a_trial_is_described_by_what_the_study_stored_where_its_images_are_gone
         assert "no CIFAR-10 batch" in cli("describe", "c:1", *options).stderr
 
 
+@pytest.mark.slow
 def test_a_study_keeps_its_convention(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     chip = tmp_path / "chip.toml"
@@ -277,6 +282,7 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
     assert "without spikes, 8 bits" in [trace["name"] for trace in drawn]
 
 
+@pytest.mark.slow
 def test_rates_on_images_of_another_task_are_warned_of_wherever_they_are_first_seen(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     said = "ates for cifar10 are measured on digits, scaled up; give --data cifar10 --data-root DIR for its own images"
@@ -308,6 +314,7 @@ def test_one_image_says_nothing_of_its_error(cli, tmp_path):
     assert "one image says nothing of it" in cli("study", "front", "one", "--spread").stderr
 
 
+@pytest.mark.slow
 def test_trained_weights_are_audited_on_the_data_that_they_were_trained_on(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     write_cifar10(tmp_path / "data", count=40)
@@ -395,6 +402,7 @@ def test_plot_writes_a_page_that_is_complete_in_itself(demo, tmp_path):
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["front.html"]
 
 
+@pytest.mark.slow
 def test_baselines_stand_beside_the_search_until_they_are_taken_out(demo, tmp_path):
     own = "C=48,depth=2,heads=4/2,ratio=2"  # outside the space
     before = answer(demo("study", "show", "demo", "-f", "json"))
@@ -458,6 +466,7 @@ def test_a_study_without_trials_has_baselines_too(cli, tmp_path):
     assert "the search has no front yet" in result.stdout
 
 
+@pytest.mark.slow
 def test_picks_and_budgets(demo):
     rows = answer(demo("study", "front", "demo", "-f", "json"))
     assert len(rows) > 2
@@ -476,6 +485,7 @@ def test_picks_and_budgets(demo):
     assert {path.name for path in Path("trained").iterdir()} == {f"demo-{row['number']}" for row in two}
 
 
+@pytest.mark.slow
 def test_train_and_export_the_knee(demo, tmp_path):
     trained = demo("train", "demo", "--knee", "--epochs", "1", "--batch-size", "256")
     assert trained.exit_code == 0, trained.output
@@ -500,6 +510,7 @@ def test_run_again_adds_trials_and_delete_removes_the_study(demo):
     assert demo("study", "show", "demo").exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_search_on_events_needs_no_download(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     created = cli("study", "create", "ev", "--task", "nmnist", "--space", "toy.toml")
@@ -513,6 +524,7 @@ def test_a_search_on_events_needs_no_download(cli, tmp_path):
     assert "float32 [B, 10, 2, 34, 34]" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_quickstart_runs_the_whole_way_and_again_does_nothing_twice(cli, tmp_path, monkeypatch):
     monkeypatch.setattr(
         quickstart, "SPACE", replace(quickstart.SPACE, depth=(1, 2))
@@ -694,6 +706,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 def test_every_mistake_gets_one_line_exit_code_2_and_leaves_nothing(demo, tmp_path):
     (tmp_path / "wrong.toml").write_text(TOY_FILE + "width = [1]\n")
     (tmp_path / "heads.toml").write_text(TOY_FILE.replace("num_heads = [2, 4]", "num_heads = [5]"))
@@ -802,6 +815,7 @@ def test_both_fronts_are_drawn(measured, tmp_path):
     assert "Pareto front as measured" in str(packed_figures((tmp_path / "a.html").read_text()))
 
 
+@pytest.mark.slow
 def test_trained_networks_are_a_study_for_list_copy_and_delete_alone(measured, tmp_path):
     rows = {row["name"]: row for row in answer(measured("study", "list", "-f", "json"))}
     assert rows["demo.trained"]["space"] == "trained networks of demo"
@@ -862,6 +876,7 @@ HELPS = [
 ]
 
 
+@pytest.mark.process
 def test_import_and_every_help_take_no_torch():
     code = (
         "import sys, autost_optuna\n"
@@ -883,6 +898,8 @@ def test_every_command_is_helped():
     assert listed | {()} == {tuple(command) for command in HELPS}
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_module_runs_as_a_program():
     result = python("-m", "autost_optuna", "--version")
     assert result.stdout.startswith("autost-optuna, version 0.")
@@ -892,6 +909,8 @@ def test_the_module_runs_as_a_program():
     assert "quickstart" in bare.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_it_works_where_torchvision_and_torchaudio_cannot_be_imported(tmp_path):
     for name, error in (("torchvision", "RuntimeError"), ("torchaudio", "OSError")):
         (tmp_path / name).mkdir()
@@ -903,6 +922,7 @@ def test_it_works_where_torchvision_and_torchaudio_cannot_be_imported(tmp_path):
 
 
 @pytest.mark.parametrize("words", [["whole.py"], ["-m", "whole"], ["-c", "import whole"]])
+@pytest.mark.process
 def test_an_interrupt_waits_for_the_end_of_an_import(tmp_path, words):
     (tmp_path / "slow.py").write_text(
         "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\nprint('imported')\n"
@@ -921,6 +941,8 @@ def test_an_interrupt_waits_for_the_end_of_an_import(tmp_path, words):
     assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "imported\n", "error: interrupted")
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_interrupting_a_run_leaves_a_study_that_resumes(cli, tmp_path):
     import signal
     import time
@@ -950,6 +972,8 @@ def test_interrupting_a_run_leaves_a_study_that_resumes(cli, tmp_path):
     assert answer(cli("study", "show", "demo", "-f", "json"))["trials"] == done["trials"] + 2
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_killed_run_resumes_at_once(cli, tmp_path):
     import time
 
@@ -971,6 +995,8 @@ def test_a_killed_run_resumes_at_once(cli, tmp_path):
     assert answer(cli("study", "show", "demo", "-f", "json"))["trials"] == before + 2
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_closed_streams_do_no_harm(demo, tmp_path):
     program = f"{sys.executable} -m autost_optuna"
     for command, code in (("study list >&-", (0, 1)), ("study delete demo <&-", (0,)), ("study list | head -1", (0,))):
@@ -980,6 +1006,7 @@ def test_closed_streams_do_no_harm(demo, tmp_path):
         assert "unexpected" not in result.stderr
 
 
+@pytest.mark.process
 def test_a_full_disk_is_a_failed_run_and_named(demo, tmp_path):
     # A limit on the size of files stands in for the disk: the weights do not fit, the rest does.
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40 << 10, -1)); "
@@ -1025,6 +1052,7 @@ seed = 3
 """
 
 
+@pytest.mark.slow
 def test_a_plan_equals_its_options(cli, tmp_path):
     (tmp_path / "plan.toml").write_text(PLAN)
     options = "--space tiny --uniform --task digits --images 2 --seeds 2 --energy memory --population 12 --seed 3"
@@ -1075,6 +1103,7 @@ def test_plans_of_studies_name_the_command_that_runs_them(path):
     assert (path.parent.parent.parent / command.group(1)).is_file()
 
 
+@pytest.mark.slow
 def test_the_first_studys_plan_is_one_for_the_command_line(cli, tmp_path):
     write_cifar10(tmp_path / "data")
     plan = STUDIES / "first" / "plan.toml"

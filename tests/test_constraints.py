@@ -106,6 +106,7 @@ def kept(search, candidate):
     )
 
 
+@pytest.mark.slow
 def test_what_is_infeasible_is_never_on_the_front_nor_a_candidate(constrained):
     search, storage = constrained
     trials = search.study.trials
@@ -126,12 +127,14 @@ def test_what_is_infeasible_is_never_on_the_front_nor_a_candidate(constrained):
     assert best == {candidate.number for candidate in reopened.front()}
 
 
+@pytest.mark.slow
 def test_the_sampler_does_not_waste_trials_on_what_counts_rule_out(constrained):
     search, _ = constrained
     counted = [t for t in search.study.trials if "infeasible" in t.user_attrs and "candidate" not in t.user_attrs]
     assert counted == []
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_nothing_infeasible_as_best(constrained):
     """Asked as its page asks: the real application of optuna-dashboard, over its API."""
     search, storage = constrained
@@ -149,6 +152,7 @@ def test_the_dashboard_shows_nothing_infeasible_as_best(constrained):
     assert {states[number] for number in infeasible} == {"Pruned"}
 
 
+@pytest.mark.slow
 def test_the_exact_front_keeps_the_constraints(constrained, toy_space, toy_task):
     search, _ = constrained
     exact = find_exact(search)

@@ -37,6 +37,8 @@ def work(storage, path):
 
 
 @pytest.mark.parametrize(("kind", "kills", "lives_s"), [("journal", 50, 0.2), ("sqlite", 10, 0.8)])
+@pytest.mark.slow
+@pytest.mark.process
 def test_whatever_is_killed_whenever_no_finished_trial_is_lost(tmp_path, toy_space, toy_task, kind, kills, lives_s):
     toy_space = replace(toy_space, depth=(1, 2, 3, 4, 5))  # not to be exhausted
     storage = {"journal": str(tmp_path / "s.journal"), "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
@@ -85,6 +87,8 @@ def create(storage, skip, space, task, barrier):
 
 
 @pytest.mark.parametrize(("kind", "rounds"), [("journal", 10), ("sqlite", 6)])
+@pytest.mark.slow
+@pytest.mark.process
 def test_of_creators_at_once_one_makes_the_study(tmp_path, toy_space, toy_task, kind, rounds):
     for round_ in range(rounds):
         skip = round_ % 2 == 1

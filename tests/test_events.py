@@ -653,6 +653,7 @@ found = load("nmnist", Task.preset("nmnist"), Path(sys.argv[1]))
 print(count[0], int(found.train.images[:].sum()), int(found.test.images[:].sum()))
 """
 
+    @pytest.mark.process
     def test_of_two_that_write_at_once_one_waits_and_reads(self, tmp_path):
         write_nmnist(tmp_path)
         command = ["-c", self.SCRIPT, tmp_path]

@@ -136,6 +136,7 @@ def test_a_space_that_is_too_large_is_refused_with_its_count(toy_task, tmp_path,
         find_exact(search)
 
 
+@pytest.mark.slow
 def test_a_search_knows_how_near_it_came(toy_space, toy_task, tmp_path):
     storage = str(tmp_path / "s.journal")
     search = studies.create("s", storage, space=toy_space, task=toy_task)
@@ -159,6 +160,7 @@ def test_a_search_knows_how_near_it_came(toy_space, toy_task, tmp_path):
     assert volumes[near.trials_to_95 - 1] >= 0.95 * exact.hypervolume > volumes[near.trials_to_95 - 2]
 
 
+@pytest.mark.slow
 def test_members_are_listed_and_other_commands_point_to_what_works_with_them(cli, tmp_path):
     (tmp_path / "s.toml").write_text(
         "embed_dim = [16, 32]\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1, 2]\nuniform = true\n"

@@ -21,6 +21,8 @@ SUBJECTS = [
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.slow
+@pytest.mark.process
 def test_example_runs_and_prints(path, tmp_path):
     environment = {**os.environ, **SMALL}
     result = warm.run([path], cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)

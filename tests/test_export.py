@@ -129,6 +129,7 @@ def logits(network, images):
         return network(images)
 
 
+@pytest.mark.slow
 def test_a_bundle_holds_what_it_says(search, candidate, untrained):
     assert {path.name for path in untrained.iterdir()} == FILES
     assert Architecture.load(untrained / "architecture.json") == candidate.architecture
@@ -150,6 +151,7 @@ def test_a_bundle_holds_what_it_says(search, candidate, untrained):
         assert str(ROOT).encode() not in path.read_bytes(), path.name
 
 
+@pytest.mark.process
 def test_the_commit_is_that_of_the_checkout(untrained):
     commit = json.loads((untrained / "manifest.json").read_text())["git_commit"]
     if (ROOT / ".git").exists() and shutil.which("git"):
@@ -181,6 +183,7 @@ def test_the_audit_is_of_the_studys_images_under_whatever_versions(search, candi
         audit(others, candidate, None, Path())
 
 
+@pytest.mark.slow
 def test_the_audit_of_trained_weights_is_by_their_own_rates(training, unpacked):
     rows = {row["name"]: row for row in csv.DictReader((unpacked / "audit.csv").read_text().splitlines())}
     for name, rate in training.measured.rates.items():
@@ -274,6 +277,7 @@ def test_a_failed_comparison_leaves_nothing(search, candidate, onnx_model, place
         export(search, candidate, place / "new")
 
 
+@pytest.mark.slow
 def test_a_network_of_events_is_written_too(tmp_path):
     task = Task(name="ev", image_size=12, channels=2, num_classes=10, time_steps=2, pooling="0101", events=True)
     frames = torch.poisson(torch.rand(6, 2, 2, 12, 12, generator=torch.Generator().manual_seed(0)))
@@ -313,6 +317,7 @@ def alone(folder, images):
     return torch.load(place)
 
 
+@pytest.mark.slow
 def test_model_py_alone_gives_the_logits(unpacked, trained, digits):
     assert torch.equal(alone(unpacked, digits), logits(load(trained), digits))
     text = (unpacked / "model.py").read_text()
@@ -327,6 +332,7 @@ def test_model_py_alone_gives_the_logits(unpacked, trained, digits):
     assert "model.py" in json.loads((unpacked / "manifest.json").read_text())["files"]
 
 
+@pytest.mark.process
 def test_model_py_is_clean_and_normalises_as_the_data(unpacked, digits):
     ruff = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--isolated", "--line-length", "128", unpacked / "model.py"],
@@ -447,6 +453,8 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_terminated_export_leaves_nothing(search, candidate, tmp_path):
     words = ["export", "s<b>", "--trial", str(candidate.number), "-o", "out", "--storage", search.storage]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -650,6 +658,8 @@ def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
     assert autost_optuna.delivery.export._commit() is None
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_loading_needs_none_of_the_writers(trained):
     program = f"""
 import sys, autost_optuna

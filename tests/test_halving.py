@@ -131,6 +131,7 @@ def verdicts(alone, todo):
         yield entered
 
 
+@pytest.mark.slow
 def test_survivors_end_as_without_halving_and_the_others_go_on_from_where_they_are(search, alone, tmp_path):
     todo = ordered(search, 4, tmp_path / "out")
     told = []
@@ -159,6 +160,7 @@ def test_survivors_end_as_without_halving_and_the_others_go_on_from_where_they_a
         assert all(tensor.equal(whole[name]) for name, tensor in weights(order.folder).items())
 
 
+@pytest.mark.slow
 def test_nothing_is_trained_twice(search, tmp_path):
     todo = ordered(search, 4, tmp_path / "out")
     first = train_by_halving(search, todo, MEANS)
@@ -183,6 +185,9 @@ def test_nothing_is_trained_twice(search, tmp_path):
     assert states(search)["complete"] == 2
 
 
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.slow
+@pytest.mark.process
 def test_seeds_are_judged_by_their_mean_and_workers_share_the_members(search, tmp_path):
     recipe = dataclasses.replace(RECIPE, epochs=2)
     todo = ordered(search, 2, tmp_path / "out", seeds=2, recipe=recipe)
@@ -200,6 +205,7 @@ def test_seeds_are_judged_by_their_mean_and_workers_share_the_members(search, tm
     assert found[0].architecture.key == found[1].architecture.key == best
 
 
+@pytest.mark.slow
 def test_a_member_that_fails_drops_out(search, tmp_path):
     good, *others = ordered(search, 3, tmp_path / "out")
     wild = dataclasses.replace(RECIPE, lr=1e9, min_lr=1e9, batch_size=10)
@@ -213,6 +219,7 @@ def test_a_member_that_fails_drops_out(search, tmp_path):
         train_by_halving(search, others, MEANS)
 
 
+@pytest.mark.slow
 def test_a_halving_that_was_stopped_goes_on(search, alone, tmp_path):
     todo = ordered(search, 4, tmp_path / "out")
     told = []
@@ -231,6 +238,8 @@ def test_a_halving_that_was_stopped_goes_on(search, alone, tmp_path):
     assert all(tensor.equal(alone[found.search_trial][0][name]) for name, tensor in weights(Path(found.path)).items())
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_halving_that_was_killed_goes_on(search, alone, tmp_path):
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(RECIPE.to_toml())
@@ -262,6 +271,7 @@ def test_a_member_in_other_hands_is_waited_for(search, tmp_path):
     assert states(search) == {"failed": 2}  # what was held here, and what the halving had begun to hold
 
 
+@pytest.mark.slow
 def test_a_network_whose_course_is_not_in_the_study_is_known_from_its_folder(search, tmp_path):
     todo = ordered(search, 2, tmp_path / "out")
     order = todo[0]
@@ -278,6 +288,7 @@ def test_a_network_whose_course_is_not_in_the_study_is_known_from_its_folder(sea
         train_by_halving(search, todo, MEANS)
 
 
+@pytest.mark.slow
 def test_the_command_says_who_dropped_out_and_refuses_what_cannot_be_halved(cli, search, tmp_path, monkeypatch):
     recipe, patient = tmp_path / "tiny.toml", tmp_path / "patient.toml"
     recipe.write_text(dataclasses.replace(RECIPE, epochs=2).to_toml())

@@ -55,6 +55,7 @@ def test_the_nearest_is_on_the_front_where_that_has_one(study):
     assert nearest([far], baseline, "energy_mj") == (None, "nothing within 10%")
 
 
+@pytest.mark.slow
 def test_luck_is_of_another_class_than_the_baseline(study):
     contestants, drawn = study["contestants"], 0
     space = replace(SPACE, embed_dim=(16, 24, 32, 40), depth=(1, 2, 3, 4, 5, 6), mlp_ratio=(1, 2, 3))

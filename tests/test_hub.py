@@ -87,6 +87,8 @@ def test_a_package_has_what_the_registry_asks_for(package):
 
 @pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize("kind", ["example", "readme"])
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_example_of_a_package_runs(package, kind, hub, tmp_path):
     folder = REGISTRY / package
     code = (folder / "example.py").read_text()

@@ -61,6 +61,7 @@ def test_no_module_imports_itself_through_others():
     TopologicalSorter(graph).prepare()  # CycleError names the cycle
 
 
+@pytest.mark.slow
 def test_only_the_model_knows_spikingjelly():
     users = {name(path) for path in FILES if any(m.startswith("spikingjelly") for m in imported(path))}
     assert users == {"autost_optuna.network.neuron"}
@@ -85,6 +86,8 @@ def test_arithmetic_takes_no_torch():
         assert not [m for m in imported(ROOT / module) if m.startswith("torch")]
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_every_public_name_is_listed_and_found_and_the_list_imports_no_torch():
     script = (
         "import sys, autost_optuna as package; listed = dir(package); early = {'torch', 'optuna'} & {*sys.modules};"

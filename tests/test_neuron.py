@@ -190,6 +190,7 @@ def test_weights_that_are_not_trained_get_no_gradient():
 @pytest.mark.filterwarnings("default")  # torch hides warnings of its own, which pytest brings out as errors
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.slow
 def test_fused_it_is_the_same_neuron(dtype):
     for threshold, shape in ((1.0, (4, 3, 50)), (0.5, (4, 7, 33)), (1.0, (1, 5)), (1.0, (5, 2, 3, 4, 4))):
         node = PLIF(v_threshold=threshold)

@@ -5,7 +5,7 @@ import json
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from makers import SPACE, TASK, claim_of, store, training, write_curve
+from makers import SPACE, TASK, claim_of, store, training
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard import get_note
 from optuna_dashboard._app import create_app
@@ -19,6 +19,7 @@ from autost_optuna.search.presence import Presence
 from autost_optuna.search.runner import run
 from autost_optuna.storage.artifacts import artifacts_of
 from autost_optuna.storage.storage import open_storage
+from autost_optuna.training.record import write_curve
 from autost_optuna.training.records import open_trained, trainings_of
 
 
@@ -57,6 +58,7 @@ def shown(cli, storage, *words):
 
 
 @pytest.mark.parametrize("form", ["{}/s.journal", "sqlite:///{}/s.db"])
+@pytest.mark.slow
 def test_a_renamed_search_keeps_what_was_trained_of_it(cli, form, tmp_path):
     storage = form.format(tmp_path)
     search = make(storage, "demo")

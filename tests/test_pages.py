@@ -48,6 +48,8 @@ print(before, within, kept - after)
 
 
 @pytest.mark.skipif(_glibc() is None, reason="the C library is not glibc")
+@pytest.mark.slow
+@pytest.mark.process
 def test_freed_memory_is_kept_within_the_context_and_given_back_after_it():
     run = subprocess.run([sys.executable, "-c", STEPS], check=True, capture_output=True, text=True)
     before, within, given_back = map(int, run.stdout.split())

@@ -371,6 +371,7 @@ def test_a_cloud_is_thinned_the_same_way_and_keeps_its_outline():
     assert thin(points[:200], 200) == tuple(points[:200])
 
 
+@pytest.mark.slow
 def test_twenty_thousand_candidates_are_a_page_below_three_megabytes(tmp_path):
     points = cloud(19_000)
     view = front_view("demo", points)
@@ -624,6 +625,8 @@ def test_a_long_title_has_lines_and_the_plot_makes_room():
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="pages are drawn by Chromium, which is not installed")
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_page_draws_itself_in_a_browser(tmp_path):
     write_figure(draw_front(front_view("<i>%{x}</i>", listed(SEARCH))), tmp_path / "a.html", "light")
     page = in_browser(tmp_path / "a.html")
@@ -642,6 +645,7 @@ def in_browser(path):
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="static figures need Chromium, which is not installed")
 @pytest.mark.parametrize(("name", "start"), [("a.svg", b"<svg"), ("a.png", b"\x89PNG")])
+@pytest.mark.browser
 def test_static_forms(tmp_path, name, start):
     pytest.importorskip("kaleido", reason="static figures need kaleido, which is not installed")
     write_figure(draw_front(front_view("demo", listed(SEARCH))), tmp_path / name)

@@ -96,6 +96,7 @@ def parts_of(architecture, task):
     ]
 
 
+@pytest.mark.slow
 def test_ledgers_of_207_architectures_are_sums_of_parts_that_torch_counts(monkeypatch):
     """Counting whole networks takes ten times as long: the same blocks come again and again."""
     monkeypatch.setattr(PLIF, "forward", lambda neuron, currents: currents)  # most of the time, and no MACs

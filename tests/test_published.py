@@ -207,6 +207,7 @@ def test_both_orders_of_attention_give_the_same():
     assert torch.equal(query_first(spikes, 0.125), SpikingSelfAttention._ssa_kernel_torch(spikes, 0.125))
 
 
+@pytest.mark.slow
 def test_spikformer_4_384_costs_5_12_or_0_59_mj_by_what_an_integer_is():
     # Both figures are those of initialisation, under batch statistics (in eval mode the network is silent: 0.024 mJ).
     # Over 16 seeds: 5.116 +- 0.004 and 0.592 +- 0.006 mJ; with four CIFAR-10 images, over 8: 5.118 +- 0.005 and 0.593 +- 0.008.
@@ -269,6 +270,7 @@ def test_spikingformer_as_its_authors_build_it_has_their_counts():
     assert results["networks"]["spikingformer-4-384"]["as_published"]["unused_params"] == 6_144
 
 
+@pytest.mark.slow
 def test_spikingformer_4_384_costs_several_times_less_than_autosts_form_of_its_sizes():
     study, network = spikingformer(), NETWORKS["spikingformer-4-384"]
     sizes, task = network.architecture, Task.preset(network.task)

@@ -93,6 +93,9 @@ def near(one, other):
     return abs(a - b) <= 0.02 * abs(b) + 1e-4
 
 
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_tour_runs_as_it_stands(cli, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     tour = list(commands(fence(ROOT / "docs" / "cli.md", "sh tour")))

@@ -177,6 +177,7 @@ def test_the_figures_are_in_reading_order(search):
     assert list(study_figures(search, [])) == ["front", "hypervolume", "genes"]
 
 
+@pytest.mark.slow
 def test_its_commands_make_the_same_study(search, cli, tmp_path):
     report = report_of(search)
     assert [name for name, _ in report.files] == ["space.toml"]
@@ -198,6 +199,7 @@ def repeat(report, cli, folder):
     return open_search(report.name, str(folder / "autost.journal"))
 
 
+@pytest.mark.slow
 def test_its_commands_bring_back_baselines_trainings_and_prices_too(cli, tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(
         'name = "my chip"\nmac = { pj = 0.6, source = "a \\"sheet\\", §4" }\n'
@@ -259,6 +261,7 @@ def test_what_was_trained_and_the_exact_front_are_told(own, tmp_path):
     assert 'data-figure="trained"' in page
 
 
+@pytest.mark.slow
 def test_images_may_lie_elsewhere_and_no_place_of_the_machine_is_told(cli, tmp_path):
     write_cifar10(tmp_path / "data")
     (tmp_path / "s.toml").write_text("embed_dim = [16]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n")
@@ -317,6 +320,9 @@ def test_other_endings_and_studies_without_a_front_are_refused(storage, search, 
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="pages are drawn by Chromium, which is not installed")
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.process
 def test_all_figures_are_drawn_in_a_browser(page, tmp_path):
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", "--dump-dom"]
     drawn = subprocess.run([*command, (tmp_path / "report.html").as_uri()], capture_output=True, text=True, timeout=60)

@@ -53,6 +53,7 @@ def is_of(trial, original):
     )
 
 
+@pytest.mark.slow
 def test_every_line_lost_in_turn_costs_its_own_trial_alone(lines, tmp_path):
     originals = trials_of(GOLDEN)
     damaged, rescued = tmp_path / "damaged.journal", tmp_path / "rescued.journal"
@@ -199,6 +200,7 @@ def interleaved(path, rng):
     return path
 
 
+@pytest.mark.slow
 def test_no_trial_gets_the_lines_of_another_whatever_is_lost(tmp_path):
     rng = random.Random(0)
     path, damaged, rescued = interleaved(tmp_path / "a.journal", rng), tmp_path / "d.journal", tmp_path / "r.journal"

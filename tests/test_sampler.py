@@ -236,6 +236,8 @@ def work(journal):
     study_of(FLAT, storage=optuna.storages.JournalStorage(backend), name="s").optimize(flat, n_trials=40)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_processes_of_one_seed_do_not_repeat_each_other(tmp_path):
     workers = [start(work, str(tmp_path / "j")) for _ in range(4)]
     for worker in workers:
@@ -336,6 +338,7 @@ def test_a_fixed_gene_may_be_dormant_or_decide_and_fixing_may_be_nested():
     assert len(set(points(study))) == len(study.trials)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_with_fixed_values_equals_an_uninterrupted_one(tmp_path):
     whole = study_of(FLAT)
     fixing(whole, kind="a")

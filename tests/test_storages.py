@@ -72,6 +72,7 @@ def test_a_network_is_trained_once_on_every_storage(storage, create, tmp_path):
     assert [row.name for row in list_searches(storage)] == ["s", "s.trained"]
 
 
+@pytest.mark.slow
 def test_a_study_lives_on_every_storage(storage, create):
     name = "Spiking 変換器 – Größe µ 🧠"
     whole = create("whole", storage, population=6)
@@ -94,6 +95,7 @@ def test_a_study_lives_on_every_storage(storage, create):
     assert studies.existing_names(storage) == ["whole"]
 
 
+@pytest.mark.slow
 def test_two_openers_share_a_study(storage, create):
     create("s", storage, population=6)
     searches = [studies.open_search("s", storage, write=True) for _ in range(2)]
@@ -107,6 +109,8 @@ def test_two_openers_share_a_study(storage, create):
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_of_two_that_create_a_study_at_once_one_is_told(storage, tmp_path):
     (tmp_path / "toy.toml").write_text("embed_dim = [16, 32]\ndepth = [1]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n")
     command = ["study", "create", "raced", "--space", "toy.toml", "--task", "digits", "--storage", storage]
@@ -127,6 +131,8 @@ def run_while(search, harm, trials=40):
     return search.study.get_trials()
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_run_survives_a_grpc_server_that_is_killed_and_started_again(server, create):
     create("whole", server.url, population=6)
     run(studies.open_search("whole", server.url), trials=40)
@@ -180,6 +186,7 @@ def test_a_run_survives_postgresql_ending_its_connections(database, create):
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
+@pytest.mark.process
 def test_a_storage_that_stays_away_is_one_error_after_a_bounded_wait(server, create, monkeypatch):
     monkeypatch.setattr(patience, "WAIT_S", 1.0)
     search = create("s", server.url)
@@ -245,6 +252,8 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_full_disk_ends_a_run_and_costs_no_finished_trial(small_disk, create, kind):
     storage = str(small_disk / "s.journal") if kind == "journal" else f"sqlite:///{small_disk}/s.db"
     create("s", storage)
@@ -264,6 +273,7 @@ def test_a_full_disk_ends_a_run_and_costs_no_finished_trial(small_disk, create, 
     assert len(after) == len(before) + 4
 
 
+@pytest.mark.process
 def test_a_write_that_fails_half_way_leaves_whole_lines(tmp_path, create):
     """A limit on the size of files, where no disk can be filled."""
     storage = str(tmp_path / "s.journal")
@@ -281,6 +291,7 @@ def test_a_write_that_fails_half_way_leaves_whole_lines(tmp_path, create):
     assert run(studies.open_search("s", storage, write=True), trials=3).done == 3
 
 
+@pytest.mark.slow
 def test_a_journal_cut_at_any_byte_or_ending_in_zeros_loses_what_is_cut_and_goes_on(tmp_path, create):
     storage = tmp_path / "s.journal"
     create("s", str(storage))

@@ -61,6 +61,7 @@ def test_the_same_seed_gives_the_same_trials(create):
     assert [t.params for t in one.study.trials] != [t.params for t in other.study.trials]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_equals_an_uninterrupted_one_trial_by_trial(create, storage):
     whole = create("whole", population=8)
     run(whole, trials=40)
@@ -72,6 +73,7 @@ def test_an_interrupted_run_equals_an_uninterrupted_one_trial_by_trial(create, s
     assert [c.energy_mj for c in resumed.candidates()] == [c.energy_mj for c in whole.candidates()]
 
 
+@pytest.mark.slow
 def test_two_processes_with_one_seed_do_not_repeat_each_other(create, storage):
     create()
     one, other = studies.open_search("s", storage), studies.open_search("s", storage)

@@ -74,6 +74,9 @@ def serves(words, folder):
             process.send_signal(signal.SIGKILL)
 
 
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.slow
+@pytest.mark.process
 def test_every_command_has_an_example_and_they_run(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     rows = [f"a{i},0.{i},{i},{8 - i % 3}" for i in range(1, 8)]
@@ -129,6 +132,7 @@ def test_lists_of_commands_are_not_cut_short():
             assert "..." not in member.get_help(context).partition("Commands:")[2], words
 
 
+@pytest.mark.slow
 def test_trained_weights_are_audited_on_frames_as_they_were_trained_on(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     write_nmnist(tmp_path / "data" / "nmnist" / "extract")
@@ -165,6 +169,7 @@ def demo(cli, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.slow
 def test_quiet_leaves_results_and_errors(demo, place):
     def run(*words):
         return demo("--quiet", *words) if place == "before" else demo(*words, "-q")
@@ -185,6 +190,7 @@ def test_quiet_leaves_results_and_errors(demo, place):
     assert (exact.stdout[0], exact.stderr) == ("{", "")
 
 
+@pytest.mark.slow
 def test_quiet_leaves_warnings_and_ends_with_its_command(demo, tmp_path):
     # Networks that differ in width alone: each costs more than a narrower one and has more FLOPs.
     (tmp_path / "one.toml").write_text(
@@ -210,6 +216,7 @@ def test_every_command_takes_quiet_and_every_option_says_what_it_does():
         assert "-q, --quiet" in member.get_help(click.Context(member)), words
 
 
+@pytest.mark.slow
 def test_a_hint_can_be_typed_whatever_the_name_holds(demo, monkeypatch):
     assert command("study", "show", "a b") == "autost-optuna study show 'a b'"
     assert command("study", "show", "demo") == "autost-optuna study show demo"
@@ -268,6 +275,7 @@ def test_every_command_that_takes_a_study_completes_its_name(demo):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.process
 def test_the_lines_of_the_help_set_completion_up(shell):
     assert f"_AUTOST_OPTUNA_COMPLETE={shell}_source autost-optuna" in main.epilog
     environment = {**os.environ, "_AUTOST_OPTUNA_COMPLETE": f"{shell}_source"}
@@ -305,11 +313,14 @@ def on_terminal(words, folder, start=warm.Popen, **environment):
 COLOUR = re.compile(r"\x1b\[[\d;]*\b(3[0-8]|9[0-7])[\d;]*m")
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_terminal_sees_progress_with_the_time_left(demo, tmp_path):
     run = ["study", "run", "demo", "--trials", "12"]
     assert demo(*run).exit_code == 0
     train = ["train", "demo", "--front", "1", "--epochs", "2", "--images", "200"]
-    plain = on_terminal(train, tmp_path, cold, NO_COLOR="1")
+    # Of 60 columns two bars share the columns of the wider one, and the total is cut.
+    plain = on_terminal(train, tmp_path, cold, NO_COLOR="1", COLUMNS="90")
     assert re.search(r" \d+/\d+ +0:00:\d\d +\d+ images/s +epoch 2/2", plain)
     assert COLOUR.search("\x1b[38;5;197m")  # as the bar has it otherwise
     assert not COLOUR.search(plain)
@@ -319,6 +330,8 @@ def test_a_terminal_sees_progress_with_the_time_left(demo, tmp_path):
     assert "\nknee: " in silent
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_pipe_gets_neither_codes_nor_bars(demo, tmp_path):
     variables = {**os.environ, "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
     for words in (["study", "run", "demo", "--trials", "12"], ["study", "front", "demo"]):
@@ -330,6 +343,8 @@ def test_a_pipe_gets_neither_codes_nor_bars(demo, tmp_path):
 
 
 @pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_reader_that_goes_early_is_no_failure(demo, tmp_path, buffered):
     variables = {**os.environ, **({} if buffered else {"PYTHONUNBUFFERED": "1"})}
     assert demo("study", "run", "demo", "--trials", "12").exit_code == 0
@@ -358,6 +373,7 @@ def test_another_broken_pipe_is_a_failure(cli, monkeypatch):
     )  # fmt: skip
 
 
+@pytest.mark.process
 def test_a_table_wider_than_the_terminal_is_whole(demo, tmp_path):
     table = on_terminal(["describe", "C=32,depth=1,heads=2,ratio=1", "--task", "digits"], tmp_path)
     rows = [line for line in table.splitlines() if line.startswith(("stem", "block", "head"))]

@@ -89,6 +89,7 @@ def test_what_threads_ask_for_at_once_is_measured_once(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["measure", "evaluate", "scores"])
+@pytest.mark.slow
 def test_measurements_from_threads_equal_those_of_one(name):
     drawn = rate_images(DIGITS, count=4)
 
@@ -106,6 +107,7 @@ def test_measurements_from_threads_equal_those_of_one(name):
     assert found == [call(alone, architecture) for architecture in architectures]
 
 
+@pytest.mark.slow
 def test_threads_may_measure_one_network_and_leave_no_trace():
     flags = torch.backends.cudnn
     before = flags.benchmark, flags.deterministic, flags.allow_tf32

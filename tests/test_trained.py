@@ -172,6 +172,8 @@ def compete(storage, folder, barrier):
 
 
 @on_files
+@pytest.mark.slow
+@pytest.mark.process
 def test_of_many_at_once_one_trains_each_network(search, storage, tmp_path):
     folder, barrier = tmp_path / "told", FORKS.Barrier(3)
     folder.mkdir()
@@ -201,6 +203,7 @@ def hold(storage, told):
 
 
 @on_files
+@pytest.mark.process
 def test_the_network_of_a_killed_process_is_free_at_once(search, storage, tmp_path):
     told = tmp_path / "told"
     holder = start(hold, storage, told)
@@ -263,6 +266,7 @@ def test_learning_curves_are_artifacts(search, storage, tmp_path):
     assert not folder.exists()
 
 
+@pytest.mark.process
 def test_the_dashboard_shows_curves(search, storage, tmp_path):
     """Asked as its page asks: the program itself, over its API."""
     write_curve(tmp_path / "curve.csv", [dict(zip(CURVE, (1, 2.0, 0.25, 0.1, 99.5), strict=True))])

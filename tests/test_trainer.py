@@ -74,6 +74,7 @@ def assert_equal_trainings(one, other):
         torch.testing.assert_close(weights[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_learns_and_keeps_what_it_learned(few, tmp_path):
     result = train(ARCHITECTURE, TASK, few, Recipe(epochs=20, batch_size=16, lr=5e-3), tmp_path)
     assert result.log[-1].loss < result.log[0].loss - 0.3
@@ -184,6 +185,8 @@ def child(folder, before="", recipe="RECIPE"):
     return warm.Popen(["-c", code, folder], stdout=warm.PIPE, stderr=warm.PIPE, text=True)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_training_that_was_killed_goes_on_to_the_same_end(few, whole, tmp_path):
     process = child(tmp_path)
     for line in process.stdout:
@@ -197,6 +200,8 @@ def test_a_training_that_was_killed_goes_on_to_the_same_end(few, whole, tmp_path
     assert_equal_trainings(train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu"), whole)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_full_disk_keeps_the_state_before_it(few, whole, tmp_path):
     with pytest.raises(Stopped):
         train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu", stopped=lambda: True)
@@ -210,6 +215,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, -1))"
     assert_equal_trainings(train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu"), whole)
 
 
+@pytest.mark.process
 def test_too_little_memory_names_the_batch_size_to_try(tmp_path):
     limit = "import resource; now = int(open('/proc/self/statm').read().split()[0]) * 4096; \
 resource.setrlimit(resource.RLIMIT_AS, (now + (400 << 20), -1)); \
@@ -314,6 +320,7 @@ def test_half_precision_needs_a_gpu(few, tmp_path):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("default")  # torch hides warnings of its own, which pytest brings out as errors
+@pytest.mark.slow
 def test_fused_training_is_the_same_training(few, tmp_path):
     recipe = Recipe(epochs=1, batch_size=60)
     plain, fused = (
@@ -354,6 +361,8 @@ def test_scalars_for_tensorboard(few, tmp_path):
     assert [event.step for event in events.Scalars("loss")] == [1, 2]
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_processes_under_torchrun_train_one_network(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

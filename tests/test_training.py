@@ -41,6 +41,7 @@ def members(search, count):
     return pick(search.front(), search.settings.box, count)
 
 
+@pytest.mark.slow
 def test_what_was_trained_stands_beside_what_was_predicted(search, tmp_path):
     todo = orders(search, members(search, 2), RECIPE, 2, tmp_path / "out")
     assert [order.folder.name for order in todo] == [
@@ -75,6 +76,7 @@ def test_what_was_trained_stands_beside_what_was_predicted(search, tmp_path):
     assert len(lines) == 2
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_once_whoever_asks(search, tmp_path):
     todo = orders(search, members(search, 2), RECIPE, 1, tmp_path / "out")
     first = train_members(search, todo, MEANS)
@@ -85,6 +87,8 @@ def test_a_network_is_trained_once_whoever_asks(search, tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_workers_share_the_orders(search, tmp_path):
     todo = orders(search, members(search, 3), RECIPE, 1, tmp_path / "out")
     told = []
@@ -120,6 +124,7 @@ def test_a_training_that_fails_leaves_the_others_alone(search, tmp_path):
     assert complete.state == TrialState.COMPLETE
 
 
+@pytest.mark.slow
 def test_a_wrong_folder_is_told_before_anything_is_trained(search, tmp_path):
     todo = orders(search, members(search, 3), RECIPE, 1, tmp_path / "out")
     train_members(search, todo[1:2], MEANS)
@@ -137,6 +142,7 @@ def test_what_is_left_is_not_begun_by_a_command_that_is_to_stop(search, tmp_path
     assert len(_trials(search)) == 1
 
 
+@pytest.mark.slow
 def test_a_recipe_file_keeps_its_seed(cli, search, tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text(dataclasses.replace(RECIPE, seed=7).to_toml())
@@ -148,6 +154,7 @@ def test_a_recipe_file_keeps_its_seed(cli, search, tmp_path):
     assert [one.seed for one in open_trained(search).all()] == [7, 0, 3]
 
 
+@pytest.mark.slow
 def test_a_stopped_training_is_claimed_again(search, tmp_path):
     (order,) = orders(search, members(search, 1), RECIPE, 1, tmp_path / "out")
     with pytest.raises(Stopped):
@@ -169,6 +176,8 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_two_commands_at_once_and_one_killed(search, tmp_path):
     """Two processes train three networks by two seeds; one is killed; a third goes on: each is trained once."""
     recipe = tmp_path / "tiny.toml"
@@ -213,6 +222,8 @@ def _trials(search):
         return []
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_command_that_is_interrupted_keeps_its_state_and_goes_on(search, tmp_path):
     given = (
         "--knee",
@@ -250,6 +261,8 @@ main({words}, prog_name="autost-optuna")
 """
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_under_torchrun_a_study_is_told_once(search, tmp_path):
     _, _, *words = command(search, "--front", "2", "--epochs", "1", "--images", "200", "-o", str(tmp_path / "out"))
     script = tmp_path / "twice.py"
@@ -263,6 +276,7 @@ def test_under_torchrun_a_study_is_told_once(search, tmp_path):
     assert done.stderr.count("error: workers 2 and torchrun are two ways") == 2
 
 
+@pytest.mark.slow
 def test_wrong_input_is_told_before_anything_is_trained(cli, tmp_path):
     cli("study", "create", "demo", "--space", "tiny", "--task", "digits")
     cli("study", "run", "demo", "--trials", "2")
@@ -289,6 +303,7 @@ def test_names_become_folders():
     assert folder_name("a/b ü.1") == "a_b_ü.1"
 
 
+@pytest.mark.slow
 def test_how_much_is_judged_is_recorded_and_does_not_tell_trainings_apart(search, tmp_path):
     todo = orders(search, members(search, 1), RECIPE, 1, tmp_path / "out")
     bounded = dataclasses.replace(MEANS, judging=Judging(eval_images=20, test_images=50))
@@ -320,6 +335,7 @@ def test_the_validation_split_shrinks_with_the_training_images_but_keeps_enough_
     assert len(set(digits.test.labels[test.numpy()])) == 10  # of all classes, also where they lie one after the other
 
 
+@pytest.mark.slow
 def test_a_pipe_hears_of_every_phase(search, tmp_path, capsys, monkeypatch):
     from autost_optuna.cli import teller
 

@@ -107,6 +107,7 @@ WAYS = [(a, b) for a in KINDS for b in KINDS if not (a == b and a in ("postgresq
 
 
 @pytest.mark.parametrize(("source", "to"), WAYS)
+@pytest.mark.slow
 def test_a_copy_reads_back_equal(place, source, to):
     study = make_source(place(source, "from"))
     place(to, "to")
@@ -123,6 +124,7 @@ def test_a_copy_reads_back_equal(place, source, to):
     assert_equal(study, place(to, "to"), "zweite")
 
 
+@pytest.mark.slow
 def test_a_copy_into_its_own_storage_and_of_an_empty_study(place):
     for kind in ("journal", "sqlite"):
         study = make_source(place(kind, "same"))
@@ -184,6 +186,7 @@ transfer.copy_study(study, sys.argv[2])
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.process
 def test_a_copy_that_is_killed_leaves_nothing(place, kind):
     study, to = make_source(place("journal", "from")), place(kind, "to")
     killed = warm.run(["-c", KILLED, place("journal", "from"), to])
@@ -194,6 +197,8 @@ def test_a_copy_that_is_killed_leaves_nothing(place, kind):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "journal"])
+@pytest.mark.slow
+@pytest.mark.process
 def test_of_two_copies_at_once_one_is_told(place, kind, tmp_path, create):
     source, to = place("journal", "from"), place(kind, "to")
     run(create("s", source), trials=30)
@@ -207,6 +212,7 @@ def test_of_two_copies_at_once_one_is_told(place, kind, tmp_path, create):
 
 
 @pytest.mark.parametrize(("of", "kind"), [("journal", "sqlite"), ("sqlite", "journal"), ("sqlite", "sqlite")])
+@pytest.mark.slow
 def test_a_copied_study_goes_on_as_the_old_one_would(place, create, of, kind):
     source, to = place(of, "from"), place(kind, "to")
     create("other", source).study.ask()  # so that identifiers differ
@@ -237,6 +243,7 @@ def test_what_a_killed_slow_copy_leaves_can_be_deleted(place, create, monkeypatc
     assert len(studies.open_search("s", to).candidates()) == 3
 
 
+@pytest.mark.slow
 def test_the_command_copies_and_its_mistakes_are_one_line(cli, tmp_path, create):
     search = create("s", str(tmp_path / "autost.journal"))
     run(search, trials=4)

@@ -84,7 +84,11 @@ def folder(cli, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
-def test_workers_run_exactly_the_trials_asked_for(tmp_path, toy_space, toy_task, kind):
+@pytest.mark.slow
+@pytest.mark.process
+def test_workers_run_exactly_the_trials_asked_for(request, tmp_path, toy_space, toy_task, kind):
+    if kind == "sqlite":
+        request.getfixturevalue("warm_workers")
     storage = {"journal": str(tmp_path / "s.journal"), "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
     search = studies.create("s", storage, space=toy_space, task=toy_task)
     seen, notes = [], []
@@ -99,6 +103,7 @@ def test_workers_run_exactly_the_trials_asked_for(tmp_path, toy_space, toy_task,
     assert all(objective.evaluate(c.architecture).energy_mj == c.energy_mj for c in again.candidates()[::4])
 
 
+@pytest.mark.process
 def test_a_worker_has_one_thread_and_no_password_on_its_command_line(search):
     with Pool(search, 2) as pool:
         for worker in pool.workers:
@@ -113,25 +118,29 @@ def test_a_worker_has_one_thread_and_no_password_on_its_command_line(search):
     assert states(search.storage) == {}
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_worker_that_is_killed_is_told_and_its_share_done(folder):
     storage = str(folder / "autost.journal")
-    process = command("--trials", 300, "--workers", 3, folder=folder)
+    process = command("--trials", 150, "--workers", 3, folder=folder)
     wait_for(lambda: completed(storage) > 3)
     os.kill(next(iter(children(process.pid))), signal.SIGKILL)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert out.startswith("300 trials in ")
+    assert out.startswith("150 trials in ")
     told = [line for line in err.splitlines() if line.startswith("warning: a worker died")]
     assert len(told) == 1
     assert "was killed" in told[0]
     assert "2 workers go on and will do its share" in told[0]
     found = states(storage)
-    assert found["COMPLETE"] == 300
+    assert found["COMPLETE"] == 150
     assert found["RUNNING"] == 0
     assert found["FAIL"] <= 1
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_when_all_workers_die_the_run_has_failed_in_one_line(folder):
     storage = str(folder / "autost.journal")
     process = command("--trials", 5000, "--workers", 2, folder=folder)
@@ -145,6 +154,8 @@ def test_when_all_workers_die_the_run_has_failed_in_one_line(folder):
     assert states(storage)["RUNNING"] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_workers_end_their_trial_when_interrupted_or_left_alone(folder):
     storage = str(folder / "autost.journal")
     process = command("--trials", 5000, "--workers", 2, folder=folder)
@@ -168,6 +179,8 @@ def test_workers_end_their_trial_when_interrupted_or_left_alone(folder):
     assert set(states(storage)) == {"COMPLETE"}
 
 
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.process
 def test_an_error_in_a_worker_is_one_line(search, monkeypatch, tmp_path):
     search.settings.versions["torch"] = "0.0"  # not seen by the worker, which reads the study
     monkeypatch.setattr("autost_optuna.search.runner.make_objective", lambda *arguments: None)
@@ -185,6 +198,8 @@ def test_workers_out_of_range_are_refused(search, workers):
         run(search, trials=1, workers=workers)
 
 
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.process
 def test_more_workers_than_processors_are_allowed_and_told(search, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda number: {0})
     notes = []
@@ -192,6 +207,8 @@ def test_more_workers_than_processors_are_allowed_and_told(search, monkeypatch):
     assert notes == ["note: 2 workers on 1 processor; more than one on each rarely pays"]
 
 
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.process
 def test_an_exhausted_space_ends_the_run(folder, cli):
     (folder / "few.toml").write_text("embed_dim = [16]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1]\n")
     assert cli("study", "create", "few", "--space", "few.toml", "--task", "digits").exit_code == 0
@@ -205,6 +222,9 @@ def test_an_exhausted_space_ends_the_run(folder, cli):
     assert again.stdout.startswith("the space is exhausted: all 6")
 
 
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.slow
+@pytest.mark.process
 def test_until_converged_stops_with_evidence_and_runs_nothing_again(folder, cli):
     options = ("study", "run", "s", "--until-converged", "--patience", "30")
     result = cli(*options, "--workers", "2")
@@ -222,6 +242,7 @@ def test_until_converged_stops_with_evidence_and_runs_nothing_again(folder, cli)
     assert completed(str(folder / "autost.journal")) == evidence.trials
 
 
+@pytest.mark.slow
 def test_a_bound_that_comes_before_convergence_is_told(folder, cli):
     result = cli("study", "run", "s", "--until-converged", "--trials", "8")
     assert result.exit_code == 0, result.output
@@ -283,6 +304,8 @@ def maps(process):
     ids=["torch is imported", "workers start", "workers import torch"],
 )
 @pytest.mark.parametrize("seconds", [0, 0.5])
+@pytest.mark.slow
+@pytest.mark.process
 def test_an_interrupt_while_workers_start_is_told_and_leaves_none(folder, begun, seconds):
     command = [sys.executable, *RUN, "--trials", "5000", "--workers", "2"]  # what is imported when is what counts here
     process = subprocess.Popen(command, cwd=folder, start_new_session=True, **PIPES)
@@ -307,6 +330,7 @@ with Presence(search.study):
 """
 
 
+@pytest.mark.process
 def test_the_trial_of_a_dead_run_is_failed_and_its_parameters_tried_once_more(search, storage):
     for _ in range(2):
         assert warm.run(["-c", KILLED, storage]).returncode == -signal.SIGKILL
@@ -320,6 +344,7 @@ def test_the_trial_of_a_dead_run_is_failed_and_its_parameters_tried_once_more(se
     assert trials[0].params == trials[1].params
 
 
+@pytest.mark.process
 def test_a_killed_run_equals_an_uninterrupted_one_up_to_the_trial_at_hand_which_comes_next(
     search, storage, toy_space, toy_task
 ):
@@ -361,6 +386,7 @@ def points(storage):
     return [tuple(sorted(trial.params.items())) for trial in trials if trial.state.name == "COMPLETE"]
 
 
+@pytest.mark.process
 def test_a_point_is_not_tried_twice_where_who_queued_it_again_was_killed_too(search, storage):
     for code in (KILLED, RETIRING):
         assert warm.run(["-c", code, storage]).returncode == -signal.SIGKILL
@@ -373,6 +399,7 @@ def test_a_point_is_not_tried_twice_where_who_queued_it_again_was_killed_too(sea
     assert points(storage)[0] == tuple(sorted(dead.params.items()))
 
 
+@pytest.mark.process
 def test_of_two_that_queued_a_point_again_one_is_tried(search, storage):
     for code in (KILLED, RETIRING):
         assert warm.run(["-c", code, storage]).returncode == -signal.SIGKILL
@@ -384,6 +411,7 @@ def test_of_two_that_queued_a_point_again_one_is_tried(search, storage):
     assert len(set(points(storage))) == 3
 
 
+@pytest.mark.process
 def test_what_a_killed_process_had_drawn_as_another_did_is_not_tried_again(search, storage):
     assert run(search, trials=1).done == 1
     assert warm.run(["-c", DRAWN, storage]).returncode == -signal.SIGKILL
@@ -402,20 +430,24 @@ def dies_with_a_trial_untold(pipe, name, storage, *settings):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_trial_that_its_dead_worker_had_not_told_of_is_retired_at_the_end(search, storage, monkeypatch):
-    monkeypatch.setattr("autost_optuna.search.workers._work", dies_with_a_trial_untold)
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.process
+def test_a_trial_that_its_dead_worker_had_not_told_of_is_retired_at_the_end(search, storage):
     notes = []
-    with pytest.raises(RuntimeError, match="all workers died"):
-        run(search, trials=5, workers=2, on_note=notes.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autost_optuna.search.workers._work", dies_with_a_trial_untold)
+        with pytest.raises(RuntimeError, match="all workers died"):
+            run(search, trials=5, workers=2, on_note=notes.append)
     assert states(storage) == {"FAIL": 2}
     assert notes[-1] == "note: 2 unfinished trials that no process works on any more: set to failed"
     said = search.study._storage.get_study_system_attrs(search.study._study_id)
     assert [run for key, run in said.items() if ":run:" in key] == [None]  # nobody is there any more
-    monkeypatch.undo()
     assert run(search, trials=2, workers=2).done == 2
     assert states(storage) == {"FAIL": 2, "COMPLETE": 2}
 
 
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.process
 def test_a_trial_that_a_dead_worker_left_is_retired_by_the_run_that_ends_last(search, storage, monkeypatch):
     monkeypatch.setattr("autost_optuna.search.workers._work", dies_with_a_trial_untold)
     other = studies.open_search("s", storage, write=True)
@@ -432,6 +464,7 @@ def test_who_is_alive():
     assert not alive({**here, "seen": time.time() - 3700})
 
 
+@pytest.mark.process
 def test_the_lock_of_a_killed_writer_holds_nobody_up_for_long(search, tmp_path, monkeypatch):
     code = (
         "import sys, time\n"

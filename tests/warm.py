@@ -51,6 +51,12 @@ def ensure_server():
             os.environ["OMP_NUM_THREADS"] = before
 
 
+def forks():
+    """The context of multiprocessing whose processes are warm."""
+    ensure_server()
+    return FORKS
+
+
 def start(target, *arguments):
     """A process that calls a function of a test's module."""
     ensure_server()
