@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def read_text(path: Path) -> str:
-    """A text file's content; ValueError where it is missing, no file, or not UTF-8."""
+    """A text file's content; ValueError if it is missing, no file, or not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -33,7 +33,7 @@ def count(value: float, unit: str = "") -> str:
 
 
 def amount(text: str) -> float:
-    """The number that a person wrote with or without an SI prefix: "11M" is 11,000,000. ValueError where it is none."""
+    """The number that a person wrote with or without an SI prefix: "11M" is 11,000,000. ValueError if it is none."""
     prefixes = {prefix: factor for factor, prefix in _PREFIXES}
     number = text.strip()
     factor = prefixes.get(number[-1:], 1.0)

@@ -81,7 +81,7 @@ def run(
 
 
 def _stop_rule(trials: int | None, until_converged: bool, patience: int | None) -> "StopRule | None":
-    """The stop rule that the options name. UsageError where they bound nothing, or patience has no rule."""
+    """The stop rule that the options name. UsageError if they bound nothing, or patience has no rule."""
     from autost_optuna.front.convergence import StopRule
 
     if trials is not None and trials < 1:

@@ -21,7 +21,7 @@ trained_option = click.option("--trained", is_flag=True, help="Trained networks 
 
 
 def check_alone(**others: object) -> None:
-    """ValueError where --trained is given beside an option that is of the search alone."""
+    """ValueError if --trained is given beside an option that is of the search alone."""
     for name, value in others.items():
         if value:
             raise ValueError(f"--trained takes all trained networks; leave out --{name.replace('_', '-')}")
@@ -124,7 +124,7 @@ def rows(search: "Search", trainings: "list[Record]") -> list[dict[str, Any]]:
 
 
 def print_rows(search: "Search", form: str) -> None:
-    """The rows of the trained networks as table, JSON or CSV. ValueError where there are none."""
+    """The rows of the trained networks as table, JSON or CSV. ValueError if there are none."""
     from autost_optuna.training.records import open_trained
 
     trainings = open_trained(search)
@@ -145,7 +145,7 @@ def print_rows(search: "Search", form: str) -> None:
 
 
 def trained_figure(search: "Search") -> "Figure":
-    """The plot of the trained networks of a search. ValueError where there are none."""
+    """The plot of the trained networks of a search. ValueError if there are none."""
     from autost_optuna.delivery.plots.trained import draw_trained, trained_view
     from autost_optuna.training.records import open_trained
 

@@ -147,7 +147,7 @@ def fit(
     `augment` changes them in their own size and channels, as values from 0 to 1, or as counts of events.
 
     Grey images are repeated over the channels, coloured ones averaged to one; sizes change by bilinear interpolation.
-    Recordings are as they are, ValueError where they do not fit: counts of events cannot be resized.
+    Recordings are as they are, ValueError if they do not fit: counts of events cannot be resized.
     """
     import torch
     import torch.nn.functional as F
@@ -205,7 +205,7 @@ def rate_images(
 ) -> RateImages:
     """`count` images for each of `seeds` seeds, of the data set's `split`, drawn without repeats by `seed`; no others are read.
 
-    ValueError where the data set has not so many, or is not what the task's network reads.
+    ValueError if the data set has not so many, or is not what the task's network reads.
     """
     import numpy as np
     import torch

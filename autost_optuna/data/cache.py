@@ -29,7 +29,7 @@ def keep_frames(
 ) -> Dataset:
     """The data set with all its frames in files; `on_frames` hears of the split, and how many of how many are written.
 
-    ValueError where a recording is damaged.
+    ValueError if a recording is damaged.
     """
     dataset = recorded.dataset
 

@@ -114,7 +114,7 @@ def load(release: Release, root: Path, *, download: bool = False) -> Dataset:
 def fetch(release: Release, root: Path) -> None:
     """Download a release into `root`, whole or not at all, by torchvision, which checks the archive's md5.
 
-    ValueError where torchvision cannot be imported, as beside a torch of another build; RuntimeError where the download fails.
+    ValueError if torchvision cannot be imported, as beside a torch of another build; RuntimeError if the download fails.
     """
     by_hand = (
         f"download {release.source} by hand and unpack it, so that {root / release.folder / release.test} is there"

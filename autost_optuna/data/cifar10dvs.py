@@ -56,7 +56,7 @@ def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
 def read(path: Path) -> Events:
     """A recording's events, upright as SpikingJelly has them: this camera lay on its side, and its bit 0 is 0 for a rise.
 
-    An address has x in bits 1 to 7 and y in bits 8 to 14. ValueError where the file is no whole recording of a DVS128.
+    An address has x in bits 1 to 7 and y in bits 8 to 14. ValueError if the file is no whole recording of a DVS128.
     """
     stored = content(path)
     try:

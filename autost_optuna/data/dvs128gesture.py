@@ -50,7 +50,7 @@ def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
 
 
 def read(path: Path) -> Events:
-    """A whole recording's events. ValueError where the file is no whole recording."""
+    """A whole recording's events. ValueError if the file is no whole recording."""
     stored = content(path)
     try:
         return aedat.events(stored)

@@ -76,7 +76,7 @@ def by_count(count: int, time_steps: int) -> Any:
 def by_time(time: Any, time_steps: int) -> Any:
     """The frame [n] of each event: duration // T microseconds a frame, and the remainder in the last.
 
-    A time that goes back by no more than a frame is put where it belongs; ValueError where it goes back further.
+    A time that goes back by no more than a frame is put where it belongs; ValueError if it goes back further.
     """
     import numpy as np
 

@@ -41,7 +41,7 @@ def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
 def read(path: Path, time_steps: int, cut: Cut = "count") -> Pixels:
     """A recording's counts of events [T, 2, 34, 34]: channel 0 where brightness falls, 1 where it rises.
 
-    ValueError where the file is empty, truncated or no recording of 34x34 pixels.
+    ValueError if the file is empty, truncated or no recording of 34x34 pixels.
     """
     import numpy as np
 

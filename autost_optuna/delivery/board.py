@@ -46,7 +46,7 @@ def write_board(search: Search, data_root: StrPath | None = None) -> None:
     """Keep figures, note and files of the search as it is now with its study; nothing where it has no candidate yet.
 
     What needs the study's images (`data_root`, where they are not where the study has them) is taken off where they are not
-    here: a bill of earlier picks would be read as one of these. OSError where the files cannot be kept.
+    here: a bill of earlier picks would be read as one of these. OSError if the files cannot be kept.
     """
     picks = picks_of(members) if (members := nondominated(search.candidates())) else []
     if not picks:

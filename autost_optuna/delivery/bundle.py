@@ -37,7 +37,7 @@ def zipped(path: Path) -> bool:
 def placed(target: Path, *, force: bool) -> Iterator[Path]:
     """An empty folder to fill, which becomes `target` when the context ends well, and else leaves nothing.
 
-    With `force` a bundle or an empty folder of that name is replaced once the new one is complete. ValueError where there
+    With `force` a bundle or an empty folder of that name is replaced once the new one is complete. ValueError if there
     is anything else, or no `force`.
     """
     if target.name in ("", "..") or not target.name.isprintable():
@@ -164,7 +164,7 @@ class Bundle:
 
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[Path]:
-        """A file of the bundle on the disk. ValueError where the bundle has none of that name."""
+        """A file of the bundle on the disk. ValueError if the bundle has none of that name."""
         if name not in self.manifest["files"]:
             raise ValueError(f"{self.path} has no {name} in its {MANIFEST}; export the network again")
         if self.archive is None:
@@ -258,7 +258,7 @@ def _digest(path: Path, archive: zipfile.ZipFile | None, name: str) -> str:
 
 
 def _open(path: Path, archive: zipfile.ZipFile | None, name: str) -> IO[bytes]:
-    """A file of a bundle to read, which no link leads out of it. FileNotFoundError where there is none."""
+    """A file of a bundle to read, which no link leads out of it. FileNotFoundError if there is none."""
     if archive is None:
         place = path / name
         if place.is_symlink():

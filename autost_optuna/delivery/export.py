@@ -47,7 +47,7 @@ def export(
     `weights` is a training's checkpoint; without it the bundle holds the weights at initialisation, and says so. `force`
     replaces a bundle that is there; `plain` adds model.py; `data_root` is where the images are, if not where the study has
     them. If the study's images are not there, audit.csv leaves open what spikes cost, and the card says so.
-    ValueError where there is anything of that name, or the checkpoint is of another network; RuntimeError where ONNX or
+    ValueError if there is anything of that name, or the checkpoint is of another network; RuntimeError if ONNX or
     torch.export do not give the network's logits.
     """
     target = Path(target)

@@ -52,7 +52,7 @@ class Parity:
 
 
 def write_program(network: SpikingTransformer, images: Tensor, path: Path) -> None:
-    """Write the network as torch.export's program, for batches of any size. RuntimeError where it gives other logits."""
+    """Write the network as torch.export's program, for batches of any size. RuntimeError if it gives other logits."""
     batch = {0: torch.export.Dim("batch")}
     with torch.no_grad(), _quiet():
         program = torch.export.export(network, (images[:2],), dynamic_shapes={INPUT: batch})
@@ -70,7 +70,7 @@ def write_program(network: SpikingTransformer, images: Tensor, path: Path) -> No
 def write_onnx(network: SpikingTransformer, images: Tensor, source: str, path: Path) -> Parity:
     """Write the network as ONNX, and compare onnxruntime with torch on `images`, which are of `source`.
 
-    RuntimeError where the two differ by more than TOLERANCE, in a way that a spike on the threshold does not explain.
+    RuntimeError if the two differ by more than TOLERANCE, in a way that a spike on the threshold does not explain.
     """
     model = make_onnx(network, images)
     path.write_bytes(model.SerializeToString())
@@ -208,7 +208,7 @@ def _run_torch(
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits [B, classes] and the spikes [T, B, ...] of each neuron layer; where spikes are `given`, they are those.
 
-    RuntimeError where a given spike is another by more than TOLERANCE.
+    RuntimeError if a given spike is another by more than TOLERANCE.
     """
     logits, spikes = [], []
     place = 0

@@ -61,7 +61,7 @@ class Report:
 def write_report(search: Search, path: StrPath, data_root: StrPath | None = None) -> None:
     """Write the report of a study to `path`, an .html file. ValueError for another ending, or where there is no front.
 
-    Its images are those in `data_root`, by default where they were; ValueError where one is given that does not hold them.
+    Its images are those in `data_root`, by default where they were; ValueError if one is given that does not hold them.
     """
     path = Path(path)
     if path.suffix.lower() != ".html":
@@ -74,7 +74,7 @@ def write_report(search: Search, path: StrPath, data_root: StrPath | None = None
 
 
 def report_of(search: Search, data_root: StrPath | None = None) -> Report:
-    """All that a report says of a study, nothing of the machine. ValueError where it has no front, or see `write_report`."""
+    """All that a report says of a study, nothing of the machine. ValueError if it has no front, or see `write_report`."""
     members, settings, name = in_plane(search.front()), search.settings, search.study.study_name
     candidates, summary = search.candidates(), summarise(search)
     picks, (trainings, dropped, untrained) = picks_of(members), _trainings(search)

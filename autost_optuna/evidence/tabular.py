@@ -90,7 +90,7 @@ class Table:
         )
 
     def finite(self, names: Sequence[str]) -> "Table":
-        """The rows that hold finite numbers in the columns of these names. ValueError where there is none."""
+        """The rows that hold finite numbers in the columns of these names. ValueError if there is none."""
         columns = [self._cells(name) for name in names]
         kept = [place for place in range(len(self.rows)) if not any(self._missing(column[place]) for column in columns)]
         if not kept:

@@ -14,7 +14,7 @@ def nondomination(candidates: Iterable[Candidate], *, replicates: int = 1000, se
     share, such as images on which all of them fire more, does not blur the comparison. Of one seed the images are drawn:
     that says nothing of other initialisations, and as images of a batch are normalised together it overstates what other
     images change in a comparison about 3 times (studies/energy_convergence). Of one image nothing can be said, and the
-    probabilities are None. ValueError where candidates were measured on different numbers of images or seeds.
+    probabilities are None. ValueError if candidates were measured on different numbers of images or seeds.
     """
     import numpy as np
 

@@ -14,7 +14,7 @@ from autost_optuna.proxies.flops import count_flops, count_params
 class Constraints:
     """Bounds on parameters, FLOPs and depth, which are counted, and on the energy in mJ an image, which is measured.
 
-    None is no bound. ValueError where a bound is not positive, or the least is over the most.
+    None is no bound. ValueError if a bound is not positive, or the least is over the most.
     """
 
     min_params: float | None = None

@@ -35,7 +35,7 @@ def pick(members: Sequence[Candidate], box: Box, count: int) -> list[Candidate]:
 
     Exact, by dynamic programming over the front from its cheap end (Auger, Bader, Brockhoff, Zitzler 2009): with FLOPs
     ascending, a member adds the strip between the FLOPs of the one chosen before it and its own, as high as its thrift.
-    ValueError where `count` is not positive.
+    ValueError if `count` is not positive.
     """
     import numpy as np
 
@@ -92,7 +92,7 @@ def knee_of(picks: Sequence[Pick]) -> Candidate:
 
 
 def within(members: Sequence[Candidate], max_energy_mj: float) -> list[Candidate]:
-    """The members of a front within a budget of energy; the last has the most FLOPs. ValueError where there is none."""
+    """The members of a front within a budget of energy; the last has the most FLOPs. ValueError if there is none."""
     if not max_energy_mj > 0:
         raise ValueError(f"a budget of {max_energy_mj:g} mJ is not positive; give one such as 1.5")
     found = in_plane(member for member in members if member.energy_mj <= max_energy_mj)

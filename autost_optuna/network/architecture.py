@@ -44,7 +44,7 @@ def as_depth(value: object) -> int:
 class Architecture:
     """A spiking transformer's embedding dimension, depth, and heads and MLP ratio of every block.
 
-    Equal architectures compare, hash and print (`key`) equal. Raises ValueError where no such network exists.
+    Equal architectures compare, hash and print (`key`) equal. Raises ValueError if no such network exists.
     """
 
     embed_dim: int

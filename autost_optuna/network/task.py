@@ -94,13 +94,13 @@ class Task:
         return self.sizes[-1] ** 2
 
     def check_images(self, shape: Sequence[int]) -> None:
-        """ValueError where images [B, ...] of `shape` are not what the network reads."""
+        """ValueError if images [B, ...] of `shape` are not what the network reads."""
         if tuple(shape[1:]) != self.input_shape or shape[0] < 1:
             expected = ", ".join(str(size) for size in self.input_shape)
             raise ValueError(f"images of shape {tuple(shape)} do not fit task {self.name}; give [B, {expected}]")
 
     def check(self, architecture: Architecture) -> None:
-        """ValueError where `architecture` is out of this task's bounds."""
+        """ValueError if `architecture` is out of this task's bounds."""
         checks = (
             ("embed_dim", architecture.embed_dim, self.max_embed_dim),
             ("depth", architecture.depth, self.max_depth),

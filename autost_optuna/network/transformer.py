@@ -60,7 +60,7 @@ class SpikingTransformer(nn.Module):
     def forward(self, images: Tensor, *, every_step: bool = False) -> Tensor:
         """[B, *task.input_shape] to logits [B, classes], or [T, B, classes] of `every_step`, whose mean they are.
 
-        ValueError where the shape is another.
+        ValueError if the shape is another.
         """
         self.task.check_images(images.shape)
         try:

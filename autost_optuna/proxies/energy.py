@@ -72,7 +72,7 @@ def estimate_energy(
 ) -> list[Charge]:
     """The bill of one inference, `rates` by the name of the operation that the spikes enter.
 
-    Accumulates are rate x MACs unless they were counted: `accumulates`, by the same names. RuntimeError where a spike-driven
+    Accumulates are rate x MACs unless they were counted: `accumulates`, by the same names. RuntimeError if a spike-driven
     operation has no measured rate, or where bits are charged and no populations are given: nothing is left out in silence.
     """
     charges = [_charge(operation, rates, convention, accumulates) for operation in operations]

@@ -32,14 +32,14 @@ GOALS = {
 
 
 def check_goals(names: Sequence[str]) -> None:
-    """ValueError where one of `names` is no proxy, with those that there are."""
+    """ValueError if one of `names` is no proxy, with those that there are."""
     for name in names:
         if name not in GOALS:
             raise ValueError(f"no proxy {name!r}; choose among {', '.join(GOALS)}")
 
 
 def check_objectives(names: Sequence[str]) -> None:
-    """ValueError where `names` are no objectives of a search: unknown, repeated, or without FLOPs and energy."""
+    """ValueError if `names` are no objectives of a search: unknown, repeated, or without FLOPs and energy."""
     check_goals(names)
     if len(set(names)) < len(names):
         raise ValueError(f"objectives {', '.join(names)} name one twice; name each once")
@@ -56,6 +56,6 @@ def further(objectives: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_plane(objectives: Sequence[str], what: str, remedy: str) -> None:
-    """ValueError where a search has objectives beside FLOPs and energy, of which alone `what` is."""
+    """ValueError if a search has objectives beside FLOPs and energy, of which alone `what` is."""
     if further(objectives):
         raise ValueError(f"{what} is of FLOPs and energy, the study's objectives are {', '.join(objectives)}; {remedy}")

@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 def measure_rates(model: SpikingTransformer, images: Tensor) -> list[Rates]:
     """Rates of all spike-driven operations, by their names, one set an image of `images`, in the model's present mode.
 
-    RuntimeError where an input that should be spikes has other values; `proof.prove_ledger` says whether all else is right.
+    RuntimeError if an input that should be spikes has other values; `proof.prove_ledger` says whether all else is right.
     """
     names = driven_names(model)
     with measuring(), watching(model, "", names, demand_spikes):

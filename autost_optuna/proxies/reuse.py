@@ -85,7 +85,7 @@ class InitialRates:
     def measure_patterns(self, architecture: Architecture) -> list[tuple[Pattern, ...]]:
         """Patterns of all layers of neurons, in the order in which the signal meets them, a set a seed.
 
-        Just after `measure` of the same architecture nothing is computed again. RuntimeError where none were to be kept.
+        Just after `measure` of the same architecture nothing is computed again. RuntimeError if none were to be kept.
         """
         if not self.patterns:
             raise RuntimeError("spike patterns were not asked for; make InitialRates(..., patterns=True)")

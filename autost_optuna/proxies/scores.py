@@ -34,7 +34,7 @@ def scores(
 
     All those of one `source` are computed together, the others not at all. A score that cannot tell is -inf, as that of spike
     patterns of which two are the same. In a deep network a rounding is enough to move spikes: with another number of threads
-    SNIP, GradNorm and Zen of ten blocks differ by some percent. ValueError where a name is no proxy, or a class is none of
+    SNIP, GradNorm and Zen of ten blocks differ by some percent. ValueError if a name is no proxy, or a class is none of
     the task's.
     """
     from autost_optuna.proxies.reuse import InitialRates
@@ -79,7 +79,7 @@ def measure_scores(
 
 
 def _checked(labels: "Tensor | None", task: Task) -> "Tensor":
-    """The classes of images. ValueError where there are none, or one is none of the task's."""
+    """The classes of images. ValueError if there are none, or one is none of the task's."""
     remedy = "so SNIP and GradNorm cannot be computed; give images of the task's own classes, or leave these two out"
     if labels is None:
         raise ValueError(f"the classes of the images are not known, {remedy}")

@@ -219,7 +219,7 @@ def add_baselines(
 def remove_baselines(search: Search, names: Iterable[str]) -> None:
     """Remove the baselines called `names`, by the name that was added or the label that is shown.
 
-    ValueError where there is none of a name.
+    ValueError if there is none of a name.
     """
     there, gone = baselines_of(search), set(names)
     unknown = gone - {name for baseline in there for name in (baseline.name, baseline.label)}

@@ -28,7 +28,7 @@ def bills_of(
 ) -> list[Bill]:
     """The bills of picks, their rates measured again as the search did, on its images; a second or so each.
 
-    The images are those in `data_root`, by default where they were. ValueError where they are others now, or the packages
+    The images are those in `data_root`, by default where they were. ValueError if they are others now, or the packages
     that decide a figure, unless `any_versions` will do.
     """
     objective, settings = make_objective(search.settings, data_root, any_versions=any_versions), search.settings

@@ -79,7 +79,7 @@ def list_searches(storage: str) -> list[Listed]:
 
 
 def delete(name: str, storage: str) -> int:
-    """Delete a study with its trials and artifacts, and return how many trials there were. ValueError where there is none.
+    """Delete a study with its trials and artifacts, and return how many trials there were. ValueError if there is none.
 
     A study of another program is only deleted where it is empty, as one is whose creation was cut off, or has candidates, as
     one that Objective of 0.1.0 made. What a copy that was cut off leaves has the names of our metrics. The networks that

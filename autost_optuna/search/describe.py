@@ -71,7 +71,7 @@ def describe(
 
     At initialisation under batch statistics, or of the `trained` network of that architecture as it is, on test images.
     Recordings are cut into `frames` of equal "count" or "time". The ledger is proven on the network before. ValueError
-    where the network is another one; RuntimeError where the proof fails.
+    where the network is another one; RuntimeError if the proof fails.
     """
     from autost_optuna.network.transformer import SpikingTransformer
     from autost_optuna.proxies.accumulates import measure_accumulates

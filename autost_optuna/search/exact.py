@@ -126,7 +126,7 @@ class ExactFront:
 
 
 def check_enumerable(space: Space) -> int:
-    """The number of classes. ValueError where they are too many to measure."""
+    """The number of classes. ValueError if they are too many to measure."""
     classes = count_classes(space)
     if classes > MOST_CLASSES:
         raise ValueError(
@@ -137,7 +137,7 @@ def check_enumerable(space: Space) -> int:
 
 
 def check_feasible(space: Space, task: Task, constraints: Constraints) -> None:
-    """ValueError where counts alone show that no architecture of the space keeps the constraints.
+    """ValueError if counts alone show that no architecture of the space keeps the constraints.
 
     A space of too many classes to look at each passes: what its search finds will tell.
     """
@@ -161,7 +161,7 @@ def exact_front(
 ) -> ExactFront:
     """Measure every class of the objective's space, `samples` further architectures, and take the front of them all.
 
-    `on_done(done, total)` is called after each. ValueError where the space is too large, RuntimeError where all are silent.
+    `on_done(done, total)` is called after each. ValueError if the space is too large, RuntimeError if all are silent.
     """
     start = time.monotonic()
     space = objective.space

@@ -142,7 +142,7 @@ class Genes:
 
 
 def choices_of(name: str, distribution: BaseDistribution) -> tuple[Any, ...]:
-    """All values of a distribution, in its order. ValueError where it is continuous or has too many."""
+    """All values of a distribution, in its order. ValueError if it is continuous or has too many."""
     if isinstance(distribution, CategoricalDistribution):
         return tuple(distribution.choices)
     if isinstance(distribution, IntDistribution):

@@ -37,7 +37,7 @@ def make_objective(
 ) -> Objective:
     """The objective of a study, on the images that it was created with.
 
-    `cache_bytes` bounds what it keeps for reuse. ValueError where these are others now, or the packages that decide a figure,
+    `cache_bytes` bounds what it keeps for reuse. ValueError if these are others now, or the packages that decide a figure,
     unless `any_versions` will do.
     """
     if not any_versions:

@@ -61,8 +61,8 @@ def run(
     """Run `trials` more trials, or fewer where `until` is met, `timeout` seconds have passed or `stopped()`.
 
     With `workers` above 1 in as many processes, with one thread of torch each; the trials they run together are exactly as
-    many. `data_root` replaces the folder that the study was created with. ValueError where the images there are others.
-    RuntimeError where a worker fails or all have died.
+    many. `data_root` replaces the folder that the study was created with. ValueError if the images there are others.
+    RuntimeError if a worker fails or all have died.
     """
     if len(search.study.directions) > len(search.settings.objectives):
         name = search.study.study_name

@@ -92,7 +92,7 @@ class Search:
         )
 
     def front(self) -> list[Candidate]:
-        """The members of the front, by ascending energy. ValueError where no trial is complete."""
+        """The members of the front, by ascending energy. ValueError if no trial is complete."""
         members = nondominated(self.candidates())
         if not members:
             name, trials = self.study.study_name, self.study.get_trials(deepcopy=False)

@@ -42,7 +42,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
-        """Read the form of `to_dict`. ValueError where it is another version's, or its convention is not the hashed one."""
+        """Read the form of `to_dict`. ValueError if it is another version's, or its convention is not the hashed one."""
         try:
             data = {"objectives": DEFAULT_OBJECTIVES, **data}  # studies older than the choice have none
             values = {name: data[name] for name in (field.name for field in fields(cls))}
@@ -64,7 +64,7 @@ class Settings:
         return settings
 
     def check_convention(self, convention: Convention | None) -> None:
-        """ValueError where `convention` is given and is not the study's: its energies could not be compared."""
+        """ValueError if `convention` is given and is not the study's: its energies could not be compared."""
         if convention is not None and convention.hash != self.convention.hash:
             raise ValueError(
                 f"the study was made under {self.convention.name} (hash {self.convention.hash}), not under "

@@ -112,7 +112,7 @@ def create(
 
 
 def check_name(name: str) -> None:
-    """ValueError where `name` cannot be a study's."""
+    """ValueError if `name` cannot be a study's."""
     if not name.strip() or not name.isprintable():
         raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
     if name.startswith("-"):
@@ -146,7 +146,7 @@ def make_study(name: str, storage: str, settings: Settings) -> Search:
 
 
 def open_search(name: str, storage: StrPath, *, write: bool = False) -> Search:
-    """Open a study, to `write` or only to read it. ValueError where it does not exist or is not of this program."""
+    """Open a study, to `write` or only to read it. ValueError if it does not exist or is not of this program."""
     storage = os.fspath(storage)
     study = load_study(name, storage, write=write)
     if TRAINED in study.user_attrs:
@@ -160,7 +160,7 @@ def open_search(name: str, storage: StrPath, *, write: bool = False) -> Search:
 
 
 def load_study(name: str, storage: str, *, write: bool = False) -> optuna.Study:
-    """Optuna's study of that name, whoever made it. ValueError where there is none, with the names that there are."""
+    """Optuna's study of that name, whoever made it. ValueError if there is none, with the names that there are."""
     backend = open_storage(storage, write=write)
     try:
         return optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
@@ -189,7 +189,7 @@ def find_exact(
     device: str = "cpu",
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExactFront:
-    """The exact front of the study's space, measured once and stored with the study. ValueError where it is too large."""
+    """The exact front of the study's space, measured once and stored with the study. ValueError if it is too large."""
     found = search.exact()
     if found is None:
         check_plane(search.settings.objectives, "an exact front", "create a study of these two for it")

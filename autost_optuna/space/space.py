@@ -143,7 +143,7 @@ class Space:
         return len(self.embed_dim) * total
 
     def check(self, task: Task) -> None:
-        """ValueError where the largest architecture of the space is out of the task's bounds."""
+        """ValueError if the largest architecture of the space is out of the task's bounds."""
         task.check(self.largest)
 
     @property

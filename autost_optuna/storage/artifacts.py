@@ -31,7 +31,7 @@ def folder_of(storage: str) -> Path | None:
 def store_of(storage: str, folder: StrPath | None = None) -> FileSystemArtifactStore | None:
     """The store that optuna-dashboard reads, of `folder` or the storage's own; None where there can be none.
 
-    ValueError where `folder` does not exist.
+    ValueError if `folder` does not exist.
     """
     folder = None if folder is None else Path(folder)
     if folder is not None and not folder.is_dir():

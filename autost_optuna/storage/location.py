@@ -50,7 +50,7 @@ def hide(text: str, storage: str) -> str:
 def file_of(storage: str) -> Path | None:
     """The file behind a storage, None where there is none on this machine.
 
-    ValueError where it is empty, a URL that went wrong, or a database in memory, which would not last.
+    ValueError if it is empty, a URL that went wrong, or a database in memory, which would not last.
     """
     if not storage.strip():
         raise ValueError(f"the storage is empty; give a file such as {DEFAULT}, or a URL")

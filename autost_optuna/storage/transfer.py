@@ -47,7 +47,7 @@ def copy_study(
     name: str | None = None,
     on_slow: Callable[[int], None] = lambda trials: None,
 ) -> Copied:
-    """Copy a study to the storage `to`, as `name` if given; all of it or nothing. ValueError where one is there already.
+    """Copy a study to the storage `to`, as `name` if given; all of it or nothing. ValueError if one is there already.
 
     Numbers, times, values and attributes are kept. A running trial has nobody there who would finish it: it becomes a
     failed one, since numbers have no gaps. `on_slow` hears of the number of trials before they are copied one by one.

@@ -144,7 +144,7 @@ def _alike(training: Record) -> tuple[str, str, str]:
 def calibrate(trainings: Iterable[Record], task: Task, convention: Convention) -> list[Calibration]:
     """A calibration for each recipe and data set, that of most architectures first.
 
-    ValueError where the energies are of another convention.
+    ValueError if the energies are of another convention.
     """
     found = [_calibrate(groups, task, convention) for groups in trained_alike(group(trainings))]
     return sorted(found, key=lambda one: -one.members)

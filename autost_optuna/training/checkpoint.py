@@ -32,7 +32,7 @@ BUNDLE, SAFETENSORS, DAMAGED_ZIP = "an exported bundle", "a safetensors file", "
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that can be written to. ValueError where it cannot, before hours are spent on what goes there."""
+    """Make a folder that can be written to. ValueError if it cannot, before hours are spent on what goes there."""
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def save(path: StrPath, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) 
 
 
 def load(path: StrPath) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and description of a file that `save` wrote. ValueError where it is missing, damaged or of another kind."""
+    """Tensors and description of a file that `save` wrote. ValueError if it is missing, damaged or of another kind."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"no checkpoint at {path}; train one, or check the path")
@@ -127,7 +127,7 @@ def describe_network(model: SpikingTransformer) -> dict[str, Any]:
 
 
 def load_network(path: StrPath) -> tuple[SpikingTransformer, dict[str, Any]]:
-    """The network of a checkpoint, in eval mode, and its description. ValueError where the two do not fit."""
+    """The network of a checkpoint, in eval mode, and its description. ValueError if the two do not fit."""
     tensors, info = load(path)
     try:
         model = SpikingTransformer(Architecture.from_dict(info["architecture"]), Task(**info["task"]), seed=None)
@@ -144,7 +144,7 @@ def load_trained(
 ) -> tuple[SpikingTransformer, dict[str, Any]]:
     """The trained network of a checkpoint, or of the folder that holds it, and its description.
 
-    ValueError where it is no finished training, or of another architecture, or (where one is given) of another task.
+    ValueError if it is no finished training, or of another architecture, or (where one is given) of another task.
     """
     path = Path(path) / WEIGHTS if Path(path).is_dir() else Path(path)
     network, info = load_network(path)

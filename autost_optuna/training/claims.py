@@ -57,7 +57,7 @@ class Claim:
     def complete(self, training: Record, artifacts: Sequence[Path] = (), accuracies: Sequence[float] = ()) -> None:
         """Store what came of it, with copies of the files `artifacts` and the validation accuracy after each epoch.
 
-        ValueError where it is another network's. OSError where the files cannot be copied. RuntimeError where another
+        ValueError if it is another network's. OSError if the files cannot be copied. RuntimeError if another
         process took this one for dead.
         """
         if training.key != self.key:

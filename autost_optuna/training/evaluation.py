@@ -125,7 +125,7 @@ def judge(
     """The accuracy of a network in eval mode on `images`, and in the same pass its rates on the first `rate_images`.
 
     In batches of at most `batch_size`; on a CPU by a packed copy. Images whose two best logits are too close for the copy are
-    judged by `network` itself. `on_done(done, total)` hears of the images that are judged. RuntimeError where an input that
+    judged by `network` itself. `on_done(done, total)` hears of the images that are judged. RuntimeError if an input that
     should be spikes has other values.
     """
     copy, total = packed(network.eval()), len(images)

@@ -70,8 +70,8 @@ def train_by_halving(
     """Train the networks of all orders to the first rung, the better half of the members to the next; return those that end.
 
     A member is a candidate with all its seeds, judged by their mean. What is known of a network is not trained again, whether
-    it ended or dropped out before. A member whose loss is no number, or whose memory is short, drops out. ValueError where
-    there is nothing to halve; Stopped where `stopped()`; RuntimeError where another process trains one of them, a worker
+    it ended or dropped out before. A member whose loss is no number, or whose memory is short, drops out. ValueError if
+    there is nothing to halve; Stopped where `stopped()`; RuntimeError if another process trains one of them, a worker
     died, or none is left.
     """
     recipe, members = todo[0].recipe, list(dict.fromkeys(order.candidate.number or 0 for order in todo))
@@ -230,7 +230,7 @@ class _Field:
         return key not in self._ended and (last or len(self._accuracies.get(key, ())) < until)
 
     def _claimed(self, index: int) -> bool:
-        """Whether a network is ours to train: claimed before or now. RuntimeError where another process trains it."""
+        """Whether a network is ours to train: claimed before or now. RuntimeError if another process trains it."""
         if index in self._held:
             return True
         found = claim(self._trainings, self._todo[index], self._dataset, self._presence)
@@ -246,7 +246,7 @@ class _Field:
         return True
 
     def _know(self, index: int, training: Record) -> None:
-        """Take a network that ended before for what it is. ValueError where its accuracies after each epoch are lost."""
+        """Take a network that ended before for what it is. ValueError if its accuracies after each epoch are lost."""
         key, order = self._keys[index], self._todo[index]
         if key not in self._accuracies:
             task = self._trainings.search.settings.task

@@ -273,7 +273,7 @@ class Run:
             torch._foreach_lerp_(list(self._average.parameters()), list(self.network.parameters()), 1 - decay)
 
     def _look(self, epoch: int, fresh: list[Tensor]) -> None:
-        """Take the losses over. RuntimeError where one is no number: the state that was kept is then from before it."""
+        """Take the losses over. RuntimeError if one is no number: the state that was kept is then from before it."""
         values = torch.stack(fresh).tolist() if fresh else []
         fresh.clear()
         for index, value in enumerate(values, self._batch - len(values)):

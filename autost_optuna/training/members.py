@@ -66,7 +66,7 @@ def prepare(
 ) -> tuple[Dataset, Records, list[Order]]:
     """The data, the study of trained networks, and the orders, each in the folder where a halving left it.
 
-    ValueError where one of them cannot be trained.
+    ValueError if one of them cannot be trained.
     """
     if workers < 1:
         raise ValueError(f"workers {workers} is not positive; use 1, or one a GPU")

@@ -97,7 +97,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Record":
-        """Read the form of `to_dict`. ValueError where it is another version's."""
+        """Read the form of `to_dict`. ValueError if it is another version's."""
         try:
             return cls(**{**data, "architecture": Architecture.from_dict(data["architecture"])})
         except (KeyError, TypeError) as error:

@@ -55,7 +55,7 @@ def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | N
 
 
 def trainings_of(search: Search) -> list[Record]:
-    """The trained networks of a search, none where nothing was trained. ValueError where they are of another search."""
+    """The trained networks of a search, none where nothing was trained. ValueError if they are of another search."""
     if find_trained(search) is None:
         return []
     return open_trained(search).all()
@@ -71,7 +71,7 @@ def dropped_of(search: Search) -> list[Dropped]:
 def copy_trained(study: optuna.Study, storage: str, to: str, *, name: str | None = None) -> tuple[Copied, int]:
     """Copy trained networks, with their artifacts where both storages are files, to the storage `to`, as `name` if given.
 
-    Also returns how many artifacts stay behind. ValueError where the name is not of the form NAME.trained.
+    Also returns how many artifacts stay behind. ValueError if the name is not of the form NAME.trained.
     """
     name = name or study.study_name
     if not name.removesuffix(TRAINED_ENDING) or not name.endswith(TRAINED_ENDING):

@@ -76,7 +76,7 @@ def identity_of(architecture: Architecture, task: Task, dataset: Dataset, recipe
 
 
 def check_folder(folder: Path, identity: dict[str, Any]) -> None:
-    """ValueError where `folder` holds another training, or a damaged one."""
+    """ValueError if `folder` holds another training, or a damaged one."""
     for path in (folder / WEIGHTS, folder / RESUME):
         if path.exists():
             _load(path, identity)
@@ -94,7 +94,7 @@ def log_of(folder: Path, identity: dict[str, Any]) -> tuple[Epoch, ...]:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """`folder`, made if need be, for this process alone. ValueError where another one trains in it."""
+    """`folder`, made if need be, for this process alone. ValueError if another one trains in it."""
     checkpoint.make_folder(folder)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -159,7 +159,7 @@ def completed(path: Path, identity: dict[str, Any], convention: Convention) -> R
 
 
 def _load(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and description of a training. ValueError where it is another one, with the first difference, or damaged."""
+    """Tensors and description of a training. ValueError if it is another one, with the first difference, or damaged."""
     try:
         tensors, info = checkpoint.load(path)
     except ValueError as error:

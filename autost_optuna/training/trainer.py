@@ -56,7 +56,7 @@ def train(
     After each epoch, and within one every `checkpoint_s` seconds, the whole state is kept in `folder`/resume.safetensors, from
     which the same call goes on; a call whose training is complete returns its result. With `fuse` torch.compile fuses
     operations, which needs a compiler. Under torchrun all processes share the batches, and the first one judges and writes.
-    ValueError where the folder holds another training, Stopped where `stopped()`, RuntimeError where the loss is no number or
+    ValueError if the folder holds another training, Stopped where `stopped()`, RuntimeError if the loss is no number or
     memory is short.
     """
     check(task, dataset, recipe, accelerator, judging)

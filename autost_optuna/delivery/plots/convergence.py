@@ -24,7 +24,7 @@ class ConvergenceView:
 
 
 def convergence_view(name: str, course: Course, exact: ExactFront | None = None) -> ConvergenceView:
-    """The plot of the course of a search called `name`. ValueError where no trial is finished."""
+    """The plot of the course of a search called `name`. ValueError if no trial is finished."""
     volumes = course.hypervolumes
     if not volumes:
         raise ValueError(

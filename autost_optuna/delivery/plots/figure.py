@@ -97,7 +97,7 @@ def _lines(text: str | None, most: int) -> list[str]:
 
 
 def check_ending(path: StrPath) -> str:
-    """The ending of a figure's file. ValueError where no figure is written in that form."""
+    """The ending of a figure's file. ValueError if no figure is written in that form."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path} has no known ending; name it {', '.join(SUFFIXES)}")

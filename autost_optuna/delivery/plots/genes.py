@@ -40,7 +40,7 @@ class GenesView:
 
 
 def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> GenesView:
-    """The plot of a search called `name`, with at most `most` dominated candidates. ValueError where there is no candidate."""
+    """The plot of a search called `name`, with at most `most` dominated candidates. ValueError if there is no candidate."""
     members, dominated = part(candidates)
     if not members:
         raise ValueError(

@@ -43,7 +43,7 @@ class StagesView:
 
 
 def stages_view(name: str, bills: Sequence[Bill]) -> StagesView:
-    """The plot of the bills of a search called `name`. ValueError where there is none."""
+    """The plot of the bills of a search called `name`. ValueError if there is none."""
     if not bills:
         raise ValueError(f"study {name} has no picks whose energy could be parted")
     first = bills[0].pick.candidate

@@ -71,15 +71,15 @@ def front_figure(
 
 
 def hypervolume_figure(search: Search) -> "Figure":
-    """The hypervolume over the trials of a study. ValueError where none is finished."""
+    """The hypervolume over the trials of a study. ValueError if none is finished."""
     return draw_convergence(convergence_view(search.study.study_name, search.course(), search.exact()))
 
 
 def genes_figure(search: Search) -> "Figure":
-    """The genes of a study as parallel coordinates. ValueError where it has no candidate."""
+    """The genes of a study as parallel coordinates. ValueError if it has no candidate."""
     return draw_genes(genes_view(search.study.study_name, search.candidates()))
 
 
 def stages_figure(search: Search, data_root: StrPath | None = None) -> "Figure":
-    """Energy by stage of a study's picks. ValueError where it has no front, or its images are others now."""
+    """Energy by stage of a study's picks. ValueError if it has no front, or its images are others now."""
     return draw_stages(stages_view(search.study.study_name, bills_of(search, picks_of(search.front()), data_root)))

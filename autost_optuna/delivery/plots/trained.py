@@ -51,7 +51,7 @@ class TrainedView:
 
 
 def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence[Record]) -> TrainedView:
-    """The plot of a search called `name` and its trained networks. ValueError where there are none."""
+    """The plot of a search called `name` and its trained networks. ValueError if there are none."""
     if not trainings:
         raise ValueError(
             f"study {name} has no trained networks yet; {units.command('train', name, '--knee')} makes one"
