@@ -49,7 +49,7 @@ moved.install()
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch or optuna when it is first asked for."""
+    """Import what needs torch or optuna on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
@@ -58,5 +58,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names, imported or not, and the package's own."""
+    """All names of the package: the public ones, imported yet or not, and those of the module."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Files that people write: TOML, YAML and JSON are read, and their keys checked."""
+"""Read the TOML, YAML and JSON files that people write, and check their keys."""
 
 import json
 import re
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def read_text(path: Path) -> str:
-    """A text file's content; ValueError if it is missing, no file, or not UTF-8."""
+    """The content of a text file. ValueError if it is missing, is not a file, or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -24,7 +24,7 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """A YAML file's content, by the safe loader. ValueError if it is not YAML, or a mapping names a key twice."""
+    """The content of a YAML file, read by the safe loader. ValueError if it is not YAML or a mapping repeats a key."""
     import yaml
 
     text = read_text(path)
@@ -39,7 +39,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def _repeated(root: "Node | None") -> str | None:
-    """Which key a mapping of a YAML file names twice: YAML forbids it, but the loader takes the last value."""
+    """The first key that a mapping of a YAML file repeats: YAML forbids this, but the loader takes the last value."""
     from yaml import MappingNode, ScalarNode, SequenceNode
 
     left, seen = [root], set()
@@ -63,7 +63,7 @@ def _repeated(root: "Node | None") -> str | None:
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text. ValueError if it is not JSON, or an object names a key twice."""
+    """The value of a JSON text. ValueError if it is not JSON or an object repeats a key."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -79,14 +79,14 @@ def parse_json(text: str) -> Any:
 
 
 def _twice(name: str, lines: Sequence[int]) -> str:
-    """Where a key stands several times in one mapping."""
+    """A message that says on which lines one mapping repeats a key."""
     places = list(dict.fromkeys(lines))
     where = f"on lines {' and '.join(map(str, places))}" if len(places) > 1 else f"twice on line {(places or [1])[0]}"
     return f"the key {name} stands {where}"
 
 
 def read_toml(path: Path, example: str) -> dict[str, Any]:
-    """A TOML file's content; `example` is a file that shows the form."""
+    """The content of a TOML file. ValueError if it is not TOML; the message refers to the file `example`."""
     text = read_text(path)
     try:
         return tomllib.loads(text)
@@ -95,19 +95,19 @@ def read_toml(path: Path, example: str) -> dict[str, Any]:
 
 
 def toml_text(values: Mapping[str, Any]) -> str:
-    """The file that `read_toml` reads as `values`: numbers, texts, lists of them, and tables, each on a line."""
+    """TOML text that `read_toml` reads back as `values`: numbers, texts, lists of these, and tables, one per line."""
     return "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
 
 
 def _toml(value: object) -> str:
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{name} = {_toml(part)}' for name, part in value.items())} }}"
-    # JSON's form of the others is TOML's too, but for one control character.
+    # JSON and TOML write all other values alike, except for one control character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def check_keys(what: str, data: object, allowed: Sequence[str], needed: Sequence[str] | None = None) -> dict[str, Any]:
-    """`data` as a dict of `allowed` keys with all that are `needed` (all, by default); ValueError names what is wrong."""
+    """`data` as a dict. ValueError if it has a key that is not `allowed` or lacks a `needed` one (by default, all are)."""
     needed = allowed if needed is None else needed
     if not isinstance(data, Mapping):
         raise ValueError(f"{what} is {type(data).__name__}, not a mapping; it needs the keys {', '.join(needed)}")

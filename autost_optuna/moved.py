@@ -1,4 +1,4 @@
-"""Module paths of 0.1.0: they lead to the modules that hold their names now, with a warning, until the next version."""
+"""Module paths of 0.1.0 still import until the next version: they warn and forward to the modules that replaced them."""
 
 import sys
 import warnings
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-KEPT_NAME = {  # by room, the modules that moved there under their own names
+KEPT_NAME = {  # by room, the modules that kept their names when they moved there
     "network": "architecture task",
     "proxies": "goals pages",
     "front": "candidate constraints convergence front health",
@@ -21,7 +21,7 @@ KEPT_NAME = {  # by room, the modules that moved there under their own names
     "delivery": "board card dashboard export graphs nir quickstart report reproduce standalone",
     "space": "space",
 }
-SPLIT = {  # what moved under another name, or into several modules
+SPLIT = {  # modules that were renamed, or split into several
     "archive": "delivery.bundle",
     "front": "front.front front.picks front.certainty",
     "model": "network",
@@ -57,7 +57,7 @@ OLD = {
 
 
 class Forward:
-    """`__getattr__` of an old module path: looks a name up where it is now, and warns."""
+    """`__getattr__` of an old module path: looks up a name in its new module and warns."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -66,10 +66,10 @@ class Forward:
         self._renamed = RENAMED.get(old, {})
 
     def __call__(self, name: str) -> Any:
-        """The object called `name`. AttributeError if none of the modules has it."""
+        """The object called `name`. AttributeError if no new module has it."""
         if name.startswith("__"):
             raise AttributeError(name)
-        # A module of a room of the same name is left to the import system: looking further would import it too early.
+        # Leave a module of a room with the same name to the import system: looking further would import it too early.
         if "__path__" not in vars(sys.modules[self._path]) or find_spec(f"{self._path}.{name}") is None:
             for target in self._targets:
                 now = self._renamed.get(name, name)
@@ -82,19 +82,19 @@ class Forward:
 
 
 class OldPaths(MetaPathFinder, Loader):
-    """Finds the module paths of 0.1.0 that no room has taken."""
+    """Finds the module paths of 0.1.0 that no longer exist."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """A specification for an old path, None for all others."""
+        """The specification of an old path, or None for any other."""
         root, _, rest = name.partition(".")
         return ModuleSpec(name, self, is_package=rest in WITHIN) if root == "autost_optuna" and rest in OLD else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """An empty module that looks its names up."""
+        """Make the module look up its names elsewhere; it has none of its own."""
         module.__getattr__ = Forward(module.__name__)  # type: ignore[method-assign]
 
 
 def install() -> None:
-    """Let old paths be imported; found last, so that what exists comes first."""
+    """Make old paths importable. This finder comes last, so that modules that exist take precedence."""
     if not any(isinstance(finder, OldPaths) for finder in sys.meta_path):
         sys.meta_path.append(OldPaths())

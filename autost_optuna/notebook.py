@@ -1,11 +1,11 @@
-"""What a notebook shows of an object: a small table in HTML, every text in it escaped."""
+"""Small HTML tables that show an object in a notebook; all text in them is escaped."""
 
 from collections.abc import Sequence
 from html import escape
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> str:
-    """A table with a header: numbers to the right, the columns in `left` to the left."""
+    """A table with a header. Columns in `left` are aligned to the left, all others to the right."""
     sides = ["left" if column in left else "right" for column in columns]
 
     def line(tag: str, cells: Sequence[str]) -> str:
@@ -19,7 +19,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequen
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
-    """A table of two columns, a name and what is known of it; what is empty is left out."""
+    """A table with two columns, name and value, without the rows whose value is empty."""
     rows = (
         f'<tr><th style="text-align: left">{escape(name)}</th><td style="text-align: left">{escape(value)}</td></tr>'
         for name, value in pairs
@@ -29,7 +29,7 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def titled(title: str, *parts: str) -> str:
-    """Parts in HTML below a title, which is text."""
+    """HTML parts below a title; the title is plain text."""
     return f"<div><p><b>{escape(title)}</b></p>{''.join(parts)}</div>"
 
 

@@ -1,7 +1,7 @@
-"""Rank statistics of figures over architectures, each counted as often as its weight says: many resamples at once.
+"""Rank statistics of figures over architectures, weighted by how often each architecture occurs; many resamples at once.
 
-Shapes: n architectures, S resamples. `weights` [S, n] are whole numbers, how often a resample holds each architecture; an
-architecture is tied with its own copies. Figures may be infinite, and are no NaN: only their order matters.
+Shapes: n architectures, S resamples. `weights` [S, n] are whole numbers: how often each resample holds each architecture.
+An architecture is tied with its own copies. Only the order of figures matters: they may be infinite, but not NaN.
 """
 
 import math
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Weights = NDArray[np.float32]
 Codes = NDArray[np.int64]
-CELLS = 2_000_000  # of a batch of resamples
+CELLS = 2_000_000  # most weights in one batch of resamples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +26,7 @@ class Ranks:
 
 
 def rank(first: Sequence[float], second: Sequence[float]) -> Ranks | None:
-    """Spearman's rho and Kendall's tau-b, None below three points or where all are equal."""
+    """Spearman's rho and Kendall's tau-b, or None for fewer than three points or if all values of a figure are equal."""
     if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
         return None
     x, y, once = np.asarray(first), np.asarray(second), np.ones((1, len(first)), np.float32)
@@ -34,7 +34,7 @@ def rank(first: Sequence[float], second: Sequence[float]) -> Ranks | None:
 
 
 def kendall(first: Floats, second: Floats, weights: Weights) -> Floats:
-    """Kendall's tau-b [S]: (C - D) / sqrt((P - X)(P - Y)) of P pairs, X and Y tied (Kendall 1945). NaN without order."""
+    """Kendall's tau-b [S]: (C - D) / sqrt((P - X)(P - Y)) of P pairs, X and Y tied (Kendall 1945). NaN if all tie."""
     kept = np.flatnonzero(weights.any(axis=0))
     if not len(kept):
         return np.full(len(weights), np.nan)
@@ -45,7 +45,7 @@ def kendall(first: Floats, second: Floats, weights: Weights) -> Floats:
 
 
 def agreeing(first: Floats, second: Floats) -> float:
-    """The share of pairs that both figures put in the same order, of those that neither ties. NaN where there are none."""
+    """The share of pairs that both figures put in the same order, among pairs that neither ties. NaN if there are none."""
     once = np.ones((1, len(first)), np.float32)
     x, y = codes(first), codes(second)
     number = len(first) * (len(first) - 1) / 2
@@ -54,7 +54,7 @@ def agreeing(first: Floats, second: Floats) -> float:
 
 
 def spearman(first: Floats, second: Floats, weights: Weights) -> Floats:
-    """Spearman's rho [S]: Pearson's correlation of the ranks, equal figures sharing their mean rank. NaN without order."""
+    """Spearman's rho [S]: Pearson's correlation of the ranks; equal figures share their mean rank. NaN if all are equal."""
     x, y = (_centred_ranks(codes(figures), weights) for figures in (first, second))
     return _ratio((weights * x * y).sum(axis=1), np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1)))
 
@@ -62,7 +62,7 @@ def spearman(first: Floats, second: Floats, weights: Weights) -> Floats:
 def partial(first: Floats, second: Floats, fixed: Floats, weights: Weights) -> Floats:
     """Spearman's rho [S] of two figures with a third held fixed, (r12 - r13 r23) / sqrt((1 - r13^2)(1 - r23^2)) (Yule 1907).
 
-    NaN where the third orders one of them wholly.
+    NaN if the third orders one of them completely.
     """
     r12, r13, r23 = (spearman(a, b, weights) for a, b in ((first, second), (first, fixed), (second, fixed)))
     left = (1 - r13**2) * (1 - r23**2)
@@ -70,7 +70,7 @@ def partial(first: Floats, second: Floats, fixed: Floats, weights: Weights) -> F
 
 
 def within_top(figures: Floats, weights: Weights, share: float) -> Weights:
-    """`weights` [S, n] of those in the top `share` of each resample, rounded up, with all that tie with the last of them."""
+    """`weights` [S, n] of the top `share` of each resample, rounded up, including all that tie with the last of them."""
     level = codes(figures)
     order = np.argsort(-level, kind="stable")
     below = np.cumsum(weights[:, order], axis=1, dtype=np.float64)
@@ -90,21 +90,21 @@ def resamples(number: int, samples: int, seed: int) -> Iterator[Weights]:
 
 
 def lost(proxy: Floats, figures: Floats, most: int) -> float:
-    """How far the best of a proxy's top `most` stays behind the best of all.
+    """How far the best of a proxy's top `most` falls short of the best of all.
 
-    Where a tie in the proxy leaves open which are in its top, it is the mean over all choices.
+    If ties in the proxy leave open which are in its top, the result is the mean over all choices.
     """
     border = np.sort(proxy)[-most]
     sure, tied = figures[proxy > border], -np.sort(-figures[proxy == border])
     drawn, best = most - len(sure), sure.max(initial=-math.inf)
-    # The best of `drawn` of the tied is the i-th with C(t - 1 - i, drawn - 1) of the C(t, drawn) choices.
+    # Of the C(t, drawn) ways to draw from the tied, C(t - 1 - i, drawn - 1) have the i-th as their best.
     choices = math.comb(len(tied), drawn)
     chance = [math.comb(len(tied) - 1 - i, drawn - 1) / choices for i in range(len(tied))]
     return float(np.dot(chance, figures.max() - np.maximum(tied, best)))
 
 
 def reliability_of_mean(correlation: float, seeds: float) -> float:
-    """How the mean of `seeds` trainings correlates with that of as many others, from one with one (Spearman; Brown 1910)."""
+    """Correlation of means of `seeds` trainings each, from that of single trainings (Spearman 1910; Brown 1910)."""
     return seeds * correlation / (1 + (seeds - 1) * correlation)
 
 
@@ -115,15 +115,15 @@ def tied_pairs(figures: Floats) -> float:
 
 
 def codes(figures: NDArray[np.generic]) -> Codes:
-    """Figures [n] as 0, 1, 2, ... in their order, equal ones alike."""
+    """Figures [n] as 0, 1, 2, ... in ascending order; equal figures get equal codes."""
     found: Codes = np.unique(figures, return_inverse=True)[1].astype(np.int64)
     return found
 
 
 def _concordance(x: Codes, y: Codes, weights: Weights) -> Floats:
-    """Pairs in the same order in `x` and `y`, less those in opposite orders [S]; all sums are of whole numbers, so exact.
+    """Pairs in the same order in `x` and `y` minus pairs in opposite orders [S]. Exact, since all sums are of whole numbers.
 
-    A pair is met once: at the highest bit in which its `y` differ, among those with equal higher bits, in the order of `x`.
+    Each pair is counted once: at the highest bit in which its `y` differ, among those with equal higher bits, in `x` order.
     """
     found = np.zeros(len(weights))
     order = np.argsort(x, kind="stable")
@@ -132,7 +132,7 @@ def _concordance(x: Codes, y: Codes, weights: Weights) -> Floats:
         group = y >> (bit + 1)
         place = np.argsort(group, kind="stable")
         upper, group, weight = (y[place] >> bit & 1).astype(bool), group[place], held[place]
-        run = group * (int(x.max()) + 1) + x[place]  # of equal x in a group; ascending, as the groups are
+        run = group * (int(x.max()) + 1) + x[place]  # of equal x in a group; ascending, like the groups
         less = np.zeros((len(x) + 1, len(weights)))  # the weight of lower bits up to a place
         np.cumsum(np.where(upper[:, None], 0, weight), axis=0, out=less[1:])
         ends = [np.searchsorted(of, of[upper], side) for of in (group, run) for side in ("left", "right")]
@@ -142,14 +142,14 @@ def _concordance(x: Codes, y: Codes, weights: Weights) -> Floats:
 
 
 def _tied(level: Codes, weights: Weights) -> Floats:
-    """Pairs of one level [S]."""
+    """Pairs within one level [S]."""
     sizes = _sizes(level, weights)
     pairs: Floats = (sizes * (sizes - 1) / 2).sum(axis=1)
     return pairs
 
 
 def _sizes(level: Codes, weights: Weights) -> Floats:
-    """How many of each level a resample holds [S, levels]."""
+    """How many items of each level each resample holds [S, levels]."""
     order = np.argsort(level, kind="stable")
     starts = np.searchsorted(level[order], np.arange(level.max() + 1))
     sizes: Floats = np.add.reduceat(weights[:, order], starts, axis=1, dtype=np.float64)
@@ -157,7 +157,7 @@ def _sizes(level: Codes, weights: Weights) -> Floats:
 
 
 def _centred_ranks(level: Codes, weights: Weights) -> Floats:
-    """Ranks less their mean [S, n]; those of equals are the mean of theirs."""
+    """Ranks minus their mean [S, n]; equal figures share their mean rank."""
     sizes = _sizes(level, weights)
     ends = np.cumsum(sizes, axis=1)
     ranks: Floats = (ends - (sizes - 1) / 2 - (ends[:, -1:] + 1) / 2)[:, level]
@@ -165,6 +165,6 @@ def _centred_ranks(level: Codes, weights: Weights) -> Floats:
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    """above / below, NaN where below is 0."""
+    """above / below, or NaN where below is 0."""
     ratio: Floats = np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)
     return ratio

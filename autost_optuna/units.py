@@ -1,4 +1,4 @@
-"""Numbers for people: counts and energies with an SI prefix or a fixed unit, three to four significant digits; rows as CSV."""
+"""Numbers for people: counts with an SI prefix and energies with a unit, to three or four significant digits; rows as CSV."""
 
 import csv
 import io
@@ -10,12 +10,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-StrPath = str | os.PathLike[str]  # a path as a caller may give it; a function that takes one makes it a Path at once
+StrPath = str | os.PathLike[str]  # a path as callers may pass it; functions convert it to a Path at once
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """`value` rounded to `digits` significant digits, without exponent below a million millions: 2.06, 0.468, 1320."""
+    """`value` rounded to `digits` significant digits, without an exponent below 1e12: 2.06, 0.468, 1320."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     if abs(value) >= 1e12:
@@ -33,7 +33,7 @@ def count(value: float, unit: str = "") -> str:
 
 
 def amount(text: str) -> float:
-    """The number that a person wrote with or without an SI prefix: "11M" is 11,000,000. ValueError if it is none."""
+    """A number written with or without an SI prefix: "11M" is 11,000,000. ValueError if it is not a number."""
     prefixes = {prefix: factor for factor, prefix in _PREFIXES}
     number = text.strip()
     factor = prefixes.get(number[-1:], 1.0)
@@ -44,12 +44,12 @@ def amount(text: str) -> float:
 
 
 def parameters(number: int) -> str:
-    """A number of parameters: "9.32 M parameters"; in millions, as the field counts them."""
+    """A number of parameters in millions, as is usual in the field: "9.32 M parameters"."""
     return f"{significant(number / 1e6)} M parameters"
 
 
 def energy(millijoules: float) -> str:
-    """An energy an image: "2.06 mJ"; below a microjoule the unit changes, not the number of digits."""
+    """An energy per image: "2.06 mJ". Small energies change the unit, to µJ or nJ, and keep the number of digits."""
     if 0 < abs(millijoules) < 1e-3:
         return f"{significant(millijoules * 1e6)} nJ"
     if 0 < abs(millijoules) < 0.1:
@@ -58,13 +58,13 @@ def energy(millijoules: float) -> str:
 
 
 def whole(values: Sequence[float]) -> list[int]:
-    """Whole numbers next to `values` whose sum is that of `values`, rounded: a printed column that adds up."""
+    """`values` as whole numbers that add up to the rounded sum of `values`, so that a printed column adds up."""
     ends = [round(end) for end in itertools.accumulate(values, initial=0.0)]
     return [end - start for start, end in itertools.pairwise(ends)]
 
 
 def duration(seconds: float) -> str:
-    """A time: "0.42 s", "73 s", "12 min 5 s", "2 h 3 min"."""
+    """A duration: "0.42 s", "73 s", "12 min 5 s", "2 h 3 min"."""
     if seconds < 10:
         return f"{significant(seconds, 2)} s"
     whole = round(seconds)
@@ -86,18 +86,18 @@ def seeds(first: int, number: int) -> str:
 
 
 def images(number: int, of_seeds: int) -> str:
-    """Images that something was measured on: "4 images", "4 images a seed"."""
-    return counted(number, "image") + (" a seed" if of_seeds > 1 else "")
+    """Images that something was measured on: "4 images", "4 images per seed"."""
+    return counted(number, "image") + (" per seed" if of_seeds > 1 else "")
 
 
 def share(value: float, deviation: float | None = None) -> str:
-    """A share in per cent, with its deviation where there is one: "97.2 %", "97.2 ± 0.3 %"."""
+    """A share in per cent, with its deviation if given: "97.2 %", "97.2 ± 0.3 %"."""
     spread = "" if deviation is None else f" ± {100 * deviation:.1f}"
     return f"{100 * value:.1f}{spread} %"
 
 
 def command(*words: str) -> str:
-    """A command of this program as a shell reads it, whatever a name in it holds: "autost-optuna study show 'my study'"."""
+    """A command of this program, quoted for a shell: "autost-optuna study show 'my study'"."""
     return shlex.join(["autost-optuna", *words])
 
 
@@ -107,7 +107,7 @@ def one_line(text: str) -> str:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A header and one line a row; lists are joined by a slash."""
+    """CSV with a header and one line per row; the items of a list are joined by slashes."""
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

@@ -171,7 +171,7 @@ def test_describe_shows_spread_and_the_network_without_spikes(cli):
         "cheaper at every rate that",
     ):
         assert said in table.stdout
-    assert "weights at initialisation, seeds 0 to 1, 3 images a seed of digits" in table.stderr
+    assert "weights at initialisation, seeds 0 to 1, 3 images per seed of digits" in table.stderr
 
 
 def test_describe_draws_its_audit(cli, tmp_path):

@@ -347,9 +347,9 @@ LABELS_SPOILT = {
     "no header": ("1,2,3\n", "its first line is not class,startTime_usec"),
     "a word": ("1,1500,3000\n2,soon,4000\n", "line 3 is not three whole numbers"),
     "two numbers": ("1,1500\n", "line 2 is not three whole numbers"),
-    "class 12": ("12,1500,3000\n", "line 2, 12,1500,3000, is no gesture's"),
-    "class 0": ("0,1500,3000\n", "line 2, 0,1500,3000, is no gesture's"),
-    "backwards": ("1,3000,1500\n", "line 2, 1,3000,1500, is no gesture's"),
+    "class 12": ("12,1500,3000\n", "line 2, 12,1500,3000, is not a gesture"),
+    "class 0": ("0,1500,3000\n", "line 2, 0,1500,3000, is not a gesture"),
+    "backwards": ("1,3000,1500\n", "line 2, 1,3000,1500, is not a gesture"),
 }
 
 
@@ -413,7 +413,7 @@ def test_a_class_without_recordings_is_refused_by_its_name(tmp_path):
     refused("class bird in .* has no recordings; download", tmp_path, lambda: load("cifar10dvs", CIFAR10DVS, tmp_path))
     (place / "cifar10_bird_0.aedat4").write_bytes(b"#!AER-DAT4.0\r\n")
     refused(
-        "class bird in .* has AEDAT 4 alone, which is not read; download .*, in AEDAT 2.0",
+        "class bird in .* has only AEDAT 4, which is not read; download .*, in AEDAT 2.0",
         tmp_path,
         lambda: load("cifar10dvs", CIFAR10DVS, tmp_path),
     )

@@ -331,7 +331,7 @@ def test_what_is_no_proxy_is_named(toy_task, images):
 
 def test_classes_of_other_tasks_are_refused_where_they_are_needed(toy_task, images):
     assert scores(ARCHITECTURE, toy_task, images, LABELS + 90, 0, ["sahd", "synflow", "zen"])
-    with pytest.raises(ValueError, match="class 99 of an image is none of the 10 of task digits"):
+    with pytest.raises(ValueError, match="class 99 of an image is not one of the 10 of task digits"):
         scores(ARCHITECTURE, toy_task, images, LABELS + 90, 0, ["snip"])
 
 

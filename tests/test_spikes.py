@@ -231,7 +231,7 @@ def test_seeds_with_their_images_make_a_table_whose_mean_is_the_energy(toy_task)
 def test_no_seed_is_refused(toy_task, toy_images):
     with pytest.raises(ValueError, match="seeds 0"):
         InitialRates(toy_task, toy_images, seeds=0)
-    with pytest.raises(ValueError, match="4 images cannot be parted among 3 seeds"):
+    with pytest.raises(ValueError, match="4 images cannot be split among 3 seeds"):
         InitialRates(toy_task, toy_images, seeds=3)
 
 

@@ -384,16 +384,16 @@ def test_a_notebook_shows_table_sentences_and_warnings():
         ),
         ({"proxies": {}}, "no proxy is named; name one at least"),
         ({"proxies": {"flops": (1.0, 2.0)}}, "'flops' has 2 values for 3 architectures"),
-        ({"proxies": {"flops": (1.0, 2.0, math.nan)}}, "flops has a value that is no number"),
+        ({"proxies": {"flops": (1.0, 2.0, math.nan)}}, "flops has a value that is not a number"),
         (
             {"proxies": {"flops": (2.0, 2.0, 2.0)}},
             "flops is 2 for all architectures, which ranks nothing; leave it out",
         ),
         ({"accuracies": ((1.0,), (1.0,), (1.0,))}, "accuracy is 1 for all architectures"),
-        ({"accuracies": ((1.0,), (2.0,), ())}, "accuracy has a value that is no number"),
-        ({"accuracies": ((1.0,), (2.0,), (math.inf,))}, "accuracy has a value that is no number"),
+        ({"accuracies": ((1.0,), (2.0,), ())}, "accuracy has a value that is not a number"),
+        ({"accuracies": ((1.0,), (2.0,), (math.inf,))}, "accuracy has a value that is not a number"),
         ({"accuracies": ((1.0,), (2.0,), (0.0, -1.7e308))}, "accuracy of 2 is -1.7e+308; leave it out"),
-        ({"params": (1.0, 2.0, math.nan)}, "params has a value that is no number"),
+        ({"params": (1.0, 2.0, math.nan)}, "params has a value that is not a number"),
         ({"params": (1.0, 2.0)}, "'params' has 2 values for 3 architectures"),
         ({"labels": ("a",)}, "'labels' has 1 values for 3 architectures"),
     ],
@@ -476,9 +476,9 @@ def test_rows_without_finite_numbers_are_left_out_where_asked(tmp_path):
     table = read_table(tmp_path / "a.csv")
     assert table.finite(["f"]).places == ("line 2", "line 6", "line 7")
     assert table.finite([]) == table
-    with pytest.raises(ValueError, match=r"line 7: f is 'x', no number; fix the row or leave it out$"):
+    with pytest.raises(ValueError, match=r"line 7: f is 'x', not a number; fix the row or leave it out$"):
         table.finite(["f"]).evidence(targets=["acc"], proxies=["f"])
-    with pytest.raises(ValueError, match=r"line 3: f is empty, no number; fix the row or leave it out \(--finite\)"):
+    with pytest.raises(ValueError, match=r"line 3: f is empty, not a number; fix the row or leave it out \(--finite\)"):
         table.evidence(targets=["acc"], proxies=["f"])
 
 
@@ -517,12 +517,12 @@ MISTAKES = {
     "opposite ends": (
         ["--table", "t.csv", *NAMED, "--group", "key"],
         "accuracy,flops,key\n1,inf,a\n2,-inf,a\n3,1,b\n4,2,c\n",
-        "flops has a value that is no number",
+        "flops has a value that is not a number",
     ),
     "unknown params": (["--table", "t.csv", *NAMED, "--params", "size"], GOOD, "there is no column 'size'"),
     "twice": (["--table", "t.csv", *NAMED, "--proxy", "flops"], GOOD, "proxy 'flops' is named twice; name it once"),
     "itself": (["--table", "t.csv", *NAMED, "--proxy", "accuracy"], GOOD, "'accuracy' is named as target and as proxy"),
-    "no number": (["--table", "t.csv", *NAMED], GOOD + "4,many\n", "t.csv, line 5: flops is 'many', no number"),
+    "no number": (["--table", "t.csv", *NAMED], GOOD + "4,many\n", "t.csv, line 5: flops is 'many', not a number"),
     "a comma": (
         ["--table", "t.csv", *NAMED],
         GOOD + '"0,5",1\n',

@@ -1,4 +1,4 @@
-"""Images and recordings for rates and for training: built in, or read from the public layouts of known data sets."""
+"""Images and recordings for rates and training: built in, or read from the public layouts of known data sets."""
 
 import hashlib
 from collections.abc import Callable
@@ -47,20 +47,20 @@ BUILT_IN = ("digits", "digits-saccades")
 
 
 def own_data(task: Task) -> str:
-    """The data set that holds a task's own classes: the one of its name, or else a folder of images."""
+    """The data set that holds a task's own classes: the one with its name, or else a folder of images."""
     return task.name if task.name in NAMES else "imagefolder"
 
 
 def stand_in_warning(data: str, task: Task) -> str | None:
-    """The warning that rates on `data` are rates on images of another task, with the remedy; None if they are its own.
+    """The warning that rates on `data` come from another task's images, with the remedy; None if the images are its own.
 
-    A task's own are the data set of its name and a folder of images. Any other task than a preset may also take a data set
-    of as many classes, and the built-in digits in their own size.
+    A task's own images are the data set with its name or a folder of images. A task that is not a preset may also use a
+    data set with the same number of classes, and the built-in digits in their own size.
     """
     own, known = own_data(task), PRESETS.get(data)
     resized = known is not None and not task.events and known.image_size != task.image_size
     fits = known is not None and known.num_classes == task.num_classes and not (data in BUILT_IN and resized)
-    brought = data not in NAMES  # by a program of the user's, which knows what they are
+    brought = data not in NAMES  # by the user's program, which knows what they are
     if brought or data in (own, "imagefolder") or (fits and task.name not in PRESETS):
         return None
     made = ", simulated" if data == "digits-saccades" else ""
@@ -81,12 +81,12 @@ def load(
     cache: bool = True,
     on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
 ) -> Dataset:
-    """The data set called `name`, as the task reads it; what is not built in lies under `root`.
+    """The data set called `name`, as the task reads it. Data that is not built in lies under `root`.
 
-    Recordings are cut into the task's T frames by count or by time (simulated ones have frames of equal time). With `cache`
-    all of them are read once and kept in files; `on_frames` hears of the split, and how many of how many recordings are done.
-    With `download` CIFAR-10 and CIFAR-100 are fetched where they are missing; the others have no address for programs.
-    ValueError says what is missing and where it comes from, or that the task reads recordings and these are images.
+    Recordings are cut into the task's T frames by count or by time (simulated ones have frames of equal time). With `cache`,
+    all of them are read once and kept in files; `on_frames` is called with the split, the number done and the total.
+    With `download`, CIFAR-10 and CIFAR-100 are fetched if they are missing; the others cannot be fetched by a program.
+    ValueError names what is missing and where to get it, or says that the task reads recordings and these are images.
     """
     if name not in NAMES:
         raise ValueError(f"no data {name!r}; choose one of {', '.join(NAMES)}")
@@ -117,7 +117,7 @@ def load(
 
 
 def _held(name: str) -> str:
-    """What the folder of a data set holds, in words."""
+    """A description of what the folder of a data set holds."""
     folders = {
         "imagefolder": "train and test",
         "nmnist": nmnist.FOLDER,
@@ -128,7 +128,7 @@ def _held(name: str) -> str:
 
 
 def _recorded(name: str, root: Path, time_steps: int, frames: Cut) -> tuple[Recorded, int]:
-    """Recordings in files, and the side of the camera that made them."""
+    """Recordings in files, and the side of their camera in pixels."""
     if name == "nmnist":
         return nmnist.load(root, time_steps, frames), nmnist.SIDE
     if name == "cifar10dvs":
@@ -146,8 +146,8 @@ def fit(
 
     `augment` changes them in their own size and channels, as values from 0 to 1, or as counts of events.
 
-    Grey images are repeated over the channels, coloured ones averaged to one; sizes change by bilinear interpolation.
-    Recordings are as they are, ValueError if they do not fit: counts of events cannot be resized.
+    Grey images are repeated over the channels, colour images averaged to one channel, and sizes changed by bilinear
+    interpolation. Recordings are not resized, since they are counts of events: ValueError if they do not fit.
     """
     import torch
     import torch.nn.functional as F
@@ -170,9 +170,9 @@ def fit(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateImages:
-    """The images that rates are measured on: normalised [B, *task.input_shape], their source, a fingerprint of their pixels.
+    """The images for measuring rates: normalised [B, *task.input_shape], their source, and a fingerprint of their pixels.
 
-    `labels` [B] are their classes, of `num_classes`; None if they are not known.
+    `labels` [B] are their classes, out of `num_classes`; None if unknown.
     """
 
     images: "Tensor"
@@ -183,7 +183,7 @@ class RateImages:
 
 
 def check_classes(found: RateImages, task: Task) -> None:
-    """ValueError if the task's own images have another number of classes: no network of the task can be trained on them."""
+    """ValueError if the task's own images have another number of classes, so that no network of the task can train on them."""
     if found.num_classes in (None, task.num_classes) or stand_in_warning(found.data, task) is not None:
         return
     raise ValueError(
@@ -203,9 +203,9 @@ def rate_images(
     split: Literal["train", "test"] = "train",
     frames: Cut = "count",
 ) -> RateImages:
-    """`count` images for each of `seeds` seeds, of the data set's `split`, drawn without repeats by `seed`; no others are read.
+    """`count` images for each of `seeds` seeds, drawn from `split` by `seed` without repeats; only these are read.
 
-    ValueError if the data set has not so many, or is not what the task's network reads.
+    ValueError if the data set has too few, or does not fit the task's network.
     """
     import numpy as np
     import torch

@@ -1,8 +1,8 @@
 """AEDAT files of event cameras, versions 2.0 and 3.1, as inivation documents them (docs.inivation.com, File Formats).
 
-Own readers, not SpikingJelly's: those import torchvision, which cannot be imported beside every torch, take the events of
-version 3.1 one by one in Python (a recording of DVS128 Gesture has millions), and let half a packet pass. Where a file is whole
-the tests hold that they agree, event by event.
+These readers replace SpikingJelly's, which import torchvision (not importable beside every torch), read the events of version
+3.1 one by one in Python (a recording of DVS128 Gesture has millions), and accept half a packet. On whole files the tests
+check that both agree, event by event.
 """
 
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from autost_optuna.data.events import Events
 
 PACKET_BYTES = 28
-POLARITY = 1  # the type of a packet of changes; others hold frames, motion, special events
+POLARITY = 1  # the type of packets with changes of brightness; others hold frames, motion or special events
 POLARITY_BYTES = 8
-EXTERNAL = 1 << 15  # of a DVS128's address: a signal on a pin, no pixel
+EXTERNAL = 1 << 15  # a bit of a DVS128's address: a signal on a pin, not a pixel
 VERSION = b"#!AER-DAT"
 HEADER_2, HEADER_3, HEADER_3_END = VERSION + b"2.0", VERSION + b"3.1", b"#!END-HEADER"
 
@@ -20,7 +20,7 @@ HEADER_2, HEADER_3, HEADER_3_END = VERSION + b"2.0", VERSION + b"3.1", b"#!END-H
 def addresses(content: bytes) -> tuple[Any, Any]:
     """Addresses and times in us, both int64 [n], of the events in an AEDAT 2.0 file: 4 bytes each, big-endian.
 
-    ValueError with the reason alone.
+    ValueError with only the reason.
     """
     import numpy as np
 
@@ -37,9 +37,9 @@ def addresses(content: bytes) -> tuple[Any, Any]:
 
 
 def events(content: bytes) -> Events:
-    """The valid changes in an AEDAT 3.1 file, whose packets are little-endian, and how many it marks as invalid.
+    """The valid changes in an AEDAT 3.1 file, whose packets are little-endian, and how many changes it marks as invalid.
 
-    ValueError with the reason alone.
+    ValueError with only the reason.
     """
     import numpy as np
 
@@ -66,7 +66,7 @@ def events(content: bytes) -> Events:
             )
         if kind == POLARITY and number:
             if size != POLARITY_BYTES:
-                raise ValueError(f"an event of {size} bytes is no change of brightness")
+                raise ValueError(f"an event of {size} bytes is not a change of brightness")
             pairs = np.frombuffer(content, "<u4", 2 * number, at).reshape(-1, 2).astype(np.int64)
             valid = pairs[pairs[:, 0] & 1 == 1]
             invalid += len(pairs) - len(valid)
@@ -84,14 +84,14 @@ def events(content: bytes) -> Events:
 
 
 def _check_version(content: bytes, header: bytes) -> None:
-    """ValueError if a file says that it is of another version, as those of AEDAT 4 (.aedat4) do."""
+    """ValueError if a file declares another version, as AEDAT 4 files (.aedat4) do."""
     if content.startswith(VERSION) and not content.startswith(header):
         found, read = (place[len(VERSION) :][:3].decode("latin1") for place in (content, header))
         raise ValueError(f"it is AEDAT {found}, and only AEDAT {read} is read here")
 
 
 def _line_end(content: bytes, at: int) -> int:
-    """Where the line that holds place `at` ends."""
+    """The end of the line that contains position `at`."""
     end = content.find(b"\n", at)
     if end < 0:
         raise ValueError("its header is cut")

@@ -1,10 +1,10 @@
-"""Frames of recordings, kept in one file a split, so that training reads any of them at once.
+"""Frames of recordings, kept in one file per split, so that training reads any of them quickly.
 
-The file lies in a folder `frames` beside the data, or where that cannot be written in XDG_CACHE_HOME/autost-optuna (by
-default ~/.cache/autost-optuna): a plain .npy array [n, T, 2, H, W] of bytes, mapped into memory. Its name holds a fingerprint
-of what it was made of, sizes and times of change of all files, so that a changed recording makes another one and the old one
-is deleted. It is written under another name and renamed, and of two processes one waits for the other. Bytes that rot in
-place are not noticed. Where there is no room for it, recordings are read anew each time, and one warning says so.
+The file lies in a folder `frames` beside the data or, if that is not writable, in XDG_CACHE_HOME/autost-optuna (by default
+~/.cache/autost-optuna): a plain .npy array [n, T, 2, H, W] of bytes, mapped into memory. Its name holds a fingerprint of its
+sources, the sizes and modification times of all files, so that a changed recording makes a new file and the old one is
+deleted. It is written under another name and then renamed; of two processes, one waits for the other. Bytes that decay on
+disk are not noticed. Without room for the file, recordings are read again each time, and one warning says so.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from autost_optuna.data.events import Cut, Recorded
 
 FORMAT = 1
 FOLDER = "frames"
-CHUNK = 64  # recordings that are held in memory while a file is written
+CHUNK = 64  # recordings held in memory while a file is written
 
 
 def keep_frames(
     recorded: Recorded, time_steps: int, cut: Cut, side: int, on_frames: Callable[[str, int, int], None]
 ) -> Dataset:
-    """The data set with all its frames in files; `on_frames` hears of the split, and how many of how many are written.
+    """The data set with all its frames in files; `on_frames` is called with the split, the number written and the total.
 
     ValueError if a recording is damaged.
     """
@@ -48,7 +48,7 @@ def keep_frames(
 
 
 def fingerprint(folder: Path, files: Sequence[Path], shape: tuple[int, ...]) -> str:
-    """16 hex digits of the names, sizes and times of change of `files`, and of the form that frames have here."""
+    """16 hex digits of the names, sizes and modification times of `files` and of the form of the frames."""
     digest = hashlib.sha256(repr((FORMAT, shape)).encode())
     for path in files:
         try:
@@ -60,7 +60,7 @@ def fingerprint(folder: Path, files: Sequence[Path], shape: tuple[int, ...]) -> 
 
 
 def places(folder: Path) -> tuple[Path, Path]:
-    """Where frames of the recordings in `folder` may lie: beside them, or else in the user's cache."""
+    """Where frames of the recordings in `folder` may lie: beside them or in the user's cache."""
     own = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return folder / FOLDER, Path(user) / "autost-optuna" / own
@@ -74,7 +74,7 @@ def _find(
     shape: tuple[int, ...],
     on_written: Callable[[int], None],
 ) -> Any:
-    """The frames, mapped from the first place that has them, else from the first that takes them; None where none does."""
+    """The frames, mapped from the first place that has them, else from the first that can store them; None if none can."""
     for place in candidates:
         if (found := _mapped(place / name, shape)) is not None:
             return found
@@ -83,19 +83,19 @@ def _find(
         try:
             place.mkdir(parents=True, exist_ok=True)
             with _alone(place / f"{stem}.lock"):
-                # By now another process may have written it.
+                # Another process may have written it in the meantime.
                 if (found := _mapped(place / name, shape)) is None:
                     _write(split, place, stem, name, shape, on_written)
                     found = _mapped(place / name, shape)
                 return found
         except OSError as error:
             reason = f"{place}: {error.strerror or error}"
-    warnings.warn(f"frames cannot be kept ({reason}); recordings are read anew each time, which is slow", stacklevel=4)
+    warnings.warn(f"frames cannot be kept ({reason}); recordings are read again each time, which is slow", stacklevel=4)
     return None
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Any:
-    """The array of a file, None where there is none or it is damaged."""
+    """The array of a file, or None if it is missing or damaged."""
     import numpy as np
 
     try:
@@ -108,10 +108,10 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Any:
 def _write(
     split: Split, place: Path, stem: str, name: str, shape: tuple[int, ...], on_written: Callable[[int], None]
 ) -> None:
-    """Write the frames of a split, whole or not at all, and delete those of earlier states of it."""
+    """Write the frames of a split, completely or not at all, and delete outdated ones."""
     from numpy.lib.format import write_array_header_1_0
 
-    for left in place.glob(f"{stem}.*.part"):  # of a process that was killed
+    for left in place.glob(f"{stem}.*.part"):  # left by a process that was killed
         left.unlink(missing_ok=True)
     part = place / f"{stem}.{os.getpid()}.part"
     try:
@@ -129,7 +129,7 @@ def _write(
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock at `path`, which ends with the process that holds it; where there are no locks, two write the same."""
+    """Hold the lock at `path`, which ends with its process. On a file system without locks, both write the same."""
     with path.open("w") as file:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
@@ -139,7 +139,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _owned(chosen: Any) -> Pixels:
-    """Frames that may be written to: a slice of a mapped file may not."""
+    """Frames in memory that may be modified, unlike a slice of a mapped file."""
     import numpy as np
 
     pixels: Pixels = chosen if chosen.flags.writeable else np.array(chosen)

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from their public Python layouts, read without torchvision and without trusting the pickles."""
+"""CIFAR-10 and CIFAR-100 in their public Python layouts, read without torchvision and without trusting the pickles."""
 
 import contextlib
 import io
@@ -18,9 +18,9 @@ PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Release:
-    """A published form of 60,000 images of 32x32 pixels: its files, and where they keep which labels.
+    """A published set of 60,000 images of 32x32 pixels: its files, and the keys of their labels.
 
-    `title` is also the name of torchvision's class, but for the hyphen.
+    `title` without its hyphen is also the name of torchvision's class.
     """
 
     title: str
@@ -34,7 +34,7 @@ class Release:
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
+        """Its name on the command line."""
         return self.title.replace("-", "").lower()
 
     @property
@@ -59,13 +59,13 @@ CIFAR100 = Release(
     archive="cifar-100-python.tar.gz",
     train=("train",),
     test="test",
-    labels="fine_labels",  # of 100 classes; there are 20 coarse ones beside them
+    labels="fine_labels",  # of the 100 classes; the files also have 20 coarse ones
     num_classes=100,
     normalisation=Normalisation(scale=255.0, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762)),
 )
 RELEASES = {release.name: release for release in (CIFAR10, CIFAR100)}
 
-# All that pickled arrays, lists and numbers of numpy need; a pickle may otherwise call any function.
+# All that pickles of numpy's arrays and numbers need. Without this list a pickle could call any function.
 _ALLOWED = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -76,7 +76,7 @@ _ALLOWED = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Refuses every global but those that rebuild numpy's arrays and numbers."""
+    """Refuses all globals except those that rebuild numpy's arrays and numbers."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for Python 2
@@ -88,16 +88,16 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _bytes(text: str, encoding: str) -> bytes:
-    """The bytes of a text that a pickle holds in their place. ValueError if it asks for any other encoding."""
+    """The bytes that a pickle stores as text. ValueError if it asks for any other encoding."""
     if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"it asks for the encoding {encoding!r}, which no batch of images needs")
     return text.encode("latin1")
 
 
 def load(release: Release, root: Path, *, download: bool = False) -> Dataset:
-    """The 50,000 training and 10,000 test images under `root`, or under its folder of the release's own name.
+    """The 50,000 training and 10,000 test images under `root`, or in the folder there with the release's name.
 
-    `download` fetches them into that folder where there is none yet.
+    `download` fetches them into that folder if it does not exist yet.
     """
     if download and not (root / release.folder).exists() and not (root / release.test).exists():
         fetch(release, root)
@@ -112,9 +112,9 @@ def load(release: Release, root: Path, *, download: bool = False) -> Dataset:
 
 
 def fetch(release: Release, root: Path) -> None:
-    """Download a release into `root`, whole or not at all, by torchvision, which checks the archive's md5.
+    """Download a release into `root`, completely or not at all, with torchvision, which checks the archive's md5.
 
-    ValueError if torchvision cannot be imported, as beside a torch of another build; RuntimeError if the download fails.
+    ValueError if torchvision cannot be imported, as beside another build of torch; RuntimeError if the download fails.
     """
     by_hand = (
         f"download {release.source} by hand and unpack it, so that {root / release.folder / release.test} is there"
@@ -131,9 +131,9 @@ def fetch(release: Release, root: Path) -> None:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             getattr(datasets, release.title.replace("-", ""))(str(part), download=True)
-        if not (root / release.folder).exists():  # by now another process may have been faster
+        if not (root / release.folder).exists():  # unless another process was faster
             os.rename(part / release.folder, root / release.folder)
-    except Exception as error:  # of the network, the archive, the disk
+    except Exception as error:  # from the network, the archive or the disk
         raise RuntimeError(f"the download of {release.title} failed ({reason_of(error)}); {by_hand}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -168,13 +168,13 @@ def _batch(release: Release, path: Path) -> tuple[Any, Any]:
     if not content:
         raise spoilt("it is empty")
     try:
-        # latin1: the original pickles come from Python 2, whose strings hold the arrays' bytes.
+        # latin1: the original pickles come from Python 2, whose strings hold the bytes of the arrays.
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise spoilt(reason_of(error)) from None
     if not isinstance(batch, dict):
         raise spoilt(f"it holds a {type(batch).__name__}, not the arrays of a batch")
-    # Read as encoding="bytes", as PAGE shows it, and saved again, it has keys of bytes.
+    # A pickle that was read with encoding="bytes", as PAGE shows, and saved again has keys of bytes.
     batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
     for key in ("data", release.labels):
         if key not in batch:

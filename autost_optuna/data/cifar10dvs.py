@@ -1,7 +1,7 @@
-"""CIFAR10-DVS (Li et al. 2017): CIFAR-10 images that move on a screen before a DVS128 camera, 1,000 recordings a class.
+"""CIFAR10-DVS (Li et al. 2017): CIFAR-10 images that move on a screen before a DVS128 camera, 1,000 recordings per class.
 
-`<class>/*.aedat`, AEDAT 2.0. There is no official split: as the field does, the first nine tenths of each class, in the order
-of their names, are for training and the rest for test. A count over 255 in a frame is kept as 255.
+The files are `<class>/*.aedat`, AEDAT 2.0. There is no official split. As is usual, the first nine tenths of each class, in
+the order of their names, are for training and the rest for test. A count over 255 in a frame is stored as 255.
 """
 
 import functools
@@ -22,7 +22,7 @@ SOURCE = (
 
 
 def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
-    """The recordings in `root`/cifar10dvs, in its folder extract, or where `root` is one of these; each read when asked for."""
+    """The recordings in `root`/cifar10dvs or its folder extract, or in `root` if it is one of these; each is read on demand."""
     folder = _folder(root)
     train: list[tuple[Path, int]] = []
     test: list[tuple[Path, int]] = []
@@ -33,7 +33,7 @@ def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
             has = f"has {units.counted(len(paths), 'recording')} such as cifar10_{name}_0.aedat, too few to split"
             if not paths:
                 only_4 = recordings(folder / name, ".aedat4")
-                has = "has AEDAT 4 alone, which is not read" if only_4 else "has no recordings"
+                has = "has only AEDAT 4, which is not read" if only_4 else "has no recordings"
             raise ValueError(f"class {name} in {folder} {has}; download {SOURCE}, in AEDAT 2.0, and unpack them again")
         train += [(path, label) for path in paths[:share]]
         test += [(path, label) for path in paths[share:]]
@@ -54,9 +54,9 @@ def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
 
 
 def read(path: Path) -> Events:
-    """A recording's events, upright as SpikingJelly has them: this camera lay on its side, and its bit 0 is 0 for a rise.
+    """The events of a recording, upright as in SpikingJelly: the camera lay on its side. Bit 0 is 0 where brightness rises.
 
-    An address has x in bits 1 to 7 and y in bits 8 to 14. ValueError if the file is no whole recording of a DVS128.
+    An address has x in bits 1 to 7 and y in bits 8 to 14. ValueError if the file is not a whole recording of a DVS128.
     """
     stored = content(path)
     try:

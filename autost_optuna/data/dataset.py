@@ -1,4 +1,4 @@
-"""Dataset: images and labels, split into training and test, with the constants that normalise them."""
+"""Dataset: images and labels, split into training and test, with their normalisation constants."""
 
 import codecs
 import hashlib
@@ -22,7 +22,7 @@ else:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnDemand:
-    """Images [n, ...] that `make` makes of an array of n sources when they are asked for, by index or slice."""
+    """Images [n, ...] that `make` produces on demand from an array of n sources, by index or slice."""
 
     sources: Any
     make: Callable[[Any], Pixels]
@@ -33,14 +33,14 @@ class OnDemand:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """Images [n, c, H, W], or recordings [n, T, c, H, W], as they are stored, and their classes [n]."""
+    """Images [n, c, H, W] or recordings [n, T, c, H, W], as stored, and their classes [n]."""
 
     images: Pixels | OnDemand
     labels: Labels
 
 
 def on_demand(found: Sequence[tuple[Any, int]], make: Callable[[Any], Pixels]) -> Split:
-    """A split of sources and their classes, each image of which `make` makes when it is asked for."""
+    """A split of sources and their classes; `make` produces each image on demand."""
     import numpy as np
 
     sources = np.empty(len(found), object)
@@ -52,15 +52,15 @@ def on_demand(found: Sequence[tuple[Any, int]], make: Callable[[Any], Pixels]) -
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Normalisation:
-    """A stored pixel becomes the network's input as (pixel / scale - mean) / std, channel by channel."""
+    """Turns stored pixels into the network's input: (pixel / scale - mean) / std, channel by channel."""
 
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-SEEN = 16  # images of a split that a fingerprint takes
-COUNTS = Normalisation(scale=1.0, mean=(0.0, 0.0), std=(1.0, 1.0))  # event counts stay as they are
+SEEN = 16  # images per split that a fingerprint reads
+COUNTS = Normalisation(scale=1.0, mean=(0.0, 0.0), std=(1.0, 1.0))  # event counts are not normalised
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +74,7 @@ class Dataset:
     normalisation: Normalisation
 
     def fingerprint(self) -> str:
-        """16 hex digits of all labels and of some images of both splits, evenly spaced: other images have others."""
+        """16 hex digits of all labels and of some evenly spaced images of both splits, which identify the data."""
         import numpy as np
 
         digest = hashlib.sha256(self.name.encode())
@@ -86,7 +86,7 @@ class Dataset:
 
 
 def content(path: Path) -> bytes:
-    """All bytes of a data set's file. ValueError if it cannot be read."""
+    """The bytes of a data set's file. ValueError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -94,14 +94,14 @@ def content(path: Path) -> bytes:
 
 
 def text_lines(path: Path) -> list[str]:
-    """The lines of a text file without the spaces around them, in UTF-8 or, where its first bytes say so, in UTF-16."""
+    """The stripped lines of a text file in UTF-8 or, if its first bytes say so, UTF-16."""
     stored = content(path)
     encoding = "utf-16" if stored.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     return [line.strip() for line in stored.decode(encoding, "replace").splitlines()]
 
 
 def visible(folder: Path) -> list[Path]:
-    """What is in a folder, by name, without what is hidden. ValueError if it cannot be read."""
+    """The entries of a folder that are not hidden, by name. ValueError if it cannot be read."""
     try:
         return [folder / name for name in sorted(os.listdir(folder)) if not hidden(name)]
     except OSError as error:
@@ -109,20 +109,20 @@ def visible(folder: Path) -> list[Path]:
 
 
 def recordings(folder: Path, ending: str) -> list[Path]:
-    """The files in a folder that end so, in capitals or not, by name; none if there is no such folder."""
+    """The files in a folder with this ending, in capitals or not, by name; none if the folder does not exist."""
     return [path for path in visible(folder) if path.suffix.lower() == ending] if folder.is_dir() else []
 
 
 def hidden(name: str) -> bool:
-    """Whether a file or folder is a system's own: .DS_Store, the ._name that macOS writes beside name, thumbnails."""
+    """Whether a file or folder belongs to an operating system: .DS_Store, macOS's ._name files, thumbnails."""
     return name.startswith(".") or name in ("__MACOSX", "@eaDir")
 
 
 def reason_of(error: Exception) -> str:
-    """What a library's error says, in one short line."""
+    """A library's error message as one short line."""
     return one_line(str(error))[:160] or type(error).__name__
 
 
 def damaged(path: Path, kind: str, reason: str, source: str) -> ValueError:
-    """The error for a file that is not what its data set's layout says."""
+    """The error for a file that does not match its data set's layout."""
     return ValueError(f"{kind} {path} cannot be read: {one_line(reason)}; download {source} again")

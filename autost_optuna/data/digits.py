@@ -7,7 +7,7 @@ NORMALISATION = Normalisation(scale=16.0, mean=(0.305,), std=(0.376,))
 
 
 def load() -> Dataset:
-    """The digits, a fifth of them held out as test by a fixed shuffle (the file lists writers one after the other)."""
+    """The digits; a fixed shuffle holds out a fifth of them as test, because the file lists one writer after another."""
     import numpy as np
     from sklearn.datasets import load_digits
 

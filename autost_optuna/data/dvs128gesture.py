@@ -1,8 +1,8 @@
 """DVS128 Gesture (Amir et al. 2017): eleven gestures of 29 people before a DVS128 camera, several in each recording.
 
-`DvsGesture/*.aedat`, AEDAT 3.1; beside each a `*_labels.csv` that says from when to when which gesture was made, by which
-recordings are cut into samples; `trials_to_train.txt` and `trials_to_test.txt` list the recordings of each split. A count
-over 255 in a frame is kept as 255.
+The files are `DvsGesture/*.aedat`, AEDAT 3.1. Beside each, a `*_labels.csv` lists the gestures with their start and end times,
+by which recordings are cut into samples. `trials_to_train.txt` and `trials_to_test.txt` list the recordings of each split. A
+count over 255 in a frame is stored as 255.
 """
 
 import functools
@@ -25,7 +25,7 @@ SOURCE = "DvsGesture.tar.gz from https://research.ibm.com/interactive/dvsgesture
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """A gesture, 0 to 10, made in a recording from `start` to before `end`, in microseconds of its clock."""
+    """A gesture, 0 to 10, in a recording from `start` to before `end`, in microseconds of its clock."""
 
     path: Path
     gesture: int
@@ -34,7 +34,7 @@ class Sample:
 
 
 def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
-    """The gestures in `root`/DvsGesture, in `root`/extract/DvsGesture, or where `root` is one; each read when asked for."""
+    """The gestures in `root`/DvsGesture, `root`/extract/DvsGesture, or `root` if it is one of these; each is read on demand."""
     folder = _folder(root)
     train, train_files = _listed(folder / "trials_to_train.txt")
     test, test_files = _listed(folder / "trials_to_test.txt")
@@ -50,7 +50,7 @@ def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
 
 
 def read(path: Path) -> Events:
-    """A whole recording's events. ValueError if the file is no whole recording."""
+    """All events of a recording. ValueError if the file is not a whole recording."""
     stored = content(path)
     try:
         return aedat.events(stored)
@@ -72,7 +72,7 @@ def read_labels(path: Path, recording: Path) -> list[Sample]:
         except ValueError:
             raise damaged(path, "label file", f"line {number} is not three whole numbers", SOURCE) from None
         if not 1 <= gesture <= NUM_CLASSES or not 0 <= start < end:
-            raise damaged(path, "label file", f"line {number}, {line}, is no gesture's", SOURCE)
+            raise damaged(path, "label file", f"line {number}, {line}, is not a gesture", SOURCE)
         samples.append(Sample(path=recording, gesture=gesture - 1, start=start, end=end))
     return samples
 
@@ -111,11 +111,11 @@ def _listed(path: Path) -> tuple[list[Sample], list[Path]]:
 
 
 def _read_all(time_steps: int, cut: Cut, told: set[Path], samples: Any) -> Pixels:
-    """Frames [n, T, 2, 128, 128]. One warning reports the invalid events of the recordings that are not `told` of yet."""
+    """Frames [n, T, 2, 128, 128]. One warning reports the invalid events of all recordings that are not in `told` yet."""
     import numpy as np
 
     frames = np.empty((len(samples), time_steps, 2, SIDE, SIDE), np.uint8)
-    recordings: dict[Path, list[int]] = {}  # one is read once, however many of its gestures are asked for
+    recordings: dict[Path, list[int]] = {}  # read each recording once, however many of its gestures are requested
     for index, sample in enumerate(samples):
         recordings.setdefault(sample.path, []).append(index)
     invalid: dict[Path, int] = {}

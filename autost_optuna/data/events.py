@@ -1,9 +1,9 @@
-"""Events of a camera that sees changes, gathered in T frames of counts.
+"""Events of an event camera, gathered into T frames of counts.
 
-By count, each frame takes as many events as the next, and the last one the remainder as well. Events stand in the order in
-which they came, so times are not read: a clock that wraps or stutters changes nothing. By time, each frame takes as many
-microseconds as the next, from the first event to the last, and the last one the remainder; a frame may be empty. Both are
-the field's (SpikingJelly's `integrate_events_by_fixed_frames_number`, with which the tests compare them).
+By count, all frames take the same number of events, and the last also takes the remainder. Events are in the order of their
+arrival, so times are not read: a clock that wraps or stutters changes nothing. By time, all frames take the same number of
+microseconds between the first event and the last, and the last also takes the remainder; a frame may be empty. Both are
+common practice (SpikingJelly's `integrate_events_by_fixed_frames_number`, with which the tests compare them).
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ CUTS: tuple[Cut, ...] = get_args(Cut)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Events:
-    """n events in the order in which they came: pixels x and y [n], polarity [n], 1 where brightness rises, times [n] in us.
+    """n events in order of arrival: pixels x and y [n], polarity [n] (1 where brightness rises), and times [n] in us.
 
-    `invalid` counts what the recording marks as invalid, which is left out.
+    `invalid` counts the events that the recording marks as invalid; they are left out.
     """
 
     x: Any
@@ -38,7 +38,7 @@ class Events:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recorded:
-    """A data set whose recordings are read when they are asked for, the folder that holds them, and each split's files."""
+    """A data set whose recordings are read on demand, the folder that holds them, and each split's files."""
 
     dataset: Dataset
     folder: Path
@@ -49,7 +49,7 @@ class Recorded:
 def gather(events: Events, time_steps: int, cut: Cut, side: int) -> Any:
     """Counts of events [T, 2, side, side]: channel 0 where brightness falls, 1 where it rises.
 
-    ValueError with the reason alone where there are too few, one is outside the camera, or the clock goes back.
+    ValueError with only the reason if there are too few, one is outside the camera, or the clock goes back.
     """
     import numpy as np
 
@@ -67,16 +67,16 @@ def gather(events: Events, time_steps: int, cut: Cut, side: int) -> Any:
 
 
 def by_count(count: int, time_steps: int) -> Any:
-    """The frame [n] of each event: count // T a frame, and the remainder in the last."""
+    """The frame [n] of each event: count // T events per frame, and the remainder in the last."""
     import numpy as np
 
     return np.minimum(np.arange(count) // (count // time_steps), time_steps - 1)
 
 
 def by_time(time: Any, time_steps: int) -> Any:
-    """The frame [n] of each event: duration // T microseconds a frame, and the remainder in the last.
+    """The frame [n] of each event: duration // T microseconds per frame, and the remainder in the last.
 
-    A time that goes back by no more than a frame is put where it belongs; ValueError if it goes back further.
+    An event whose time goes back by at most one frame goes into the frame of its time; ValueError if it goes back further.
     """
     import numpy as np
 
@@ -88,7 +88,7 @@ def by_time(time: Any, time_steps: int) -> Any:
 
 
 def saturated(counts: Any) -> Pixels:
-    """Counts as bytes; 255 stands for 255 or more, which only a pixel that flickers or is broken sees in one frame."""
+    """Counts as bytes; 255 stands for 255 or more, which only a flickering or broken pixel reaches in one frame."""
     import numpy as np
 
     pixels: Pixels = np.minimum(counts, 255).astype(np.uint8)

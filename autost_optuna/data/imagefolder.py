@@ -1,10 +1,10 @@
-"""Images of your own, or ImageNet's: a folder for training and one for test, and in each a folder for every class.
+"""Your own images, or ImageNet's: one folder for training and one for test, each with a folder for every class.
 
-`DIR/train/<class>/*.png` and `DIR/test` or `DIR/val` alike; classes are counted in the order of their folders' names. An image
-is read when it is asked for: turned upright as its EXIF says, scaled so that its shorter side has the task's size, bilinear,
-and cut to its centre. Every mode is scaled by its own range, from black to white: grey of 16 bits by 65535, of floats from 0 to
-1. What has no range of its own, such as integers of 32 bits, is refused. Transparent pixels lie on white. What a system hides
-is left out.
+The layout is `DIR/train/<class>/*.png`, and the same in `DIR/test` or `DIR/val`. Classes are numbered in the order of their
+folders' names. An image is read on demand: turned upright by its EXIF, scaled bilinearly so that its shorter side has the
+task's size, and cropped to its centre. Every mode is scaled by its own range, from black to white: 16-bit grey by 65535,
+floats from 0 to 1. Modes without a fixed range, such as 32-bit integers, are refused. Transparent pixels become white. Files
+that an operating system hides are left out.
 """
 
 import contextlib
@@ -38,17 +38,17 @@ BYTES = (
     "YCbCr",
     "LAB",
     "HSV",
-)  # modes of 8 bits
-ORIENTATION = 0x0112  # a tag of EXIF and of TIFF
-BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+)  # 8-bit modes
+ORIENTATION = 0x0112  # a tag in EXIF and TIFF
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags in TIFF
 WHITE_IS_ZERO, SIGNED = 0, 2  # values of the last two
 SAVE = "save it as a PNG of 8 or 16 bits"
 
 
 def load(root: Path, size: int) -> Dataset:
-    """The images under `root`/train and `root`/test (or val), each made [3, size, size] when it is asked for.
+    """The images under `root`/train and `root`/test (or val), each read on demand as [3, size, size].
 
-    ValueError if the two have different classes, or a class has no image, or has images in a folder of its own.
+    ValueError if the two have different classes, or if a class has no images or has some in a subfolder.
     """
     train = root / "train"
     test = next((root / name for name in ("test", "val") if (root / name).is_dir()), root / "test")
@@ -59,7 +59,7 @@ def load(root: Path, size: int) -> Dataset:
     if not classes:
         raise ValueError(f"no class has a folder in {train}; put your images into DIR/{LAYOUT}")
     if odd := sorted(set(classes) ^ set(there)):
-        raise ValueError(f"class {odd[0]} is in one of {train} and {test} alone; give both the same folders of classes")
+        raise ValueError(f"class {odd[0]} is in only one of {train} and {test}; give both the same folders of classes")
     return Dataset(
         name="imagefolder",
         train=_split([classes[name] for name in classes], size),
@@ -70,7 +70,7 @@ def load(root: Path, size: int) -> Dataset:
 
 
 def read(path: Path, size: int) -> Pixels:
-    """An image [3, size, size] of its middle square. ValueError if the file is damaged, no image, or of an unknown range."""
+    """The middle square of an image, [3, size, size]. ValueError if it is damaged, not an image, or of an unknown range."""
     import numpy as np
     from PIL import Image, ImageOps
 
@@ -96,21 +96,21 @@ def read(path: Path, size: int) -> Pixels:
 
 
 def _opened(path: Path, size: int) -> "tuple[Image, Any]":
-    """An image in the mode of its file, and its orientation by EXIF, 1 to 8, or None."""
+    """An image in the mode of its file, and its EXIF orientation, 1 to 8, or None."""
     from PIL import Image, UnidentifiedImageError
 
     orientation = None
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # of a large JPEG, decodes no more than twice what is needed
-            image.load()  # which turns a TIFF upright
-            with contextlib.suppress(Exception):  # damaged EXIF says nothing, and the pixels are whole
+            image.draft("RGB", (2 * size, 2 * size))  # decodes a large JPEG at no more than twice the size needed
+            image.load()  # turns a TIFF upright
+            with contextlib.suppress(Exception):  # ignore damaged EXIF: the pixels are intact
                 orientation = image.getexif().get(ORIENTATION)
             return image, orientation
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = reason_of(error).partition(",")[0]
         raise ValueError(f"{path} is larger than Pillow opens ({reason}); make it smaller or take it out") from None
-    except Exception as error:  # a damaged file can raise nearly anything
+    except Exception as error:  # a damaged file can raise almost any error
         if isinstance(error, OSError) and error.errno is not None:
             raise ValueError(f"cannot read {path} ({error.strerror}); check --data-root") from None
         reason = reason_of(error)
@@ -120,7 +120,7 @@ def _opened(path: Path, size: int) -> "tuple[Image, Any]":
 
 
 def _as_rgb(image: "Image") -> "Image":
-    """An image of any mode as RGB of 8 bits, laid on white. ValueError with reason and remedy if its range is unknown."""
+    """An image of any mode as 8-bit RGB on white. ValueError with reason and remedy if its range is unknown."""
     from PIL import Image
 
     if _tag(image, SAMPLE_FORMAT) == SIGNED:
@@ -133,30 +133,30 @@ def _as_rgb(image: "Image") -> "Image":
         return image.convert("RGB")
     image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     least, most = image.getchannel("A").getextrema()
-    if least == 255 or most == 0:  # 0 everywhere: a channel that its program left empty
+    if least == 255 or most == 0:  # 0 everywhere: a channel that a program left empty
         return image.convert("RGB")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _as_grey(image: "Image") -> "Image":
-    """Grey of more than 8 bits as L, or as LA where the file names a value that is transparent."""
+    """Grey of more than 8 bits as L, or as LA if the file declares a transparent value."""
     import numpy as np
     from PIL import Image
 
     values = np.asarray(image)
     if image.mode == "F":
         white = 1
-        if not (values.min() >= 0 and values.max() <= 1):  # so that NaN is refused too
+        if not (values.min() >= 0 and values.max() <= 1):  # written so that NaN is refused too
             raise ValueError(
                 f"holds floats from {values.min():.6g} to {values.max():.6g} (mode F), but black is 0 and white is 1; "
                 f"divide by the range of the whole data set, or {SAVE}"
             )
-    elif image.mode == "I" and image.format not in ("PNG", "PPM"):  # of these two Pillow fills 16 bits
+    elif image.mode == "I" and image.format not in ("PNG", "PPM"):  # Pillow fills 16 bits for these two
         raise ValueError(f"holds {_tag(image, BITS) or 32}-bit integers (mode I), where white is unknown; {SAVE}")
     else:
         white = 2 ** (_tag(image, BITS) or 16) - 1
     grey = (values.astype(np.float32) * 255 / white).round().astype(np.uint8)
-    if _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO:  # which Pillow heeds up to 8 bits
+    if _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow applies it only up to 8 bits
         grey = 255 - grey
     key = image.info.get("transparency")
     if key is None:
@@ -165,15 +165,15 @@ def _as_grey(image: "Image") -> "Image":
 
 
 def _tag(image: "Image", tag: int) -> Any:
-    """A tag of a TIFF, the first of its values; None where there is none."""
+    """The first value of a TIFF tag, or None if the file lacks the tag."""
     value = getattr(image, "tag_v2", {}).get(tag)
     return value[0] if isinstance(value, tuple) else value
 
 
 def _classes(folder: Path) -> dict[str, Path]:
-    """The folders of classes by name, which macOS and others spell in two ways if it has an accent.
+    """The folders of classes by name. macOS and other systems encode accents differently.
 
-    ValueError if a folder has the same name in both ways.
+    ValueError if two folders have the same name in both encodings.
     """
     found: dict[str, Path] = {}
     for place in visible(folder):
@@ -188,7 +188,7 @@ def _split(classes: list[Path], size: int) -> Split:
 
 
 def _images(folder: Path) -> list[Path]:
-    """The images of a class. ValueError names it if it has none, or has some in a folder of its own."""
+    """The images of a class. ValueError names the class if it has none or has some in a subfolder."""
     there = visible(folder)
     images = [path for path in there if _is_image(path)]
     for place in set(there).difference(images):
@@ -211,7 +211,7 @@ def _read_all(size: int, paths: Any) -> Pixels:
     import numpy as np
 
     pixels = np.empty((len(paths), 3, size, size), np.uint8)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without Python's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases Python's lock while it decodes
         for index, image in enumerate(pool.map(functools.partial(read, size=size), paths)):
             pixels[index] = image
     return pixels

@@ -1,6 +1,6 @@
 """N-MNIST (Orchard et al. 2015): recordings of an event camera that moves before digits.
 
-A file holds events of 5 bytes: x, y, then a bit of polarity (1 where brightness rises) and 23 bits of microseconds.
+A file holds 5-byte events: x, y, then one bit of polarity (1 where brightness rises) and 23 bits of microseconds.
 """
 
 import functools
@@ -13,13 +13,13 @@ from autost_optuna.data.events import Cut, Events, Recorded, gather
 FOLDER = "nmnist/extract"
 SIDE = 34
 EVENT_BYTES = 5
-CLOCK_MARK = 240  # as y, in some recordings of this camera: the clock ran over, and nothing was seen
-CLOCK_STEP = 2**13  # microseconds that such a mark stands for, in the authors' own reader
+CLOCK_MARK = 240  # in place of y, in some recordings: the clock overflowed, and no pixel fired
+CLOCK_STEP = 2**13  # microseconds for such a mark, as in the authors' own reader
 SOURCE = "Train.zip and Test.zip from https://www.garrickorchard.com/datasets/n-mnist"
 
 
 def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
-    """The recordings in `root`/nmnist/extract, or where `root` is one of these folders; each is read when asked for."""
+    """The recordings in `root`/nmnist/extract, or in `root` if it is one of these folders; each is read on demand."""
     folder = _folder(root)
     train, test = (_found(folder / name) for name in ("Train", "Test"))
     make = functools.partial(_read_all, time_steps, cut)
@@ -39,9 +39,9 @@ def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
 
 
 def read(path: Path, time_steps: int, cut: Cut = "count") -> Pixels:
-    """A recording's counts of events [T, 2, 34, 34]: channel 0 where brightness falls, 1 where it rises.
+    """The counts of events in a recording [T, 2, 34, 34]: channel 0 where brightness falls, 1 where it rises.
 
-    ValueError if the file is empty, truncated or no recording of 34x34 pixels.
+    ValueError if the file is empty, truncated or not a recording of 34x34 pixels.
     """
     import numpy as np
 
@@ -50,7 +50,7 @@ def read(path: Path, time_steps: int, cut: Cut = "count") -> Pixels:
         raise _damaged(path, f"{len(stored)} bytes are not events of {EVENT_BYTES}")
     raw = np.frombuffer(stored, np.uint8).reshape(-1, EVENT_BYTES)
     seen = raw[:, 1] != CLOCK_MARK
-    time = _times(raw, ~seen)[seen] if cut == "time" else None  # by count nobody asks for them
+    time = _times(raw, ~seen)[seen] if cut == "time" else None  # not needed by count
     raw = raw[seen]
     try:
         counts = gather(Events(x=raw[:, 0], y=raw[:, 1], polarity=raw[:, 2] >> 7, time=time), time_steps, cut, SIDE)
@@ -63,7 +63,7 @@ def read(path: Path, time_steps: int, cut: Cut = "count") -> Pixels:
 
 
 def _times(raw: Any, marks: Any) -> Any:
-    """Microseconds [n] of events [n, 5], the clock's overruns added."""
+    """Microseconds [n] of events [n, 5], corrected for overflows of the clock."""
     import numpy as np
 
     high, middle, low = (raw[:, column].astype(np.int64) for column in (2, 3, 4))
@@ -82,7 +82,7 @@ def _folder(root: Path) -> Path:
 
 
 def _found(folder: Path) -> list[tuple[Path, int]]:
-    """The recordings of a split and their classes. ValueError names a class that has none."""
+    """The recordings of a split and their classes. ValueError names a class without recordings."""
     found = []
     for label in range(10):
         paths = recordings(folder / str(label), ".bin")

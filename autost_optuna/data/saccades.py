@@ -1,9 +1,9 @@
-"""Simulated events: the built-in digits before an event camera that moves as N-MNIST's did. No camera saw them.
+"""Simulated events: the built-in digits before an event camera that moves as N-MNIST's did. No real camera is involved.
 
-The digits, enlarged to 24x24 of 34x34 pixels (and in proportion before a larger camera), pass along three saccades, a
-triangle. A pixel fires once for every 3 grey levels that its brightness has changed since it fired last. All of it is whole
-numbers, so that every machine makes the same events: places in half pixels, brightness in so many parts of a digit's grey
-level as a pixel of it covers half pixels. Ignored: noise, and the logarithm of light.
+The digits, enlarged to 24x24 of 34x34 pixels (and in proportion for a larger camera), move along three saccades that form a
+triangle. A pixel fires once for every 3 grey levels by which its brightness has changed since it last fired. All values are
+whole numbers, so that every machine makes the same events: positions in half pixels, and brightness in fractions of a grey
+level, as many as a digit's pixel covers half pixels. The simulation ignores noise and the logarithm of light.
 """
 
 import functools
@@ -14,13 +14,13 @@ from autost_optuna.data.dataset import COUNTS, Dataset, OnDemand, Pixels, Split
 
 SIDE = 34
 ENLARGED = 3
-MOVES = 3  # a frame gathers the events of so many moves
+MOVES = 3  # moves whose events make one frame
 CORNERS = ((-6, -4), (0, 8), (6, -4), (-6, -4))  # x and y of the triangle, in half pixels
-THRESHOLD = 3  # of a digit's 16 grey levels: at 10 frames 3,550 events a digit, where N-MNIST has 4,150
+THRESHOLD = 3  # of a digit's 16 grey levels: with 10 frames 3,550 events per digit, where N-MNIST has 4,150
 
 
 def load(time_steps: int, side: int = SIDE) -> Dataset:
-    """The digits as recordings [n, T, 2, side, side], each made when it is asked for; split as the digits are."""
+    """The digits as recordings [n, T, 2, side, side], each made on demand; the split is that of the digits."""
     still = digits.load()
 
     def moved(split: Split) -> Split:
@@ -50,7 +50,7 @@ def record(time_steps: int, images: Pixels, side: int = SIDE) -> Pixels:
     ]
     threshold = THRESHOLD * (2 * enlarged) ** 2
     frames = np.zeros((len(images), time_steps, 2, side, side), np.uint8)
-    known = view(images, places[0][0], places[1][0], side)  # the brightness at which each pixel fired last
+    known = view(images, places[0][0], places[1][0], side)  # the brightness at which each pixel last fired
     for move in range(moves):
         fired = np.trunc((view(images, places[0][move + 1], places[1][move + 1], side) - known) / threshold)
         known += fired * threshold
@@ -60,21 +60,21 @@ def record(time_steps: int, images: Pixels, side: int = SIDE) -> Pixels:
 
 
 def view(images: Pixels, x: int, y: int, side: int = SIDE) -> Any:
-    """Brightness [n, side, side] of digits [n, 1, 8, 8] whose centre is `x`, `y` half pixels off the camera's.
+    """Brightness [n, side, side] of digits [n, 1, 8, 8] whose centre is `x`, `y` half pixels from the camera's.
 
-    Bilinear between a digit's pixels, dark around it; in whole numbers, 36 for a grey level before 34x34 pixels, which float32
-    sums without an error.
+    It is bilinear between a digit's pixels and dark around the digit. Values are whole numbers, 36 per grey level with 34x34
+    pixels, which float32 adds exactly.
     """
     return _spread(y, side) @ images[:, 0].astype("float32") @ _spread(x, side).T
 
 
 def _enlarged(side: int) -> int:
-    """How many of the camera's pixels one of a digit's takes in each direction."""
+    """How many of the camera's pixels one pixel of a digit covers in each direction."""
     return max(ENLARGED * side // SIDE, 1)
 
 
 def _spread(offset: int, side: int) -> Any:
-    """[side, 8]: the weight of each of a digit's rows in each of the camera's, in so many parts as it covers half pixels."""
+    """[side, 8]: the weight of each row of a digit in each row of the camera, in as many parts as it covers half pixels."""
     import numpy as np
 
     enlarged = _enlarged(side)

@@ -1,1 +1,1 @@
-"""How far to trust a proxy: tables of figures, rank statistics, verdicts."""
+"""Evidence on how far to trust a proxy: tables of figures, rank statistics, verdicts."""

@@ -1,4 +1,4 @@
-"""Tables of figures of architectures, from a CSV file or rows at hand, read as evidence."""
+"""Tables of figures of architectures, from a CSV file or from rows, read as evidence."""
 
 import codecs
 import csv
@@ -20,18 +20,17 @@ from autost_optuna.units import StrPath
 PARAMS = "params"
 ENDINGS = (".csv", ".csv.gz")
 DELIMITERS = ",;\t"
-COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")  # a decimal, or thousands
-LONGEST = 1_000_000  # characters of a line
-MOST = 200_000  # rows that are kept
-LISTED = 20  # columns that a message names
+COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")  # a decimal number, or thousands
+LONGEST = 1_000_000  # most characters of a line
+MOST = 200_000  # most rows
+LISTED = 20  # most columns that a message names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Rows of named cells, and where each stands in `source`, for messages.
+    """Rows of named cells, and the place of each in `source`, for messages.
 
-    `targets`, `proxies` and `group` are the columns that evidence is of where it names no others. With `commas` decimals are
-    written as 0,5.
+    `targets`, `proxies` and `group` are the default columns of evidence. With `commas`, decimals are written as 0,5.
     """
 
     source: str
@@ -52,10 +51,11 @@ class Table:
         group: str | None = None,
         lower: bool = False,
     ) -> Evidence:
-        """The columns of these names as evidence; an architecture is a row, or all rows of one value in column `group`.
+        """These columns as evidence; an architecture is one row, or all rows with the same value in column `group`.
 
-        Several targets are seeds of one figure; so are the rows of a group, whose proxies are averaged. `params` is by default
-        the column of that name, where there is one. ValueError that names column and row for what is missing or no number.
+        Several targets are seeds of one figure; so are the rows of a group, whose proxies are averaged. `params` defaults to
+        the column of that name, if it exists. ValueError names the column and row of a missing value or one that is not a
+        number.
         """
         targets, proxies, group = targets or self.targets, proxies or self.proxies, group or self.group
         for what, given in (("target", targets), ("proxy", proxies)):
@@ -90,7 +90,7 @@ class Table:
         )
 
     def finite(self, names: Sequence[str]) -> "Table":
-        """The rows that hold finite numbers in the columns of these names. ValueError if there is none."""
+        """The rows with finite numbers in these columns. ValueError if there are none."""
         columns = [self._cells(name) for name in names]
         kept = [place for place in range(len(self.rows)) if not any(self._missing(column[place]) for column in columns)]
         if not kept:
@@ -114,7 +114,7 @@ class Table:
         return [row[column] for row in self.rows]
 
     def _numbers(self, name: str, *, finite: bool = False) -> list[float]:
-        """A column as numbers; infinite ones have a rank, and may be a proxy."""
+        """A column as numbers. Infinite ones are allowed in a proxy, because they have a rank."""
         found = []
         for place, cell in zip(self.places, self._cells(name), strict=True):
             try:
@@ -128,12 +128,12 @@ class Table:
                     remedy = "other decimals here have a comma, so a point may mean thousands: write all in one way"
                 elif not self.commas and COMMA.fullmatch(str(cell)):
                     remedy = "write decimals with a point, and no separator of thousands"
-                raise ValueError(f"{self.source}, {place}: {name} is {what}, no number; {remedy}")
+                raise ValueError(f"{self.source}, {place}: {name} is {what}, not a number; {remedy}")
             found.append(value)
         return found
 
     def _value(self, cell: str | float) -> float:
-        """A cell as a number. ValueError if it is none, as 1.234 is none among decimals with commas."""
+        """A cell as a number. ValueError if it is not one, such as 1.234 among decimals with commas."""
         if self.commas and isinstance(cell, str):
             if "." in cell:
                 raise ValueError(cell)
@@ -141,7 +141,7 @@ class Table:
         return float(cell)
 
     def _missing(self, cell: str | float) -> bool:
-        """Whether a cell is empty, NaN or infinite; what is no number at all is a mistake, not missing."""
+        """Whether a cell is empty, NaN or infinite; any other text that is not a number is a mistake, not a missing value."""
         try:
             return not math.isfinite(self._value(cell))
         except ValueError:
@@ -149,10 +149,10 @@ class Table:
 
 
 def read_table(path: StrPath, where: Mapping[str, str] | None = None) -> Table:
-    """Read a .csv or .csv.gz with a header, only the rows that have the values of `where`.
+    """Read a .csv or .csv.gz with a header; `where` selects the rows with these values.
 
-    Columns are separated by commas, or as a spreadsheet may save them: by semicolons or tabs, and then decimals may have
-    commas. The text is UTF-8, or UTF-16 if it begins with that byte order mark. ValueError for all that is amiss.
+    Columns are separated by commas or, as some spreadsheets save them, by semicolons or tabs; decimals may then have commas.
+    The text is UTF-8, or UTF-16 if it begins with that byte order mark. ValueError says what is wrong.
     """
     path = Path(path)
     if not path.name.lower().endswith(ENDINGS):
@@ -176,7 +176,7 @@ def read_table(path: StrPath, where: Mapping[str, str] | None = None) -> Table:
 
 def _read(path: Path, lines: Iterator[str], where: Mapping[str, str]) -> Table:
     first = next(lines, "")
-    skipped = int(first.strip().lower() in ("sep=,", "sep=;"))  # a line for Excel alone
+    skipped = int(first.strip().lower() in ("sep=,", "sep=;"))  # a line that only Excel uses
     first = next(lines, "") if skipped else first
     delimiter = max(DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
     reader = csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
@@ -191,7 +191,7 @@ def _read(path: Path, lines: Iterator[str], where: Mapping[str, str]) -> Table:
     wanted = {names.index(name): value for name, value in where.items()}
     rows, places, there, commas = [], [], 0, False
     for cells in ([cell.strip() for cell in line] for line in reader):
-        if not any(cells):  # as spreadsheets end a table
+        if not any(cells):  # spreadsheets end a table with such lines
             continue
         line = f"line {reader.line_num + skipped}"
         if len(cells) != len(names):

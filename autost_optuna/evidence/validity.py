@@ -1,7 +1,7 @@
-"""How far a proxy can be trusted: how it ranks architectures against the accuracy that they reach when they are trained.
+"""How far a proxy can be trusted: how well it ranks architectures by the accuracy that they reach in training.
 
-Intervals are percentiles of the figures of resamples of the architectures (bootstrap, Efron 1979), the whole figure computed
-anew on each: they say how sure it is for other architectures drawn like these, and nothing of other tasks or recipes.
+Intervals are percentiles over resamples of the architectures (bootstrap, Efron 1979); the whole figure is computed again for
+each. They say how certain it is for other architectures drawn like these, and nothing about other tasks or recipes.
 """
 
 import math
@@ -29,12 +29,12 @@ from autost_optuna.ranks import (
 )
 
 TOPS = {"top_tenth": 0.1, "top_fifth": 0.2}
-COVERED = 95  # per cent that an interval covers
-FEWEST = 5  # architectures whose correlation within a top is given
-FEW = 20  # below, intervals of a bootstrap are too narrow
-TIED = 0.5  # a share of tied pairs from which a proxy says little
+COVERED = 95  # per cent that intervals cover
+FEWEST = 5  # fewest architectures in a top whose correlation is reported
+FEW = 20  # with fewer architectures, bootstrap intervals are too narrow
+TIED = 0.5  # share of tied pairs from which on a proxy says little
 REGRETS = (1, 5, 10)
-SEEDS = ""  # no proxy's name: figures of seeds against each other
+SEEDS = ""  # stands for figures of seeds against each other; not the name of a proxy
 
 
 def validate(
@@ -45,7 +45,7 @@ def validate(
     regrets: Sequence[int] = REGRETS,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> Validation:
-    """What each proxy of the evidence is worth. ValueError for numbers that cannot be; `on_done` hears of resamples done."""
+    """The verdict on each proxy. ValueError if a number is out of range; `on_done` is called with the resamples done."""
     if samples < 100:
         raise ValueError(f"{samples} resamples are too few for an interval of {COVERED} %; take at least 100")
     if samples > 1_000_000:
@@ -78,7 +78,7 @@ def validate(
 
 
 def _statistics(evidence: Evidence, name: str, weights: Weights) -> Iterator[tuple[str, Floats]]:
-    """All figures of a proxy, or of seeds against each other, that have an interval; of each resample."""
+    """All figures with intervals, of a proxy or of seeds against each other, for each resample."""
     accuracy = _better(evidence, evidence.means)
     tops = [(f"{top} ", within_top(accuracy, weights, share)) for top, share in TOPS.items()]
     everywhere = np.arange(len(accuracy))
@@ -94,7 +94,7 @@ def _statistics(evidence: Evidence, name: str, weights: Weights) -> Iterator[tup
 
 
 def _seed_pairs(evidence: Evidence) -> list[tuple[Codes, Floats, Floats]]:
-    """For each pair of seeds the architectures that have both, and their accuracies with one and the other."""
+    """For each pair of seeds, the architectures that have both, and their accuracies with each."""
     most = max(len(seeds) for seeds in evidence.accuracies)
     found = []
     for i, j in combinations(range(most), 2):
@@ -106,12 +106,12 @@ def _seed_pairs(evidence: Evidence) -> list[tuple[Codes, Floats, Floats]]:
 
 
 def _better(evidence: Evidence, values: Sequence[float]) -> Floats:
-    """Values of which more is better."""
+    """Values with the sign for which more is better."""
     return -np.asarray(values, float) if evidence.lower else np.asarray(values, float)
 
 
 def _figure(values: Floats) -> Figure:
-    """The first of `values`, with the percentiles of the others, the resamples, of those in which it is defined."""
+    """The first of `values`, with percentiles of the others: the resamples in which the figure is defined."""
     defined = values[1:][~np.isnan(values[1:])]
     if 2 * len(defined) < len(values) - 1:
         return Figure(value=float(values[0]), low=None, high=None)
@@ -152,7 +152,7 @@ def _verdict(
 def _top(
     evidence: Evidence, places: Sequence[int], name: str, top: str, figures: Mapping[tuple[str, str], Figure]
 ) -> Top | None:
-    """The figures of `name` within a top, None where too few of `places` are in it or all are equal."""
+    """The figures of `name` within a top, or None if too few of `places` are in it or all are equal."""
     once = np.ones((1, len(evidence.accuracies)), np.float32)
     kept = within_top(_better(evidence, evidence.means), once, TOPS[top])[0, list(places)]
     number, first = int(kept.sum()), figures[name, f"{top} kendall"]
@@ -182,7 +182,7 @@ def _ceiling(evidence: Evidence, figures: Mapping[tuple[str, str], Figure]) -> C
 
 
 def highest(between: float, seeds: float) -> float:
-    """The most that a proxy is expected to correlate with the mean of `seeds`, of which one with one does so `between`."""
+    """The highest expected correlation of a proxy with the mean of `seeds`, if single seeds correlate by `between`."""
     return math.sqrt(reliability_of_mean(between, seeds)) if between > 0 else 0.0
 
 
@@ -195,7 +195,7 @@ def _sentence(
     fixed: Figure | None,
     regret: Sequence[Regret],
 ) -> str:
-    """What a proxy is worth in plain words."""
+    """The verdict on a proxy in plain words."""
     within = [
         f"{found.kendall.text} within the {top.replace('_', ' ')}" for top, found in tops.items() if found is not None
     ]
@@ -212,7 +212,7 @@ def _sentence(
 def _warnings(
     name: str, whole: Figure, tops: Mapping[str, Top | None], fixed: Figure | None, tied: float
 ) -> tuple[str, ...]:
-    """What speaks against trusting a proxy."""
+    """The reasons not to trust a proxy."""
     said = []
     if not whole.sure:
         holds = "is unknown" if whole.low is None else f"{whole.interval} contains 0"

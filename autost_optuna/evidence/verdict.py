@@ -1,4 +1,4 @@
-"""Evidence on proxies, and what was found in it: figures with intervals, as a table, as rows and in words."""
+"""Evidence on proxies, and the findings: figures with intervals, as a table, as rows and in words."""
 
 import math
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ from typing import Any
 
 from autost_optuna import notebook, units
 
-LARGEST = 1e100  # of a target, whose differences are to be numbers
-LEAST, MOST = 3, 50_000  # architectures; more take minutes a proxy
+LARGEST = 1e100  # largest target, so that differences stay finite
+LEAST, MOST = 3, 50_000  # most architectures; more take minutes per proxy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """What is known of trained architectures, one after the other: accuracies, one or several a seed, and proxies.
+    """Figures of trained architectures, in one order: accuracies, for one or several seeds, and proxies.
 
-    `target` names the accuracy, `labels` the architectures. `params` is what is held fixed, and may be missing. With
-    `lower`, less is better of target and proxies, as of energies.
+    `target` names the accuracy, `labels` the architectures. `params` is the figure held fixed, and may be missing. With
+    `lower`, less is better for target and proxies, as for energies.
     """
 
     target: str
@@ -45,18 +45,20 @@ class Evidence:
                 )
         for label, seeds in zip(self.labels, self.accuracies, strict=True):
             if not seeds or not all(math.isfinite(value) for value in seeds):
-                raise ValueError(f"{self.target} has a value that is no number; leave its architecture out ({label})")
+                raise ValueError(
+                    f"{self.target} has a value that is not a number; leave its architecture out ({label})"
+                )
             if (most := max(seeds, key=abs)) and abs(most) > LARGEST:
                 raise ValueError(
                     f"{self.target} of {label} is {most:g}; leave it out, or give values up to {LARGEST:g}"
                 )
         for name, values in {self.target: self.means, **self.proxies}.items():
             if any(math.isnan(value) for value in values):
-                raise ValueError(f"{name} has a value that is no number; leave its architecture out")
+                raise ValueError(f"{name} has a value that is not a number; leave its architecture out")
             if len(set(values)) == 1:
                 raise ValueError(f"{name} is {values[0]:g} for all architectures, which ranks nothing; leave it out")
         if any(math.isnan(value) for value in self.params or ()):
-            raise ValueError("params has a value that is no number; leave its architecture out")
+            raise ValueError("params has a value that is not a number; leave its architecture out")
 
     @property
     def means(self) -> tuple[float, ...]:
@@ -65,13 +67,13 @@ class Evidence:
 
     @property
     def better(self) -> str:
-        """The word for a better value."""
+        """The word for better: "lower" or "higher"."""
         return "lower" if self.lower else "higher"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """A figure and the ends of its interval, None where most resamples have none."""
+    """A figure and the ends of its interval, which are None if the figure is undefined in most resamples."""
 
     value: float
     low: float | None
@@ -79,7 +81,7 @@ class Figure:
 
     @property
     def sure(self) -> bool:
-        """Whether the interval leaves 0 out, so that its sign is known."""
+        """Whether the interval excludes 0, so that the sign is known."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     @property
@@ -89,13 +91,13 @@ class Figure:
 
     @property
     def interval(self) -> str:
-        """The ends alone."""
+        """Only the ends."""
         return "unknown" if self.low is None else f"{self.low:.2f} to {self.high:.2f}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Top:
-    """Rank correlations among the best of all alone, by mean accuracy with ties at the border: how many these are."""
+    """Rank correlations among only the best, by mean accuracy and including ties at the border, and how many these are."""
 
     architectures: int
     kendall: Figure
@@ -104,9 +106,9 @@ class Top:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regret:
-    """What is lost by training the proxy's top `k` alone: how far their best stays behind the best of all.
+    """The loss from training only the proxy's top `k`: how far their best falls short of the best of all.
 
-    In units of the target; `random` is what k architectures drawn at random lose in the mean.
+    It is in units of the target; `random` is the mean loss of k architectures drawn at random.
     """
 
     k: int
@@ -116,11 +118,11 @@ class Regret:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ceiling:
-    """What seeds leave to be ranked, from `architectures` that were trained with several seeds.
+    """How much of the ranking is not noise of seeds, from `architectures` that were trained with several seeds.
 
-    Correlations are of one seed with another, in the mean over pairs of seeds. `most` is the Spearman correlation with the
-    means over `seeds` trainings that no proxy is expected to exceed, the root of these means' reliability (attenuation,
-    Spearman 1904), which Spearman and Brown's formula gives (1910).
+    Correlations are of one seed with another, averaged over pairs of seeds. `most` is the Spearman correlation with means
+    over `seeds` trainings that no proxy is expected to exceed: the root of the means' reliability (attenuation, Spearman
+    1904), which follows from the formula of Spearman and Brown (1910).
     """
 
     architectures: int
@@ -134,10 +136,10 @@ class Ceiling:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What a proxy is worth: its correlations with accuracy, what it loses, and both in words.
+    """The verdict on a proxy: its correlations with accuracy, what it loses, and both in words.
 
-    `agreeing` is the share of pairs that it puts in the order of accuracy, of those that neither ties. `fixed_params` is
-    Spearman's rho with parameters held fixed, None without these or where they order the proxy wholly.
+    `agreeing` is the share of pairs that it puts in the order of accuracy, among those that neither ties. `fixed_params` is
+    Spearman's rho with parameters held fixed, or None without parameters or if they order the proxy completely.
     """
 
     name: str
@@ -152,7 +154,7 @@ class Verdict:
     warnings: tuple[str, ...]
 
     def row(self) -> dict[str, Any]:
-        """All of it but the sentence without nesting: a figure as itself and the ends of its interval."""
+        """All fields except the sentence, without nesting: each figure becomes its value and the ends of its interval."""
         figures = {"kendall": self.kendall, "spearman": self.spearman, "fixed_params": self.fixed_params}
         for name, top in (("top_tenth", self.top_tenth), ("top_fifth", self.top_fifth)):
             figures[f"{name}_kendall"] = None if top is None else top.kendall
@@ -168,7 +170,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validation:
-    """Proxies against `target`, best first, with intervals of 95 % from `samples` resamples of the architectures."""
+    """Proxies against `target`, best first, with 95 % intervals from `samples` resamples of the architectures."""
 
     target: str
     lower: bool
@@ -181,13 +183,13 @@ class Validation:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the `cells`."""
+        """The column names of `cells`."""
         regrets = [f"lost of top {one.k}" for one in self.proxies[0].regret]
         return ["proxy", "Kendall", "95 %", "Spearman", "95 %", "top tenth", "top fifth", "at fixed params", *regrets]
 
     @property
     def cells(self) -> list[list[str]]:
-        """A row for people for each proxy; within the tops Kendall's tau, at fixed parameters Spearman's rho."""
+        """One row for people per proxy: Kendall's tau within the tops, Spearman's rho at fixed parameters."""
         return [
             [
                 one.name,
@@ -200,7 +202,7 @@ class Validation:
         ]
 
     def _repr_html_(self) -> str:
-        """Its table, sentences and warnings in a notebook."""
+        """In a notebook: its table, sentences and warnings."""
         said = [verdict.sentence for verdict in self.proxies]
         warned = [*self.warnings, *(warning for verdict in self.proxies for warning in verdict.warnings)]
         return notebook.titled(
@@ -212,7 +214,7 @@ class Validation:
 
     @property
     def ceiling_sentence(self) -> str:
-        """What the noise of seeds leaves to be ranked."""
+        """A sentence on how much of the ranking is not noise of seeds."""
         if self.ceiling is None:
             return f"no architecture has several seeds, so how much of {self.target} is chance is not known"
         found = self.ceiling

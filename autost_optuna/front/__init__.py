@@ -1,4 +1,4 @@
-"""How candidates compare: dominance, fronts, picks, health, convergence."""
+"""Comparison of candidates: dominance, fronts, picks, health, convergence."""
 
 from autost_optuna.moved import Forward
 

@@ -1,4 +1,4 @@
-"""Candidate: an architecture with its FLOPs, energy and parameters, and how they are known."""
+"""Candidate: an architecture with its FLOPs, energy and parameters, and how these were obtained."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -14,11 +14,11 @@ INITIALISATION, TRAINED = "initialisation", "trained"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
-    """How an energy varies, in mJ, over images and initialisations; None where there is only one.
+    """How an energy varies, in mJ, over images and initialisations; fields are None if there is only one.
 
-    `std_mj`, `low_mj` and `high_mj` are those of all single images; `std_over_seeds_mj` is of the seeds' means, each with
-    weights and images of its own. `error_mj` is the standard error of the mean. At initialisation it is known from several
-    seeds only: the images of one batch are normalised together, so that some fire more because others fire less.
+    `std_mj`, `low_mj` and `high_mj` are over all single images; `std_over_seeds_mj` is over the means of seeds, each with
+    its own weights and images. `error_mj` is the standard error of the mean. At initialisation it needs several seeds:
+    the images of one batch are normalised together, so that some fire more because others fire less.
     """
 
     std_mj: float | None
@@ -30,16 +30,16 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """What the search knows of an architecture on one task.
+    """What the search knows about an architecture on one task.
 
     `params`, `macs` and `flops` are exact counts of one inference over all time steps. `energy_mj` is an estimate in mJ
-    an image under the energy convention `convention`, from the spikes that `images` images of `data` cause in the network
-    with weights at "initialisation", for each of `seeds` seeds from `seed` on, or with "trained" ones. It is the mean of
-    `energies_mj`, a tuple a seed with an energy an image; each seed has weights and images of its own. `mean_rate` is the
-    mean input spike rate over all spike-driven MACs; `silent` says that next to no spike was seen, which makes `energy_mj`
-    meaningless. `quantised_mj` is the energy of the same architecture without spikes in 8-bit integers, `break_even_rate`
-    the mean rate at which the two are equal, None where there is none: the cheaper one is then so at every rate. `number`
-    is the trial's in its study, `scores` are what its search has for objectives beside FLOPs and energy, by their names.
+    per image under the energy convention `convention`, from the spikes that `images` images of `data` cause in the network
+    with weights at "initialisation", for each of `seeds` seeds from `seed` on, or with "trained" weights. It is the mean of
+    `energies_mj`, one tuple per seed with one energy per image; each seed has its own weights and images. `mean_rate` is
+    the mean input spike rate over all spike-driven MACs. If `silent`, hardly any spike was seen and `energy_mj` is
+    meaningless. `quantised_mj` is the energy of the same architecture without spikes in 8-bit integers. `break_even_rate`
+    is the mean rate at which the two are equal, or None if one of them is cheaper at every rate. `number` is that of the
+    trial in its study. `scores` are the values of its search's objectives other than FLOPs and energy, by name.
     """
 
     architecture: Architecture
@@ -62,12 +62,12 @@ class Candidate:
     scores: tuple[tuple[str, float], ...] = ()
 
     def value(self, objective: str) -> float:
-        """The value of one of its search's objectives."""
+        """The value of an objective of its search."""
         return {FLOPS: float(self.flops), ENERGY: self.energy_mj, **dict(self.scores)}[objective]
 
     @property
     def unscored(self) -> str | None:
-        """Why a score of it cannot be compared, None where all can."""
+        """Why one of its scores cannot be compared, or None if all can."""
         for name, value in self.scores:
             if not math.isfinite(value):
                 return f"{name} is {value:g}, so it cannot tell: two images look alike to the network, or no spike passes it"
@@ -88,20 +88,20 @@ class Candidate:
 
     @property
     def provenance(self) -> str:
-        """What the rates are of, in words."""
+        """A description of the weights and images behind the rates."""
         images = f"{units.images(self.images, self.seeds)} of {self.data}"
         if self.weights == TRAINED:
             return f"trained weights, {images}"
         return f"weights at initialisation, {units.seeds(self.seed, self.seeds)}, {images}"
 
     def _repr_html_(self) -> str:
-        """In a notebook: what is known of it, and how."""
+        """In a notebook: its figures and their provenance."""
         spread = self.spread
         single = f"{units.energy(spread.low_mj)} to {units.energy(spread.high_mj)} on single images"
         pairs = [
             ("parameters", units.parameters(self.params)),
-            ("FLOPs an image", units.count(self.flops)),
-            ("energy an image", f"{units.energy(self.energy_mj)}, {self.convention}"),
+            ("FLOPs per image", units.count(self.flops)),
+            ("energy per image", f"{units.energy(self.energy_mj)}, {self.convention}"),
             ("spread", "" if spread.std_mj is None else single),
             ("spike rate", f"{self.mean_rate:.3f}" + (": silent, the energy means nothing" if self.silent else "")),
             *((GOALS[name].label, units.significant(value, 4)) for name, value in self.scores),
@@ -112,7 +112,7 @@ class Candidate:
         return notebook.titled(trial + self.architecture.to_text(), notebook.facts(pairs))
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, without the trial number, which its study knows."""
+        """The dict of the JSON form, without the trial number, which its study knows."""
         fields = asdict(self)
         fields.pop("number")
         scores = dict(fields.pop("scores"))
@@ -135,5 +135,5 @@ class Candidate:
 
 
 def _stdev(values: list[float]) -> float | None:
-    """The sample's standard deviation."""
+    """The sample standard deviation."""
     return stdev(values) if len(values) > 1 else None

@@ -7,14 +7,14 @@ from autost_optuna.front.front import unique
 
 
 def nondomination(candidates: Iterable[Candidate], *, replicates: int = 1000, seed: int = 0) -> dict[str, float | None]:
-    """The probability of each architecture, by its key, that it is non-dominated in mean energy over images and seeds.
+    """The probability, by architecture key, that each is non-dominated in FLOPs and in mean energy over images and seeds.
 
-    Seeds, with their weights and images, are drawn with replacement, the same ones for all candidates (a paired bootstrap:
-    common random numbers), and the share of draws counts in which the architecture is non-dominated. What all networks
-    share, such as images on which all of them fire more, does not blur the comparison. Of one seed the images are drawn:
-    that says nothing of other initialisations, and as images of a batch are normalised together it overstates what other
-    images change in a comparison about 3 times (studies/energy_convergence). Of one image nothing can be said, and the
-    probabilities are None. ValueError if candidates were measured on different numbers of images or seeds.
+    Seeds, with their weights and images, are drawn with replacement, the same ones for all candidates (a paired bootstrap
+    with common random numbers). The probability is the share of draws in which the architecture is non-dominated. Effects
+    that all networks share, such as images on which all of them fire more, do not blur the comparison. With one seed, the
+    images are drawn instead. That says nothing about other initialisations, and because the images of a batch are normalised
+    together, it overstates the effect of other images on a comparison about 3 times (studies/energy_convergence). With one
+    image the probabilities are None. ValueError if candidates were measured on different numbers of images or seeds.
     """
     import numpy as np
 
@@ -31,7 +31,7 @@ def nondomination(candidates: Iterable[Candidate], *, replicates: int = 1000, se
     drawn = np.random.default_rng(seed).multinomial(count, [1 / count] * count, replicates) / count
     means = units @ drawn.T  # [n, replicates]
     flops = np.array([c.flops for c in distinct])
-    starts = np.flatnonzero(np.r_[True, flops[1:] != flops[:-1]])  # of the groups of equal FLOPs, the largest first
+    starts = np.flatnonzero(np.r_[True, flops[1:] != flops[:-1]])  # groups of equal FLOPs, largest first
     least = np.minimum.reduceat(means, starts)
     above = np.minimum.accumulate(np.vstack([np.full((1, replicates), np.inf), least]))[:-1]
     group = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(flops)]))

@@ -1,4 +1,4 @@
-"""Constraints: bounds that a candidate must keep, in the form of Optuna's named constraints (at most 0 is feasible)."""
+"""Constraints: bounds on a candidate, in the form of Optuna's named constraints (at most 0 is feasible)."""
 
 import math
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from autost_optuna.proxies.flops import count_flops, count_params
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Constraints:
-    """Bounds on parameters, FLOPs and depth, which are counted, and on the energy in mJ an image, which is measured.
+    """Bounds on parameters, FLOPs and depth, which are counted, and on the energy in mJ per image, which is measured.
 
-    None is no bound. ValueError if a bound is not positive, or the least is over the most.
+    None means no bound. ValueError if a bound is not positive, or a minimum is above its maximum.
     """
 
     min_params: float | None = None
@@ -49,7 +49,7 @@ class Constraints:
         return ", ".join(filter(None, bounds)) or "no constraint"
 
     def of_counts(self, architecture: Architecture, task: Task) -> dict[str, float]:
-        """The counted constraints, known before anything is measured: each bound's name with the relative excess over it."""
+        """The counted constraints, known before any measurement: the relative excess over each bound, by its name."""
         found: dict[str, float] = {}
         if self.min_params is not None or self.max_params is not None:
             found |= _excess("params", count_params(architecture, task), self.min_params, self.max_params)
@@ -58,12 +58,12 @@ class Constraints:
         return found | _excess("depth", architecture.depth, self.min_depth, self.max_depth)
 
     def of_energy(self, energy_mj: float) -> dict[str, float]:
-        """The measured constraint: its name with the relative excess of the energy over it."""
+        """The measured constraint: the relative excess of the energy over the bound, by its name."""
         return _excess("energy_mj", energy_mj, None, self.max_energy_mj)
 
 
 def violation(values: dict[str, float]) -> float:
-    """By how much constraint values are not kept in all; 0 is feasible."""
+    """The total violation of constraint values; 0 means feasible."""
     return sum(max(0.0, value) for value in values.values())
 
 
@@ -73,7 +73,7 @@ def _excess(name: str, value: float, least: float | None, most: float | None) ->
 
 
 def _between(noun: str, least: float | None, most: float | None, said: Callable[[float], str]) -> str | None:
-    """Bounds in words, None where there is none."""
+    """Bounds in words, or None without bounds."""
     if least is not None and most is not None:
         return f"{noun} {said(least)} to {said(most)}"
     if least is not None:

@@ -1,4 +1,4 @@
-"""Convergence: the hypervolume of a search after every trial, and when it has stopped rising."""
+"""Convergence: the hypervolume of a search after every trial, and whether it has stopped rising."""
 
 import bisect
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from autost_optuna import units
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.front import Box, Staircase
 
-FRUITLESS = 5  # times the patience
+FRUITLESS = 5  # in units of the patience
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class StopRule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Convergence:
-    """What a stop rule decides on: the hypervolume now, and what the last trials added to it."""
+    """The evidence for a stop rule: the current hypervolume, and what the last trials added to it."""
 
     rule: StopRule
     trials: int
@@ -36,23 +36,23 @@ class Convergence:
 
     @property
     def converged(self) -> bool:
-        """Whether the rule is met; never before `patience` trials, nor while no candidate dominates anything."""
+        """Whether the rule is met: never before `patience` trials, nor while no candidate dominates anything."""
         return self.trials > self.rule.patience and self.gain < self.rule.tolerance * self.hypervolume
 
     @property
     def share(self) -> float | None:
-        """What the last trials added, as a share of the hypervolume; None where the rule has nothing to look back on."""
+        """What the last trials added, as a share of the hypervolume; None if there are too few trials to tell."""
         looks_back = self.trials > self.rule.patience and self.hypervolume
         return self.gain / self.hypervolume if looks_back else None
 
     @property
     def fruitless(self) -> bool:
-        """Whether so many trials gave no candidate in the box that more will not: all infeasible, or all silent."""
+        """Whether so many trials gave no candidate in the box that more are pointless: all were infeasible or silent."""
         return self.trials > FRUITLESS * self.rule.patience and not self.hypervolume
 
 
 def convergence_in_words(evidence: Convergence) -> str:
-    """Whether a search has converged, and by what."""
+    """A sentence that says whether a search has converged, and why."""
     rule, trials = evidence.rule, units.counted(evidence.trials, "trial")
     said = "converged" if evidence.converged else "not converged"
     if evidence.trials <= rule.patience:
@@ -69,7 +69,7 @@ def convergence_in_words(evidence: Convergence) -> str:
 class Course:
     """The course of a search: the hypervolume in logarithmic axes after each trial, from the study's stored reference point.
 
-    `None` stands for a trial without a candidate: a silent, infeasible or failed one counts as a trial that added nothing.
+    `None` stands for a trial without a candidate: a silent, infeasible or failed trial adds nothing, but counts.
     """
 
     def __init__(self, box: Box, candidates: Iterable[Candidate | None] = ()) -> None:
@@ -80,19 +80,19 @@ class Course:
             self.add(candidate)
 
     def add(self, candidate: Candidate | None) -> None:
-        """Take in the next trial."""
+        """Add the next trial."""
         if candidate is not None:
             self._stairs.add(*self._box.scaled(candidate.flops, candidate.energy_mj))
         self.hypervolumes.append(self._stairs.area)
 
     def evidence(self, rule: StopRule) -> Convergence:
-        """What `rule` decides on after the trials so far."""
+        """The evidence for `rule` after the trials so far."""
         volumes = [0.0, *self.hypervolumes[-rule.patience - 1 :]]
         before = volumes[-rule.patience - 1] if len(volumes) > rule.patience else 0.0
         return Convergence(rule=rule, trials=len(self.hypervolumes), hypervolume=volumes[-1], gain=volumes[-1] - before)
 
     def trials_to(self, hypervolume: float) -> int | None:
-        """After how many trials `hypervolume` was reached, None if it was not."""
+        """The number of trials until `hypervolume` was reached, or None if it was not."""
         if not self.hypervolumes or self.hypervolumes[-1] < hypervolume:
             return None
         return bisect.bisect_left(self.hypervolumes, hypervolume) + 1

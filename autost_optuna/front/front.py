@@ -1,7 +1,6 @@
-"""Front: the non-dominated candidates of a search (FLOPs up, energy down), its hypervolume, knee and picks.
+"""Front: the non-dominated candidates of a search (more FLOPs, less energy), its hypervolume, knee and picks.
 
-Where a search has further objectives, the front is of all of them; hypervolume, knee and picks stay those of the plane of
-FLOPs and energy.
+If a search has further objectives, the front covers all of them; hypervolume, knee and picks use only FLOPs and energy.
 """
 
 import bisect
@@ -15,7 +14,7 @@ from autost_optuna.proxies.goals import GOALS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Box:
-    """The corners that make hypervolumes of one study comparable: `worst` is the reference point, `best` the ideal one."""
+    """The corners that make hypervolumes of one study comparable: `worst` is the reference point, `best` the ideal point."""
 
     worst_flops: float
     worst_energy_mj: float
@@ -27,14 +26,14 @@ class Box:
             raise ValueError(f"{self} is no box: worst must be below best in FLOPs and above it in energy")
 
     def scaled(self, flops: float, energy_mj: float) -> tuple[float, float]:
-        """A point in logarithmic axes, the reference point at (0, 0) and the ideal one at (1, 1); both grow with merit."""
+        """A point in logarithmic axes: the reference point is (0, 0), the ideal point (1, 1), and more is better in both."""
         gain = math.log(flops / self.worst_flops) / math.log(self.best_flops / self.worst_flops)
         thrift = math.log(self.worst_energy_mj / energy_mj) / math.log(self.worst_energy_mj / self.best_energy_mj)
         return gain, thrift
 
 
 def unique(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The first candidate of every architecture; silent ones are left out, since their energy means nothing."""
+    """The first candidate of every architecture, without silent ones, whose energy is meaningless."""
     seen: dict[str, Candidate] = {}
     for candidate in candidates:
         if not candidate.silent:
@@ -45,20 +44,20 @@ def unique(candidates: Iterable[Candidate]) -> list[Candidate]:
 def nondominated(candidates: Iterable[Candidate]) -> list[Candidate]:
     """The members of the Pareto front, each architecture once, by ascending energy.
 
-    And so by ascending FLOPs, unless the candidates have scores, which are then objectives too.
+    FLOPs ascend as well, unless the candidates have scores, which are then objectives too.
     """
     distinct = unique(candidates)
     return _in_all(distinct) if any(c.scores for c in distinct) else _staircase(distinct)
 
 
 def in_plane(members: Iterable[Candidate]) -> list[Candidate]:
-    """The members of a front that are non-dominated in FLOPs and energy alone: all of them where they have no scores."""
+    """The members of a front that are non-dominated in FLOPs and energy alone: all of them if they have no scores."""
     found = list(members)
     return _staircase(found) if any(member.scores for member in found) else found
 
 
 def _in_all(distinct: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates that no other one dominates in FLOPs, energy and scores."""
+    """The candidates that no other dominates in FLOPs, energy and scores."""
     import numpy as np
 
     def merits(candidate: Candidate) -> tuple[float, ...]:
@@ -66,7 +65,7 @@ def _in_all(distinct: Sequence[Candidate]) -> list[Candidate]:
         scores = (signs[GOALS[name].direction] * value for name, value in candidate.scores)
         return (-candidate.energy_mj, float(candidate.flops), *scores)
 
-    ordered = sorted(distinct, key=merits, reverse=True)  # none is dominated by one that comes after it
+    ordered = sorted(distinct, key=merits, reverse=True)  # sorted so that no candidate is dominated by a later one
     points = np.array([merits(candidate) for candidate in ordered])
     kept: list[int] = []
     for place, point in enumerate(points):
@@ -87,7 +86,7 @@ def _staircase(distinct: Iterable[Candidate]) -> list[Candidate]:
 
 
 def part(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
-    """The members of the Pareto front as of `nondominated`, and the dominated architectures, each once."""
+    """The members of the Pareto front, as in `nondominated`, and the dominated architectures, each once."""
     distinct = unique(candidates)
     members = nondominated(distinct)
     on_front = {id(member) for member in members}
@@ -97,8 +96,8 @@ def part(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Candida
 class Staircase:
     """The area that a growing set of points dominates, kept up to date point by point; the reference point is (0, 0).
 
-    S, the size of the space covered, of Zitzler and Thiele 1999 in two dimensions, both to be maximised: the area under the
-    points' staircase.
+    S, the size of the space covered (Zitzler and Thiele 1999), in two dimensions that are both maximised: the area under
+    the staircase of the points.
     """
 
     def __init__(self) -> None:
@@ -106,7 +105,7 @@ class Staircase:
         self._steps: list[tuple[float, float]] = []  # the undominated points, x ascending and y descending
 
     def add(self, x: float, y: float) -> None:
-        """Take in a point; one that lies below the reference point in either axis dominates nothing."""
+        """Add a point; a point below the reference point in either axis dominates nothing."""
         if x <= 0 or y <= 0:
             return
         place = bisect.bisect_right(self._steps, x, key=lambda step: step[0])
@@ -114,7 +113,7 @@ class Staircase:
         if floor >= y or (place and self._steps[place - 1] >= (x, y)):
             return
         first, right = place, x
-        while first and self._steps[first - 1][1] <= y:  # steps that the new point swallows
+        while first and self._steps[first - 1][1] <= y:  # steps that the new point dominates
             first -= 1
             self.area += (right - self._steps[first][0]) * (y - floor)  # S, strip by strip
             right, floor = self._steps[first]
@@ -124,7 +123,7 @@ class Staircase:
 
 
 def hypervolume(members: Iterable[Candidate], box: Box) -> float:
-    """Share of the box, in logarithmic axes, that the members dominate: 0 to about 1, higher is better."""
+    """The share of the box, in logarithmic axes, that the members dominate: 0 to about 1, higher is better."""
     stairs = Staircase()
     for member in members:
         stairs.add(*box.scaled(member.flops, member.energy_mj))

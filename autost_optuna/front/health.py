@@ -1,4 +1,4 @@
-"""Health: how much a search and its pair of objectives tell. Where energy ranks as FLOPs do, any front is arbitrary."""
+"""Health: how informative a search and its two objectives are. If energy ranks as FLOPs do, any front is arbitrary."""
 
 import math
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from autost_optuna.front.front import nondominated, unique
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES
 from autost_optuna.ranks import rank
 
-# Above this share of non-dominated candidates, or this rank correlation, the two objectives say nearly the same:
-# with one constant spike rate they are one (Spearman 0.9999, three quarters of all candidates "Pareto-optimal").
+# Above this share of non-dominated candidates, or this rank correlation, the two objectives say nearly the same: with a
+# constant spike rate they are equivalent (Spearman 0.9999, three quarters of all candidates "Pareto-optimal").
 DEGENERATE_SPEARMAN = 0.998
 DEGENERATE_SHARE = 0.7
-ENOUGH = 50  # architectures, below which the share says little of those not yet seen
+ENOUGH = 50  # with fewer architectures, the share says little about those not yet seen
 ONE_SIDED_95 = 1.6449
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
-    """How much the search and the pair of objectives tell: rank correlation (None below three candidates) and shares.
+    """How informative the search and its objectives are: rank correlation (None below three candidates) and shares.
 
-    `possible` is the number of architectures that the search may come upon, None where that is not known.
+    `possible` is the number of architectures that the search may find, or None if unknown.
     """
 
     trials: int
@@ -33,22 +33,22 @@ class Health:
 
     @property
     def unique_share(self) -> float | None:
-        """Distinct architectures of the trials, None without a trial."""
+        """The share of trials with distinct architectures; None without trials."""
         return self.unique / self.trials if self.trials else None
 
     @property
     def seen(self) -> float:
-        """The share of the possible architectures that the search has seen: 1 where the space is exhausted, 0 if unknown."""
+        """The share of the possible architectures that the search has seen: 1 if the space is exhausted, 0 if unknown."""
         return min(1.0, self.unique / self.possible) if self.possible else 0.0
 
     @property
     def spearman_at_least(self) -> float | None:
-        """The lower end of Spearman's correlation over all possible architectures: the correlation itself where all are seen.
+        """The lower bound of Spearman's correlation over all possible architectures: the correlation itself if all are seen.
 
         One-sided, 95 %, by Fisher's z with the variance (1 + r^2 / 2) / (n - 3) of Bonett and Wright (Psychometrika 65,
-        2000), less for a sample from finitely many (Cochran 1977, eq. 2.20). Where all ranks agree, z is infinite; so r counts
-        as if half an exchange of neighbours, 6 / (n (n^2 - 1)), were still unseen. None below four architectures, except
-        where they are all there are.
+        2000), reduced for a sample from finitely many (Cochran 1977, eq. 2.20). If all ranks agree, z is infinite, so r is
+        lowered by half an exchange of neighbours, 6 / (n (n^2 - 1)). None below four architectures, unless these are all
+        that exist.
         """
         n, r, unseen = self.unique, self.spearman, 1 - self.seen
         if r is None or not unseen:
@@ -61,10 +61,10 @@ class Health:
 
     @property
     def warning(self) -> str | None:
-        """One plain sentence where the two objectives are nearly one, else None.
+        """One plain sentence if the two objectives are nearly equivalent, else None.
 
-        Of few architectures many are on the front whatever the objectives (of n with unrelated ones H_n / n: 75 % of two, 46 %
-        of five), so a share counts only of 50 or more, or of all there are.
+        With few architectures, many are on the front whatever the objectives (H_n / n of n if they are unrelated: 75 % of
+        two, 46 % of five), so a share counts only among 50 or more, or among all possible ones.
         """
         whole = self.seen == 1 and self.unique >= 3
         if self.nondominated_share > DEGENERATE_SHARE and (whole or self.unique >= ENOUGH):
@@ -81,7 +81,7 @@ class Health:
 
 
 def health(candidates: Sequence[Candidate], possible: int | None = None) -> Health:
-    """The health of a search, from the candidates of all its complete trials, of `possible` architectures."""
+    """The health of a search among `possible` architectures, from the candidates of all its complete trials."""
     distinct = unique(candidates)
     front_size = len(nondominated(distinct))
     return Health(
@@ -95,7 +95,7 @@ def health(candidates: Sequence[Candidate], possible: int | None = None) -> Heal
 
 
 def correlations(candidates: Sequence[Candidate]) -> dict[str, dict[str, float | None]]:
-    """Spearman's rank correlation of each score with FLOPs and with energy: near 1 or -1 it adds little to that one."""
+    """Spearman's correlation of each score with FLOPs and energy: near 1 or -1 the score adds little to that objective."""
     distinct = unique(candidates)
     names = [name for name, _ in distinct[0].scores] if distinct else []
     return {name: {other: _spearman(distinct, (name, other)) for other in DEFAULT_OBJECTIVES} for name in names}

@@ -1,4 +1,4 @@
-"""Picks: members of a front with a name, such as the knee or the best within a budget."""
+"""Picks: members of a front that stand out, such as the knee or the best within a budget."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from autost_optuna import units
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.front import Box, in_plane, unique
 
-KNEE = "knee"  # among the names of picks
+KNEE = "knee"  # one of the names of picks
 
 
 def knee(members: Sequence[Candidate]) -> Candidate:
-    """The member that bulges farthest over the line between the front's ends, in logarithmic axes (Das 1999).
+    """The member farthest above the line between the front's ends, in logarithmic axes (Das 1999).
 
-    With one or two members, the first. Raises ValueError for an empty front.
+    With one or two members, the first. Raises ValueError if the front is empty.
     """
     if not members:
         raise ValueError("the front is empty, so it has no knee; run more trials")
@@ -31,11 +31,11 @@ def knee(members: Sequence[Candidate]) -> Candidate:
 
 
 def pick(members: Sequence[Candidate], box: Box, count: int) -> list[Candidate]:
-    """The `count` members of a front whose hypervolume together is the largest, all where there are no more of them.
+    """The `count` members of a front with the largest joint hypervolume, or all members if there are no more.
 
     Exact, by dynamic programming over the front from its cheap end (Auger, Bader, Brockhoff, Zitzler 2009): with FLOPs
-    ascending, a member adds the strip between the FLOPs of the one chosen before it and its own, as high as its thrift.
-    ValueError if `count` is not positive.
+    ascending, a member adds the strip between the FLOPs of the previously chosen member and its own; the strip's height is
+    how little energy it uses. ValueError if `count` is not positive.
     """
     import numpy as np
 
@@ -46,7 +46,7 @@ def pick(members: Sequence[Candidate], box: Box, count: int) -> list[Candidate]:
         return list(members)
     scaled = np.array([box.scaled(m.flops, m.energy_mj) for m in members]).clip(0)
     gain, thrift = scaled.T
-    area = gain * thrift  # of the best choice that ends with a member, of one more member in each round
+    area = gain * thrift  # hypervolume of the best choice that ends with each member; each round adds one member
     rounds: list[list[int]] = []
     for chosen in range(1, count):
         before = [int((area[:last] - thrift[last] * gain[:last]).argmax()) for last in range(chosen, len(members))]
@@ -60,25 +60,25 @@ def pick(members: Sequence[Candidate], box: Box, count: int) -> list[Candidate]:
 
 
 def numbers_of(candidates: Iterable[Candidate]) -> dict[str, int | None]:
-    """The trial of each architecture by its key, the first where there are several."""
+    """The first trial of each architecture, by its key."""
     return {candidate.architecture.key: candidate.number for candidate in unique(candidates)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pick:
-    """A member of a front that stands out, and by what: "least energy", "knee", "most FLOPs"."""
+    """A member of a front that stands out, and why: "least energy", "knee", "most FLOPs"."""
 
     names: tuple[str, ...]
     candidate: Candidate
 
     @property
     def name(self) -> str:
-        """All names in one."""
+        """All names, joined."""
         return " and ".join(self.names)
 
 
 def picks_of(members: Sequence[Candidate]) -> list[Pick]:
-    """The picks of a front, by ascending energy; a member that is picked twice has both names. ValueError of an empty front."""
+    """The picks of a front, by ascending energy; a member picked twice has both names. ValueError if the front is empty."""
     chosen: dict[int, tuple[list[str], Candidate]] = {}
     members = in_plane(members)
     for name, member in (("least energy", members[:1]), (KNEE, [knee(members)]), ("most FLOPs", members[-1:])):
@@ -92,7 +92,7 @@ def knee_of(picks: Sequence[Pick]) -> Candidate:
 
 
 def within(members: Sequence[Candidate], max_energy_mj: float) -> list[Candidate]:
-    """The members of a front within a budget of energy; the last has the most FLOPs. ValueError if there is none."""
+    """The members of a front within an energy budget; the last has the most FLOPs. ValueError if there are none."""
     if not max_energy_mj > 0:
         raise ValueError(f"a budget of {max_energy_mj:g} mJ is not positive; give one such as 1.5")
     found = in_plane(member for member in members if member.energy_mj <= max_energy_mj)

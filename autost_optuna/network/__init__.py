@@ -2,5 +2,5 @@
 
 import logging
 
-# torch says on every machine without a GPU that Triton is missing; nothing here needs it.
+# torch warns on every machine without a GPU that Triton is missing; nothing here needs it.
 logging.getLogger("torch._library.triton").setLevel(logging.ERROR)

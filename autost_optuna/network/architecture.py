@@ -1,4 +1,4 @@
-"""Architecture: what the search chooses of a spiking transformer. A frozen value with JSON, text and AutoST YAML forms."""
+"""Architecture: what the search chooses in a spiking transformer. A frozen value with JSON, text and AutoST YAML forms."""
 
 import itertools
 import math
@@ -12,12 +12,12 @@ from autost_optuna.files import check_keys, parse_json, read_text, read_yaml
 from autost_optuna.units import StrPath
 
 Ratio = int | float
-SHORT = {"embed_dim": "C", "num_heads": "heads", "mlp_ratio": "ratio"}  # names in a text for those in JSON
-DEEPEST = 1024  # a slip of the pen must not fill the memory before a task's own bound is asked
+SHORT = {"embed_dim": "C", "num_heads": "heads", "mlp_ratio": "ratio"}  # names in the text form by those in JSON
+DEEPEST = 1024  # so that a typing error cannot fill the memory before the task checks its own bound
 
 
 def as_ratio(value: object) -> Ratio:
-    """`value` as MLP ratio, whole numbers as int, so that 4 and 4.0 are one architecture."""
+    """`value` as an MLP ratio, an int if it is whole, so that 4 and 4.0 give equal architectures. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"mlp_ratio {value!r} is not a number; use values such as 3 or 4.5")
     if not math.isfinite(value) or value <= 0:
@@ -26,14 +26,14 @@ def as_ratio(value: object) -> Ratio:
 
 
 def as_count(name: str, value: object) -> int:
-    """`value` as a whole number of at least 1."""
+    """`value` as an int. ValueError unless it is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} {value!r} is not a whole number of at least 1")
     return value
 
 
 def as_depth(value: object) -> int:
-    """`value` as a number of blocks."""
+    """`value` as a number of blocks. ValueError if it is out of range."""
     depth = as_count("depth", value)
     if depth > DEEPEST:
         raise ValueError(f"depth {depth} is over the bound {DEEPEST}; choose a smaller one")
@@ -44,7 +44,7 @@ def as_depth(value: object) -> int:
 class Architecture:
     """A spiking transformer's embedding dimension, depth, and heads and MLP ratio of every block.
 
-    Equal architectures compare, hash and print (`key`) equal. Raises ValueError if no such network exists.
+    Equal architectures compare equal and have equal hashes and keys. Raises ValueError if no such network exists.
     """
 
     embed_dim: int
@@ -79,7 +79,7 @@ class Architecture:
 
     @classmethod
     def uniform(cls, *, embed_dim: int, depth: int, num_heads: int, mlp_ratio: Ratio) -> "Architecture":
-        """The architecture whose blocks all share one head count and one ratio."""
+        """The architecture whose blocks all have the same number of heads and the same ratio."""
         repeat = as_depth(depth)
         return cls(embed_dim=embed_dim, depth=depth, num_heads=(num_heads,) * repeat, mlp_ratio=(mlp_ratio,) * repeat)
 
@@ -96,7 +96,7 @@ class Architecture:
         return f"C{self.embed_dim}-d{self.depth}-h{heads}-r{ratios}"
 
     def _repr_html_(self) -> str:
-        """In a notebook: heads and hidden units of the blocks, equal ones on one line; numbered as in the ledger."""
+        """In a notebook: heads and hidden units of the blocks, one line per run of equal blocks; numbered as in the ledger."""
         rows = []
         blocks = enumerate(zip(self.num_heads, self.mlp_ratio, self.hidden_dims, strict=True))
         for cells, group in itertools.groupby(blocks, key=lambda block: block[1]):
@@ -118,7 +118,7 @@ class Architecture:
     def from_text(cls, text: str) -> "Architecture":
         """Read "C=384,depth=4,heads=8,ratio=4"; heads and ratio may list every block: heads=4/8/4/4.
 
-        The names of the JSON form are read too: "embed_dim=384,depth=4,num_heads=8,mlp_ratio=4".
+        The names of the JSON form work too: "embed_dim=384,depth=4,num_heads=8,mlp_ratio=4".
         """
         fields: dict[str, str] = {}
         for part in text.split(","):
@@ -143,7 +143,7 @@ class Architecture:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form: {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}."""
+        """The dict of the JSON form: {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}."""
         return {
             "embed_dim": self.embed_dim,
             "depth": self.depth,

@@ -1,7 +1,7 @@
-"""Stem, attention and MLP of AutoST's spiking transformer; the residual stream is real-valued, its readers are spikes.
+"""Stem, attention and MLP of AutoST's spiking transformer. The residual stream is real-valued; spikes read it.
 
-This is what the network computes, on one page. Other ways to the same numbers are forms of these parts: `shortcuts` while
-gradients are taken, `packed` where a network is only judged.
+This page shows what the network computes. Other modules compute the same numbers faster with variants of these parts:
+`shortcuts` in training, `packed` in inference.
 
 Shapes: T time steps, B images, C channels (embed_dim), H W pixels, N tokens, h heads, d = C / h.
 """
@@ -23,9 +23,9 @@ class ChannelNorm(nn.BatchNorm1d):
 
 
 class Product(nn.Module):
-    """A matrix product as a module, so that it has a name in the ledger and hooks can see its spikes.
+    """A matrix product as a module, so that the ledger can name it and hooks can see its spikes.
 
-    `driver` is the position of the input (0 or 1) whose spikes drive it.
+    `driver` is the position (0 or 1) of the input whose spikes drive it.
     """
 
     def __init__(self, driver: int) -> None:
@@ -66,7 +66,7 @@ class Stem(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[B, c, H, W] to [T, B, N, C]; the image is shown at each of the T steps, without a spike encoder.
 
-        Of an events task [B, T, c, H, W] to [T, B, N, C]; each step has a frame of its own.
+        For an events task, [B, T, c, H, W] to [T, B, N, C]: each step reads its own frame.
         """
         x = self.pool(0, self._fire(self.neuron1, self.currents(images)))
         x = self.pool(1, self._fire(self.neuron2, self.bn2(self.conv2(x))))
@@ -81,7 +81,7 @@ class Stem(nn.Module):
         return self.bn1(self.conv1(frames))  # type: ignore[no-any-return]
 
     def pool(self, stage: int, x: Tensor) -> Tensor:
-        """[T*B, C, H, W] to the same, or to half of H and W where the task pools after this convolution."""
+        """[T*B, C, H, W] to the same shape, or to half of H and W if the task pools after this convolution."""
         return F.max_pool2d(x, 3, stride=2, padding=1) if self.pooling[stage] else x
 
     def _fire(self, neuron: PLIF, x: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
 
 
 class Attention(nn.Module):
-    """Spiking self-attention without softmax: spikes of q k^T v, scaled by 1/8, through a neuron of threshold 0.5."""
+    """Spiking self-attention without softmax: q k^T v of spikes, scaled by 1/8, drives a neuron of threshold 0.5."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers, each read from spikes."""
+    """Two linear layers, each reading spikes."""
 
     def __init__(self, embed_dim: int, hidden_dim: int) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One transformer block: attention, then MLP, each added to the residual stream."""
+    """One transformer block: attention, then the MLP, each added to the residual stream."""
 
     def __init__(self, embed_dim: int, num_heads: int, hidden_dim: int) -> None:
         super().__init__()

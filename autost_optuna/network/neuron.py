@@ -1,6 +1,6 @@
 """The parametric LIF neuron (Fang et al., ICCV 2021, arXiv 2007.05785) with AutoST's settings.
 
-h[t] = v[t-1] + (x[t] - v[t-1]) * sigmoid(w)      charge, sigmoid(w) = 1 / tau, one learnable w a layer, tau 2 at start
+h[t] = v[t-1] + (x[t] - v[t-1]) * sigmoid(w)      charge, sigmoid(w) = 1 / tau, one learnable w per layer, tau 2 at start
 s[t] = 1 if h[t] >= threshold else 0              fire
 v[t] = 0 if s[t] else h[t]                        hard reset; v[0] = 0
 """
@@ -16,19 +16,19 @@ from torch.autograd.function import once_differentiable
 
 ALPHA = 4.0  # steepness of the surrogate derivative
 
-# Neurons that take all their steps before the next ones do, so that what a step leaves is in the cache for the next. Of
-# 2^13 to 2^24 this was the fastest: each call on smaller pieces has two cores wait for each other, for long where others use
-# them, and larger ones leave the cache.
+# How many neurons take all their steps before the next piece does, so that each step finds the last one's values in the
+# cache. The fastest of 2^13 to 2^24: on smaller pieces cores wait for each other at every call, long if they are busy, and
+# larger pieces do not fit into the cache.
 CHUNK = 1 << 20
-CACHED = 1 << 16  # where a core works by itself: its cache of 1 or 2 MB holds what a step reads and writes
+CACHED = 1 << 16  # for a core that works alone: what a step reads and writes fits into its cache of 1 or 2 MB
 
 
 class PLIF(ParametricLIFNode):  # type: ignore[misc]
     """[T, ...] currents to [T, ...] spikes of 0 and 1.
 
-    From rest the same trajectory, bit for bit SpikingJelly's spikes, is computed several times faster: without gradients
-    without the tensors that a backward pass would need, and with gradients on the CPU by `_Fire`, `fused` by torch.compile or
-    not. No state is left behind then. All else is SpikingJelly's, which has kernels for GPUs.
+    A neuron at rest takes a path that is several times faster and gives SpikingJelly's spikes bit for bit: without gradients
+    it skips the tensors of a backward pass; with gradients, on the CPU, it uses `_Fire`, which torch.compile fuses if `fused`.
+    This path leaves no state behind. SpikingJelly, which has kernels for GPUs, computes all other cases.
     """
 
     def __init__(self, v_threshold: float = 1.0) -> None:
@@ -42,7 +42,7 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
             step_mode="m",
         )
         self.fused = False
-        self.as_bytes = False  # without gradients, spikes of uint8
+        self.as_bytes = False  # without gradients: return spikes as uint8
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """x_seq [T, ...] to spikes [T, ...]."""
@@ -53,7 +53,7 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
                     return fire(x_seq, self.w.sigmoid(), self.v_threshold)
             elif x_seq.device.type == "cpu":
                 apply: Any = _Fire.apply
-                if torch.compiler.is_compiling():  # of what is around it: the neuron is fused by itself
+                if torch.compiler.is_compiling():  # for the code around it: the neuron is fused by itself
                     apply = torch.compiler.disable(apply)
                 fired: Tensor = apply(x_seq, self.w, self.v_threshold, self.fused)
                 return fired
@@ -64,8 +64,8 @@ class PLIF(ParametricLIFNode):  # type: ignore[misc]
 def spikes(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
     """The neuron's spikes [T, ...] for currents `x` [T, ...] from v = 0, with `decay` = 1 / tau.
 
-    It follows u = -v, since `threshold_` can then reset all neurons that fire (u <= -threshold) in one pass in place.
-    An exported graph has the same arithmetic, `_unrolled`.
+    It tracks u = -v, because `threshold_` can then reset all neurons that fire (u <= -threshold) in one pass in place.
+    `_unrolled` does the same arithmetic in an exported graph.
     """
     if torch.compiler.is_exporting():
         return _unrolled(x, decay, threshold)
@@ -80,10 +80,10 @@ def spikes(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
 
 
 def spikes_as_bytes(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
-    """The same as uint8 with the strides of `x`, by pieces of neurons that stay in a core's cache for all steps."""
+    """The same spikes as uint8 with the strides of `x`, computed in pieces of neurons that stay in a core's cache."""
     strides = x[0].numel(), *torch.empty_like(x[0]).stride()
     currents = _flat(x, strides)
-    # Floats are compared into floats, then converted to int8: torch does both faster than it compares into bytes.
+    # Compare into floats, then convert to int8: torch does both faster than it compares into bytes.
     out = torch.empty_like(currents, dtype=torch.int8)
     for piece in _pieces(currents.shape[1], CACHED):
         u, spent = _buffers(2, piece, x.dtype)
@@ -111,16 +111,16 @@ def _unrolled(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
 
 
 class _Fire(torch.autograd.Function):
-    """Spikes [T, ...] of currents `x` [T, ...] from v = 0, and their surrogate gradients, by a pass over pieces of the neurons.
+    """Spikes [T, ...] of currents `x` [T, ...] from v = 0, and their surrogate gradients, one piece of the neurons at a time.
 
-    Forward as in `spikes`, with u = -h kept. Backward, with g the gradient of the spikes and v detached from the spike that
-    resets it, p the part of the next step's gradient that comes through v (0 where the neuron fired):
+    Forward is as in `spikes`, but keeps u = -h. Backward: g is the gradient of the spikes, v is detached from the spike that
+    resets it, and p is the part of the next step's gradient that comes through v (0 where the neuron fired):
 
         gh[t] = ALPHA y (1 - y) g[t] + (1 - d) p[t]     y = sigmoid(ALPHA (h[t] - threshold)),  p[t] = gh[t+1] (1 - s[t])
         gx[t] = d gh[t]
         gd    = sum (x[t] - v[t-1]) gh[t] = sum (h[t] - v[t-1]) gh[t] / d = sum h[t] (gh[t] - p[t]) / d
 
-    It computes in float32, or in float64 where x is; spikes have the type of x.
+    It computes in float32, or in float64 if x is float64; spikes have the type of x.
     """
 
     @staticmethod
@@ -168,7 +168,7 @@ def _charge(currents: Tensor, decay: Tensor, threshold: float) -> tuple[Tensor, 
 def _back(u: Tensor, upstream: Tensor, decay: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     """Gradients of the currents [T, neurons] from those of the spikes, and sum u (gh - p).
 
-    In units of ALPHA until they are written.
+    They are in units of ALPHA until they are written.
     """
     d = float(decay)
     out = torch.empty_like(upstream)
@@ -191,7 +191,7 @@ def _back(u: Tensor, upstream: Tensor, decay: Tensor, threshold: float) -> tuple
 
 
 def _charge_all(currents: Tensor, decay: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """`_charge` as torch.compile makes one loop of it."""
+    """`_charge` in a form that torch.compile turns into one loop."""
     us, out = [], []
     u = torch.zeros_like(currents[0], dtype=decay.dtype)
     for now in currents:
@@ -204,7 +204,7 @@ def _charge_all(currents: Tensor, decay: Tensor, threshold: float) -> tuple[Tens
 
 
 def _back_all(u: Tensor, upstream: Tensor, decay: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """`_back` as torch.compile makes one loop of it."""
+    """`_back` in a form that torch.compile turns into one loop."""
     out = []
     total = grad = torch.zeros_like(u[0])
     for now, g in zip(reversed(u.unbind()), reversed(upstream.unbind()), strict=True):
@@ -223,7 +223,7 @@ def _compiled(function: Any) -> Any:
 
 
 def _flat(x: Tensor, strides: tuple[int, ...]) -> Tensor:
-    """x [T, ...] as [T, neurons], the neurons in the order of memory; copied where its strides are not `strides`."""
+    """x [T, ...] as [T, neurons], neurons in memory order; a copy if its strides are not `strides`."""
     if x.stride() != strides:
         x = torch.empty_strided(x.shape, strides, dtype=x.dtype).copy_(x)
     return x.as_strided((len(x), strides[0]), (strides[0], 1))

@@ -2,9 +2,9 @@
 
 An operation's name is the path of the module that computes it, so that the list can be proven against the built model
 (`proof.prove_ledger`, and module by module under torch's FlopCounterMode in the tests). Only the proof and the measurement
-of spikes look a module up by it; what a row means stands in its other fields, and no code reads a name for that.
+of spikes use the name, to look up the module; the other fields say what a row means, and no code parses the name for that.
 Normalisation (folded into the weights), pooling and residual additions have no rows: they cost 0 by the field's convention.
-Neurons have a list of their own, since some conventions charge their states.
+Neurons have a separate list, because some conventions charge for their states.
 """
 
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ REAL = "real-valued input"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
-    """`macs` multiply-accumulates a step in each of `steps` steps, driven by the spikes of the neuron `driven_by` or `REAL`.
+    """`macs` multiply-accumulates in each of `steps` steps, driven by the spikes of the neuron `driven_by` or by `REAL` values.
 
-    `stage` is the part of the network that the operation stands in: "stem", "blocks.0", ..., "head"; `block` is the place of
-    that block, None outside blocks. `role` is what the operation is, whichever block it is in: "attention.q", "stem.conv1".
-    `group` is what audits bundle it into: "q, k, v". `params` are its learnable numbers: weights, biases, and the gain and
-    shift of the normalisation that follows it. `weighted` operations read weights, attention products do not; `still` ones
-    see the same input at all steps.
+    `stage` is the part of the network that holds the operation: "stem", "blocks.0", ..., "head". `block` is the index of
+    that block, None outside blocks. `role` says what the operation is, in whichever block: "attention.q", "stem.conv1".
+    `group` is the line of an audit that it belongs to: "q, k, v". `params` counts its learnable numbers: weights, biases,
+    and the gain and shift of the normalisation that follows it. `weighted` operations read weights; attention products do
+    not. `still` operations see the same input at all steps.
     """
 
     name: str
@@ -49,8 +49,8 @@ class Operation:
 class Population:
     """The neurons of the layer `name`, each with one state that is updated in each of `steps` steps.
 
-    `stage`, `block`, `role` and `group` are those of an `Operation`. `params` are the layer's own learnable numbers: the one
-    time constant that its neurons share belongs to no operation.
+    `stage`, `block`, `role` and `group` are as in `Operation`. `params` counts the layer's own learnable numbers: the one
+    time constant that its neurons share, which belongs to no operation.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Population:
 
 
 def operations(architecture: Architecture, task: Task) -> list[Operation]:
-    """All operations of one inference of one image, in the order in which the signal meets them."""
+    """All operations of one inference of one image, in the order of the signal."""
     dim, classes = architecture.embed_dim, task.num_classes
     ledger = [*_stem(dim, task)]
     for index, hidden in enumerate(architecture.hidden_dims):
@@ -83,7 +83,7 @@ def operations(architecture: Architecture, task: Task) -> list[Operation]:
 
 
 def populations(architecture: Architecture, task: Task) -> list[Population]:
-    """All layers of neurons, in the order in which the signal meets them."""
+    """All layers of neurons, in the order of the signal."""
     dim, tokens = architecture.embed_dim, task.num_tokens
     layers = [
         _population(None, f"stem.neuron{number}", width * side**2, task)
@@ -136,9 +136,9 @@ def _stem(dim: int, task: Task) -> Iterator[Operation]:
 
 
 def _block(index: int, dim: int, hidden: int, task: Task) -> Iterator[Operation]:
-    """Attention, with the products in the order (q k^T) v, N^2 C each whatever the number of heads, then the MLP."""
+    """Attention, then the MLP. The products are in the order (q k^T) v and take N^2 C each, whatever the number of heads."""
     tokens, stage = task.num_tokens, f"blocks.{index}"
-    rows = (  # numbers read and written for each token; a layer has a bias and a normalisation, a product no parameters
+    rows = (  # values read and written per token; a layer has a bias and a normalisation, a product has no parameters
         ("attention.q", "q, k, v", dim, dim, "attention.neuron", True),
         ("attention.k", "q, k, v", dim, dim, "attention.neuron", True),
         ("attention.v", "q, k, v", dim, dim, "attention.neuron", True),

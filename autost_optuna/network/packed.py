@@ -1,12 +1,12 @@
-"""A network made ready to be judged on a CPU: the same network, with faster sums over spikes, for inference alone.
+"""Prepare a network for inference on a CPU: the same network with faster sums over spikes.
 
-At initialisation weights are whole multiples of `linear.GRID`: one digit of 8 bits holds each (`pack_grid`), and nothing is
-rounded. A trained network (`packed`) takes more. A spike is a byte. A layer that reads spikes takes in the normalisation that
-follows it. Each of its weights is rounded to a multiple of a step, 2^-23 of the largest weight of its channel, and written as
-three digits of 8 bits. So a sum over spikes is a sum of three products of 8-bit integers, which are exact in any order; only
-adding up the three rounds, the least one first. Against sums in float64 its error is no larger than that of torch's float32
-sums (tests/test_packed.py), but the two errors differ, so a neuron whose potential equals its threshold to seven digits may
-fire in one and not in the other.
+At initialisation weights are whole multiples of `linear.GRID`, so one 8-bit digit holds each of them exactly (`pack_grid`).
+A trained network (`packed`) needs more. A spike is a byte. A layer that reads spikes absorbs the normalisation that follows
+it. Each of its weights is rounded to a multiple of a step, 2^-23 of the largest weight of its channel, and written as three
+8-bit digits. A sum over spikes is then three sums of products of 8-bit integers, each exact in any order. Only adding the
+three rounds; the least is added first. Compared with sums in float64, the error is no larger than that of torch's float32
+sums (tests/test_packed.py). The two errors differ, however, so a neuron whose potential equals its threshold to seven digits
+may fire in one and not in the other.
 """
 
 import copy
@@ -21,13 +21,13 @@ from autost_optuna.network.linear import GRID, SpikeLinear
 from autost_optuna.network.transformer import SpikingTransformer
 
 DIGITS = 3
-STEPS = 127 << 8 * (DIGITS - 1)  # the largest weight in steps: its digits are 127, 0, 0
+STEPS = 127 << 8 * (DIGITS - 1)  # the largest weight, in steps: its digits are 127, 0, 0
 
 Norm = nn.modules.batchnorm._BatchNorm
 
 
 def packed(network: SpikingTransformer) -> SpikingTransformer:
-    """A copy of `network` in eval mode, for inference alone; `network` itself where its device has no 8-bit products."""
+    """A copy of `network` in eval mode, for inference only; `network` itself if its device has no 8-bit products."""
     network.eval()
     if next(network.parameters()).device.type != "cpu" or not _works():
         return network
@@ -53,9 +53,9 @@ def packed(network: SpikingTransformer) -> SpikingTransformer:
 
 
 def digits(weight: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Weights [D, ...] as digits, int8 of that shape, each with its worth in every channel [D], the least digit first.
+    """Weights [D, ...] as pairs of digits, int8 of that shape, and their worth per channel [D], the least digit first.
 
-    The sum of digit times worth is the weight, up to half a step of its channel.
+    The sum of digit times worth is the weight, to within half a step of its channel.
     """
     rows = weight.detach().flatten(1).double()
     step = rows.abs().amax(1).clamp_min(torch.finfo(torch.float32).tiny) / STEPS
@@ -72,14 +72,14 @@ class PackedStem(Stem):
     """A stem whose spikes are bytes."""
 
     def pool(self, stage: int, x: Tensor) -> Tensor:
-        """As of `Stem`; torch's own pooling does not take bytes."""
+        """As in `Stem`, for bytes, which torch's own pooling does not accept."""
         if x.dtype == torch.uint8 and self.pooling[stage]:
             return torch.ops.quantized.max_pool2d(x, [3, 3], [2, 2], [1, 1], [1, 1], False)  # type: ignore[no-any-return]
         return super().pool(stage, x)
 
 
 class PackedAttention(Attention):
-    """Attention as q (k^T v), d x d numbers instead of N x N, where those are fewer; of spikes both are exact and equal."""
+    """Attention as q (k^T v) where its d x d values are fewer than N x N; for spikes both orders are exact and equal."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """[T, B, h, N, d] to [T, B, h, N, d]."""
@@ -89,7 +89,7 @@ class PackedAttention(Attention):
 
 
 class PackedConv(nn.Module):
-    """A convolution of 3x3 and its normalisation: spikes [B, C, H, W], one byte each, to float32 currents [B, D, H, W]."""
+    """A 3x3 convolution and its normalisation: spikes [B, C, H, W], one byte each, to float32 currents [B, D, H, W]."""
 
     def __init__(self, layer: nn.Conv2d, norm: Norm) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class PackedConv(nn.Module):
         spikes = spikes.contiguous(memory_format=torch.channels_last)
         product, one = torch.ops.onednn.qconv2d_pointwise, [1, 1]
         out: Tensor | None = None
-        for term in self._terms:  # added up here: the product's own adding would copy what it adds to
+        for term in self._terms:  # added here, because the product's own addition would copy its operand
             now = product(spikes, 1.0, 0, *term, one, one, one, 1, 1.0, 0, torch.float32, "none", [], None)
             out = now if out is None else now.add_(out)
         assert out is not None
@@ -131,7 +131,7 @@ class PackedLinear(nn.Module):
 
 
 class GridLinear(nn.Module):
-    """A linear layer at initialisation: spikes [..., C] to [..., D], its weights one digit of 8 bits each."""
+    """A linear layer at initialisation: spikes [..., C] to [..., D]; each weight is one 8-bit digit."""
 
     def __init__(self, layer: SpikeLinear) -> None:
         super().__init__()
@@ -150,9 +150,9 @@ class GridLinear(nn.Module):
 
 
 def pack_grid(part: nn.Module) -> int:
-    """Have the linear layers of `part`, at initialisation, compute with 8-bit integers, on the CPU and where this torch can.
+    """Make the linear layers of `part`, at initialisation, compute with 8-bit integers, if on the CPU and this torch can.
 
-    In place: their weights are given up. Returns the bytes of the weights that are left.
+    Works in place and discards their float weights. Returns the bytes of the weights that remain.
     """
     held = 0
     for name, layer in list(part.named_modules()):
@@ -166,7 +166,7 @@ def pack_grid(part: nn.Module) -> int:
 
 
 def _pack(part: nn.Module, name: str, norm: str) -> None:
-    """Put a packed layer in the place of layer `name` of `part` and its `norm`."""
+    """Replace layer `name` of `part` and its `norm` by a packed layer."""
     layer, normalised = part.get_submodule(name), part.get_submodule(norm)
     assert isinstance(layer, nn.Conv2d | SpikeLinear)
     assert isinstance(normalised, Norm)
@@ -176,8 +176,9 @@ def _pack(part: nn.Module, name: str, norm: str) -> None:
 
 
 def _terms(layer: nn.Conv2d | nn.Linear, norm: Norm) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
-    """Digits of a layer together with its normalisation in eval mode, least first, each with what a product takes: its worth,
-    its zero point, and what to add, with the last."""
+    """Digits of a layer and its normalisation in eval mode, least first, each with the arguments of its product.
+
+    These are its worth, its zero point and, for the last digit, what to add."""
     assert norm.running_var is not None
     assert norm.running_mean is not None
     gain = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
@@ -192,7 +193,7 @@ def _terms(layer: nn.Conv2d | nn.Linear, norm: Norm) -> Iterator[tuple[Tensor, T
 
 @functools.cache
 def _works() -> bool:
-    """Whether this processor has instructions for products of 8-bit integers, and this torch gives exact sums by them."""
+    """Whether this processor multiplies 8-bit integers in hardware, and this torch computes exact sums with it."""
     supported = getattr(torch.cpu, "_is_vnni_supported", None)
     if supported is None or not supported() or not torch.backends.mkldnn.is_available():
         return False
@@ -216,7 +217,7 @@ def _works() -> bool:
 
 @functools.cache
 def _sums_exactly() -> bool:
-    """Whether this torch has a product of 8-bit integers that gives exact sums, however slow; it is not on every processor."""
+    """Whether this torch has an 8-bit product with exact sums, however slow; not every processor supports it."""
     if not torch.backends.mkldnn.is_available():
         return False
     try:

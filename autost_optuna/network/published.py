@@ -1,6 +1,6 @@
-"""Published spiking transformers: their sizes, what their authors printed, and what was counted on their networks.
+"""Published spiking transformers: their sizes, their authors' figures, and figures counted on the authors' networks.
 
-The package does not build these networks yet. What it builds of their sizes is AutoST's form, which is another network.
+The package does not build these networks yet. It builds AutoST's form in their sizes, which is a different network.
 """
 
 from collections.abc import Mapping
@@ -32,11 +32,11 @@ DIFFERENCES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """A published network: its sizes as an architecture, what its authors printed, and what was counted on it.
+    """A published network: its sizes as an architecture, its authors' figures, and figures counted on their network.
 
     `params` and `gmacs` (attention products included, summed over 4 time steps) are counted on the authors' network for
-    `task`; `accuracies` in % by data set, and `energy_mj`, of trained weights for `task`, are as printed in `source`. None of
-    these figures is of `architecture`, which has its sizes in AutoST's form.
+    `task`. `accuracies` in % by data set, and `energy_mj` of the trained network for `task`, are as printed in `source`.
+    None of these figures belongs to `architecture`, which has the same sizes in AutoST's form.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Published:
         return ", ".join(f"{value:.2f} % {data}" for data, value in self.accuracies.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """Its own figures as JSON, without the architecture, whose figures are others."""
+        """Its own figures as JSON, without the architecture, whose figures differ."""
         row = {name: getattr(self, name) for name in ("name", "task", "params", "gmacs", "energy_mj")}
         return {**row, "accuracies": dict(self.accuracies), "source": self.source, "remark": self.remark}
 
 
 def _cifar(family: str, depth: int, params: int, gmacs: float, accuracies: tuple[float, float]) -> Published:
-    """A network for CIFAR of width 384: heads of 32 dimensions, as in Spikformer-4-384, and MLPs of ratio 4."""
+    """A network for CIFAR of width 384, with heads of 32 dimensions, as in Spikformer-4-384, and an MLP ratio of 4."""
     return Published(
         name=f"{family}-{depth}-384",
         architecture=Architecture.uniform(embed_dim=384, depth=depth, num_heads=12, mlp_ratio=4),

@@ -1,8 +1,8 @@
-"""Shortcuts in training: forms of the model's parts that compute the same numbers by a shorter way while gradients are taken.
+"""Shortcuts in training: variants of the model's parts that compute the same values faster while gradients are recorded.
 
-`blocks` says what the network computes. Each form here replaces one method of one part of it, with the same parameters under
-the same names, and without gradients does what the part itself does. Sums of real numbers in another order round otherwise,
-so a training repeats bit for bit only with the forms that it began with.
+`blocks` says what the network computes. Each variant here replaces one method of one part. It has the same parameters under
+the same names, and without gradients it does what the part itself does. Sums of real numbers round differently in another
+order, so a training repeats bit for bit only with the variants that it began with.
 """
 
 import torch
@@ -14,7 +14,7 @@ from autost_optuna.network.linear import SpikeLinear
 
 
 class ShortStem(Stem):
-    """A stem whose first convolution sees a still image once: T equal images have equal currents and equal statistics."""
+    """A stem whose first convolution processes a still image once: T equal images have equal currents and statistics."""
 
     def currents(self, images: Tensor) -> Tensor:
         """[B, c, H, W] to [T*B, C/8, H, W]."""
@@ -24,7 +24,7 @@ class ShortStem(Stem):
 
 
 class ShortAttention(Attention):
-    """Attention as q (k^T v), d x d numbers instead of N x N, where those are fewer; of spikes both are exact and equal."""
+    """Attention as q (k^T v) where its d x d values are fewer than N x N; for spikes both orders are exact and equal."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """[T, B, h, N, d] to [T, B, h, N, d]."""
@@ -34,7 +34,7 @@ class ShortAttention(Attention):
 
 
 class ShortLinear(SpikeLinear):
-    """A linear layer as a convolution of 1x1, whose products and gradients oneDNN computes faster than those of a matrix."""
+    """A linear layer as a 1x1 convolution: oneDNN computes its products and gradients faster than those of a matrix."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., C] to [..., D]."""
@@ -53,6 +53,6 @@ FORMS: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def shorten(network: nn.Module) -> None:
-    """Give each part of `network` that has a shorter form that form, in place: it only changes its class."""
+    """Replace each part of `network` by its faster variant, if it has one: only its class changes, in place."""
     for module in network.modules():
         module.__class__ = FORMS.get(type(module), type(module))

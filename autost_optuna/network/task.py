@@ -1,4 +1,4 @@
-"""Task: what the search does not choose - image size, channels, classes, time steps, pooling, and the bounds of a network."""
+"""Task: what the search does not choose (image size, channels, classes, time steps, pooling) and the bounds of a network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -17,10 +17,10 @@ LONGEST_NAME = 64
 class Task:
     """A classification task for a spiking transformer of T time steps on square images.
 
-    `events` says that it reads recordings of T event frames instead of one image repeated at T steps.
+    If `events`, it reads recordings of T event frames instead of one image repeated at T steps.
 
     `pooling` has one flag for each of the four stem convolutions: "0011" halves the resolution after the last two.
-    The `max_` fields bound the networks that the task accepts, so that a slip of the pen does not fill the memory.
+    The `max_` fields bound the networks that the task accepts, so that a typing error does not fill the memory.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Task:
     def sizes(self) -> tuple[int, int, int, int, int]:
         """Side of the feature map at the input of each stem convolution, then of the token grid.
 
-        A pooling is a max over 3x3 at stride 2 and padding 1, which leaves ceil(side / 2).
+        Pooling takes the maximum over 3x3 pixels with stride 2 and padding 1, which leaves ceil(side / 2).
         """
         sides = [self.image_size]
         for flag in self.pooling:
@@ -84,7 +84,7 @@ class Task:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """What one image is to the network: (c, H, W), or of an events task (T, c, H, W)."""
+        """The shape of one image as the network reads it: (c, H, W), or (T, c, H, W) for an events task."""
         image = (self.channels, self.image_size, self.image_size)
         return (self.time_steps, *image) if self.events else image
 
@@ -100,7 +100,7 @@ class Task:
             raise ValueError(f"images of shape {tuple(shape)} do not fit task {self.name}; give [B, {expected}]")
 
     def check(self, architecture: Architecture) -> None:
-        """ValueError if `architecture` is out of this task's bounds."""
+        """ValueError if `architecture` exceeds this task's bounds."""
         checks = (
             ("embed_dim", architecture.embed_dim, self.max_embed_dim),
             ("depth", architecture.depth, self.max_depth),
@@ -116,12 +116,12 @@ PRESETS = {
     for task in (
         Task(name="cifar10", image_size=32, channels=3, num_classes=10),
         Task(name="cifar100", image_size=32, channels=3, num_classes=100),
-        # The digits of scikit-learn as they are, 8x8; pooled once, so that 16 tokens are left for attention.
+        # scikit-learn's digits in their own size, 8x8; pooled once, which leaves 16 tokens for attention.
         Task(name="digits", image_size=8, channels=1, num_classes=10, pooling="0001"),
         Task(name="imagenet", image_size=224, channels=3, num_classes=1000, pooling="1111"),
-        # N-MNIST: a channel for brightness that falls and one for brightness that rises.
+        # N-MNIST: one channel for falling brightness and one for rising brightness.
         Task(name="nmnist", image_size=34, channels=2, num_classes=10, time_steps=10, events=True),
-        # Both of a DVS128 camera, in as many frames as published spiking transformers take of them.
+        # Both recorded by a DVS128 camera, with as many frames as published spiking transformers use.
         Task(
             name="cifar10dvs",
             image_size=128,

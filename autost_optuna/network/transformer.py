@@ -1,7 +1,7 @@
 """The whole network, and its weights at initialisation.
 
 Weights of a part depend only on the seed, the part's place and its own sizes: two architectures that share their first
-blocks share those blocks' weights, so that what was measured on one holds, bit for bit, for the other.
+blocks share those blocks' weights, so that a measurement of one holds, bit for bit, for the other.
 """
 
 import hashlib
@@ -24,8 +24,9 @@ Part = TypeVar("Part", bound=nn.Module)
 class SpikingTransformer(nn.Module):
     """AutoST's spiking transformer in its CIFAR form: images [B, c, H, W] to logits [B, classes].
 
-    An events task has recordings [B, T, c, H, W] in place of images: batch first, so that images are counted alike.
-    `seed` fixes the weights; on the meta device there are none. Each call starts from resting neurons and leaves them so.
+    For an events task, recordings [B, T, c, H, W] take the place of images; the batch comes first in both.
+    `seed` fixes the weights; with None the network stays on the meta device, without weights. Every call starts with
+    neurons at rest and leaves them at rest.
     """
 
     def __init__(self, architecture: Architecture, task: Task, *, seed: int | None = 0) -> None:
@@ -58,9 +59,9 @@ class SpikingTransformer(nn.Module):
         nn.init.trunc_normal_(_fresh(self.head).weight, std=STD, generator=generator)
 
     def forward(self, images: Tensor, *, every_step: bool = False) -> Tensor:
-        """[B, *task.input_shape] to logits [B, classes], or [T, B, classes] of `every_step`, whose mean they are.
+        """[B, *task.input_shape] to logits [B, classes]: the mean of [T, B, classes], which `every_step` returns.
 
-        ValueError if the shape is another.
+        ValueError if the images have another shape.
         """
         self.task.check_images(images.shape)
         try:
@@ -92,8 +93,8 @@ def init_attention(attention: Attention, seed: int, index: int) -> Attention:
 def init_mlp(mlp: MLP, seed: int, index: int) -> MLP:
     """The MLP of block `index`.
 
-    A hidden unit's weights do not depend on how many there are: the MLP of a smaller ratio is a part of that of a larger
-    one. So units are drawn in whole multiples of C, of which more only append to the random stream.
+    A hidden unit's weights do not depend on the number of units: the MLP of a smaller ratio is a part of that of a larger
+    one. So units are drawn in whole multiples of C, where more of them only append to the random stream.
     """
     dim, hidden = _fresh(mlp).fc1.in_features, mlp.fc1.out_features
     units = -(-hidden // dim) * dim
@@ -104,7 +105,7 @@ def init_mlp(mlp: MLP, seed: int, index: int) -> MLP:
 
 
 def _fresh(part: Part) -> Part:
-    """`part` in memory of the CPU, with normalisation at identity and neurons at tau 2; its weights are still to be set."""
+    """`part` in CPU memory, with identity normalisation and neurons at tau 2; its weights are still to be set."""
     part.to_empty(device="cpu")
     for module in part.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -119,6 +120,6 @@ def _fresh(part: Part) -> Part:
 
 
 def _generator(seed: int, *place: str | int) -> torch.Generator:
-    """A random stream of its own for every seed and place."""
+    """A separate random stream for every seed and place."""
     digest = hashlib.sha256(repr((seed, *place)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -1,1 +1,1 @@
-"""Training-free proxies: FLOPs (exact), energy from spike rates at initialisation, and scores."""
+"""Training-free proxies: exact FLOPs, energy from spike rates at initialisation, and scores."""

@@ -1,4 +1,4 @@
-"""Accumulates: the additions that spikes really cause, counted exactly while images pass through the network."""
+"""Accumulates: the additions that spikes cause, counted exactly while images pass through the network."""
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,10 @@ from autost_optuna.proxies.rates import are_spikes, demand_spikes, driven_names,
 
 
 def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[str, int]]:
-    """Accumulates of all spike-driven operations over all steps, one set an image: what SpikingJelly's SynOpCounter counts.
+    """Accumulates of all spike-driven operations over all steps, one set per image, as SpikingJelly's SynOpCounter counts them.
 
     A spike at the border of a convolution reaches fewer outputs, and a product of two spike trains accumulates where both
-    fire; the rates of `measure_rates` take all positions alike.
+    fire; the rates of `measure_rates` treat all positions alike.
     """
     names = driven_names(model)
     counts: dict[str, list[int]] = {}
@@ -30,9 +30,9 @@ def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[
 def count_accumulates(module: nn.Module, inputs: tuple[Tensor, ...], images: int = 1) -> list[int]:
     """Accumulates of one call of a convolution, linear layer or `Product` whose driving input is spikes of 0 and 1.
 
-    One number for each of the `images` images that [T, B, ...] or [T*B, ...] hold. A spike adds a weight to every output that
-    it reaches, at the border of a padded convolution to fewer; where both sides of a product are spikes, an accumulate
-    happens where both fire.
+    Returns one number for each of the `images` images in [T, B, ...] or [T*B, ...]. A spike adds a weight to every output
+    that it reaches, and it reaches fewer at the border of a padded convolution. If both inputs of a product are spikes, an
+    accumulate happens where both fire. TypeError for any other module.
     """
 
     def total(x: Tensor) -> list[int]:

@@ -1,4 +1,4 @@
-"""Energy conventions: what is paid for, at which price, from which source. Data, in TOML files."""
+"""Energy conventions: which events cost energy, how much, and the source of each price. They are data in TOML files."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ from autost_optuna.units import StrPath
 EVERY_STEP, ONCE = "every-step", "once"
 COSTS = ("mac", "accumulate", "bit", "step")
 LONGEST_NAME = 64
-MOST_PJ = 1e9  # 1 mJ an event; more is a slip of the pen
+MOST_PJ = 1e9  # 1 mJ per event; more is a typing error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """Energy of one event in pJ, and where the figure comes from."""
+    """Energy of one event in pJ, and the source of the figure."""
 
     pj: float
     source: str
@@ -30,10 +30,11 @@ FREE = Cost(pj=0.0, source="not charged")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Convention:
-    """What is paid for: a MAC (real-valued input), an accumulate (spike), a bit moved, and static energy a time step.
+    """Prices of a MAC (real-valued input), an accumulate (spike), a moved bit, and static energy per time step.
 
-    `weight_bits` move for every weight that is read, `state_bits` for every neuron's state that is read or written.
-    `first_convolution` says whether a still image's first convolution, the same at all steps, is paid "every-step" or "once".
+    `weight_bits` move for every weight that is read, `state_bits` for every neuron state that is read or written.
+    `first_convolution` says whether the first convolution of a still image, which is the same at all steps, is charged
+    "every-step" or "once".
     """
 
     name: str
@@ -73,7 +74,7 @@ class Convention:
 
     @property
     def hash(self) -> str:
-        """A fingerprint of the name and of all that decides an energy; wording of sources does not change it."""
+        """A fingerprint of the name and of everything that affects an energy, so not of the sources' wording."""
         rules = self.to_dict()
         for name in COSTS:
             rules[name] = rules[name]["pj"] + 0.0  # 0, 0.0 and -0.0 are one price
@@ -83,17 +84,17 @@ class Convention:
 
     @property
     def label(self) -> str:
-        """The name, with the hash where the name alone does not say which convention it is."""
+        """The name, with the hash if the name alone does not identify the convention."""
         preset = CONVENTIONS.get(self.name)
         return self.name if preset and preset.hash == self.hash else f"{self.name}#{self.hash}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The form of a TOML file."""
+        """The dict of the TOML form."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Convention":
-        """Read the form of `to_dict`. ValueError for wrong or missing keys, with the allowed ones."""
+        """Read the form of `to_dict`. ValueError for wrong or missing keys names the allowed ones."""
         known = check_keys(
             "energy convention", data, [field.name for field in fields(cls)], ("name", "mac", "accumulate")
         )
@@ -118,7 +119,7 @@ class Convention:
 
     @classmethod
     def load(cls, source: StrPath) -> "Convention":
-        """A preset by its name, or a user's own from FILE.toml, which may not take the name of a preset."""
+        """A preset by its name, or the user's own from FILE.toml, which may not take the name of a preset."""
         source = os.fspath(source)
         if not source.endswith(".toml"):
             return cls.preset(source)

@@ -1,13 +1,13 @@
 """Energy from a ledger and spike rates, under a named convention. Arithmetic only.
 
-A charge of an operation over its steps, with rate 1 where its input is real-valued:
+The charge of an operation over its steps, with rate 1 if its input is real-valued:
 
     mac_pj * MACs, or accumulate_pj * rate * MACs          arithmetic, or accumulates counted one by one
     + bit_pj * weight_bits * rate * MACs                   the weights that it reads; attention products read none
 
-and where a convention has a cost for it, bit_pj * state_bits * 2 * neurons * steps a population of neurons (its state is
-read and written once a step), and step_pj * steps for the whole network. Always ignored: normalisation (folded into the
-weights), pooling, residual additions, biases, the traffic of activations and spikes.
+If the convention prices them, each population of neurons adds bit_pj * state_bits * 2 * neurons * steps (its state is read
+and written once per step), and the whole network adds step_pj * steps. Always ignored: normalisation (folded into the
+weights), pooling, residual additions, biases, and the traffic of activations and spikes.
 """
 
 import math
@@ -23,11 +23,11 @@ from autost_optuna.proxies.convention import DEFAULT, ONCE, Convention
 class Charge:
     """One row of the bill.
 
-    `kind` is "mac" where real values are multiplied, "ac" where spikes add weights, "state" for the traffic of a
-    population's membrane potentials, "static" for what is paid whatever happens. `steps` are the steps that are paid for;
-    `rate` is the mean of the input spikes a neuron a step, `accumulates` are what they cause in all steps, None where there
-    are none; `moved_bits` are those of all steps. `stage`, `block`, `role` and `group` are those of the row of the ledger that
-    is charged; what is paid whatever happens has a stage of its own, "static".
+    `kind` is "mac" if real values are multiplied, "ac" if spikes add weights, "state" for the traffic of a population's
+    membrane potentials, and "static" for fixed costs. `steps` counts the steps that are charged. `rate` is the mean number
+    of input spikes per neuron and step, and `accumulates` are those that they cause in all steps; both are None without
+    spikes. `moved_bits` covers all steps. `stage`, `block`, `role` and `group` come from the row of the ledger that is
+    charged; fixed costs have their own stage, "static".
     """
 
     name: str
@@ -70,10 +70,10 @@ def estimate_energy(
     populations: Sequence[Population] | None = None,
     accumulates: Mapping[str, float] | None = None,
 ) -> list[Charge]:
-    """The bill of one inference, `rates` by the name of the operation that the spikes enter.
+    """The bill of one inference; `rates` are by the name of the operation that the spikes enter.
 
     Accumulates are rate x MACs unless they were counted: `accumulates`, by the same names. RuntimeError if a spike-driven
-    operation has no measured rate, or where bits are charged and no populations are given: nothing is left out in silence.
+    operation has no measured rate, or if states are charged and no populations are given: nothing is left out silently.
     """
     charges = [_charge(operation, rates, convention, accumulates) for operation in operations]
     if convention.bit.pj:
@@ -124,7 +124,7 @@ def _charge(
 
 
 def _overhead(row: Population, kind: Literal["state", "static"], bits: float, energy_pj: float) -> Charge:
-    """What is paid for neurons, not for arithmetic."""
+    """The charges that are not for operations: states of neurons, and static energy."""
     return Charge(
         name=row.name,
         stage=row.stage,
@@ -143,22 +143,22 @@ def _overhead(row: Population, kind: Literal["state", "static"], bits: float, en
 
 
 def mean_by_operation(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of several sets of rates or accumulates, such as those of single images, operation by operation."""
+    """The mean of several sets of rates or accumulates, such as one per image, operation by operation."""
     return {name: math.fsum(values[name] for values in samples) / len(samples) for name in samples[0]}
 
 
 def total_pj(charges: Sequence[Charge]) -> float:
-    """Sum of a bill in pJ, rounded once, so that it does not depend on the order of the rows."""
+    """The sum of a bill in pJ, rounded only once, so that the order of the rows does not matter."""
     return math.fsum(charge.energy_pj for charge in charges)
 
 
 def total_mj(charges: Sequence[Charge]) -> float:
-    """Sum of a bill in mJ (1 mJ = 1e9 pJ)."""
+    """The sum of a bill in mJ (1 mJ = 1e9 pJ)."""
     return total_pj(charges) * 1e-9
 
 
 def charge_rows(charges: Sequence[Charge]) -> list[dict[str, Any]]:
-    """Rows of the audit, each with its share of the total; `macs` are a step's."""
+    """Rows of the audit, each with its share of the total; `macs` are per step."""
     total = total_pj(charges)
     return [
         {

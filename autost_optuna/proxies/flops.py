@@ -16,6 +16,6 @@ def count_flops(architecture: Architecture, task: Task) -> int:
 
 
 def count_params(architecture: Architecture, task: Task) -> int:
-    """Learnable numbers of the model: weights, biases, normalisation, and one membrane time constant a neuron layer."""
+    """Learnable numbers of the model: weights, biases, normalisation, and one membrane time constant per layer of neurons."""
     layers = sum(population.params for population in populations(architecture, task))
     return layers + sum(operation.params for operation in operations(architecture, task))

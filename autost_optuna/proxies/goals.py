@@ -1,4 +1,4 @@
-"""Goals: the proxies that a search may have as objectives, by their names; what they are called, and which way is better."""
+"""Goals: the proxies that a search may use as objectives, by name, with their labels and directions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ DEFAULT_OBJECTIVES = (FLOPS, ENERGY)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Goal:
-    """A proxy's label, which way is better, and what it is computed from: those of one source are computed together."""
+    """A proxy's label, its direction, and what it is computed from: proxies with the same source are computed together."""
 
     label: str
     direction: Literal["maximize", "minimize"]
@@ -32,14 +32,14 @@ GOALS = {
 
 
 def check_goals(names: Sequence[str]) -> None:
-    """ValueError if one of `names` is no proxy, with those that there are."""
+    """ValueError, with the available proxies, if one of `names` is not a proxy."""
     for name in names:
         if name not in GOALS:
             raise ValueError(f"no proxy {name!r}; choose among {', '.join(GOALS)}")
 
 
 def check_objectives(names: Sequence[str]) -> None:
-    """ValueError if `names` are no objectives of a search: unknown, repeated, or without FLOPs and energy."""
+    """ValueError if `names` cannot be the objectives of a search: unknown, repeated, or without FLOPs and energy."""
     check_goals(names)
     if len(set(names)) < len(names):
         raise ValueError(f"objectives {', '.join(names)} name one twice; name each once")
@@ -51,11 +51,11 @@ def check_objectives(names: Sequence[str]) -> None:
 
 
 def further(objectives: Sequence[str]) -> tuple[str, ...]:
-    """The objectives beside FLOPs and energy."""
+    """The objectives other than FLOPs and energy."""
     return tuple(name for name in objectives if name not in DEFAULT_OBJECTIVES)
 
 
 def check_plane(objectives: Sequence[str], what: str, remedy: str) -> None:
-    """ValueError if a search has objectives beside FLOPs and energy, of which alone `what` is."""
+    """ValueError if a search has objectives other than FLOPs and energy, because `what` covers only these two."""
     if further(objectives):
         raise ValueError(f"{what} is of FLOPs and energy, the study's objectives are {', '.join(objectives)}; {remedy}")

@@ -1,6 +1,6 @@
-"""Scores of an untrained network's gradients: SynFlow without any data, SNIP and GradNorm on images with their classes.
+"""Scores from the gradients of an untrained network: SynFlow without data, SNIP and GradNorm on images with classes.
 
-Gradients pass spikes by the surrogate that training has (`model.neuron`); nothing is left in the `.grad` of a network.
+Gradients pass through spikes by the same surrogate as in training (`network.neuron`). Nothing is left in the network's `.grad`.
 """
 
 import copy
@@ -18,9 +18,9 @@ from autost_optuna.network.transformer import SpikingTransformer
 
 
 def weight_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Each weight of convolutions and linear layers with its gradient of the mean cross-entropy, in the network's mode.
+    """The weights of convolutions and linear layers, each with the gradient of the mean cross-entropy, in the network's mode.
 
-    Images [B, ...] of classes `labels` [B]. Biases, normalisation and time constants are left out, as in
+    The images [B, ...] have classes `labels` [B]. Biases, normalisation and time constants are left out, as in
     Abdelfattah, Mehrotra, Dudziak, Lane, ICLR 2021, arXiv 2101.08134.
     """
     weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
@@ -30,7 +30,7 @@ def weight_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> list
 
 
 def snip(gradients: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """sum |w dL/dw| over all weights: how much the loss would change, to first order, if each were pruned by itself.
+    """sum |w dL/dw| over all weights: how much the loss would change, to first order, if each were pruned alone.
 
     SNIP: Lee, Ajanthan, Torr, ICLR 2019, arXiv 1810.02340; summed over the network by Abdelfattah et al., ICLR 2021.
     """
@@ -45,11 +45,12 @@ def grad_norm(gradients: Iterable[tuple[Tensor, Tensor]]) -> float:
 def synflow(network: nn.Module, inputs: Tensor, rescaled: Sequence[nn.Module] = ()) -> float:
     """log of sum |w| dR/d|w| over all parameters, R the sum of the outputs for `inputs` when all parameters are |w|.
 
-    SynFlow: Tanaka, Kunin, Yamins, Ganguli, NeurIPS 2020, arXiv 2006.05467; `inputs` are ones there. R is the sum over all
-    paths through the network of the products of their weights, so that no layer's share vanishes; summed over the network
-    by Abdelfattah et al., ICLR 2021. The logarithm ranks alike. R grows exponentially with depth: all is in float64, and the
-    outputs of the modules `rescaled`, through which all paths lead, are divided by their mean, which is multiplied back into
-    the result. The network should be homogeneous of degree 1 in its input, as `path_network` is. -inf where R is 0.
+    SynFlow: Tanaka, Kunin, Yamins, Ganguli, NeurIPS 2020, arXiv 2006.05467; their `inputs` are ones. R is the sum, over all
+    paths through the network, of the products of their weights, so that no layer's share vanishes; Abdelfattah et al., ICLR
+    2021, sum the score over the network. The logarithm gives the same ranking. R grows exponentially with depth, so all
+    values are float64, and the outputs of the modules `rescaled`, which all paths cross, are divided by their mean; the
+    result is multiplied by it again. The network should be homogeneous of degree 1 in its input, as `path_network` is.
+    -inf if R is 0.
     """
     weights = {name: value.detach().double().abs().requires_grad_() for name, value in network.named_parameters()}
     scales: list[float] = []
@@ -73,7 +74,7 @@ def synflow(network: nn.Module, inputs: Tensor, rescaled: Sequence[nn.Module] = 
 
 
 class CubeRoot(nn.Module):
-    """x to the third root of x, of which all elements are positive."""
+    """The cube root of x, whose elements are all positive."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[...] to [...]."""
@@ -81,12 +82,13 @@ class CubeRoot(nn.Module):
 
 
 def path_network(network: SpikingTransformer) -> SpikingTransformer:
-    """A copy of the network, with its weights, as SynFlow looks at it: real values flow along every path from input to output.
+    """A copy of the network, with its weights, for SynFlow: real values flow along every path from input to output.
 
-    Normalisation goes, as it would undo the scale of all weights, and so do neurons: like the ReLU of SynFlow each hands a
-    positive current on as it is, at every step the same, so that one step is left. Only the neuron after attention becomes a
-    cube root, because q k^T v is a product of three signals: without it R would grow as a power of 3^depth, and q, k and v
-    would each count as much as all layers in series do together. Pooling, residual additions and the order of products stay.
+    Normalisation is removed, because it would cancel the scale of all weights. Neurons are removed as well: like SynFlow's
+    ReLU, each passes a positive current on unchanged, the same at every step, so that one step suffices. Only the neuron
+    after attention becomes a cube root, because q k^T v is a product of three signals: otherwise R would grow as a power of
+    3^depth, and q, k and v would each count as much as all layers in series together. Pooling, residual additions and the
+    order of products stay.
     """
     paths = copy.deepcopy(network).eval()
     paths.task = replace(network.task, time_steps=1)

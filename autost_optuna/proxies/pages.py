@@ -1,7 +1,7 @@
-"""Memory that is freed and asked for again at once: kept by the process, where the C library is glibc.
+"""Keep freed memory in the process when it is needed again at once, if the C library is glibc.
 
-Given back and asked for again, as glibc does with large tensors, each of its pages is fetched and filled with zeros anew by
-the system. That took half the time of an evaluation and a third of a training step.
+glibc returns the memory of large tensors to the system and requests it again, and each time the system maps every page and
+fills it with zeros. That took half the time of an evaluation and a third of a training step.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Parameters of mallopt, from malloc.h, and glibc's own value of the last.
+# Parameters of mallopt, from malloc.h, and glibc's default for the last.
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 DEFAULT_MMAP_MAX = 65536
 KEPT = 1 << 28  # bytes
@@ -18,7 +18,7 @@ KEPT = 1 << 28  # bytes
 
 @functools.cache
 def keep_pages() -> None:
-    """From now on keep up to 256 MiB of freed memory, of tensors up to 32 MiB, the most that glibc lets one choose."""
+    """From now on keep up to 256 MiB of freed memory of tensors up to 32 MiB, the largest threshold that glibc allows."""
     glibc = _glibc()
     if glibc is not None:
         glibc.mallopt(MMAP_THRESHOLD, 1 << 25)
@@ -27,9 +27,9 @@ def keep_pages() -> None:
 
 @contextmanager
 def keeping_all_pages() -> Iterator[None]:
-    """Within the context keep all freed memory, of tensors of any size: the steps of a training are all alike.
+    """Within the context keep all freed memory of tensors of any size: the steps of a training are all alike.
 
-    Afterwards it is given back. Not for contexts within each other.
+    The memory is returned to the system afterwards. These contexts must not be nested.
     """
     glibc = _glibc()
     if glibc is None:
@@ -47,7 +47,7 @@ def keeping_all_pages() -> Iterator[None]:
 
 @functools.cache
 def _glibc() -> Any:
-    """The C library, None where it is another one."""
+    """The C library if it is glibc, else None."""
     try:
         library = ctypes.CDLL(None)
         library.gnu_get_libc_version, library.mallopt, library.malloc_trim  # noqa: B018

@@ -1,4 +1,4 @@
-"""The ledger proven on a built network: every weighted layer and product has its row, and each row's input its neurons."""
+"""Prove the ledger on a built network: each weighted layer and product has a row, and each row names its input's neurons."""
 
 import copy
 import threading
@@ -16,19 +16,19 @@ from autost_optuna.network.transformer import SpikingTransformer
 
 Look = Callable[[str, nn.Module, tuple[Tensor, ...]], None]
 
-# Hooks, the mode of normalisation and cuDNN's flags belong to all threads of the process: who changes them holds this.
+# All threads share hooks, the mode of normalisation and cuDNN's flags: hold this lock to change them.
 MEASURING = threading.RLock()
 
 
 def prove_ledger(model: SpikingTransformer) -> None:
-    """RuntimeError unless the ledger of its architecture and task is that of `model`, row by row and driver by driver."""
+    """RuntimeError unless `model` matches the ledger of its architecture and task, row by row and driver by driver."""
     ledger = operations(model.architecture, model.task)
     check_ledger(model, ledger)
     check_drivers(model, ledger)
 
 
 def check_ledger(model: nn.Module, ledger: Sequence[Operation]) -> None:
-    """RuntimeError unless every weighted layer and product of `model` has its row in the ledger, and the reverse."""
+    """RuntimeError unless every weighted layer and product of `model` has a row in the ledger, and vice versa."""
     built = {
         name
         for name, module in model.named_modules()
@@ -44,7 +44,7 @@ def check_ledger(model: nn.Module, ledger: Sequence[Operation]) -> None:
 
 
 class _Mark(torch.autograd.Function):
-    """The identity, which leaves the name of a neuron layer in the graph of gradients."""
+    """The identity, which records the name of a layer of neurons in the autograd graph."""
 
     @staticmethod
     def forward(ctx: Any, spikes: Tensor, name: str) -> Tensor:
@@ -56,14 +56,14 @@ class _Mark(torch.autograd.Function):
         return *grads, None
 
 
-# What hands spikes on as they are: nodes of the graph of gradients that only reorder, repeat or take the largest.
+# Nodes of the autograd graph that pass spikes on unchanged: they only reorder, repeat or take the maximum.
 _PASSING = ("View", "UnsafeView", "Reshape", "Transpose", "Permute", "Clone", "Expand", "T", "MaxPool2DWithIndices")
 
 
 def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> None:
     """RuntimeError unless each operation's input comes from the neurons that the ledger names, or is real-valued as it says.
 
-    The input is followed back through the graph of gradients, on the meta device, to the neurons or to anything that computes.
+    The input is traced back through the autograd graph, on the meta device, to the neurons or to any computation.
     """
     places = {row.name: row.driven_by for row in ledger}
     found: dict[str, str] = {}
@@ -80,9 +80,9 @@ def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> Non
     tensors = (*model.parameters(), *model.buffers())
     memo: dict[int, Any] = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
     memo |= {id(tensor): nn.Parameter(memo[id(tensor)]) for tensor in model.parameters()}
-    with MEASURING:  # another thread may be hooking the model right now
-        skeleton = copy.deepcopy(model, memo).eval()  # in training products are computed in another order
-    for module in skeleton.modules():  # what others hooked in is not for tensors without values
+    with MEASURING:  # another thread may be adding hooks to the model right now
+        skeleton = copy.deepcopy(model, memo).eval()  # in training mode products are computed in another order
+    for module in skeleton.modules():  # other hooks cannot handle tensors without values
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
     for name, module in skeleton.named_modules():
@@ -99,7 +99,7 @@ def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> Non
 
 @contextmanager
 def watching(part: nn.Module, prefix: str, names: Collection[str], look: Look) -> Iterator[None]:
-    """Within the context, `look(prefix + name, module, inputs)` before each of the modules of `part` called `names` runs."""
+    """Within the context, call `look(prefix + name, module, inputs)` before each of the modules `names` of `part` runs."""
     handles = [
         part.get_submodule(name).register_forward_pre_hook(lambda m, i, name=name: look(prefix + name, m, i))
         for name in names
@@ -112,5 +112,5 @@ def watching(part: nn.Module, prefix: str, names: Collection[str], look: Look) -
 
 
 def driving_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-    """The input of a layer or product whose spikes drive it."""
+    """The input whose spikes drive a layer or product."""
     return inputs[module.driver if isinstance(module, Product) else 0]

@@ -1,4 +1,4 @@
-"""The same architecture as a quantised network without spikes, and the rate at which both cost the same. Arithmetic only."""
+"""The same architecture as a quantised network without spikes, and the rate at which both use the same energy."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,19 @@ Cheaper = Literal["always", "never", "below", "unknown"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quantised:
-    """The network without spikes, and what the spiking one must fire at to cost less.
+    """The network without spikes, and the rates at which the spiking network costs less.
 
-    A code of T binary steps has T + 1 levels, so activations of `activation_bits` = ceil(log2(T + 1)) bits hold as much in
-    one pass (Yan, Bai, Tang, Wong, arXiv 2409.08290). `int8_mj` pays every MAC of one step as an 8-bit MAC, 0.23 pJ;
-    `activation_bits_mj` pays the multiplication in proportion to the bits of the activation, as ACE does (Zhang et al.,
-    PokeBNN, arXiv 2112.00133). Where a convention charges bits, both read 8-bit weights and write and read each activation
-    once; where it charges a step, they pay one.
+    A code of T binary steps has T + 1 levels, so activations of `activation_bits` = ceil(log2(T + 1)) bits carry as much in
+    one pass (Yan, Bai, Tang, Wong, arXiv 2409.08290). `int8_mj` charges every MAC of one step as an 8-bit MAC, 0.23 pJ;
+    `activation_bits_mj` charges the multiplication in proportion to the bits of the activation, as ACE does (Zhang et al.,
+    PokeBNN, arXiv 2112.00133). If the convention charges bits, both read 8-bit weights and write and read each activation
+    once; if it charges steps, both pay for one.
 
-    `break_even_rate` is the mean input rate at which the spiking network costs `int8_mj` under its own convention, all rates
-    and counted accumulates scaled alike. None where there is none, and `cheaper` says why: the spiking network is cheaper
-    "always", at every rate that can be, or "never"; else "below" the rate, or "unknown" where it fired no spike to scale.
-    `spiking_int8_mj`, `break_even_rate_int8` and `cheaper_int8` are the same with its arithmetic and weights in 8 bits too
-    (prices of horowitz-45nm-int8), which compares like with like; bits and steps keep the convention's prices.
+    `break_even_rate` is the mean input rate at which the spiking network costs `int8_mj` under its own convention, when all
+    rates and counted accumulates are scaled alike. It is None if no such rate exists. `cheaper` says when the spiking network
+    costs less: "below" that rate, "always", "never", or "unknown" if it fired no spikes to scale. `spiking_int8_mj`,
+    `break_even_rate_int8` and `cheaper_int8` are the same with its arithmetic and weights in 8 bits too (prices of
+    horowitz-45nm-int8), which compares like with like; bits and steps keep the convention's prices.
     """
 
     activation_bits: int
@@ -50,7 +50,7 @@ def compare_quantised(
     populations: Sequence[Population] | None = None,
     accumulates: Mapping[str, float] | None = None,
 ) -> Quantised:
-    """The quantised counterpart of a network; arguments as of `estimate_energy`."""
+    """The quantised counterpart of a network; the arguments are those of `estimate_energy`."""
     steps = max(operation.steps for operation in operations)
     bits = math.ceil(math.log2(steps + 1))  # Yan et al., abstract
     macs = sum(operation.macs for operation in operations)
@@ -79,9 +79,9 @@ def compare_quantised(
 
 
 def _break_even(charges: Sequence[Charge], limit_pj: float) -> tuple[float | None, Cheaper]:
-    """The mean input rate at which a bill comes to `limit_pj`, none beyond 1, and where the bill is below it.
+    """The mean input rate, at most 1 or else None, at which a bill equals `limit_pj`, and when the bill is below it.
 
-    What costs without any spike, plus the spikes' part times the scale of all rates.
+    A bill is its cost without spikes plus the cost of the spikes times the scale of all rates.
     """
     spikes_pj = math.fsum(charge.energy_pj for charge in charges if charge.kind == "ac")
     left_pj = limit_pj - math.fsum(charge.energy_pj for charge in charges if charge.kind != "ac")

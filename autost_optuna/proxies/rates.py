@@ -1,8 +1,8 @@
 """Spike rates: the mean of an operation's input spikes per neuron and step, for each image that passes through the network.
 
-At initialisation rates are measured with batch statistics: an untrained network with its fresh running statistics is silent.
+At initialisation rates are measured with batch statistics, because an untrained network is silent with fresh running ones.
 
-Any thread may measure. The measurements of one process run one after the other; for several at once, use processes.
+Any thread may measure. Measurements in one process run one after the other; use processes to run several at once.
 """
 
 import threading
@@ -21,20 +21,20 @@ from autost_optuna.proxies.patterns import Pattern
 from autost_optuna.proxies.proof import MEASURING, driving_input, watching
 
 Rates = dict[str, float]
-Found = dict[str, list[float]]  # rates by operation, one an image
+Found = dict[str, list[float]]  # rates by operation, one per image
 
 
 class Seen(NamedTuple):
-    """What is kept of a part's spikes: rates, and where they are asked for the patterns of its layers of neurons."""
+    """What is kept of a part's spikes: rates and, on request, the patterns of its layers of neurons."""
 
     rates: Found
     patterns: tuple[Pattern, ...]
 
 
 def measure_rates(model: SpikingTransformer, images: Tensor) -> list[Rates]:
-    """Rates of all spike-driven operations, by their names, one set an image of `images`, in the model's present mode.
+    """Rates of all spike-driven operations by name, one set per image of `images`, in the model's current mode.
 
-    RuntimeError if an input that should be spikes has other values; `proof.prove_ledger` says whether all else is right.
+    RuntimeError if an input that should be spikes has other values; `proof.prove_ledger` checks everything else.
     """
     names = driven_names(model)
     with measuring(), watching(model, "", names, demand_spikes):
@@ -44,10 +44,10 @@ def measure_rates(model: SpikingTransformer, images: Tensor) -> list[Rates]:
 
 @contextmanager
 def counting(model: SpikingTransformer) -> Iterator[Callable[[Tensor], tuple[Tensor, list[Rates]]]]:
-    """Within the context, a function from images [B, ...] to logits and rates, one set an image, for several threads at once.
+    """Yields a function from images [B, ...] to logits and rates, one set per image, which several threads may call at once.
 
-    `model` is in eval mode, packed or not. RuntimeError as of `measure_rates`, from the first images alone: what reads spikes
-    once always does.
+    `model` is in eval mode, packed or not. RuntimeError as in `measure_rates`, checked on the first images only: an input
+    that is spikes once always is.
     """
     names, here = driven_names(model), threading.local()
     unproven = set(names)
@@ -74,9 +74,9 @@ def counting(model: SpikingTransformer) -> Iterator[Callable[[Tensor], tuple[Ten
 
 @contextmanager
 def batch_statistics(module: nn.Module) -> Iterator[None]:
-    """Normalise by the statistics of the batch within the context, without a trace in the running statistics.
+    """Normalise by the statistics of the batch within the context, without changing the running statistics.
 
-    No other thread measures meanwhile: it would meet, or restore, the wrong mode.
+    No other thread measures meanwhile: it would find, or restore, the wrong mode.
     """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     with MEASURING:
@@ -92,7 +92,7 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def measuring() -> Iterator[None]:
-    """Alone and without gradients; on a GPU with whole float32 and the same algorithms every time, else more spikes flip."""
+    """Measure alone and without gradients. A GPU uses full float32 and fixed algorithms, since otherwise more spikes flip."""
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with MEASURING, torch.inference_mode(), exact:
         yield
@@ -101,9 +101,9 @@ def measuring() -> Iterator[None]:
 def observe(
     part: nn.Module, prefix: str, names: Collection[str], x: Tensor, images: int, patterns: bool = False
 ) -> tuple[Tensor, Seen]:
-    """Run `part` on `x` and take the mean of the spikes that enter each layer of `names`, for each of the `images` images.
+    """Run `part` on `x` and return the mean of the spikes that enter each layer of `names`, for each of `images` images.
 
-    And, with `patterns`, those of its neurons.
+    With `patterns`, it also returns the patterns of its neurons.
     """
     found: dict[str, Tensor] = {}
     last: list[tuple[Tensor, Tensor]] = []
@@ -121,11 +121,11 @@ def observe(
 
 @contextmanager
 def _keeping(part: nn.Module, patterns: bool) -> Iterator[list[Pattern]]:
-    """Within the context, with `patterns`, the list grows by the pattern of each layer of neurons of `part` that runs."""
+    """Within the context, with `patterns`, append the pattern of each layer of neurons of `part` that runs to the list."""
     kept: list[Pattern] = []
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        spikes = out.flatten(2)  # [T, B, neurons]; up to 2^24 in common a step are counted exactly in float32
+        spikes = out.flatten(2)  # [T, B, neurons]; float32 counts up to 2^24 shared spikes per step exactly
         shared = (spikes @ spikes.transpose(1, 2)).double().cpu().numpy()
         kept.append(Pattern(neurons=spikes.shape[2], shared=shared))
 
@@ -149,11 +149,11 @@ def driven_names(model: SpikingTransformer) -> list[str]:
 
 
 def demand_spikes(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """RuntimeError if what drives the operation `name` is not spikes."""
+    """RuntimeError if the operation `name` is driven by anything but spikes."""
     if not are_spikes(driving_input(module, inputs)):
         raise RuntimeError(f"{name} should read spikes and reads other values; its energy cannot be stated")
 
 
 def by_image(found: Mapping[str, Sequence[float]]) -> list[Rates]:
-    """Rates of each image from images of each rate."""
+    """One dict of rates per image, from one list of images per operation."""
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]

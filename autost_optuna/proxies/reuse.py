@@ -1,7 +1,7 @@
-"""Spike rates at initialisation, with what architectures share measured once.
+"""Spike rates at initialisation; parts that architectures share are measured once.
 
-The weights of a block depend on the seed, its place and its sizes alone. So the residual stream after equal first blocks is
-equal, and is kept: reused rates equal those of a fresh network, bit for bit.
+The weights of a block depend only on the seed, its place and its sizes. So the residual stream after equal first blocks is
+equal and can be reused: reused rates equal those of a fresh network, bit for bit.
 """
 
 import os
@@ -20,22 +20,22 @@ from autost_optuna.proxies.pages import keep_pages
 from autost_optuna.proxies.patterns import Pattern
 from autost_optuna.proxies.rates import Rates, Seen, by_image, measuring, observe
 
-ENTRY_BYTES = 2048  # what an entry holds that is not a tensor, about
-# A population of 50 deep networks has about 1.5 GB of residual streams and weights whose reuse pays. A machine with little
-# memory keeps an eighth of it for them.
+ENTRY_BYTES = 2048  # approximate size of an entry's parts that are not tensors
+# A population of 50 deep networks has about 1.5 GB of residual streams and weights that are worth keeping. On a machine with
+# little memory, use an eighth of it.
 CACHE_BYTES = min(2 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8)
 
 
 class InitialRates:
-    """Spike rates of architectures at initialisation on fixed images, with what architectures share computed once.
+    """Spike rates of architectures at initialisation on fixed images; parts that architectures share are computed once.
 
-    `images` [B, *task.input_shape], normalised; they are parted into `seeds` batches of equal size, and the network that
-    sees the first has weights of `seed`, the next of `seed` + 1, and so on. With `patterns` the same forward also gives
-    `measure_patterns`, of whole batches. Residual streams after each block and the
-    weights of blocks stay in the memory of `device` up to `cache_bytes`, least recently used ones leaving first. On the CPU
-    the rates are those of `measure_rates`, bit for bit; a GPU rounds otherwise, which moves a few spikes.
+    `images` [B, *task.input_shape] are normalised and split into `seeds` batches of equal size; the network that sees the
+    first batch has the weights of `seed`, the next those of `seed` + 1, and so on. With `patterns`, the same forward also
+    provides `measure_patterns`, of whole batches. Residual streams after each block and the weights of blocks stay in the
+    memory of `device` up to `cache_bytes`; the least recently used are dropped first. On the CPU the rates equal those of
+    `measure_rates` bit for bit; a GPU rounds differently, which moves a few spikes.
 
-    Several threads may share it. A pickle or a copy leaves the kept streams and weights out, and measures the same rates.
+    Several threads may share it. A pickle or copy omits the kept streams and weights, and measures the same rates.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class InitialRates:
     ) -> None:
         task.check_images(images.shape)
         if len(images) % as_count("seeds", seeds):
-            raise ValueError(f"{len(images)} images cannot be parted among {seeds} seeds; give a multiple")
+            raise ValueError(f"{len(images)} images cannot be split among {seeds} seeds; give a multiple")
         keep_pages()
         self.task = task
         self.batches = dict(zip(range(seed, seed + seeds), images.to(device).chunk(seeds), strict=True))
@@ -61,7 +61,7 @@ class InitialRates:
         self._cache = _Cache(cache_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is kept: it is found again, and packed weights cannot leave the process."""
+        """Omit the cache: it can be computed again, and packed weights cannot leave the process."""
         return {**self.__dict__, "_cache": _Cache(self._cache.bound)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -70,25 +70,25 @@ class InitialRates:
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of tensors held now."""
+        """Bytes of the tensors that are kept now."""
         return self._cache.held
 
     def measure(self, architecture: Architecture) -> list[Rates]:
-        """Rates of all spike-driven operations by their names, under batch statistics: a set an image, seed after seed.
+        """Rates of all spike-driven operations by name, under batch statistics: one set per image, seed after seed.
 
-        They are the same whatever was reused.
+        Reuse does not change them.
         """
         self.task.check(architecture)
         with measuring():
             return [rates for seed in self.batches for rates in by_image(self._measure(architecture, seed).rates)]
 
     def measure_patterns(self, architecture: Architecture) -> list[tuple[Pattern, ...]]:
-        """Patterns of all layers of neurons, in the order in which the signal meets them, a set a seed.
+        """Patterns of all layers of neurons, in the order of the signal, one set per seed.
 
-        Just after `measure` of the same architecture nothing is computed again. RuntimeError if none were to be kept.
+        Right after `measure` of the same architecture nothing is computed again. RuntimeError unless made with `patterns`.
         """
         if not self.patterns:
-            raise RuntimeError("spike patterns were not asked for; make InitialRates(..., patterns=True)")
+            raise RuntimeError("spike patterns were not requested; make InitialRates(..., patterns=True)")
         self.task.check(architecture)
         with measuring():
             return [self._measure(architecture, seed).patterns for seed in self.batches]
@@ -144,7 +144,7 @@ class InitialRates:
         return observe(self._cache.get(key), f"blocks.{index}.mlp.", ("fc1", "fc2"), x, x.shape[1], self.patterns)
 
     def _prepare(self, part: nn.Module) -> int:
-        """Make `part` ready to be measured, with batch statistics and no running ones; returns the bytes it holds."""
+        """Prepare `part` for measurement, with batch statistics instead of running ones; returns the bytes that it holds."""
         part.train().to(self.batches[self.seed].device)
         for module in part.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -153,7 +153,7 @@ class InitialRates:
 
 
 class _Cache:
-    """Values with their sizes in bytes; the least recently used leave when the bound is passed, the newest never."""
+    """Values with their sizes in bytes. Above the bound it drops the least recently used, but never the newest."""
 
     def __init__(self, bound: int) -> None:
         self.bound = bound

@@ -1,4 +1,4 @@
-"""All proxies of one architecture by their names, each computed only where it is asked for."""
+"""All proxies of one architecture by name, each computed only on request."""
 
 from collections.abc import Collection, Sequence
 from statistics import fmean
@@ -30,12 +30,12 @@ def scores(
     convention: Convention = DEFAULT,
     device: str = "cpu",
 ) -> dict[str, float]:
-    """The proxies called `names` of an architecture with weights of `seed`, on `images` [B, *task.input_shape] of `labels` [B].
+    """The proxies `names` of an architecture with the weights of `seed`, on `images` [B, *task.input_shape] of `labels` [B].
 
-    All those of one `source` are computed together, the others not at all. A score that cannot tell is -inf, as that of spike
-    patterns of which two are the same. In a deep network a rounding is enough to move spikes: with another number of threads
-    SNIP, GradNorm and Zen of ten blocks differ by some percent. ValueError if a name is no proxy, or a class is none of
-    the task's.
+    Proxies with the same `source` are computed together, others not at all. A score that cannot separate images is -inf, for
+    example if two spike patterns are equal. In a deep network rounding alone moves spikes: with another number of threads,
+    SNIP, GradNorm and Zen of ten blocks differ by a few per cent. ValueError if a name is not a proxy, or a label is not a
+    class of the task.
     """
     from autost_optuna.proxies.reuse import InitialRates
 
@@ -52,9 +52,9 @@ def measure_scores(
     names: Collection[str],
     convention: Convention = DEFAULT,
 ) -> dict[str, float]:
-    """The same on the images, weights and kept spikes of `rates`, means over its seeds, in the order of `names`.
+    """The same on the images, weights and kept spikes of `rates`: means over its seeds, in the order of `names`.
 
-    `labels` are those of all its images, seed after seed; SNIP and GradNorm alone need them. Any thread may call it.
+    `labels` are those of all its images, seed after seed; only SNIP and GradNorm need them. Any thread may call it.
     """
     from autost_optuna.proxies.proof import MEASURING
 
@@ -73,19 +73,19 @@ def measure_scores(
     if asked & {"weights", "gradients", "noise"}:
         classes = [None] * rates.seeds if labels is None else labels.chunk(rates.seeds)
         parts = zip(rates.batches.items(), classes, strict=True)
-        with MEASURING:  # on a GPU another thread's measurement would change the algorithms of this one
+        with MEASURING:  # on a GPU, another thread's measurement would change the algorithms of this one
             found |= _means([_of_network(architecture, task, seed, x, y, asked) for (seed, x), y in parts])
     return {name: found[name] for name in names}
 
 
 def _checked(labels: "Tensor | None", task: Task) -> "Tensor":
-    """The classes of images. ValueError if there are none, or one is none of the task's."""
+    """The labels. ValueError if they are missing, or if one is not a class of the task."""
     remedy = "so SNIP and GradNorm cannot be computed; give images of the task's own classes, or leave these two out"
     if labels is None:
         raise ValueError(f"the classes of the images are not known, {remedy}")
     if int(labels.max()) >= task.num_classes:
         raise ValueError(
-            f"class {int(labels.max())} of an image is none of the {task.num_classes} of task {task.name}, {remedy}"
+            f"class {int(labels.max())} of an image is not one of the {task.num_classes} of task {task.name}, {remedy}"
         )
     return labels
 
@@ -99,7 +99,7 @@ def _of_patterns(patterns: "Sequence[Pattern]") -> dict[str, float]:
 def _of_network(
     architecture: Architecture, task: Task, seed: int, images: "Tensor", labels: "Tensor | None", asked: Collection[str]
 ) -> dict[str, float]:
-    """Scores of the network with weights of `seed`: those of its weights, its gradients and its answer to noise."""
+    """Scores of the network with the weights of `seed`: from its weights, its gradients and its response to noise."""
     import torch
 
     from autost_optuna.network.transformer import SpikingTransformer
@@ -127,5 +127,5 @@ def _of_network(
 
 
 def _means(samples: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The means over seeds; -inf where one is."""
+    """The means over seeds; -inf if one of the values is."""
     return {name: fmean(sample[name] for sample in samples) for name in samples[0]}

@@ -1,4 +1,4 @@
-"""A Zen-like score: how far a small change of the input moves what an untrained network makes of it."""
+"""A Zen-like score: how far a small change of the input moves the features of an untrained network."""
 
 import copy
 import math
@@ -15,8 +15,8 @@ ALPHA = 0.01
 class Features(nn.Module):
     """The residual stream after the last block, before its mean over tokens and steps: images to [B, T, N, C].
 
-    Of a copy of the network whose layers have weights of deviation 1, as Zen draws them: normalisation by batch statistics
-    undoes the scale of weights, and only what it divides by tells of it.
+    It belongs to a copy of the network whose weights have deviation 1, as in Zen: normalisation by batch statistics cancels
+    the scale of the weights, and only its divisors reflect that scale.
     """
 
     def __init__(self, network: SpikingTransformer) -> None:
@@ -38,9 +38,9 @@ def zen(features: nn.Module, images: Tensor, noise: Tensor, alpha: float = ALPHA
 
     Zen-NAS: Lin, Wang, Sun, Chen, Sun, Qian, Li, Jin, ICCV 2021, arXiv 2102.01063. x and e, `images` and `noise`, are drawn
     from N(0, 1); |.| is the Frobenius norm of an image's features; s^2 are the variances of a norm's channels in the batch x,
-    plus its eps: what normalisation divides by, multiplied back. `features` must normalise by batch statistics. It is
-    Zen-like: the residual additions that Zen takes out stay, since hardly a spike passes attention, and a change moves whole
-    spikes. -inf where it moves none.
+    plus its eps: the divisors of normalisation, multiplied back. `features` must normalise by batch statistics. The score is
+    only Zen-like: the residual additions that Zen removes stay, because hardly any spike passes attention, and a change moves
+    whole spikes. -inf if it moves none.
     """
     logs: list[float] = []
 

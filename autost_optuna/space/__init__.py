@@ -1,4 +1,4 @@
-"""What may be chosen."""
+"""Search spaces: what may be chosen."""
 
 from autost_optuna.moved import Forward
 

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-OUTSIDE = "outside"  # the user attribute of a trial whose values the space does not offer
+OUTSIDE = "outside"  # the user attribute of a trial whose values are outside the space
 
 
 def distribution_of(choices: tuple[Ratio, ...]) -> "BaseDistribution":
-    """An integer range where the choices are evenly spaced integers, else a category."""
+    """An integer range if the choices are evenly spaced integers, else a category."""
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
     if len(choices) > 1 and all(isinstance(choice, int) for choice in choices):
@@ -29,7 +29,7 @@ def suggest_choice(trial: "Trial", name: str, choices: tuple[Ratio, ...]) -> Rat
     from optuna import TrialPruned
     from optuna.distributions import IntDistribution
 
-    # Of an enqueued trial it is looked at before Optuna takes it, which raises ValueError for an unknown category.
+    # Look at an enqueued value before Optuna does, which raises ValueError for an unknown category.
     value: Any = getattr(trial, "_fixed_params", {}).get(name, choices[0])
     if value in choices:
         given = distribution_of(choices)
@@ -37,7 +37,7 @@ def suggest_choice(trial: "Trial", name: str, choices: tuple[Ratio, ...]) -> Rat
             value = trial.suggest_int(name, given.low, given.high, step=given.step)
         else:
             value = trial.suggest_categorical(name, choices)
-    if value not in choices:  # PartialFixedSampler is one that does not keep to the distribution
+    if value not in choices:  # some samplers, such as PartialFixedSampler, ignore the distribution
         reason = f"outside the space: {name} {value!r} is none of {', '.join(map(str, choices))}"
         trial.set_user_attr(OUTSIDE, reason)
         raise TrialPruned(reason)

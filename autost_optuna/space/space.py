@@ -1,4 +1,4 @@
-"""Space: the choices for every field of an Architecture; presets of AutoST, uniform forms, and files of a user's own."""
+"""Space: the choices for every field of an Architecture. AutoST's presets, uniform forms, and the user's own files."""
 
 import itertools
 import os
@@ -31,7 +31,8 @@ class Space:
     """The values that a search may choose for each field of an architecture, in ascending order.
 
     `num_heads` and `mlp_ratio` are chosen for each block, or once for all blocks if `uniform`. Heads must divide the width:
-    all of them each width, or if `dividing_heads` a width has those choices that divide it (`heads_of`), at least one.
+    every choice must divide every width or, if `dividing_heads`, each width offers only the choices that divide it
+    (`heads_of`), at least one.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Space:
                     raise ValueError(f"space {self.name}: {error}") from None
 
     def _check_heads(self) -> None:
-        """ValueError if a head count and a width do not go together, as far as the space demands it."""
+        """ValueError if a number of heads does not fit a width, as strictly as the space demands."""
         for dim, heads in itertools.product(self.embed_dim, self.num_heads):
             if dim % heads and not self.dividing_heads:
                 raise ValueError(
@@ -83,12 +84,12 @@ class Space:
                 raise ValueError(f"space {self.name}: num_heads {heads} divides no width; leave it out")
 
     def heads_of(self, embed_dim: int) -> tuple[int, ...]:
-        """The choices of num_heads at a width."""
+        """The choices of num_heads for a width."""
         return tuple(heads for heads in self.num_heads if not (self.dividing_heads and embed_dim % heads))
 
     @classmethod
     def load(cls, source: StrPath, *, uniform: bool = False) -> "Space":
-        """The preset called `source` (tiny, small, base), or the space of FILE.toml or of AutoST's FILE.yaml."""
+        """The preset called `source` (tiny, small, base), or the space in FILE.toml or in AutoST's FILE.yaml."""
         source = os.fspath(source)
         if source in PRESETS:
             space = PRESETS[source]
@@ -111,7 +112,7 @@ class Space:
         return cls(**{"name": name, **known})
 
     def in_words(self, field: str) -> str:
-        """The choices of a field."""
+        """The choices of a field, in words."""
         some = ", of these the ones that divide the width" if field == "num_heads" and self.dividing_heads else ""
         return ", ".join(map(str, getattr(self, field))) + some
 
@@ -133,7 +134,7 @@ class Space:
 
     @property
     def num_classes(self) -> int:
-        """How many (embed_dim, depth, sum of ratios) there are: parameters and FLOPs tell no more apart."""
+        """How many triples (embed_dim, depth, sum of ratios) there are; parameters and FLOPs depend on nothing else."""
         if self.uniform:
             return len(self.embed_dim) * len(self.depth) * len(self.mlp_ratio)
         sums, total = {0.0}, 0
@@ -143,17 +144,17 @@ class Space:
         return len(self.embed_dim) * total
 
     def check(self, task: Task) -> None:
-        """ValueError if the largest architecture of the space is out of the task's bounds."""
+        """ValueError if the largest architecture of the space exceeds the task's bounds."""
         task.check(self.largest)
 
     @property
     def smallest(self) -> Architecture:
-        """The architecture of least FLOPs."""
+        """The architecture with the fewest FLOPs."""
         return self._corner(0)
 
     @property
     def largest(self) -> Architecture:
-        """The architecture of most FLOPs."""
+        """The architecture with the most FLOPs."""
         return self._corner(-1)
 
     def _corner(self, end: int) -> Architecture:
@@ -175,7 +176,7 @@ class Space:
         )
 
     def enumerate(self) -> Iterator[Architecture]:
-        """Every architecture of the space once, narrow and shallow ones first; `size` says how many."""
+        """Every architecture of the space once, narrow and shallow ones first; there are `size`."""
         for dim, depth in itertools.product(self.embed_dim, self.depth):
             genes = itertools.product(self.heads_of(dim), self.mlp_ratio)
             blocks = (((gene,) * depth) for gene in genes) if self.uniform else itertools.product(genes, repeat=depth)
@@ -184,7 +185,7 @@ class Space:
                 yield Architecture(embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=ratios)
 
     def distributions(self) -> "dict[str, BaseDistribution]":
-        """Every parameter that `suggest` may ask for, in its order; those of blocks behind the depth that brings them in."""
+        """Every parameter that `suggest` may ask for, in its order; those of a block follow the depth that adds it."""
         found = {"embed_dim": distribution_of(self.embed_dim), "depth": distribution_of(self.depth)}
         choices = list(dict.fromkeys(self.heads_of(dim) for dim in self.embed_dim))
         for block in zip(*(self._blocks(self.depth[-1], heads) for heads in choices), strict=True):
@@ -193,12 +194,12 @@ class Space:
         return found
 
     def active(self, values: Mapping[str, Any]) -> set[str]:
-        """The parameters that `suggest` asks for, given at least width and depth."""
+        """The parameters that `suggest` asks for, given at least the width and the depth."""
         blocks = self._blocks(values["depth"], self.heads_of(values["embed_dim"]))
         return {"embed_dim", "depth", *(name for names in blocks for name in names)}
 
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
-        """The architecture of parameters by name; those of blocks that it does not have are ignored."""
+        """The architecture with these parameters, by name; parameters of blocks that it does not have are ignored."""
         depth, names = values["depth"], self._blocks(values["depth"], self.heads_of(values["embed_dim"]))
         blocks = [(values[heads], as_ratio(values[ratio])) for heads, ratio in names]
         heads, ratios = zip(*(blocks * depth if self.uniform else blocks), strict=True)
@@ -207,11 +208,11 @@ class Space:
     def suggest(self, trial: "Trial") -> Architecture:
         """Ask an Optuna trial for an architecture: embed_dim, depth, then num_heads_01, mlp_ratio_01 for each block.
 
-        Heads at a width that has some of the choices alone are parameters of their own, such as num_heads_01_of_4_8: so no
+        Where a width offers only some of the choices, its heads are a separate parameter, such as num_heads_01_of_4_8. So no
         sampler can draw heads that do not divide the width, and the choices of a parameter never change.
 
-        Optuna takes an enqueued value that no choice has, with a warning. Such a trial is no point of the space: it is pruned
-        here, with the reason as its user attribute "outside".
+        Optuna accepts, with a warning, an enqueued value that is not a choice. Such a trial is not a point of the space: it
+        is pruned here, with the reason as its user attribute "outside".
         """
         values = {name: suggest_choice(trial, name, getattr(self, name)) for name in ("embed_dim", "depth")}
         choices = self.heads_of(int(values["embed_dim"]))
@@ -223,7 +224,7 @@ class Space:
         return self.architecture(values)
 
     def _blocks(self, depth: int, heads: tuple[int, ...]) -> list[tuple[str, str]]:
-        """The names of heads, chosen from `heads`, and ratio of every block, or of all blocks in one."""
+        """The parameter names of heads, chosen from `heads`, and ratio: one pair per block, or one for all if `uniform`."""
         of = "" if heads == self.num_heads else f"_of_{'_'.join(map(str, heads))}"
         if self.uniform:
             return [(f"num_heads{of}", "mlp_ratio")]

@@ -1,4 +1,4 @@
-"""Where studies are kept: files, databases, artifacts, copies."""
+"""Storage of studies: files, databases, artifacts, copies."""
 
 from autost_optuna.moved import Forward
 

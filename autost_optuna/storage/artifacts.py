@@ -1,5 +1,5 @@
-"""Artifacts: files that belong to a study or trial, such as a learning curve, in a folder beside the storage;
-optuna-dashboard shows them."""
+"""Artifacts: files of a study or trial, such as a learning curve, in a folder beside the storage; optuna-dashboard shows
+them."""
 
 import contextlib
 import json
@@ -18,18 +18,18 @@ from optuna.trial import FrozenTrial
 from autost_optuna.storage.location import file_of
 from autost_optuna.units import StrPath
 
-FIGURE = "dashboard:plot_data:"  # optuna-dashboard's, of a figure's attributes
+FIGURE = "dashboard:plot_data:"  # the prefix that optuna-dashboard gives a figure's attributes
 FIGURES = ("front", "hypervolume", "genes", "stages", "trained")
 
 
 def folder_of(storage: str) -> Path | None:
-    """The folder of a storage's artifacts, beside its file; None where it has none on this machine."""
+    """The folder of a storage's artifacts, beside its file; None if the storage has no file on this machine."""
     path = file_of(storage)
     return None if path is None else path.with_name(f"{path.name}.artifacts")
 
 
 def store_of(storage: str, folder: StrPath | None = None) -> FileSystemArtifactStore | None:
-    """The store that optuna-dashboard reads, of `folder` or the storage's own; None where there can be none.
+    """The store that optuna-dashboard reads, in `folder` or in the storage's own folder; None if there is no folder.
 
     ValueError if `folder` does not exist.
     """
@@ -41,13 +41,13 @@ def store_of(storage: str, folder: StrPath | None = None) -> FileSystemArtifactS
     place = folder or folder_of(storage)
     if place is None:
         return None
-    with contextlib.suppress(OSError):  # the dashboard writes there too, where a person adds a file to a trial
+    with contextlib.suppress(OSError):  # the dashboard writes there as well, when a person attaches a file to a trial
         place.mkdir(exist_ok=True)
     return FileSystemArtifactStore(place) if place.is_dir() else None
 
 
 def upload(path: Path, study: optuna.Study, trial: FrozenTrial, folder: Path) -> None:
-    """Keep a copy of the file `path` with an unfinished trial. OSError, with the folder, where that cannot be written."""
+    """Store a copy of the file `path` with an unfinished trial. OSError names the folder if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         store = FileSystemArtifactStore(folder)
@@ -57,7 +57,7 @@ def upload(path: Path, study: optuna.Study, trial: FrozenTrial, folder: Path) ->
 
 
 def keep_artifact(name: str, content: str, study: optuna.Study, folder: Path) -> None:
-    """Keep a text with a study as its file `name`, in place of what was kept so before."""
+    """Store a text with a study as its file `name`, replacing an earlier one."""
     place = folder / _own(name, study)
     folder.mkdir(parents=True, exist_ok=True)
     part = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
@@ -74,12 +74,12 @@ def keep_artifact(name: str, content: str, study: optuna.Study, folder: Path) ->
 
 
 def _own(name: str, study: optuna.Study) -> str:
-    """The name in the folder of a study's own file: always the same, so that two processes keep one file."""
+    """The name of a study's own file in the folder: always the same, so that two processes write one file."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{study.study_name}/{name}"))
 
 
 def artifacts_of(study: optuna.Study, *, own: bool = True) -> list[str]:
-    """The names under which the folder keeps the artifacts of a study and of all its trials; with or without `own_of` it."""
+    """The file names of the artifacts of a study and all its trials, with or without the study's `own` files."""
     attributes = [*study._storage.get_study_system_attrs(study._study_id).items()]
     attributes += (pair for trial in study.get_trials(deepcopy=False) for pair in trial.system_attrs.items())
     left_out = () if own else own_artifacts(study)
@@ -89,7 +89,7 @@ def artifacts_of(study: optuna.Study, *, own: bool = True) -> list[str]:
 
 
 def own_artifacts(study: optuna.Study) -> list[str]:
-    """The attributes of the files that `keep` keeps with a study, and of the figures that are drawn anew with them."""
+    """The attributes of the files that `keep` stores with a study, and of the figures that are redrawn with them."""
     attributes = study._storage.get_study_system_attrs(study._study_id)
     files = [(name, json.loads(value)) for name, value in attributes.items() if name.startswith(ARTIFACTS_ATTR_PREFIX)]
     own = [name for name, file in files if file and name == f"{ARTIFACTS_ATTR_PREFIX}{_own(file['filename'], study)}"]
@@ -97,7 +97,7 @@ def own_artifacts(study: optuna.Study) -> list[str]:
 
 
 def copy(artifacts: Iterable[str], source: Path | None, to: Path | None) -> int:
-    """Copy artifacts from folder to folder, and return how many were not, as there is no such file or folder."""
+    """Copy artifacts between folders. Returns how many were not copied because the file or folder is missing."""
     missing = 0
     for name in artifacts:
         if source is None or to is None or not (source / name).is_file():
@@ -109,9 +109,9 @@ def copy(artifacts: Iterable[str], source: Path | None, to: Path | None) -> int:
 
 
 def remove(artifacts: Iterable[str], folder: Path | None) -> None:
-    """Remove artifacts from their folder, and the folder where none is left."""
+    """Remove artifacts from their folder, and the folder if it is then empty."""
     if folder is not None and folder.is_dir():
         for name in artifacts:
             (folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # others are left in it
+        with contextlib.suppress(OSError):  # the folder is not empty
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""Optuna's JournalFile, kept whole: torn by a crash, a power cut or a full disk, it would lose all that is appended."""
+"""Optuna's JournalFile, made robust: if a crash, a power cut or a full disk tears a line, later lines are not lost."""
 
 import contextlib
 import fcntl
@@ -15,10 +15,10 @@ from typing import Any
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 
-# A lock is held for milliseconds. One of a killed process is taken over after 5 s instead of Optuna's 30.
+# A lock is held for milliseconds. The lock of a killed process is taken over after 5 s instead of Optuna's 30 s.
 LOCK_S = 5
-# Waiting for the disk takes most of the time. The end of a trial waits for all lines before it too, so these need not: a
-# killed process loses none of them, a power cut only those of unfinished trials.
+# Waiting for the disk takes most of the time. The end of a trial also waits for all lines before it, so these need not
+# wait: a killed process loses none of them, and a power cut loses only those of unfinished trials.
 UNSYNCED = {
     JournalOperation.CREATE_TRIAL,
     JournalOperation.SET_TRIAL_PARAM,
@@ -31,7 +31,7 @@ STUDY_OPERATIONS = frozenset(range(JournalOperation.DELETE_STUDY, JournalOperati
 TRIAL_OPERATIONS = frozenset(range(JournalOperation.SET_TRIAL_PARAM, JournalOperation.SET_TRIAL_SYSTEM_ATTR + 1))
 TOGETHER = "lines without an end between them"
 _BEGINNING = b'{"op_code":'
-# A study and a trial, in which each line is tried out alone.
+# A study and a trial on which each line is tried separately.
 _SCRATCH: list[dict[str, Any]] = [
     {"op_code": 0, "worker_id": "", "study_name": "\0", "directions": [1]},
     {"op_code": 4, "worker_id": "", "study_id": 0, "datetime_start": None},
@@ -40,7 +40,7 @@ _SCRATCH: list[dict[str, Any]] = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """A whole line of a journal: its number from 1, its text without the end of line, and what it says."""
+    """A whole line of a journal: its number from 1, its text without the line end, and its parsed content."""
 
     number: int
     text: bytes
@@ -49,7 +49,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Damage:
-    """What is no whole line: its number from 1, its first byte from 0, its text, and what is wrong with it."""
+    """A damaged line: its number from 1, its first byte from 0, its text, and what is wrong with it."""
 
     number: int
     offset: int
@@ -61,16 +61,16 @@ class Damage:
 
 
 class JournalFile(JournalFileBackend):
-    """Optuna's backend, whose file ends with a whole line before and after each write, however the write ends."""
+    """Optuna's backend, with a file that ends with a whole line before and after each write, however the write ends."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # A link to the journal, whose age tells when a holder died: from the link's folder, only a whole path leads there.
+        # A link to the journal, whose age shows whether its holder died. The link needs an absolute path.
         self.lock = JournalFileSymlinkLock(os.path.abspath(path), grace_period=LOCK_S)
         super().__init__(str(path), lock_obj=self.lock)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append all lines, or none and OSError with the path; what ends a trial or is of a study waits for the disk."""
+        """Append all lines, or none and raise OSError with the path. Ends of trials and lines of studies wait for the disk."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         self.lock.acquire()
         try:
@@ -84,7 +84,7 @@ class JournalFile(JournalFileBackend):
             self.lock.release()
 
     def mend(self) -> None:
-        """Cut off what is torn at the end."""
+        """Cut off a torn line at the end."""
         self.lock.acquire()
         try:
             with open(self.path, "r+b", buffering=0) as file:
@@ -95,7 +95,7 @@ class JournalFile(JournalFileBackend):
 
 
 def check_journal(path: Path) -> None:
-    """Any error unless the file is empty or starts as a journal: Optuna would append to a file of another kind."""
+    """Raise an error unless the file is empty or starts as a journal: Optuna would append to any other file."""
     with path.open("rb") as file:
         if file.read(6) == b"SQLite":
             raise ValueError(f"it is an SQLite database: write sqlite:///{path}")
@@ -108,7 +108,7 @@ def check_journal(path: Path) -> None:
 
 
 def read_lines(path: Path) -> Iterator[Line | Damage]:
-    """All of a journal. A line that holds a torn one and whole ones, as after a crash, is taken apart."""
+    """All lines of a journal. A line that contains a torn one and whole ones, as after a crash, is split."""
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -122,7 +122,7 @@ def read_lines(path: Path) -> Iterator[Line | Damage]:
 
 
 def first_damage(path: Path) -> Damage | None:
-    """The first damaged line of a journal; None if there is none, or if no line is one of a journal's."""
+    """The first damaged line of a journal; None if there is none, or if the file has no line of a journal."""
     damage, whole = None, False
     for item in read_lines(path):
         if isinstance(item, Line):
@@ -135,7 +135,7 @@ def first_damage(path: Path) -> Damage | None:
 
 
 def _parts(text: bytes, number: int, offset: int, fault: str) -> Iterator[Line | Damage]:
-    """A damaged line in parts, each of which begins as a line does: whole ones among them are kept."""
+    """The parts of a damaged line that begin as lines do: some of them may be whole."""
     begins = [match.start() for match in re.finditer(re.escape(_BEGINNING), text)]
     parts = [text[begin:end] for begin, end in zip([0, *begins], [*begins, len(text)], strict=True)]
     if len(begins) < 2 and begins in ([], [0]):
@@ -152,7 +152,7 @@ def _parts(text: bytes, number: int, offset: int, fault: str) -> Iterator[Line |
 
 
 def _fault(text: bytes) -> str:
-    """What is wrong with a line, empty if it is whole: Optuna itself tries it out on a study and a trial of its own."""
+    """What is wrong with a line, or "" if it is whole: Optuna itself applies it to a separate study and trial."""
     if not text.strip(b"\0 \t\r"):
         return "all zero bytes" if b"\0" in text else "empty"
     try:
@@ -169,13 +169,13 @@ def _fault(text: bytes) -> str:
         if not isinstance(log["worker_id"], str) or not isinstance(log.get("study_name", ""), str):
             return "no operation of Optuna's (a name is no text)"
         JournalStorageReplayResult("").apply_logs([*_SCRATCH, {**log, **named}])
-    except Exception as error:  # Optuna checks nothing, so a wrong value fails in many ways
+    except Exception as error:  # Optuna checks no values, so a wrong one fails in many ways
         return f"no operation of Optuna's ({type(error).__name__}: {str(error)[:60]})"
     return ""
 
 
 def study_names(path: Path) -> list[str]:
-    """Names of the studies in a journal, read from the lines that make and delete studies alone: a glance at any size."""
+    """Names of the studies in a journal. Reads only lines that create or delete studies, so any size is fast."""
     names: dict[int, str] = {}
     made = 0
     with path.open("rb") as file:
@@ -191,12 +191,12 @@ def study_names(path: Path) -> list[str]:
 
 
 def _hold(file: FileIO) -> None:
-    """Be the only writer of this machine until the file is closed or the process dies.
+    """Become the only writer on this machine until the file is closed or the process dies.
 
-    The lock that is a link can have two holders: of two that wait for a dead one's, the second may take over what the first has
-    just made, and on a busy machine a living holder can be taken for dead. Both would write at one place of the file.
+    The link alone can have two holders, who would write to the same place in the file: of two that wait for a dead holder's
+    link, the second may take over the link that the first has just made, and on a busy machine a live holder can look dead.
     """
-    with contextlib.suppress(OSError):  # a file system that has no such locks
+    with contextlib.suppress(OSError):  # a file system without such locks
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
@@ -223,7 +223,7 @@ def _mend(file: FileIO, path: Path) -> None:
 
 
 def _whole(file: FileIO, size: int) -> int:
-    """Bytes up to the end of the last line that ends and has no zero bytes, which a power cut leaves."""
+    """The number of bytes up to the end of the last complete line without zero bytes, which a power cut leaves."""
     step = 1 << 12
     while True:
         start = max(0, size - step)

@@ -1,4 +1,4 @@
-"""Where a storage is, a file or URL: how it may be printed, and whether it can be read and written."""
+"""The location of a storage, a file or URL: how to print it, and whether it can be read and written."""
 
 import os
 import re
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 DEFAULT = "autost.journal"
-# The parts of a URL where nothing is ambiguous: a password with an "@" or "/" of its own would be cut in two.
+# The parts of an unambiguous URL: a password that contains "@" or "/" would be cut in two.
 PARTS = re.compile(
     r"(?P<scheme>[\w+]+)://(?:(?P<user>[^:/?#@]*)(?::(?P<password>[^/?#@]*))?@)?"
     r"(?P<place>(?:\[[^\]/?#@]*\]|[^:/?#@\[\]]*)(?::\d*)?(?:/[^?#@]*)?)(?:\?(?P<query>[^#@]*))?"
@@ -21,7 +21,7 @@ _SECRET = re.compile(r"(?i)((?:^|[&;])[^=&;]*(?:pass|pwd|secret|token|key)[^=&;]
 
 
 def shown(storage: str) -> str:
-    """The storage as it may be printed: without the passwords of a URL, and without what may be one."""
+    """The storage in a form that is safe to print: without the passwords of a URL, and without anything that may be one."""
     if "://" not in storage or SQLITE_FILE.fullmatch(storage):
         return storage
     parts = PARTS.fullmatch(storage)
@@ -33,7 +33,7 @@ def shown(storage: str) -> str:
 
 
 def hide(text: str, storage: str) -> str:
-    """The first line of `text` without the passwords that the URL `storage` holds; "..." where these cannot be told."""
+    """The first line of `text` without the passwords in the URL `storage`; "..." if these cannot be identified."""
     line = (text.replace(storage, shown(storage)).splitlines() or [""])[0]
     if SQLITE_FILE.fullmatch(storage):
         return line
@@ -48,9 +48,9 @@ def hide(text: str, storage: str) -> str:
 
 
 def file_of(storage: str) -> Path | None:
-    """The file behind a storage, None where there is none on this machine.
+    """The file behind a storage, or None if there is none on this machine.
 
-    ValueError if it is empty, a URL that went wrong, or a database in memory, which would not last.
+    ValueError if the storage is empty, a malformed URL, or a database in memory, which would not last.
     """
     if not storage.strip():
         raise ValueError(f"the storage is empty; give a file such as {DEFAULT}, or a URL")
@@ -71,7 +71,7 @@ def file_of(storage: str) -> Path | None:
 
 
 def _database(url: "URL") -> str:
-    """The path in the URL of an SQLite database, which may be a URI; empty or :memory: if it is of no file."""
+    """The path in the URL of an SQLite database, which may be a URI; empty or :memory: if it is not in a file."""
     if url.query.get("mode") == "memory" or url.query.get("vfs") == "memdb":
         return ""
     name = (url.database or "").strip()
@@ -79,7 +79,7 @@ def _database(url: "URL") -> str:
 
 
 def _sqlite(storage: str) -> "URL | None":
-    """The parts of the URL of an SQLite database, None where it is of none."""
+    """The parts of the URL of an SQLite database, or None for any other."""
     if not storage.startswith("sqlite"):
         return None
     from sqlalchemy.engine import make_url
@@ -99,7 +99,7 @@ def _is_uri(url: "URL") -> bool:
 
 
 def why_read_only(storage: str) -> str:
-    """Why the file of a storage can only be read; empty if it can be written, does not exist, or is no file here."""
+    """Why the file of a storage is read-only; empty if it is writable, does not exist, or is not a file on this machine."""
     path, url = file_of(storage), _sqlite(storage)
     if path is None or not path.exists():
         return ""
@@ -114,14 +114,14 @@ def why_read_only(storage: str) -> str:
         return error.strerror or type(error).__name__
     folder = (
         path.absolute() if url is None else path.resolve()
-    ).parent  # beside it goes a lock, or SQLite's own journal
+    ).parent  # the folder also needs room for a lock, or for SQLite's own journal
     return "" if os.access(folder, os.W_OK | os.X_OK) else f"its folder {folder} is not writable"
 
 
 def check_file(storage: str, *, create: bool = False, write: bool = False) -> None:
-    """ValueError if the file of a storage cannot be read, to `write` cannot be written, or does not exist.
+    """ValueError if the file of a storage does not exist, cannot be read or, if `write`, cannot be written.
 
-    With `create` it need not exist, if it can be made.
+    With `create` it need not exist, if it can be created.
     """
     path = file_of(storage)
     if path is None:
@@ -135,11 +135,11 @@ def check_file(storage: str, *, create: bool = False, write: bool = False) -> No
             raise ValueError(f"no storage at {path}; create a study first, or give --storage")
         if not path.parent.is_dir():
             raise ValueError(
-                f"cannot make the storage {path}: {path.parent} is no directory; create it or give --storage"
+                f"cannot make the storage {path}: {path.parent} is not a directory; create it or give --storage"
             )
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise ValueError(f"cannot make the storage {path}: {path.parent} is not writable; give another --storage")
-        return  # the storage makes the file itself: two may do so at once
+        return  # the storage creates the file itself: two processes may do so at once
     if write and (reason := why_read_only(storage)):
         raise ValueError(f"cannot write the storage {path} ({reason}); give another with --storage")
     try:
@@ -150,10 +150,10 @@ def check_file(storage: str, *, create: bool = False, write: bool = False) -> No
 
 
 def readable_url(storage: str) -> str:
-    """The URL by which an SQLite file is read, which differs where it has a write-ahead log and cannot be written.
+    """The URL for reading an SQLite file, which differs if it has a write-ahead log and is not writable.
 
-    Such a file is read through a -shm file beside it. Where there is none and none can be made, nobody writes to it, so it
-    can be read as it is.
+    SQLite reads such a file through a -shm file beside it. If that is missing and cannot be made, nobody writes to the
+    database, so it can be read directly.
     """
     path, url = file_of(storage), _sqlite(storage)
     if path is None or url is None or not why_read_only(storage):

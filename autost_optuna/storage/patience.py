@@ -1,4 +1,4 @@
-"""Patience with a server that goes away for seconds: calls to its storage are repeated, and no trial is doubled by it."""
+"""Patience with a server that becomes unavailable for seconds: calls to its storage are repeated without doubling a trial."""
 
 import functools
 import time
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 60.0
 PAUSE_S = 0.25
-# A call whose answer was lost may have been carried out. These would then fail, or be done twice.
+# A call whose answer was lost may have taken effect. Repeated, these would fail or take effect twice.
 ONCE = ("create_new_study", "delete_study")
 
 P = ParamSpec("P")
@@ -21,16 +21,16 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """What a storage's driver says, and whether the server may be back in a moment."""
+    """A storage driver's message, and whether the server may recover shortly."""
 
     reason: str
     passing: bool
 
 
 class Patience:
-    """Repeats calls to a storage while its server is away, WAIT_S seconds at most; then RuntimeError, one line.
+    """Repeats calls to a storage while its server is unavailable, for at most WAIT_S seconds; then RuntimeError, one line.
 
-    Once given up, it waits no more until a call succeeds, so that a command ends.
+    After it has given up once, it does not wait again until a call succeeds, so that a command ends.
     """
 
     def __init__(self, name: str, failure: Callable[[Exception], Failure | None]) -> None:
@@ -41,7 +41,7 @@ class Patience:
     def patient(
         self, call: Callable[P, R], again: Callable[P, R] | None = None, *, once: bool = False
     ) -> Callable[P, R]:
-        """`call`, repeated while it fails in passing: as `again` where it may have been carried out, never if `once`."""
+        """`call`, repeated while it fails temporarily: through `again` if it may have taken effect, never if `once`."""
 
         @functools.wraps(call)
         def waiting(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -71,11 +71,11 @@ class Patience:
                 f"the storage {self._name} does not answer ({failure.reason}); finished trials are safe: repeat the "
                 "command once it does"
             )
-        return f"the storage {self._name} failed ({failure.reason}); finished trials are safe: mend it and repeat"
+        return f"the storage {self._name} failed ({failure.reason}); finished trials are safe: fix it and repeat"
 
 
 def make_patient(storage: "BaseStorage", patience: Patience) -> "BaseStorage":
-    """The same storage, its calls repeated with patience where that is safe, or made safe."""
+    """The same storage; its calls are repeated if that is safe, or made safe."""
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.storages import BaseStorage
     from optuna.trial import TrialState, create_trial
@@ -88,7 +88,7 @@ def make_patient(storage: "BaseStorage", patience: Patience) -> "BaseStorage":
         return create(study_id, template)
 
     def create_or_find(study_id: int, template: "FrozenTrial") -> int:
-        # Started in this microsecond, it is the one whose creation was not answered.
+        # A trial started in this microsecond is the one whose creation got no answer.
         for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.datetime_start == template.datetime_start:
                 return trial._trial_id

@@ -1,4 +1,4 @@
-"""A path or URL to an Optuna storage: JournalFile for a path, a relational database or a gRPC proxy for a URL."""
+"""Open an Optuna storage: a JournalFile for a path, a relational database or gRPC proxy for a URL."""
 
 import functools
 import os
@@ -16,18 +16,18 @@ from autost_optuna.units import StrPath
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
 
-LOCKED_S = 20  # SQLite's file is locked for milliseconds, by a copy for seconds
-ANSWER_S = 60  # the longest that a gRPC server may take, which is for 100,000 trials
+LOCKED_S = 20  # SQLite's file is locked for milliseconds, during a copy for seconds
+ANSWER_S = 60  # the longest that a gRPC server takes, for 100,000 trials
 TABLES_TRIES = 20
 _DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "pymysql": "PyMySQL", "MySQLdb": "mysqlclient"}
 
 
 def open_storage(storage: StrPath, *, create: bool = False, write: bool = False) -> "BaseStorage":
-    """Open the storage; a file that does not exist is made only with `create`. ValueError says what is wrong with it.
+    """Open the storage; a missing file is created only with `create`. ValueError says what is wrong with it.
 
-    A file that cannot be written can be read; to `write` it raises ValueError here, before anything is computed. Opened to
-    `write`, a journal whose last line is torn is mended at once, and not only at the first write. Calls wait for a server
-    that goes away, a bounded time, and then raise RuntimeError.
+    A read-only file can be read; with `write` it raises ValueError here, before anything is computed. With `write`, a journal
+    whose last line is torn is fixed at once, not at the first write. Calls wait a bounded time for a server that becomes
+    unavailable, and then raise RuntimeError.
     """
     storage = os.fspath(storage)
     check_file(storage, create=create, write=write)
@@ -52,7 +52,7 @@ def _journal(path: Path, *, write: bool) -> "BaseStorage":
         return JournalStorage(file)
     except OSError:
         raise
-    except Exception as error:  # a file of another kind makes the replay of its lines fail in many ways
+    except Exception as error:  # replaying the lines of another kind of file fails in many ways
         if damage := first_damage(path):
             command = units.command("study", "rescue", str(path), "-o", str(path.with_stem(f"{path.stem}-rescued")))
             raise ValueError(f"{path} is damaged: {damage}; {command} keeps its whole lines") from None
@@ -68,7 +68,7 @@ def _relational(storage: str) -> "BaseStorage":
 
 
 def _reopened(storage: str, backend: "BaseStorage") -> "BaseStorage":
-    """The same backend, which another process or a copy opens anew: its patient methods cannot be pickled."""
+    """The same backend, opened again by another process or a copy: its patient methods cannot be pickled."""
     backend.__reduce_ex__ = lambda protocol: (open_storage, (storage,))  # type: ignore[method-assign]
     return backend
 
@@ -79,7 +79,7 @@ def relational_patience(storage: str) -> Patience:
 
 
 def relational(backend: "BaseStorage") -> "RDBStorage | None":
-    """The database behind an opened storage, None where it is no relational one."""
+    """The database behind an opened storage, or None if it is not relational."""
     from optuna.storages import RDBStorage, _CachedStorage
 
     if isinstance(backend, _CachedStorage) and isinstance(backend._backend, RDBStorage):
@@ -96,10 +96,10 @@ def _open_relational(storage: str) -> "RDBStorage":
     url = readable_url(storage)
     for attempt in range(TABLES_TRIES):
         try:
-            # Optuna fills in {SCHEMA_VERSION}, and would trip over the braces of a password.
+            # Optuna fills in {SCHEMA_VERSION}, and would fail on braces in a password.
             return RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
-        except Exception as error:  # drivers, servers and schema checks each raise their own kind
-            # Two that open an empty database make its tables at once, and one of them fails.
+        except Exception as error:  # drivers, servers and schema checks each raise their own errors
+            # Two processes that open an empty database create its tables at once, and one of them fails.
             cause = error.__cause__ if isinstance(error.__cause__, IntegrityError) else error
             raced = isinstance(cause, (IntegrityError, OperationalError, ProgrammingError)) and (
                 "already exists" in str(cause) or isinstance(cause, IntegrityError)
@@ -130,7 +130,7 @@ def _cannot_open(storage: str, error: Exception) -> str:
 
 
 def _relational_failure(error: Exception, storage: str) -> Failure | None:
-    """What a database's driver says in `error`, None where it is no failure of a database."""
+    """The message of a database driver in `error`, or None if it is not an error of a database."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
@@ -141,7 +141,7 @@ def _relational_failure(error: Exception, storage: str) -> Failure | None:
     if storage.startswith("sqlite"):
         return Failure(reason=hide(said, storage), passing="locked" in said)
     cut = isinstance(cause, DBAPIError) and cause.connection_invalidated
-    # Optuna asks again in a transaction whose connection ended: the third.
+    # Optuna retries within a transaction whose connection has ended: the third error.
     away = isinstance(cause, (OperationalError, InterfaceError, PendingRollbackError))
     return Failure(reason=hide(said, storage), passing=cut or away)
 
@@ -166,7 +166,7 @@ def _grpc(storage: str) -> "BaseStorage":
         proxy.wait_server_ready(timeout=10)
     except Exception:
         raise ValueError(f"no gRPC storage answers at {storage}; start one, or check host and port") from None
-    for name, call in list(vars(proxy._stub).items()):  # a call ends, even where the server hangs
+    for name, call in list(vars(proxy._stub).items()):  # a call ends even if the server hangs
         setattr(proxy._stub, name, functools.partial(call, timeout=ANSWER_S))
 
     def failure(error: Exception) -> Failure | None:

@@ -1,4 +1,4 @@
-"""Copy a study to another storage: into SQLite and PostgreSQL in bulk, in one transaction, elsewhere trial by trial."""
+"""Copy a study to another storage: to SQLite and PostgreSQL in bulk and in one transaction, elsewhere trial by trial."""
 
 import contextlib
 import copy
@@ -23,18 +23,18 @@ from autost_optuna.storage.artifacts import own_artifacts
 from autost_optuna.storage.location import shown
 from autost_optuna.storage.storage import open_storage, relational, relational_patience
 
-# What the bulk copy was tested with; another version of Optuna's tables may have other columns.
+# The version that the bulk copy was tested with; tables of other versions of Optuna may have other columns.
 SCHEMA = "v3.2.0.a"
 DIALECTS = ("sqlite", "postgresql")
 CHUNK = 10_000
 
-# Rows of one table, with the number of a trial in place of its identifier.
+# The rows of one table, with trial numbers instead of identifiers.
 Rows: TypeAlias = tuple[Any, Iterable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copied:
-    """How many trials were copied, and how many of them were running and are failed ones in the copy."""
+    """How many trials were copied, and how many of them were running and count as failed in the copy."""
 
     trials: int
     cut_off: int
@@ -47,15 +47,15 @@ def copy_study(
     name: str | None = None,
     on_slow: Callable[[int], None] = lambda trials: None,
 ) -> Copied:
-    """Copy a study to the storage `to`, as `name` if given; all of it or nothing. ValueError if one is there already.
+    """Copy a study to the storage `to`, as `name` if given, completely or not at all. ValueError if that name is taken.
 
-    Numbers, times, values and attributes are kept. A running trial has nobody there who would finish it: it becomes a
-    failed one, since numbers have no gaps. `on_slow` hears of the number of trials before they are copied one by one.
+    Numbers, times, values and attributes are kept. Nobody would finish a running trial in the copy: it becomes a failed one,
+    because numbers have no gaps. `on_slow` is called with the number of trials before they are copied one by one.
     """
     name = name or study.study_name
     source, backend = study._storage, open_storage(to, create=True, write=True)
     frozen = copy.copy(next(found for found in source.get_all_studies() if found._study_id == study._study_id))
-    left_out = own_artifacts(study)  # of the name, so that the copy keeps its own anew
+    left_out = own_artifacts(study)  # they depend on the name, so the copy stores its own
     frozen.system_attrs = {key: value for key, value in frozen.system_attrs.items() if key not in left_out}
     origin, database = _tested(source), _tested(backend)
     try:
@@ -73,7 +73,7 @@ def copy_study(
 
 
 def _tested(storage: BaseStorage) -> RDBStorage | None:
-    """The database behind a storage where its rows may be read and written in bulk."""
+    """The database behind a storage, if its rows can be read and written in bulk."""
     database = relational(storage)
     if database is None or database.engine.dialect.name not in DIALECTS or database.get_current_version() != SCHEMA:
         return None
@@ -87,7 +87,7 @@ def _copy_one_by_one(
     storage: BaseStorage,
     on_slow: Callable[[int], None],
 ) -> Copied:
-    """In Optuna's own way; user attributes last, so that what a kill leaves behind is told from a whole study."""
+    """Copy with Optuna's functions. User attributes come last, so that an interrupted copy does not look like a study."""
     study_id = storage.create_new_study(source.directions, name)
     on_slow(len(trials))
     cut_off = 0
@@ -102,14 +102,14 @@ def _copy_one_by_one(
         for key, value in source.user_attrs.items():
             storage.set_study_user_attr(study_id, key, value)
     except BaseException:
-        with contextlib.suppress(Exception):  # what went wrong first is what is told
+        with contextlib.suppress(Exception):  # the first error is the one to report
             storage.delete_study(study_id)
         raise
     return Copied(trials=len(trials), cut_off=cut_off)
 
 
 def _copy_rows(source: FrozenStudy, name: str, tables: Iterator[Rows], database: RDBStorage) -> Copied:
-    """The rows that Optuna would write, in one transaction; of `tables` the trials come first."""
+    """Write the rows that Optuna would write, in one transaction; the trials come first in `tables`."""
     _, rows = next(tables)
     trials = sorted(rows, key=lambda row: row["number"])
     cut_off = [trial for trial in trials if trial["state"] == TrialState.RUNNING]
@@ -126,7 +126,9 @@ def _copy_rows(source: FrozenStudy, name: str, tables: Iterator[Rows], database:
         trial_id, number = models.TrialModel.trial_id, models.TrialModel.number
         of_study = select(trial_id, number).where(models.TrialModel.study_id == study_id).order_by(trial_id)
         there = connection.execute(of_study).all()
-        if [found for _, found in there] != [trial["number"] for trial in trials]:  # Optuna counts by the identifiers
+        if [found for _, found in there] != [
+            trial["number"] for trial in trials
+        ]:  # Optuna numbers trials by identifiers
             raise RuntimeError("the database gave the trials identifiers in another order than theirs; copy again")
         id_of = {found: identifier for identifier, found in there}
         for table, rows in _study_rows(source, study_id):
@@ -154,7 +156,7 @@ def _study_rows(source: FrozenStudy, study_id: int) -> Iterator[Rows]:
 
 
 def _stored_rows(database: RDBStorage, study_id: int) -> list[Rows]:
-    """All tables of the trials of a study in a database, as they are there; read at once, to write into the same file."""
+    """All tables of the trials of a study in a database, read at once, so that they can be written to the same file."""
     trial = models.TrialModel.__table__
     tables: list[Rows] = []
     with database.engine.connect() as connection:
@@ -169,7 +171,7 @@ def _stored_rows(database: RDBStorage, study_id: int) -> list[Rows]:
 
 
 def _rows_of(trials: Sequence[FrozenTrial]) -> Iterator[Rows]:
-    """The same tables, of trials that are at hand."""
+    """The same tables, made from trials in memory."""
     yield models.TrialModel, (_trial_row(trial) for trial in trials)
     for table, rows_of in _ROWS_OF.items():
         yield table, ({**row, "number": trial.number} for trial in trials for row in rows_of(trial))
