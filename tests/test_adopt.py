@@ -484,7 +484,7 @@ def test_what_no_objective_of_ours_made_is_refused(cli, old):
     assert "none of its 3 complete trials" in refused("foreign")
     like = optuna.create_study(study_name="like", storage=storage, directions=TWO)
     like.add_trial(optuna.trial.create_trial(values=[1.0, 2.0], user_attrs={"candidate": "Ada"}))
-    assert "the user attribute 'candidate' of trial 0 is none of Objective" in refused("like")
+    assert "the user attribute 'candidate' of trial 0 was not written by Objective" in refused("like")
     plain = optuna.load_study(study_name="plain", storage=storage).trials[1]
     turned = optuna.create_study(study_name="turned", storage=storage, directions=["minimize", "maximize"])
     turned.add_trial(plain)

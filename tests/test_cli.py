@@ -332,14 +332,14 @@ def test_trained_weights_are_audited_on_the_data_that_they_were_trained_on(cli, 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda header: "[]", "damaged description (it is no table)"),
+        (lambda header: "[]", "damaged description (it is not a table)"),
         (lambda header: "{", "damaged description (Expecting property name"),
         (lambda header: json.dumps({**json.loads(header), "data": "nope"}), "was trained on unknown data 'nope'"),
         (lambda header: json.dumps({**json.loads(header), "data": 5}), "was trained on unknown data 5"),
         (lambda header: json.dumps({**json.loads(header), "training": None}), "holds no finished training"),
         (lambda header: json.dumps({**json.loads(header), "recipe": 3}), "holds no finished training"),
         (lambda header: json.dumps({**json.loads(header), "task": {"name": "x"}}), "does not hold the weights"),
-        (None, "holds weights that are no numbers"),
+        (None, "holds weights that are not numbers"),
     ],
 )
 def test_a_damaged_checkpoint_is_named(trained_demo, tmp_path, change, said):

@@ -92,7 +92,7 @@ def test_json_there_and_back():
     ("name", "value", "said"),
     [
         ("test_accuracy", 75, "75 is not a share"),
-        ("energy_mj", 0.0, "0.0 is no energy"),
+        ("energy_mj", 0.0, "0.0 is not an energy"),
         ("predicted_mj", float("nan"), "nan"),
     ],
 )

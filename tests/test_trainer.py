@@ -223,7 +223,7 @@ few = here.load('digits', here.TASK); here.ARCHITECTURE = here.Architecture.unif
 mlp_ratio=4)"
     _, err = child(tmp_path, before=limit, recipe="Recipe(batch_size=600)").communicate()
     assert err.splitlines()[-1] == (
-        "RuntimeError: out of memory with 600 images a batch; try --batch-size 300 --accumulate 2"
+        "RuntimeError: out of memory with 600 images per batch; try --batch-size 300 --accumulate 2"
     )
 
 
@@ -257,7 +257,7 @@ def test_files_that_are_no_training_of_ours_are_told(few, whole, tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         checkpoint.save(folder / name, network.state_dict(), checkpoint.describe_network(network))
-        with pytest.raises(ValueError, match=r"holds no training; choose another folder with -o"):
+        with pytest.raises(ValueError, match=r"does not hold a training; choose another folder with -o"):
             train(ARCHITECTURE, TASK, few, RECIPE, folder)
         (folder / name).write_bytes(b"cut")
         with pytest.raises(ValueError, match=r"truncated .*; delete it to train from the start, or choose another"):
@@ -280,7 +280,7 @@ def test_training_on_data_of_another_task_is_refused(few, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_good_weights(few, tmp_path):
     good = Recipe(epochs=2, batch_size=60)
-    with pytest.raises(RuntimeError, match=r"the (loss is (nan|inf) at epoch 1, step 2|weights are no numbers)"):
+    with pytest.raises(RuntimeError, match=r"the (loss is (nan|inf) at epoch 1, step 2|weights are NaN or infinite)"):
         train(ARCHITECTURE, TASK, few, dataclasses.replace(good, lr=1e9, min_lr=1e9), tmp_path / "first")
     assert not (tmp_path / "first" / WEIGHTS).exists()
     with pytest.raises(Stopped):
@@ -289,7 +289,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_good_weig
     poisoned = dataclasses.replace(few, normalisation=dataclasses.replace(few.normalisation, mean=(float("nan"),)))
     # Neurons hide it from the loss: what is no number does not fire.
     with pytest.raises(
-        RuntimeError, match=r"weights are no numbers any more after 3 steps; the last good weights are in .*"
+        RuntimeError, match=r"weights are NaN or infinite after 3 steps; the last good weights are in .*"
     ):
         train(ARCHITECTURE, TASK, poisoned, good, tmp_path)
     assert (tmp_path / RESUME).read_bytes() == kept

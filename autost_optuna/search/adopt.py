@@ -1,4 +1,4 @@
-"""Adopt: give a study that a program made by Objective the settings that every command reads."""
+"""Adopt: give a study that a program made with Objective the settings that every command reads."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ from autost_optuna.storage.location import shown
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adopted:
-    """A study with its settings: `candidates` of its trials count; `outside` are outside its space, `others` have none.
+    """A study with its settings: `candidates` trials count, `outside` are outside its space, `others` have no candidate.
 
-    `known` says that it had these settings before.
+    If `known`, it already had these settings.
     """
 
     search: Search
@@ -28,9 +28,9 @@ class Adopted:
 
 
 def adopt(name: str, storage: str, objective: Objective, *, population: int) -> Adopted:
-    """Write the settings of `objective` into the study `name`, which was made by such an objective in plain Optuna.
+    """Write the settings of `objective` into the study `name`, which such an objective made in plain Optuna.
 
-    ValueError if the study has no candidate, or if its candidates, directions or settings are not those of the objective.
+    ValueError if the study has no candidate, or if its candidates, directions or settings differ from the objective's.
     """
     check_population(population)
     study = load_study(name, storage, write=True)

@@ -1,4 +1,4 @@
-"""What a sampler knows of a study: who holds which point, the parents of each generation, and the next point to try."""
+"""What a sampler knows about a study: which trial holds which point, the parents of each generation, and the next point."""
 
 import bisect
 import random
@@ -12,31 +12,31 @@ from optuna.trial import FrozenTrial, TrialState
 from autost_optuna.search.genes import Genes, Genome, Limits
 from autost_optuna.search.selection import Individual, select
 
-GENERATIONS_A_POPULATION = 5  # children are weighed against their parents a fifth of a population at a time
+GENERATIONS_A_POPULATION = 5  # children are compared with their parents after each fifth of a population
 CROSSOVER_SHARE = 0.9  # of the children, Deb et al. 2002
-TRIES = 100  # children drawn before a point is taken at random, and as many again before the space is swept
+TRIES = 100  # attempts to draw a child before a random point is taken, and as many again before the space is swept
 REPAIRS = 200  # moves towards the feasible region
-SWEEP = 10_000  # infeasible points looked at, at most, to find one that is left
-GLANCE = 8  # of them, after every trial
+SWEEP = 10_000  # most infeasible points to try when looking for a free one
+GLANCE = 8  # the same, after every trial
 
 
 class SpaceExhausted(optuna.TrialPruned):
     """Every feasible point of the space has been evaluated, or is being evaluated by another worker.
 
-    To Optuna it is a pruned trial, so that a trial which was asked for in vain fails no study.
+    Optuna treats it as a pruned trial, so that a request for one trial too many does not fail the study.
     """
 
 
 @dataclass(kw_only=True, slots=True)
 class Sweep:
-    """A walk over the points within some limits, `at` the first one that may be left, None at its end."""
+    """A walk over the points within some limits; `at` is the first that may be free, None at the end."""
 
     points: Iterator[Genome]
     at: Genome | None
 
 
 class Archive:
-    """What a sampler knows of a study: who holds which point, and the parents of each generation."""
+    """What a sampler knows about a study: which trial holds which point, and the parents of each generation."""
 
     def __init__(self, study: optuna.Study, genes: Genes, population_size: int, seed: int, genome_key: str) -> None:
         self._study = (study._storage, study._study_id)
@@ -54,11 +54,11 @@ class Archive:
         self._sweeps: dict[tuple[tuple[int, tuple[int, ...]], ...], Sweep] = {}
 
     def is_of(self, study: optuna.Study) -> bool:
-        """Whether this is what is known of `study`."""
+        """Whether this archive belongs to `study`."""
         return self._study == (study._storage, study._study_id)
 
     def sync(self, trials: Sequence[FrozenTrial]) -> None:
-        """Take in trials that are new, or were not finished when last looked at."""
+        """Add trials that are new or were unfinished at the last call."""
         pending = [*sorted(self._open), *range(self._read, len(trials))]
         self._read = len(trials)
         for trial in (trials[number] for number in pending):
@@ -80,11 +80,11 @@ class Archive:
         return self.holders(genome) <= {number}
 
     def exhausted(self, limits: Limits) -> bool:
-        """Whether no point is left within `limits`, as far as a glance tells; there is no end of what is no point."""
+        """Whether no point is free within `limits`, as far as a quick check tells; False if `limits` hold no points at all."""
         return () not in limits.values() and self._left(GLANCE, limits) is None and self._sweep(limits).at is None
 
     def generation_of(self, number: int) -> int:
-        """How many generations were complete before trial `number`."""
+        """The number of generations that were complete before trial `number`."""
         before = bisect.bisect_left(self._numbers, number)
         return 0 if before < self._size else 1 + (before - self._size) // self._children
 
@@ -97,9 +97,9 @@ class Archive:
         return self._generations[generation] if 0 <= generation < len(self._generations) else []
 
     def propose(self, rng: random.Random, number: int, limits: Limits, *, queued: bool) -> Genome:
-        """A point for trial `number` that no trial holds, within `limits`, feasible if one is found.
+        """A point for trial `number` within `limits` that no trial holds, feasible if one is found.
 
-        A `queued` trial without such a point repeats one, as it was asked for. Otherwise raises SpaceExhausted.
+        Without such a point, a `queued` trial repeats one, because it was requested; any other raises SpaceExhausted.
         """
         best: tuple[float, Genome] | None = None
         whole = queued and sum(len(choices) == 1 for choices in limits.values()) == len(self._genes.names)
@@ -127,11 +127,11 @@ class Archive:
                 f"the space is exhausted: every point {self._described(limits)} is evaluated, or is being evaluated"
             )
         if best is not None:
-            return genome  # infeasible: whether a feasible one is left would take long to tell
+            return genome  # infeasible: finding out whether a feasible one is free would take long
         return self._genes.within(rng, self._genes.at_random(rng), limits)  # a repeat
 
     def _described(self, limits: Limits) -> str:
-        """Which points are within `limits`, for a message."""
+        """A description of the points within `limits`, for a message."""
         texts = []
         for place in sorted(limits):
             values = "/".join(str(self._genes.choices[place][gene]) for gene in limits[place])
@@ -139,7 +139,7 @@ class Archive:
         return f"with {', '.join(texts)}" if texts else "of it"
 
     def _child(self, rng: random.Random, attempt: int) -> Genome:
-        """A child of the present parents, mutated the more, the more attempts came before; a random point without any."""
+        """A child of the current parents, mutated more after more attempts; a random point if there are no parents."""
         parents = self._generations[-1]
         if not parents:
             return self._genes.at_random(rng)
@@ -151,7 +151,7 @@ class Archive:
         return self._genes.mutate(rng, genome, min(0.5, (1 + attempt / 4) / max(1, expressed)))
 
     def _tournament(self, rng: random.Random, parents: Sequence[Individual]) -> Individual:
-        """The better of two, by rank, then by crowding (Deb et al. 2002)."""
+        """The better of two individuals by rank, then by crowding (Deb et al. 2002)."""
         one, other = (parents[int(rng.random() * len(parents))] for _ in range(2))
         (rank, crowding), (other_rank, other_crowding) = self._standing[one.number], self._standing[other.number]
         return other if (other_rank, -other_crowding) < (rank, -crowding) else one
@@ -159,7 +159,7 @@ class Archive:
     def _repaired(
         self, rng: random.Random, number: int, limits: Limits, violation: float, genome: Genome
     ) -> tuple[float, Genome]:
-        """The point moved towards the feasible region, by steps of one gene that do not lead away from it."""
+        """The point moved towards the feasible region, by steps of one gene that do not increase the violation."""
         for _ in range(REPAIRS):
             place = int(rng.random() * len(genome))
             if len(limits.get(place, (0, 1))) < 2:
@@ -174,7 +174,7 @@ class Archive:
         return violation, genome
 
     def _left(self, most: int, limits: Limits) -> Genome | None:
-        """The first point within `limits` that no trial holds; None without one, or with `most` infeasible ones before it."""
+        """The first point within `limits` that no trial holds; None if there is none, or after `most` infeasible ones."""
         sweep = self._sweep(limits)
         while sweep.at is not None:
             if self._genes.key(sweep.at) not in self._holders:
@@ -194,9 +194,9 @@ class Archive:
         return self._sweeps[key]
 
     def genome_of(self, trial: FrozenTrial) -> Genome | None:
-        """The genome of a trial: expressed genes from its parameters, dormant ones as written down, else at random.
+        """The genome of a trial: expressed genes from its parameters, dormant ones as stored, else at random.
 
-        None where the trial says too little yet, or lies outside the space.
+        None if the trial has too few parameters yet, or lies outside the space.
         """
         limits = self._genes.limits({**trial.system_attrs.get("fixed_params", {}), **trial.params})
         written = self._genes.checked(trial.system_attrs.get(self._genome_key))
@@ -205,7 +205,7 @@ class Archive:
         if self._genes.outside(genome, limits):
             return None
         if written is not None and not trial.state.is_finished():
-            return genome  # what it will be, though not all of its parameters are asked for yet
+            return genome  # its final genome, although not all of its parameters have been suggested yet
         expressed = self._genes.active(genome)
         return genome if all(i in limits for i, on in enumerate(expressed) if on) else None
 
@@ -225,7 +225,7 @@ class Archive:
             self._holders.setdefault(key, set()).add(number)
 
     def _join(self, trial: FrozenTrial, genome: Genome) -> None:
-        """Count a trial as an individual, unless it has neither values nor a violation, as a network that is silent."""
+        """Count a trial as an individual, unless it has neither values nor a violation, like a silent network."""
         violation = sum(max(0.0, value) for value in trial.constraints.values())
         values = trial.values if trial.state == TrialState.COMPLETE else None
         if values is None and not violation:
@@ -238,7 +238,7 @@ class Archive:
         )
 
     def _start(self, generation: int) -> int:
-        """How many individuals come before a generation."""
+        """The number of individuals before a generation."""
         return 0 if generation < 1 else self._size + (generation - 1) * self._children
 
     def _select(self) -> None:
@@ -249,5 +249,5 @@ class Archive:
 
 
 def generator(seed: int, number: int) -> random.Random:
-    """Random numbers that depend on the sampler's seed and the trial's number alone."""
+    """Random numbers that depend only on the sampler's seed and the trial's number."""
     return random.Random((seed << 64) | number)

@@ -1,4 +1,4 @@
-"""Baselines: architectures chosen by hand beside a search, all in AutoST's form of network; never counted as searched."""
+"""Baselines: architectures chosen by hand beside a search, all in AutoST's form; they never count as searched."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,15 +16,15 @@ from autost_optuna.search.settings import ATTRIBUTE
 from autost_optuna.units import StrPath
 
 BASELINES = f"{ATTRIBUTE}:baselines"
-MOST = 50  # more fit into no figure, and databases bound the length of an attribute
+MOST = 50  # a figure has no room for more, and databases limit the length of an attribute
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
     """An architecture chosen by hand, with its figures in AutoST's form under a study's objective, at initialisation.
 
-    `name` is what a study stores and a command takes; `label` is what is shown: a published network's name with these
-    figures beside it would be wrong.
+    A study stores `name`, and commands accept it. People see `label`: a published network's name beside these figures
+    would be wrong.
     """
 
     name: str
@@ -40,18 +40,18 @@ class Baseline:
 
     @property
     def published(self) -> Published | None:
-        """The published network whose sizes it has, None of the user's own architecture."""
+        """The published network with the same sizes, or None for the user's own architecture."""
         return NETWORKS.get(self.name)
 
     @property
     def label(self) -> str:
-        """The name to show: "AutoST form" with width and depth for the sizes of a published network, else its own name."""
+        """The name to show: "AutoST form" with width and depth if it has the sizes of a published network, else its name."""
         sizes = self.architecture
         return f"AutoST form, {sizes.embed_dim} × {sizes.depth}" if self.published else self.name
 
 
 def alike(baselines: Iterable[Baseline]) -> list[list[Baseline]]:
-    """The baselines in groups of one label and architecture, which are one network here."""
+    """The baselines in groups with the same label and architecture, which are the same network here."""
     groups: dict[tuple[str, Architecture], list[Baseline]] = {}
     for one in baselines:
         groups.setdefault((one.label, one.architecture), []).append(one)
@@ -59,12 +59,12 @@ def alike(baselines: Iterable[Baseline]) -> list[list[Baseline]]:
 
 
 def sizes_of(baselines: Iterable[Baseline]) -> str:
-    """The published networks whose sizes the baselines have: "Spikformer-4-384, Spikingformer-4-384", "" where none."""
+    """The published networks with the sizes of the baselines: "Spikformer-4-384, Spikingformer-4-384"; "" if none."""
     return ", ".join(one.published.name for one in baselines if one.published)
 
 
 def form_differs(baselines: Iterable[Baseline]) -> str:
-    """That the published networks whose sizes `baselines` have are other networks, "" where none has such sizes."""
+    """A sentence that the published networks with the sizes of `baselines` are different networks; "" if there are none."""
     names = sizes_of(baselines)
     if not names:
         return ""
@@ -73,7 +73,7 @@ def form_differs(baselines: Iterable[Baseline]) -> str:
 
 
 def caveat(baselines: Iterable[Baseline]) -> str:
-    """What stands beside a table or figure of `baselines`: `difference`, and what was measured of it."""
+    """The remark beside a table or figure of `baselines`: `form_differs`, and by how much as measured."""
     said = form_differs(baselines)
     integers = f" {INTEGERS}." if "Spikformer" in said else ""
     return f"{said}: {MEASURED}.{integers}" if said else ""
@@ -81,14 +81,14 @@ def caveat(baselines: Iterable[Baseline]) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """The members of a front that dominate a baseline, the farthest ahead first, and how many members it dominates."""
+    """The members of a front that dominate a baseline, the best first, and the number of members that it dominates."""
 
     ahead: tuple[Candidate, ...]
     behind: int
 
 
 def standing(baseline: Baseline, members: Iterable[Candidate]) -> Standing:
-    """The standing of a baseline against a front."""
+    """The standing of a baseline relative to a front."""
     ahead, behind = [], 0
     for member in members:
         more, less = member.flops - baseline.flops, member.energy_mj - baseline.energy_mj
@@ -100,13 +100,13 @@ def standing(baseline: Baseline, members: Iterable[Candidate]) -> Standing:
 
 
 def baseline_in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
-    """A baseline's figures, and its standing against the front of `members`, in one line."""
+    """A baseline's figures, and its standing relative to the front of `members`, in one line."""
     figures = f"{units.count(baseline.flops, 'FLOPs')}, {units.energy(baseline.energy_mj)}"
     return f"{figures}; {standing_in_words(baseline, members)}"
 
 
 def standing_in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
-    """A baseline's standing against the front of `members`."""
+    """A baseline's standing relative to the front of `members`, in words."""
     place = standing(baseline, members)
     if not members:
         return "the search has no front yet"
@@ -121,15 +121,15 @@ def standing_in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
 
 
 def lines(baselines: Iterable[Baseline], members: Sequence[Candidate]) -> list[tuple[str, str]]:
-    """The label of each network and what `in_words` says of it, networks of equal sizes once."""
+    """The label of each network with its text from `in_words`; networks with equal sizes appear once."""
     return [(group[0].label, baseline_in_words(group[0], members)) for group in alike(baselines)]
 
 
 def to_row(baseline: Baseline, members: Sequence[Candidate]) -> dict[str, Any]:
     """A baseline as JSON: our figures and its standing (`dominator` is a trial's number).
 
-    `sizes_of` names the published network whose sizes it has, and `caveat` says that it is another one; figures of that
-    network are in no row of ours.
+    `sizes_of` names the published network with its sizes, and `caveat` says that it is a different one; our rows never
+    hold figures of that network.
     """
     place, network = standing(baseline, members), baseline.published
     return {
@@ -146,7 +146,7 @@ def to_row(baseline: Baseline, members: Sequence[Candidate]) -> dict[str, Any]:
 
 
 def name_of(source: str) -> str:
-    """The name under which a study keeps the architecture that `source` gives: short, and the same however it is written."""
+    """The name under which a study stores the architecture `source`: short, and the same for every way to write it."""
     if source.endswith((".json", ".yaml", ".yml")):
         return Path(source).name
     if source.lower() in NETWORKS:
@@ -155,7 +155,7 @@ def name_of(source: str) -> str:
 
 
 def find_networks(sources: Sequence[str], storage: str) -> dict[str, Architecture]:
-    """The architectures of `sources` by name: sizes of NETWORKS, "all" of them, or what `find_architecture` reads."""
+    """The architectures of `sources` by name: names in NETWORKS, "all" of these, or anything `find_architecture` reads."""
     found: dict[str, Architecture] = {}
     for source in sources:
         if source == "all":
@@ -173,7 +173,7 @@ def find_networks(sources: Sequence[str], storage: str) -> dict[str, Architectur
 
 
 def baselines_of(search: Search) -> list[Baseline]:
-    """The baselines of a study, in the order in which they were added."""
+    """The baselines of a study, in the order of their addition."""
     stored = search.study.user_attrs.get(BASELINES, [])
     return [Baseline(**{**row, "architecture": Architecture.from_text(row["architecture"])}) for row in stored]
 
@@ -185,9 +185,9 @@ def add_baselines(
     data_root: StrPath | None = None,
     device: str = "cpu",
 ) -> None:
-    """Measure `networks` under the study's objective, and store them with the study; one of a known name is replaced.
+    """Measure `networks` under the study's objective and store them with the study; one with a known name is replaced.
 
-    ValueError, before anything is measured, where one does not fit the task or there are too many.
+    ValueError, before anything is measured, if one does not fit the task or there are too many.
     """
     for name, architecture in networks.items():
         if not name.isprintable():
@@ -211,15 +211,15 @@ def add_baselines(
         )
     kept = {
         baseline.name: baseline for baseline in baselines_of(search)
-    } | made  # another may have added some meanwhile
+    } | made  # another process may have added some meanwhile
     _check_number(set(kept))
     _store(search, kept.values())
 
 
 def remove_baselines(search: Search, names: Iterable[str]) -> None:
-    """Remove the baselines called `names`, by the name that was added or the label that is shown.
+    """Remove the baselines `names`: each is the name that was added or the label that is shown.
 
-    ValueError if there is none of a name.
+    ValueError if a name is unknown.
     """
     there, gone = baselines_of(search), set(names)
     unknown = gone - {name for baseline in there for name in (baseline.name, baseline.label)}
@@ -235,6 +235,6 @@ def _check_number(names: set[str]) -> None:
 
 
 def _store(search: Search, baselines: Iterable[Baseline]) -> None:
-    """Store baselines, architectures as text: short enough for an attribute in any database."""
+    """Store baselines, with architectures as text, which is short enough for an attribute in any database."""
     rows = [{**asdict(baseline), "architecture": baseline.architecture.to_text()} for baseline in baselines]
     search.study.set_user_attr(BASELINES, rows)

@@ -1,4 +1,4 @@
-"""Bills: the charges that the energies of a front's picks are the sums of, measured again on the study's images."""
+"""Bills: the charges that add up to the energies of a front's picks, measured again on the study's images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from autost_optuna.units import StrPath
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bill:
-    """A pick with the charges that its energy is the sum of."""
+    """A pick with the charges that add up to its energy."""
 
     pick: Pick
     charges: tuple[Charge, ...]
@@ -26,10 +26,10 @@ class Bill:
 def bills_of(
     search: Search, picks: Sequence[Pick], data_root: StrPath | None = None, *, any_versions: bool = False
 ) -> list[Bill]:
-    """The bills of picks, their rates measured again as the search did, on its images; a second or so each.
+    """The bills of picks. Rates are measured again on the images of the search, which takes about a second per pick.
 
-    The images are those in `data_root`, by default where they were. ValueError if they are others now, or the packages
-    that decide a figure, unless `any_versions` will do.
+    `data_root` is the folder of the images, by default the search's. ValueError if the images have changed or, unless
+    `any_versions`, if the packages that affect a figure have.
     """
     objective, settings = make_objective(search.settings, data_root, any_versions=any_versions), search.settings
     bills = []
@@ -46,7 +46,7 @@ def charges_of(architecture: Architecture, settings: Settings, rates: Mapping[st
 
 
 def known_rows(candidate: Candidate, settings: Settings) -> list[dict[str, Any]]:
-    """Rows of the audit as far as a study knows them without its images: all but what spikes cause, which is None."""
+    """Rows of the audit without the study's images: everything except the effects of spikes, which are None."""
     driven = (row.name for row in operations(candidate.architecture, settings.task) if row.driven_by != REAL)
     rows = charge_rows(charges_of(candidate.architecture, settings, dict.fromkeys(driven, 0.0)))
     unknown = dict.fromkeys(("rate", "accumulates", "moved_bits", "energy_pj", "share"))
@@ -55,5 +55,5 @@ def known_rows(candidate: Candidate, settings: Settings) -> list[dict[str, Any]]
 
 
 def costliest(charges: Sequence[Charge], count: int) -> list[Charge]:
-    """The charges of most energy."""
+    """The charges with the most energy."""
     return sorted(charges, key=lambda charge: -charge.energy_pj)[:count]

@@ -1,4 +1,4 @@
-"""What a storage holds: its studies, their names, and the architecture that a text names."""
+"""The contents of a storage: its studies, and the architecture that a text names."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from autost_optuna.units import StrPath
 
 
 def find_architecture(source: StrPath, storage: str) -> tuple[Architecture, Search | None]:
-    """The architecture that `source` names, and its study if it is a trial.
+    """The architecture `source`, and its study if it is a trial.
 
     FILE.json, FILE.yaml (AutoST's form), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4".
     """
@@ -40,7 +40,7 @@ def find_architecture(source: StrPath, storage: str) -> tuple[Architecture, Sear
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """A line of `study list`; None where a study was not made by this program, or by another version of it."""
+    """A line of `study list`; fields are None if another program, or another version of this one, made the study."""
 
     name: str
     trials: int
@@ -64,7 +64,7 @@ def list_searches(storage: str) -> list[Listed]:
                 task=trained["task"]["name"],
                 convention=trained["convention"],
             )
-        with contextlib.suppress(KeyError, ValueError):  # of another program, or of another version of this one
+        with contextlib.suppress(KeyError, ValueError):  # made by another program, or another version of this one
             settings = Settings.from_dict(summary.user_attrs[ATTRIBUTE])
             row = Listed(
                 name=summary.study_name,
@@ -79,11 +79,11 @@ def list_searches(storage: str) -> list[Listed]:
 
 
 def delete(name: str, storage: str) -> int:
-    """Delete a study with its trials and artifacts, and return how many trials there were. ValueError if there is none.
+    """Delete a study with its trials and artifacts, and return its number of trials. ValueError if it does not exist.
 
-    A study of another program is only deleted where it is empty, as one is whose creation was cut off, or has candidates, as
-    one that Objective of 0.1.0 made. What a copy that was cut off leaves has the names of our metrics. The networks that
-    were trained of a search stay, in a study of their own.
+    A study of another program is deleted only if it is empty, like one whose creation was interrupted, or has candidates,
+    like one of 0.1.0's Objective. An interrupted copy is known by the names of our metrics. Networks trained from a search
+    stay, in their own study.
     """
     study = load_study(name, storage, write=True)
     trials, ours = study.get_trials(deepcopy=False), {ATTRIBUTE, TRAINED} & study.user_attrs.keys()
@@ -94,7 +94,9 @@ def delete(name: str, storage: str) -> int:
     artifacts = set(artifacts_of(study))
     optuna.delete_study(study_name=name, storage=study._storage)
     if artifacts:
-        for other in optuna.get_all_study_names(study._storage):  # a copy in this storage shares its files
+        for other in optuna.get_all_study_names(
+            study._storage
+        ):  # another study in this storage, a copy, shares its files
             artifacts -= set(artifacts_of(load_study(other, storage)))
         remove(artifacts, folder_of(storage))
     return len(trials)

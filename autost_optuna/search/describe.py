@@ -1,4 +1,4 @@
-"""describe(): everything that is known of an architecture before it is trained."""
+"""describe(): everything that can be known about an architecture before training."""
 
 import contextlib
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """An architecture's candidate, the bill behind its energy, and what that energy is under both ways of counting.
+    """An architecture's candidate, the bill behind its energy, and the energy under both ways of counting.
 
-    `charges` are counted as `counting` says: "rate" multiplies rates with MACs, "exact" counts accumulates one by one.
-    `fingerprint` is that of the images.
+    `counting` says how `charges` are counted: "rate" multiplies rates by MACs, "exact" counts accumulates one by one.
+    `fingerprint` identifies the images.
     """
 
     candidate: Candidate
@@ -41,14 +41,14 @@ class Description:
     fingerprint: str
 
     def _repr_html_(self) -> str:
-        """In a notebook: the candidate, and its bill by the stages of the network."""
+        """In a notebook: the candidate, and its bill by stage of the network."""
         total = total_mj(self.charges)
         rows = []
         for stage in dict.fromkeys(charge.stage for charge in self.charges):
             part = [charge for charge in self.charges if charge.stage == stage]
             energy, macs = total_mj(part), sum(charge.macs * charge.steps for charge in part)
             rows.append([stage, f"{macs:,}", units.significant(energy), f"{energy / total:.1%}" if total else ""])
-        bill = notebook.table(["stage", "MACs, all steps", "mJ an image", "share"], rows, left=["stage"])
+        bill = notebook.table(["stage", "MACs, all steps", "mJ per image", "share"], rows, left=["stage"])
         return self.candidate._repr_html_() + bill
 
 
@@ -67,11 +67,11 @@ def describe(
     frames: Cut = "count",
     device: str = "cpu",
 ) -> Description:
-    """An architecture's candidate on images of a data set, with every operation's rate and energy.
+    """An architecture's candidate on images of a data set, with the rate and energy of every operation.
 
-    At initialisation under batch statistics, or of the `trained` network of that architecture as it is, on test images.
-    Recordings are cut into `frames` of equal "count" or "time". The ledger is proven on the network before. ValueError
-    where the network is another one; RuntimeError if the proof fails.
+    Rates are at initialisation under batch statistics, or those of a `trained` network of the architecture on test images.
+    Recordings are cut into `frames` of equal "count" or "time". The ledger is proven on the network first. ValueError
+    if `trained` has another architecture; RuntimeError if the proof fails.
     """
     from autost_optuna.network.transformer import SpikingTransformer
     from autost_optuna.proxies.accumulates import measure_accumulates
@@ -131,7 +131,7 @@ def describe_scores(
     convention: Convention = DEFAULT,
     device: str = "cpu",
 ) -> dict[str, float]:
-    """All proxies of an architecture, by the names in `goals.GOALS`, on the images that `describe` takes at initialisation."""
+    """All proxies of an architecture, by the names in `goals.GOALS`, on the images that `describe` uses at initialisation."""
     from autost_optuna.proxies.reuse import InitialRates
 
     drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)

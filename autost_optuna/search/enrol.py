@@ -1,4 +1,4 @@
-"""Enrol: an objective's settings in the Optuna study that it runs in, so that every command can read the study."""
+"""Enrol: write an objective's settings into the Optuna study that it runs in, so that every command can read the study."""
 
 import math
 import threading
@@ -21,18 +21,18 @@ from autost_optuna.search.settings import ATTRIBUTE, Settings
 from autost_optuna.space.space import Space
 
 CANDIDATE = "candidate"  # the user attribute of a trial
-PROGRAM = f"{ATTRIBUTE}:program"  # of a study whose trials a program of the user's own runs
-CHECKED = 5  # architectures that are measured again
+PROGRAM = f"{ATTRIBUTE}:program"  # marks a study whose trials the user's own program runs
+CHECKED = 5  # architectures to measure again
 BOUNDS = {field.name for field in fields(Constraints)}
 
-LOCK = threading.Lock()  # threads that share an objective measure its settings once
+LOCK = threading.Lock()  # so that threads that share an objective measure its settings once
 _known: "weakref.WeakKeyDictionary[optuna.Study, Settings]" = weakref.WeakKeyDictionary()
 _left_out: "weakref.WeakSet[optuna.Study]" = weakref.WeakSet()
 _logger = optuna.logging.get_logger(__name__)
 
 
 def check_directions(study: optuna.Study, objectives: Sequence[str], *, alone: bool = False) -> None:
-    """Raise ValueError unless the study's directions are those of `objectives`, and, unless `alone`, others after them."""
+    """Raise ValueError unless the study's directions are those of `objectives`; unless `alone`, more may follow."""
     needed: list[str] = [GOALS[name].direction for name in objectives]
     given = [direction.name.lower() for direction in study.directions]
     if given[: len(needed)] != needed or (alone and len(given) > len(needed)):
@@ -45,9 +45,9 @@ def check_directions(study: optuna.Study, objectives: Sequence[str], *, alone: b
 
 
 def has_settings(study: optuna.Study, shared: Mapping[str, Any]) -> bool:
-    """Whether the study has settings. ValueError if they are not those of `shared`, or of other packages.
+    """Whether the study has settings. ValueError if they differ from `shared`, or were made with other packages.
 
-    `shared` are the fields of `Settings` that all objectives of a study have in common. The study is read once.
+    `shared` holds the fields of `Settings` that all objectives of a study have in common. The study is read once.
     """
     if study not in _known:
         stored = study.user_attrs.get(ATTRIBUTE)
@@ -63,20 +63,20 @@ def has_settings(study: optuna.Study, shared: Mapping[str, Any]) -> bool:
 
 
 def leave_out(study: optuna.Study, reason: ValueError) -> None:
-    """Log why the study gets no settings."""
+    """Log why the study receives no settings."""
     _logger.warning(f"The commands of autost-optuna cannot read study {study.study_name}: {reason}.")
     _left_out.add(study)
 
 
 def is_left_out(study: optuna.Study) -> bool:
-    """Whether it is known that the study gets no settings."""
+    """Whether the study is already known to receive no settings."""
     return study in _left_out
 
 
 def write_settings(study: optuna.Study, settings: Settings, sampler: str | None) -> None:
-    """Name the objectives of a study that a program runs, unless they have names, and store the settings: last, as whole.
+    """Name the objectives of a study that a program runs, unless they have names, then store the settings in one write.
 
-    `sampler` is the name of the one that the program uses, None if it is not known.
+    `sampler` is the name of the program's sampler, or None if unknown.
     """
     if study.metric_names is None:
         name_objectives(study, settings.objectives)
@@ -86,7 +86,7 @@ def write_settings(study: optuna.Study, settings: Settings, sampler: str | None)
 
 
 def name_objectives(study: optuna.Study, objectives: Sequence[str]) -> None:
-    """Name the objectives of a search, and what a program returns after them as Optuna and its dashboard do."""
+    """Name the objectives of a search. Further values of a program get the names that Optuna and its dashboard use."""
     labels = [GOALS[name].label for name in objectives]
     name_metrics(study, [*labels, *(f"Objective {index}" for index in range(len(labels), len(study.directions)))])
 
@@ -94,15 +94,15 @@ def name_objectives(study: optuna.Study, objectives: Sequence[str]) -> None:
 def name_metrics(study: optuna.Study, names: Sequence[str]) -> None:
     """Name the objectives of a study, as optuna-dashboard shows them."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # experimental since 3.2, and what names the axes
+        warnings.simplefilter("ignore", ExperimentalWarning)  # experimental since 3.2; it names the axes
         study.set_metric_names(list(names))
 
 
 def check_trials(study: optuna.Study, shared: Mapping[str, Any], evaluate: Callable[[Architecture], Candidate]) -> None:
-    """Raise ValueError, naming the trial, if the candidates of a study are not what `shared` says of them.
+    """Raise ValueError, naming the trial, if the candidates of a study do not match `shared`.
 
-    All are compared in what they store, and a few are measured again: images and prices are known by their results alone.
-    Candidates outside the space are passed over, as everywhere; they were enqueued.
+    The stored values of all are compared, and a few are measured again: only results reveal other images and prices.
+    Candidates outside the space, which were enqueued, are skipped, as everywhere.
     """
     kept: dict[str, Candidate] = {}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
@@ -125,7 +125,7 @@ def check_trials(study: optuna.Study, shared: Mapping[str, Any], evaluate: Calla
 
 
 def figures_differ(candidate: Candidate, again: Candidate) -> str | None:
-    """How figures differ from those of the same architecture, measured again; None if they are the same."""
+    """How figures differ from those of the same architecture measured again; None if they agree."""
     if again.flops != candidate.flops:
         return f"trial {candidate.number} has {again.flops:,} FLOPs, it had {candidate.flops:,}"
     if not math.isclose(again.energy_mj, candidate.energy_mj, rel_tol=1e-6):
@@ -141,12 +141,12 @@ def _read(trial: FrozenTrial) -> Candidate:
         return Candidate.from_dict(trial.user_attrs[CANDIDATE], number=trial.number)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(
-            f"the user attribute {CANDIDATE!r} of trial {trial.number} is none of Objective; give yours another name"
+            f"the user attribute {CANDIDATE!r} of trial {trial.number} was not written by Objective; give yours another name"
         ) from None
 
 
 def _check_measured(trial: FrozenTrial, candidate: Candidate, shared: Mapping[str, Any]) -> None:
-    """Raise ValueError if the candidate was measured in another way."""
+    """Raise ValueError if the candidate was measured differently."""
     asked = {name: shared[name] for name in ("data", "images", "seed", "seeds")}
     asked |= {"convention": shared["convention"].label, "weights": INITIALISATION}
     for name, value in asked.items():
@@ -193,7 +193,7 @@ def _check_values(trial: FrozenTrial, candidate: Candidate, objectives: Sequence
 
 
 def _check_bounds(trial: FrozenTrial, candidate: Candidate, shared: Mapping[str, Any]) -> None:
-    """Raise ValueError if a complete trial was held to other constraints."""
+    """Raise ValueError if a complete trial had other constraints."""
     constraints: Constraints = shared["constraints"]
     ours = constraints.of_counts(candidate.architecture, shared["task"]) | constraints.of_energy(candidate.energy_mj)
     theirs = {name: value for name, value in trial.constraints.items() if name in BOUNDS}
@@ -208,7 +208,7 @@ def _check_bounds(trial: FrozenTrial, candidate: Candidate, shared: Mapping[str,
 
 
 def _choices(distribution: BaseDistribution) -> str:
-    """The values of a distribution in a message."""
+    """The values of a distribution, for a message."""
     if isinstance(distribution, CategoricalDistribution):
         return ", ".join(map(str, distribution.choices))
     if isinstance(distribution, IntDistribution):

@@ -1,4 +1,4 @@
-"""evaluate(): an architecture as a candidate, its objectives counted and measured."""
+"""evaluate(): an architecture as a candidate, with its objectives counted and measured."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from autost_optuna.proxies.reuse import InitialRates
 
 
-# An untrained network with fresh running statistics fires at 0.0003 to 0.001, a live one at 0.1 to 0.2.
+# An untrained network with fresh running statistics has rates of 0.0003 to 0.001, a live one 0.1 to 0.2.
 SILENT_RATE = 0.01
 
 
@@ -54,9 +54,9 @@ def assess(
     weights: str,
     accumulates: Sequence[Mapping[str, float]] | None = None,
 ) -> tuple[Candidate, list[Charge], Quantised]:
-    """The candidate whose rates are the mean of `samples`, a set an image, seed after seed; its bill, and without spikes.
+    """The candidate with the mean rates of `samples`, one set per image, seed after seed; its bill; its form without spikes.
 
-    `accumulates` are sets of counted ones, of the same images.
+    `accumulates` are counted ones, one set for each of the same images.
     """
     ledger, layers = operations(architecture, task), populations(architecture, task)
     macs, images = sum(row.total_macs for row in ledger), len(samples) // seeds
@@ -93,5 +93,5 @@ def assess(
 RATE, EXACT = COUNTINGS = ("rate", "exact")
 
 
-class Unmeasurable(ValueError):  # noqa: N818 - what is told is what is there
+class Unmeasurable(ValueError):  # noqa: N818 - a state, not an error
     """The corners of a space cannot be measured on these images."""

@@ -1,8 +1,8 @@
-"""The exact front: the whole of a uniform space, or one architecture of each class of a space with blocks of their own.
+"""The exact front: every architecture of a uniform space, or one of each class if blocks differ.
 
-Parameters and FLOPs of an architecture depend on its width, depth and sum of hidden units alone; architectures that share
-these are a class. One of each class makes the front exact in FLOPs, and in energy up to the spread inside a class, which is
-measured on further architectures.
+Parameters and FLOPs of an architecture depend only on its width, depth and sum of hidden units; architectures that share
+these form a class. With one of each class, the front is exact in FLOPs, and in energy up to the spread within a class,
+which is measured on further architectures.
 """
 
 import itertools
@@ -24,21 +24,21 @@ from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.search.objective import Objective
 from autost_optuna.space.space import Space
 
-MOST_CLASSES = 20_000  # some 10 minutes on 2 cores
+MOST_CLASSES = 20_000  # about 10 minutes on 2 cores
 SAMPLES = 100
 
 
 def class_of(architecture: Architecture) -> tuple[int, int, int]:
-    """(width, depth, sum of hidden units): what FLOPs and parameters depend on."""
+    """(width, depth, sum of hidden units), which determine FLOPs and parameters."""
     return architecture.embed_dim, architecture.depth, sum(architecture.hidden_dims)
 
 
 def representatives(space: Space) -> Iterator[Architecture]:
-    """One architecture of each class, or of a uniform space every architecture.
+    """One architecture of each class, or every architecture of a uniform space.
 
-    The most heads, and wide blocks before narrow ones where there is a choice: of the orders tried it has the least energy
-    (studies/exact). Each but those of one block is another one with a block added, and comes after it, so that a measurement
-    which reuses prefixes measures one block a class.
+    If there is a choice, it has the most heads, and wide blocks before narrow ones: among the orders tried, this one has the
+    least energy (studies/exact). Each, except those with one block, extends an earlier one by a block, so that a
+    measurement that reuses prefixes measures one block per class.
     """
     if space.uniform:
         yield from sorted(space.enumerate(), key=lambda a: (a.embed_dim, a.num_heads, a.mlp_ratio))
@@ -59,7 +59,7 @@ def representatives(space: Space) -> Iterator[Architecture]:
 
 
 def count_classes(space: Space) -> int:
-    """How many architectures `representatives` yields, counted without making them; counting stops past a million."""
+    """The number of architectures that `representatives` yields, without making them; counting stops above a million."""
     if space.uniform:
         return space.size
     count = 0
@@ -75,7 +75,7 @@ def count_classes(space: Space) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassSpread:
-    """Energies of further architectures of the classes, relative to the measured one of their class: 0.001 is 0.1 % more."""
+    """Energies of further architectures, relative to the measured one of their class: 0.001 is 0.1 % more."""
 
     samples: int
     mean: float
@@ -96,10 +96,10 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExactFront:
-    """The front of a whole space, `hypervolume` in the study's box; `spread` is None where every architecture was measured.
+    """The front of a whole space, with its `hypervolume` in the study's box; `spread` is None if it was measured completely.
 
-    `classes` were measured, `evaluated` architectures in all. `best_hypervolume` is that of the same front if each class held
-    an architecture as thrifty, relative to the measured one, as the thriftiest that was sampled anywhere.
+    `classes` and `evaluated` count the measured classes and architectures. `best_hypervolume` is that of the same front if
+    each class held an architecture that uses as little energy, relative to the measured one, as the lowest sample of any class.
     """
 
     members: tuple[Member, ...]
@@ -111,7 +111,7 @@ class ExactFront:
     duration_s: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, architectures as text: short enough for an attribute in any database."""
+        """The JSON form, with architectures as text, which is short enough for an attribute in any database."""
         rows = [{**asdict(member), "architecture": member.architecture.to_text()} for member in self.members]
         return {**asdict(self), "members": rows}
 
@@ -126,7 +126,7 @@ class ExactFront:
 
 
 def check_enumerable(space: Space) -> int:
-    """The number of classes. ValueError if they are too many to measure."""
+    """The number of classes. ValueError if there are too many to measure."""
     classes = count_classes(space)
     if classes > MOST_CLASSES:
         raise ValueError(
@@ -139,7 +139,7 @@ def check_enumerable(space: Space) -> int:
 def check_feasible(space: Space, task: Task, constraints: Constraints) -> None:
     """ValueError if counts alone show that no architecture of the space keeps the constraints.
 
-    A space of too many classes to look at each passes: what its search finds will tell.
+    A space with too many classes to check each passes: its search will show.
     """
     offered = list(representatives(space)) if constraints and count_classes(space) <= MOST_CLASSES else []
     if offered and all(violation(constraints.of_counts(architecture, task)) for architecture in offered):
@@ -159,7 +159,7 @@ def exact_front(
     samples: int = SAMPLES,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExactFront:
-    """Measure every class of the objective's space, `samples` further architectures, and take the front of them all.
+    """Measure every class of the objective's space and `samples` further architectures, and return the front.
 
     `on_done(done, total)` is called after each. ValueError if the space is too large, RuntimeError if all are silent.
     """
@@ -201,7 +201,7 @@ def exact_front(
 
 
 def member_rows(front: ExactFront, candidates: Iterable[Candidate]) -> list[dict[str, Any]]:
-    """The members by ascending energy, as rows of JSON; `number` is the trial's that has the architecture, None if none has."""
+    """The members by ascending energy, as JSON rows; `number` is the trial with the architecture, None if there is none."""
     numbers = numbers_of(candidates)
     return [
         {
@@ -216,7 +216,7 @@ def member_rows(front: ExactFront, candidates: Iterable[Candidate]) -> list[dict
 
 
 def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: int) -> Iterator[Architecture]:
-    """Up to `samples` other architectures of the classes of `chosen`, drawn at random: other ratios, their order, heads."""
+    """Up to `samples` other architectures of the classes of `chosen`, drawn at random: other ratios, orders or heads."""
     generator = random.Random(seed)
     for _ in range(samples):
         first = generator.choice(chosen)

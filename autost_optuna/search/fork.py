@@ -1,4 +1,4 @@
-"""Fork: a new study that starts from the results of an old one which cannot be gone on with."""
+"""Fork: a new study that starts from the results of an old study that cannot be continued."""
 
 import copy
 import os
@@ -24,9 +24,9 @@ ORIGIN = f"{ATTRIBUTE}:forked_from"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forked:
-    """A forked study: `copied` results taken over as they are, or else `queued` architectures to be measured anew.
+    """A forked study: `copied` results taken over unchanged, or else `queued` architectures to measure again.
 
-    `reason` says why the old figures do not hold here, None where they do.
+    `reason` says why the old figures do not hold here; None if they do.
     """
 
     search: Search
@@ -44,12 +44,12 @@ def fork(
     data_root: StrPath | None = None,
     device: str = "cpu",
 ) -> Forked:
-    """A new study called `name`, with the settings of `search` under the packages, images and convention of here and now.
+    """A new study called `name`, with the settings of `search` under the current packages, images and convention.
 
-    Objectives of a user's own beside those of the settings are left behind, their parameters and attributes are kept.
+    The user's own objectives beside those of the settings are dropped; own parameters and attributes are kept.
 
-    Where some members of the old front, measured again, give the figures that they had, all results are taken over;
-    otherwise the members of the old front are queued, to be the first trials of the next run. The old study is left alone.
+    If some members of the old front, measured again, give the same figures, all results are taken over. Otherwise the
+    members of the old front are queued as the first trials of the next run. The old study is not changed.
     """
     check_name(name)
     storage = os.fspath(storage)
@@ -81,7 +81,7 @@ def fork(
 
 
 def _finished(search: Search) -> list[FrozenTrial]:
-    """The finished trials of a search, without the values of objectives that a user's program has beside its own."""
+    """The finished trials of a search, without the values of the user's own objectives."""
     found = []
     for trial in search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
         if trial.state == TrialState.PRUNED or CANDIDATE in trial.user_attrs:
@@ -92,7 +92,7 @@ def _finished(search: Search) -> list[FrozenTrial]:
 
 
 def _difference(search: Search, objective: Objective, members: list[Candidate]) -> str | None:
-    """Why the figures of `search` are not those that `objective` gives, None where they are."""
+    """Why the figures of `search` differ from those of `objective`; None if they agree."""
     old = search.settings
     if objective.convention.hash != old.convention.hash:
         return f"the convention is {objective.convention.label}, it was {old.convention.label}"

@@ -1,4 +1,4 @@
-"""Genes: a declared, finite space of Optuna's distributions as places among choices, with ordinal mutation."""
+"""Genes: a declared, finite space of Optuna's distributions as indices into choices, with ordinal mutation."""
 
 import bisect
 import itertools
@@ -9,8 +9,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-Genome = tuple[int, ...]  # an index into its choices for every gene of the declared space, dormant ones included
-# The choices that some genes are left with, by place; none where the gene's value is no choice of the declared space.
+Genome = tuple[int, ...]  # an index into the choices of every gene of the declared space, including dormant ones
+# The choices left to some genes, by position; none if the gene's value is not a choice of the declared space.
 Limits = Mapping[int, tuple[int, ...]]
 DORMANT = -1
 DISTRIBUTION_INDEX = 20.0  # of polynomial mutation, Deb et al. 2002
@@ -33,20 +33,20 @@ class Genes:
         self._active, self._violation = active, violation
 
     def values(self, genome: Genome) -> dict[str, Any]:
-        """The value of every parameter, dormant ones included."""
+        """The value of every parameter, including dormant ones."""
         return {n: c[g] for n, c, g in zip(self.names, self.choices, genome, strict=True)}
 
     def expressed(self, genome: Genome) -> dict[str, Any]:
-        """The value of every parameter that is asked for."""
+        """The value of every active parameter."""
         return {n: v for (n, v), on in zip(self.values(genome).items(), self.active(genome), strict=True) if on}
 
     def limits(self, params: Mapping[str, Any]) -> dict[int, tuple[int, ...]]:
-        """The genes that `params` fix, by place; a value that is no choice leaves none, and undeclared names limit nothing."""
+        """The genes that `params` fix, by position. A value that is not a choice leaves none; undeclared names do nothing."""
         places = {i: self._place(i, params[name]) for i, name in enumerate(self.names) if name in params}
         return {i: () if place is None else (place,) for i, place in places.items()}
 
     def within(self, rng: random.Random, genome: Genome, limits: Limits) -> Genome:
-        """The genome with a random choice of its limits for every gene that lies outside them."""
+        """The genome with every gene outside its limits replaced by a random choice within them."""
         if not limits:
             return genome
         found = list(genome)
@@ -56,14 +56,14 @@ class Genes:
         return tuple(found)
 
     def outside(self, genome: Genome, limits: Limits) -> bool:
-        """Whether an expressed gene has a value that is no choice, so that this is no point of the declared space."""
+        """Whether an expressed gene has a value that is not a choice, so that this is not a point of the declared space."""
         if () not in limits.values():
             return False
         return any(on and limits.get(place) == () for place, on in enumerate(self.active(genome)))
 
     def _place(self, gene: int, value: Any) -> int | None:
-        """The place of a value among the choices of a gene; a multiple of a step may be rounded another way, 0.1 + 0.2."""
-        if not isinstance(value, Hashable):  # a list, which is no value of Optuna's, in an enqueued trial
+        """The index of a value among the choices of a gene, even if a multiple of a step is rounded, as in 0.1 + 0.2."""
+        if not isinstance(value, Hashable):  # an enqueued trial may hold a list, which Optuna does not allow
             return None
         place = self._places[gene].get(value)
         if place is None and isinstance(value, float) and self.ordered[gene]:
@@ -83,13 +83,13 @@ class Genes:
         return [name in asked for name in self.names]
 
     def key(self, genome: Genome) -> Genome:
-        """What makes two genomes the same point: the expressed genes."""
+        """The expressed genes: two genomes with the same key are the same point."""
         if self._active is None:
             return genome
         return tuple(g if on else DORMANT for g, on in zip(genome, self.active(genome), strict=True))
 
     def violation(self, genome: Genome) -> float:
-        """By how much the point is seen to be infeasible before it is evaluated, 0 where it is not."""
+        """By how much the point violates the constraints that are known before evaluation; 0 if it does not."""
         return 0.0 if self._violation is None else self._violation(self.values(genome))
 
     def at_random(self, rng: random.Random) -> Genome:
@@ -97,20 +97,20 @@ class Genes:
         return tuple(int(rng.random() * len(choices)) for choices in self.choices)
 
     def checked(self, written: object) -> Genome | None:
-        """A genome that was written down, None where it is none of this space."""
+        """A stored genome, or None if it does not belong to this space."""
         if not isinstance(written, list) or len(written) != len(self.names):
             return None
         fits = all(0 <= gene < len(choices) for gene, choices in zip(written, self.choices, strict=True))
         return tuple(written) if fits else None
 
     def mutate(self, rng: random.Random, genome: Genome, rate: float) -> Genome:
-        """Each gene changed with probability `rate`; an ordered one to a place near by, another one to any other choice."""
+        """Change each gene with probability `rate`: an ordered gene to a nearby choice, any other to any choice."""
         return tuple(self.step(rng, place, gene) if rng.random() < rate else gene for place, gene in enumerate(genome))
 
     def step(self, rng: random.Random, place: int, gene: int) -> int:
-        """Another choice of a gene, where it has one.
+        """Another choice of a gene, if it has one.
 
-        Polynomial mutation of Deb and Goyal 1996, of a place among ordered choices, rounded away from where it was.
+        Ordered choices use the polynomial mutation of Deb and Goyal 1996 on the index, rounded away from the old index.
         """
         last = len(self.choices[place]) - 1
         if last == 0:
@@ -125,7 +125,7 @@ class Genes:
         return gene - 1 if gene == last else gene + 1 if gene == 0 else min(max(moved, 0), last)
 
     def points(self, limits: Limits | None = None) -> Iterator[Genome]:
-        """Every point of the space once, within `limits`, dormant genes at the first choice that they have there."""
+        """Every point of the space within `limits` once, with dormant genes at their first choice there."""
         allowed = [(limits or {}).get(place, range(len(choices))) for place, choices in enumerate(self.choices)]
 
         def from_place(genome: list[int], place: int) -> Iterator[Genome]:
@@ -159,14 +159,14 @@ def choices_of(name: str, distribution: BaseDistribution) -> tuple[Any, ...]:
 
 
 def choices_within(choices: Sequence[Any], declared: BaseDistribution, given: BaseDistribution) -> tuple[int, ...]:
-    """The places of the declared choices that a distribution has, of the same kind; none of another kind."""
+    """The indices of the declared choices that a distribution contains; none if it is of another kind."""
     if type(given) is not type(declared):
         return ()
     return tuple(place for place, choice in enumerate(choices) if contains(given, choice))
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a distribution has a value."""
+    """Whether a distribution contains a value."""
     try:
         return distribution._contains(distribution.to_internal_repr(value))
     except ValueError:
@@ -174,6 +174,6 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def is_ordered(values: Sequence[Any]) -> bool:
-    """Whether choices are numbers in ascending order, so that near ones are alike."""
+    """Whether choices are numbers in ascending order, so that neighbours are similar."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return numbers and all(after > before for before, after in itertools.pairwise(values))

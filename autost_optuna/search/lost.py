@@ -1,9 +1,9 @@
-"""What is lost in the damaged places of a journal: how many studies and trials were created there, and which.
+"""What the damaged places of a journal lost: how many studies and trials were created there, and which.
 
-A journal numbers studies and trials in the order of their creation, and its other lines refer to these numbers. So if a line
-that created one is lost, all later ones would get the lines of others. What follows tells how many are lost in a place: what
-lines refer to was created before; what a process first does after it created a trial, it does to that trial; and a damaged line
-may still begin as it did.
+A journal numbers studies and trials in the order of their creation, and its other lines refer to these numbers. So if a
+line that created one is lost, all later ones would get the lines of others. The lines that follow show how many were lost:
+whatever a line refers to was created before it; after creating a trial, a process first works on that trial; and a damaged
+line may still have its beginning.
 """
 
 import json
@@ -24,17 +24,17 @@ from autost_optuna.storage.journal import STUDY_OPERATIONS, TRIAL_OPERATIONS, Da
 
 OPERATIONS = frozenset(JournalOperation) - {JournalOperation.DISCARD_TRIALS}
 SET_PARAM, SET_SYSTEM_ATTR = JournalOperation.SET_TRIAL_PARAM, JournalOperation.SET_TRIAL_SYSTEM_ATTR
-MOST = 10  # trials that may be lost in one place, where nothing tells how many
+MOST = 10  # the most trials that may be lost in one place
 METRICS = "study:metric_names"
 _HEAD = re.compile(rb'\{"op_code":(\d+),(?:"worker_id":"[^"]*",(?:"(?:study_id|trial_id)":(\d+)[,}])?)?')
-_TEXT = rb'("[ !#-\[\]-~]*")'  # without escapes: what is damaged may have any bytes
+_TEXT = rb'("[ !#-\[\]-~]*")'  # without escapes: damaged text may hold any bytes
 _NAME = re.compile(rb'"(?:study_name|param_name)":' + _TEXT + rb'|"(?:user|system)_attr":\{' + _TEXT + rb":")
 _DIRECTIONS = re.compile(rb'"directions":(\[[12](?:,[12])*\])')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """How a damaged line begins: its operation, the study or trial that it is of, and a name; None where it is not legible."""
+    """The beginning of a damaged line: its operation, its study or trial, and a name; None for illegible parts."""
 
     operation: int | None = None
     of: int | None = None
@@ -46,10 +46,10 @@ class Head:
 class Gap:
     """A damaged place, or the start of the file, with the whole lines from there to the next damaged place.
 
-    `created` are the places in `lines` of those that create a trial. `studies` and `trials` were created in the damaged place,
-    by their identifiers: with name and directions, and with the study and whether that is certain. `unsure` is an earlier place
-    where these trials may have been created instead. `alive` are the studies and `unfinished` the trials that were there, and
-    `time` is the last one that lines before it name.
+    `created` holds the positions in `lines` of those that create a trial. `studies` and `trials` were created in the damaged
+    place, by identifier: studies with name and directions, trials with their study and whether that is certain. `unsure` is
+    an earlier place where these trials may have been created instead. `alive` and `unfinished` are the studies and trials
+    that existed there, and `time` is the last time in the lines before it.
     """
 
     damages: list[Damage] = field(default_factory=list)
@@ -64,12 +64,12 @@ class Gap:
 
     @property
     def heads(self) -> list[Head]:
-        """How its damaged lines begin."""
+        """The beginnings of its damaged lines."""
         return [head_of(damage) for damage in self.damages]
 
 
 def find_lost(path: Path) -> list[Gap]:
-    """The damaged places of a journal, the first of which is its start. ValueError if lines contradict each other."""
+    """The damaged places of a journal; the first is its start. ValueError if lines contradict each other."""
     gaps = [Gap()]
     for item in read_lines(path):
         if isinstance(item, Line):
@@ -86,7 +86,7 @@ def find_lost(path: Path) -> list[Gap]:
 
 
 def head_of(damage: Damage) -> Head:
-    """What is legible of a damaged line."""
+    """The legible beginning of a damaged line."""
     head, name, directions = (form.search(damage.text) for form in (_HEAD, _NAME, _DIRECTIONS))
     if head is None or head.start() or int(head[1]) not in OPERATIONS:
         return Head()
@@ -99,7 +99,7 @@ def head_of(damage: Damage) -> Head:
 
 
 def _walk_studies(gaps: Sequence[Gap], lost: Counter[int]) -> int | None:
-    """Follow the studies, where `lost` are lost in each gap; the gap in which one more must be, None if that is all."""
+    """Follow the studies, with `lost` lost in each gap. Returns the gap that must have lost one more, or None."""
     names: dict[int, str] = {}
     after, damaged = 0, None
     for place, gap in enumerate(gaps):
@@ -113,7 +113,7 @@ def _walk_studies(gaps: Sequence[Gap], lost: Counter[int]) -> int | None:
         for at, line in enumerate(gap.lines):
             operation = line.log["op_code"]
             if operation == JournalOperation.CREATE_STUDY:
-                if line.log["study_name"] not in names.values():  # else it was refused
+                if line.log["study_name"] not in names.values():  # otherwise it was refused
                     names[after] = line.log["study_name"]
                     after += 1
             elif operation in STUDY_OPERATIONS:
@@ -127,7 +127,7 @@ def _walk_studies(gaps: Sequence[Gap], lost: Counter[int]) -> int | None:
 
 
 def _study(gaps: Sequence[Gap], gap: Gap, number: int, names: dict[int, str]) -> tuple[str, list[int]]:
-    """Name and directions of a study whose creation is lost: what is legible of it, or what other lines say of it."""
+    """Name and directions of a study whose creation is lost: from its legible part, or from other lines."""
     legible = [head for head in gap.heads if head.operation == JournalOperation.CREATE_STUDY and head.name]
     head = next((head for head in legible if head.name not in names.values()), Head())
     logs = [line.log for one in gaps for line in one.lines if line.log.get("study_id") == number]
@@ -145,7 +145,7 @@ def _study(gaps: Sequence[Gap], gap: Gap, number: int, names: dict[int, str]) ->
 
 
 def _search_without_name(gaps: Sequence[Gap]) -> str | None:
-    """The one search that trained networks are said to be of, and that no line creates."""
+    """The only search that trained networks refer to but no line creates."""
     logs = [line.log for gap in gaps for line in gap.lines]
     said = {log["user_attr"][TRAINED]["search"] for log in logs if TRAINED in log.get("user_attr", {})}
     said -= {log["study_name"] for log in logs if log["op_code"] == JournalOperation.CREATE_STUDY}
@@ -153,7 +153,7 @@ def _search_without_name(gaps: Sequence[Gap]) -> str | None:
 
 
 class _References:
-    """Which trials the whole lines of a journal refer to: the first time, and by which workers, each a thread of a process."""
+    """The trials that a journal's whole lines refer to: the first reference, and the workers, each a thread of a process."""
 
     def __init__(self, gaps: Sequence[Gap]) -> None:
         self.lines = [line for gap in gaps for line in gap.lines]
@@ -168,9 +168,9 @@ class _References:
         self.alone = sum(len(workers) == 1 for workers in self.workers.values()) > len(self.workers) / 2
 
     def _told(self) -> dict[int, int]:
-        """For lines that create a trial, by their place: the trial, as their worker goes on with it alone.
+        """The trial that each creating line, by position, must have created, because its worker continues with that trial only.
 
-        A server has several threads for each trial, so nothing is told of theirs.
+        A server uses several threads for each trial, so its lines do not show this.
         """
         told, following = {}, {}
         for place in reversed(range(len(self.lines))):
@@ -186,9 +186,9 @@ class _References:
         return told
 
     def fits(self, place: int, trial: int) -> bool:
-        """Whether the line that creates a running trial may have created this one: its worker is who goes on with it.
+        """Whether the line that creates a running trial may have created this one: its worker is the one that continues it.
 
-        Others may end it, where that process died.
+        Other workers may end it if that process died.
         """
         log, first = self.lines[place].log, self.first.get(trial)
         if first is None or not self.alone or log.get("state", TrialState.RUNNING) != TrialState.RUNNING:
@@ -197,7 +197,7 @@ class _References:
         return began["op_code"] not in (SET_PARAM, SET_SYSTEM_ATTR) or began["worker_id"] == log["worker_id"]
 
     def study_of(self, trial: int) -> int | None:
-        """The study of a trial whose creation is lost: that of all others of its workers, or of their processes."""
+        """The study of a trial whose creation is lost: the one of all other trials of its workers, or of their processes."""
         for parts in (0, 1):
             ours = {worker.rsplit("-", parts)[0] for worker in self.workers.get(trial, ())}
             found = {
@@ -215,7 +215,7 @@ def _walk_trials(gaps: Sequence[Gap], references: _References) -> None:
     """Follow the trials, and find those that were created in each gap."""
     after, place, time = 0, 0, ""
     unfinished: set[int] = set()
-    doubt: Damage | None = None  # from there on nothing tells the trials that lines create
+    doubt: Damage | None = None  # from there on, nothing identifies the trials that lines create
     for gap in gaps:
         gap.time, gap.unfinished = time, sorted(unfinished)
         if gap.damages:
@@ -245,9 +245,9 @@ def _walk_trials(gaps: Sequence[Gap], references: _References) -> None:
 
 
 def _count_lost(gap: Gap, references: _References, place: int, after: int) -> int:
-    """How many trials were created in a gap whose lines begin at `place`, where `after` were before it.
+    """The number of trials created in a gap whose lines begin at `place`, with `after` trials before it.
 
-    ValueError if that changes on the way to the next gap: then lines are missing between whole ones too.
+    ValueError if that changes before the next gap: then lines are missing between whole ones too.
     """
     told, needed, created = set(), 0, 0
     for at in range(len(gap.lines)):
@@ -277,7 +277,7 @@ def _count_lost(gap: Gap, references: _References, place: int, after: int) -> in
 
 
 def _owners(gap: Gap, references: _References, trials: range) -> dict[int, tuple[int, bool]]:
-    """The studies of lost trials, each with whether it is certain."""
+    """The studies of lost trials, and whether each is certain."""
     created = [line for line in references.lines if line.log["op_code"] == JournalOperation.CREATE_TRIAL]
     near = [line.log["study_id"] for line in created if line.log["study_id"] in gap.alive]
     legible = [head.of for head in gap.heads if head.operation == JournalOperation.CREATE_TRIAL]

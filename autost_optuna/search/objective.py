@@ -1,4 +1,4 @@
-"""evaluate: an architecture's Candidate, without training. Objective: the same for an Optuna trial."""
+"""Objective: the candidate of an Optuna trial's architecture, measured without training."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -37,26 +37,26 @@ if TYPE_CHECKING:
 
 
 class Objective:
-    """Two objectives of an Optuna trial: FLOPs (maximise) and energy in mJ an image at initialisation (minimise).
+    """Two objectives of an Optuna trial: FLOPs (maximise) and energy in mJ per image at initialisation (minimise).
 
-    Works with any Optuna study of directions ("maximize", "minimize"). `objectives` may name further proxies beside "flops"
-    and "energy_mj" (`goals.GOALS`), in the order of the study's directions. A function of your own may call the objective,
-    suggest parameters beside its own, and return further values after its values. ValueError if the directions are others.
+    It works with any Optuna study with the directions ("maximize", "minimize"). `objectives` may add further proxies to
+    "flops" and "energy_mj" (`goals.GOALS`), in the order of the study's directions. Your own function may call the
+    objective, suggest further parameters, and return further values after its values. ValueError if the directions differ.
 
-    The first trial that is measured writes the objective's settings and the names of its values into the study, so that every
-    command of autost-optuna can read the study if it is in a storage. It measures the smallest and the largest architecture
-    for that. ValueError if the study has other settings, or candidates that were measured under others.
+    The first measured trial writes the objective's settings and the names of its values into the study, so that every
+    command of autost-optuna can read the study if it is in a storage. For this, it measures the smallest and the largest
+    architecture. ValueError if the study has other settings, or candidates measured under others.
 
-    The candidate is stored as the trial's user attribute "candidate". A silent network's trial is pruned, with the reason as
-    its attribute "silent": its energy would beat every other and mean nothing. An architecture that does not keep the
-    constraints is pruned with the reason as "infeasible" and Optuna's named constraints: a front that does not read these,
-    such as optuna-dashboard's, never shows it. A score that cannot tell is the reason "unscored", an enqueued value that the
-    space does not offer is the reason "outside". Counts are checked before anything is measured. An architecture seen before
-    is not measured again.
+    The candidate is stored as the trial's user attribute "candidate". The trial of a silent network is pruned, with the
+    reason in the attribute "silent": its energy would beat all others and be meaningless. An architecture that violates the
+    constraints is pruned with the reason "infeasible" and with Optuna's named constraints, so that fronts that do not read
+    these, such as optuna-dashboard's, never show it. The reason is "unscored" if a score cannot separate images, and
+    "outside" if an enqueued value is not in the space. Counts are checked before anything is measured. An architecture seen
+    before is not measured again.
 
-    Any number of threads may use it, as `study.optimize(..., n_jobs=2)` does. They measure one after the other, and what
-    several ask for at once is measured once; to measure in parallel, use processes (`study run --workers`). Pickles and
-    copies keep the known candidates.
+    Any number of threads may use it, as `study.optimize(..., n_jobs=2)` does. They measure one after the other, and measure
+    the same architecture only once; to measure in parallel, use processes (`study run --workers`). Pickles and copies keep
+    the known candidates.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Objective:
         self._known: dict[str, Candidate] = {}
 
     def remember(self, candidates: Iterable[Candidate]) -> None:
-        """Take over candidates of earlier trials, so that their architectures are not measured again."""
+        """Keep candidates of earlier trials, so that their architectures are not measured again."""
         self._known.update((candidate.architecture.key, candidate) for candidate in candidates)
 
     def evaluate(self, architecture: Architecture) -> Candidate:
@@ -121,7 +121,7 @@ class Objective:
         return candidate
 
     def _measured(self, architecture: Architecture) -> Candidate:
-        """The candidate, perhaps without the scores of further objectives, which take longer."""
+        """The candidate, possibly without the scores of further objectives, which take longer."""
         from autost_optuna.proxies.proof import MEASURING
 
         if architecture.key not in self._known:
@@ -144,7 +144,7 @@ class Objective:
             "convention": self.convention,
             "constraints": self.constraints,
             "objectives": self.objectives,
-            "fingerprint": self.images.fingerprint,  # last, since the others explain why images differ
+            "fingerprint": self.images.fingerprint,  # last, because the others explain why images differ
         }
 
     def settings(self, population: int = POPULATION) -> Settings:
@@ -158,9 +158,9 @@ class Objective:
         )
 
     def adopt(self, study: optuna.Study, *, population: int = POPULATION, sampler: str | None = None) -> None:
-        """Write the settings into a study of this objective, unless it has them; `sampler` names the one that it uses.
+        """Write the settings into a study of this objective, unless it has them; `sampler` names the study's sampler.
 
-        ValueError if the study has other directions, other settings, or candidates that were measured under others.
+        ValueError if the study has other directions, other settings, or candidates measured under others.
         """
         check_directions(study, self.objectives)
         with LOCK:
@@ -169,7 +169,7 @@ class Objective:
                 write_settings(study, self.settings(population), sampler)
 
     def _lacks_settings(self, study: optuna.Study, *, alone: bool) -> bool:
-        """Whether a trial's study has no settings yet; `alone` says that it stores no values beside those of this objective."""
+        """Whether a trial's study has no settings yet; if `alone`, it stores no values beside those of this objective."""
         check_directions(study, self.objectives, alone=alone)
         return not is_left_out(study) and not has_settings(study, self.shared)
 
@@ -184,7 +184,7 @@ class Objective:
     def __call__(self, trial: optuna.Trial) -> tuple[float, ...]:
         """The objectives of the architecture that the trial suggests, by default (FLOPs, energy in mJ)."""
         study = getattr(trial, "study", None)  # fixed and frozen trials have none
-        # Whoever calls it from a function of their own may return more values; Optuna itself cannot.
+        # A user's function that calls it may return more values; Optuna itself cannot.
         alone = sys._getframe(1).f_globals.get("__name__", "").startswith("optuna.")
         lacking = study if study is not None and self._lacks_settings(study, alone=alone) else None
         architecture = self.space.suggest(trial)
@@ -198,7 +198,7 @@ class Objective:
             trial.set_user_attr("silent", reason)
             raise optuna.TrialPruned(reason)
         self._keep(trial, self.constraints.of_energy(candidate.energy_mj))
-        if further(self.objectives):  # after all that may prune it, for some take seconds
+        if further(self.objectives):  # after all checks that may prune the trial, because some scores take seconds
             candidate = self.evaluate(architecture)
             trial.set_user_attr("candidate", candidate.to_dict())
         if candidate.unscored:
@@ -207,7 +207,7 @@ class Objective:
         return tuple(candidate.value(name) for name in self.objectives)
 
     def _keep(self, trial: optuna.Trial, values: dict[str, float]) -> None:
-        """Set the named constraints; prune the trial where one is not kept."""
+        """Set the named constraints; prune the trial if one is violated."""
         for name, value in values.items():
             trial.set_constraint(name, value)
         if violation(values) > 0:
@@ -218,7 +218,7 @@ class Objective:
 
 
 def measure_box(objective: Objective) -> Box:
-    """A reference point a tenth beyond the space's worst corner, from its smallest and largest architecture."""
+    """The box from the smallest and largest architecture, with the reference point a tenth beyond the worst corner."""
     smallest, largest = objective.space.smallest, objective.space.largest
     low, high = objective.evaluate(smallest), objective.evaluate(largest)
     if low.silent or high.silent:

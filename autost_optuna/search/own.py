@@ -1,4 +1,4 @@
-"""Own: the parameters and objectives that a user's program has in a study beside those of Objective."""
+"""Own: parameters and objectives of the user's program in a study, in addition to those of Objective."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from autost_optuna.search.search import Search
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Own:
-    """The user's own parameters, by name, and own objectives, by name and direction; both are left as they are."""
+    """The user's own parameters, by name, and own objectives, by name and direction; both stay unchanged."""
 
     parameters: tuple[str, ...]
     objectives: tuple[tuple[str, str], ...]
@@ -23,7 +23,7 @@ class Own:
 
 
 def own_of(search: Search) -> Own:
-    """The parameters of a study's complete trials that its space does not have, and the directions after its objectives."""
+    """The parameters of a study's complete trials that are not in its space, and the directions after its objectives."""
     declared = search.settings.space.distributions()
     trials = search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     names = {name for trial in trials if CANDIDATE in trial.user_attrs for name in trial.params}
@@ -36,7 +36,7 @@ def own_of(search: Search) -> Own:
 
 
 def own_rows(search: Search, own: Own, members: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """What the trial of each member has of them, under the names in Optuna's trials_dataframe; None if it has no such value."""
+    """The own values of each member's trial, named as in Optuna's trials_dataframe; None for a missing value."""
     first, trials = len(search.settings.objectives), search.study.get_trials(deepcopy=False) if own else []
     return [
         {f"params_{name}": trials[member.number or 0].params.get(name) for name in own.parameters}

@@ -1,9 +1,9 @@
-"""Which study holds the trained networks of a search: NAME.trained, also after either of the two was renamed.
+"""Find the study that holds the trained networks of a search: NAME.trained, even after one of the two was renamed.
 
-optuna-dashboard renames a study by copying it: trials keep their numbers, parameters and attributes, and the study its user
-attributes, but not its identifier. So networks belong to the search that has the trials they were trained of: the same
-numbers, architectures and predicted energies. Where several searches have these, as copies do, names decide; where none has,
-since the search was deleted and made anew, so does the name.
+optuna-dashboard renames a study by copying it: trials keep their numbers, parameters and attributes, and the study keeps its
+user attributes, but not its identifier. So networks belong to the search with the trials that they were trained from: the
+same numbers, architectures and predicted energies. If several searches have these, as copies do, the name decides; likewise
+if none has them, because the search was deleted and created again.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from autost_optuna.search.search import Search
 from autost_optuna.search.settings import ATTRIBUTE, Settings
 from autost_optuna.search.study import TRAINED, TRAINED_ENDING
 
-KEY = f"{ATTRIBUTE}:key"  # of a trained network: the fields of trained.Key
+KEY = f"{ATTRIBUTE}:key"  # attributes of a trained network: the fields of record.Key
 
-# By the number of a search's trial: the key of its architecture, and the energy in mJ that was predicted of it.
+# By trial number of a search: the key of the architecture, and its predicted energy in mJ.
 Origins: TypeAlias = dict[int, tuple[str, float]]
 
 
 def identity(settings: Settings, name: str) -> dict[str, Any]:
-    """The search `name` in words, and what its trained networks have in common."""
+    """What the trained networks of the search `name` have in common, with the search in words."""
     return {
         "search": name,
         "task": asdict(settings.task),
@@ -36,14 +36,14 @@ def identity(settings: Settings, name: str) -> dict[str, Any]:
 
 
 def identities_differ(there: dict[str, Any], ours: dict[str, Any]) -> str | None:
-    """The first part in which two identities differ, whatever the searches are called; None if they are alike."""
+    """The first part in which two identities differ, ignoring the searches' names; None if they agree."""
     return next((part for part in ours if there.get(part) != ours[part] and part != "search"), None)
 
 
 def find_trained(search: Search) -> str | None:
-    """The name of the study that holds the trained networks of a search, None if there is none.
+    """The name of the study that holds the trained networks of a search, or None.
 
-    ValueError if several studies do, or if it is not clear whose networks a study holds.
+    ValueError if several studies do, or if the search of a study's networks is ambiguous.
     """
     storage, name = search.study._storage, search.study.study_name
     studies, named = _by_name(storage), name + TRAINED_ENDING
@@ -64,7 +64,7 @@ def find_trained(search: Search) -> str | None:
 
 
 def is_of(search: Search, holder: str) -> bool:
-    """Whether a study holds networks that were trained of a search, by its trials alone."""
+    """Whether a study holds networks that were trained from a search, judged only by trials."""
     storage, name = search.study._storage, search.study.study_name
     studies = _by_name(storage)
     origins = _origins(storage, studies[holder])
@@ -72,7 +72,7 @@ def is_of(search: Search, holder: str) -> bool:
 
 
 def owner_of(storage: BaseStorage, holder: str) -> str | None:
-    """The search whose trained networks the study `holder` holds; None if it holds none, or if that is not clear."""
+    """The search whose trained networks the study `holder` holds; None if there are none, or if it is ambiguous."""
     studies = _by_name(storage)
     owners = _owners(storage, studies, holder) if TRAINED in studies[holder].user_attrs else []
     return owners[0] if len(owners) == 1 else None
@@ -83,7 +83,7 @@ def _by_name(storage: BaseStorage) -> dict[str, FrozenStudy]:
 
 
 def _owners(storage: BaseStorage, studies: dict[str, FrozenStudy], holder: str) -> list[str]:
-    """The search whose networks `holder` holds; several if that is not clear, none if it is gone."""
+    """The search whose networks `holder` holds; several if it is ambiguous, none if it no longer exists."""
     there = studies[holder].user_attrs[TRAINED]
     named, origins = holder.removesuffix(TRAINED_ENDING), _origins(storage, studies[holder])
     alike = [name for name, study in studies.items() if origins and _is_alike(study, there)]
@@ -98,7 +98,7 @@ def _owners(storage: BaseStorage, studies: dict[str, FrozenStudy], holder: str) 
 
 
 def _origins(storage: BaseStorage, holder: FrozenStudy) -> Origins:
-    """What the networks of a study, trained or in training, were made of."""
+    """The trials that the networks of a study, trained or in training, come from."""
     trials = storage.get_all_trials(holder._study_id, deepcopy=False)
     return {
         trial.user_attrs["search_trial"]: (trial.system_attrs[KEY]["architecture"], trial.user_attrs["predicted_mj"])
@@ -109,7 +109,7 @@ def _origins(storage: BaseStorage, holder: FrozenStudy) -> Origins:
 
 def _is_alike(study: FrozenStudy, there: dict[str, Any]) -> bool:
     """Whether a study is a search with the task, convention and space of an identity."""
-    with contextlib.suppress(KeyError, ValueError):  # of another program, or of another version of this one
+    with contextlib.suppress(KeyError, ValueError):  # made by another program, or another version of this one
         return not identities_differ(there, identity(Settings.from_dict(study.user_attrs[ATTRIBUTE]), study.study_name))
     return False
 

@@ -1,10 +1,9 @@
-"""Presence: which processes are at work on a study, and what becomes of the trials of those that died.
+"""Presence: which processes work on a study, and what happens to the trials of processes that died.
 
-Optuna's heartbeat is for relational databases alone and costs a write a trial, so here a run says once, in an attribute of
-the study, that it is there, whatever the storage, and takes that back when it ends. A run that is found dead leaves
-trials that no one will finish. They are retired by the next run that starts or ends with no other beside it.
-A program of one's own that runs trials of a study by `study.optimize` does so `with Presence(study)`, else a run may take its
-trials for abandoned.
+Optuna's heartbeat works only with relational databases and costs one write per trial. Here a run announces itself once in an
+attribute of the study, in any storage, and removes that when it ends. A dead run leaves trials that no one will finish. The
+next run that starts or ends while no other is alive retires them. Your own program should run trials of a study
+`with Presence(study)`; otherwise a run may treat its trials as abandoned.
 """
 
 import contextlib
@@ -32,12 +31,12 @@ _KEY = f"{ATTRIBUTE}:run:"
 
 
 class Presence:
-    """That a run is at work on a study, said while in context: its processes, and every minute that it is still there.
+    """Announces within the context that a run works on a study: its processes and, every minute, that it is still alive.
 
-    A run on this machine is alive while one of its processes is; one on another machine until it was silent for an hour,
-    which no trial takes. To begin and to end, the trials of dead runs are retired where no other run is alive. A trial that
-    began while none said that it was there, as one of a user's own program does, is left alone for an hour. One that
-    `retires` nothing only says that it is there, as a training does, whose trials name their owner.
+    A run on this machine is alive while one of its processes is; a run on another machine until it has been silent for an
+    hour, longer than any trial. At its start and end, a run retires the trials of dead runs if no other run is alive. A
+    trial that began while no run was announced, such as one of the user's own program, is left alone for an hour. With
+    `retires` off, it only announces itself, as a training does, because its trials name their owner.
     """
 
     def __init__(
@@ -58,36 +57,36 @@ class Presence:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with contextlib.suppress(Exception):  # what went wrong first is what is told
-            # At work no more before it looks: of runs that end at once, the last to look finds none alive.
+        with contextlib.suppress(Exception):  # the first error is the one to report
+            # Withdraw before looking: of runs that end at once, the last to look finds none alive.
             if self._untold:
                 self._processes = []
                 self._say()
             else:
                 self._take_back()
             if self._retire() and self._untold:
-                self._take_back()  # nor need others look
+                self._take_back()  # others need not look either
 
     def add(self, processes: Iterable[int]) -> None:
-        """More processes of this run, before they start a trial."""
+        """Announce more processes of this run, before they start a trial."""
         self._processes += processes
         self._say()
 
     def leave_trial(self) -> None:
-        """A process of this run died and may have begun a trial that it had not told of: which one, no one knows.
+        """Note that a process of this run died and may have begun a trial without reporting it, so that the trial is unknown.
 
-        So the run ends as a dead one: its running trials are retired at its end, or by whoever ends last beside it.
+        The run then ends like a dead one: its running trials are retired at its end, or by the last run to end beside it.
         """
         self._untold = True
 
     def beat(self) -> None:
-        """Say again that the run is there, if a minute has passed."""
+        """Announce again that the run is alive, if a minute has passed."""
         if time.monotonic() - self._seen >= BEAT_S:
             self._say()
 
     def owner(self) -> dict[str, Any]:
-        """What a trial says of the process that is at work on it: this one, of this run."""
-        self.beat()  # said before the trial, so that whoever sees the trial finds the run
+        """The owner that a trial stores: this process, of this run."""
+        self.beat()  # announced before the trial, so that any process that sees the trial finds the run
         return {"run": self._key, "machine": _machine(), "processes": [[os.getpid(), _started(os.getpid())]]}
 
     def _say(self) -> None:
@@ -104,13 +103,13 @@ class Presence:
         self._study._storage.set_study_system_attr(self._study._study_id, self._key, None)
 
     def _retire(self) -> bool:
-        """Whether no other run is alive, so that the trials of dead ones are retired."""
+        """Retire the trials of dead runs if no other run is alive; returns whether that was so."""
         if not self._retires:
             return False
-        # In this order: whoever started one of these trials had said before that it was there, so the second look sees it.
+        # In this order: a run announces itself before it starts a trial, so the second look sees it.
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         runs = self._study._storage.get_study_system_attrs(self._study._study_id)
-        # Its own among them once it has left a trial: no process of it is there then.
+        # Includes this run once it has left a trial: it has no processes then.
         others = [
             run for key, run in runs.items() if key.startswith(_KEY) and run and (self._untold or key != self._key)
         ]
@@ -126,16 +125,16 @@ class Presence:
 
 
 def alive(run: dict[str, Any]) -> bool:
-    """Whether a run may still be at work, from what it said of itself."""
+    """Whether a run may still be at work, judged by its announcement."""
     if run["machine"] == _machine():
         return any(_started(process) == started for process, started in run["processes"])
     return time.time() - float(run["seen"]) < SILENT_S
 
 
 def owner_alive(owner: dict[str, Any], runs: dict[str, Any]) -> bool:
-    """Whether the `owner` of a trial may still be at work, where `runs` are the attributes of its study.
+    """Whether the `owner` of a trial may still be at work; `runs` are the attributes of its study.
 
-    Of a process on this machine this is seen at once; one on another machine is at work until its run ends or is silent.
+    A process on this machine is checked directly; one on another machine counts until its run ends or falls silent.
     """
     if owner["machine"] == _machine():
         return alive(owner)
@@ -144,16 +143,16 @@ def owner_alive(owner: dict[str, Any], runs: dict[str, Any]) -> bool:
 
 
 def abandoned(trial: FrozenTrial, dead: Iterable[dict[str, Any]]) -> bool:
-    """Whether a running trial is of one of the `dead` runs, or older than any trial gets."""
+    """Whether a running trial belongs to one of the `dead` runs, or is older than any trial takes."""
     start = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
     return time.time() - start > SILENT_S or any(run["began"] <= start <= run["seen"] + 2 * BEAT_S for run in dead)
 
 
 def retire(study: optuna.Study, trials: Iterable[FrozenTrial]) -> int:
-    """Set trials that nobody works on any more to FAIL, and queue their points again; returns how many.
+    """Set abandoned trials to FAIL, and queue their points again; returns their number.
 
-    Queued once: a trial that kills its process, by its memory for one, would otherwise do so for ever. Queued before it
-    fails, so that the sampler gives the point to no one else between.
+    A point is queued only once: a trial that kills its process, for example through its memory, would otherwise do so for
+    ever. It is queued before its trial fails, so that the sampler does not give the point to another trial in between.
     """
     sampler, count = study.sampler, 0
     for trial in trials:
@@ -175,10 +174,10 @@ def retire(study: optuna.Study, trials: Iterable[FrozenTrial]) -> int:
 
 
 def held(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Whether another trial sees to the point of this one: not the dead one that it repeats, if it is queued again.
+    """Whether another trial handles the point of this one; the dead trial that a queued one repeats does not count.
 
-    So it is where a process died between two steps: before it drew again what another had drawn too, or with a trial queued
-    again and not yet failed, which the next then queued once more.
+    This happens if a process died between two steps: before it replaced a point that another had drawn too, or after it
+    queued a trial again but before it set it to failed, so that the next process queued it once more.
     """
     if not isinstance(study.sampler, DeclaredNSGAIISampler):
         return False
@@ -186,7 +185,7 @@ def held(study: optuna.Study, trial: FrozenTrial) -> bool:
 
 
 def _machine() -> str:
-    """Where the numbers of processes mean the same: this boot and this namespace; never twice the same without /proc."""
+    """Identifies where process numbers have the same meaning: this boot and namespace; unique each time without /proc."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
@@ -195,7 +194,7 @@ def _machine() -> str:
 
 
 def _started(process: int) -> int:
-    """When a process started, in ticks since boot, so that a number used again is told apart; -1 where it has ended."""
+    """When a process started, in ticks since boot, to recognise a reused number; -1 if it has ended."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:

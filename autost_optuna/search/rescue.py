@@ -1,4 +1,4 @@
-"""Rescue a damaged journal: a new file with all whole lines of the old one, in which no trial gets the lines of another."""
+"""Rescue a damaged journal: write all whole lines to a new file in which no trial gets the lines of another."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from autost_optuna.storage.artifacts import artifacts_of, copy, folder_of
 from autost_optuna.storage.journal import STUDY_OPERATIONS, TOGETHER
 from autost_optuna.storage.storage import open_storage
 
-RESCUED = f"{ATTRIBUTE}:rescued"  # a user attribute of what is put in place of a lost trial
+RESCUED = f"{ATTRIBUTE}:rescued"  # a user attribute of the replacement of a lost trial
 _WHAT = {
     JournalOperation.SET_STUDY_USER_ATTR: "a user attribute",
     JournalOperation.SET_STUDY_SYSTEM_ATTR: "a system attribute",
@@ -32,7 +32,7 @@ _WHAT = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rescued:
-    """How many lines of a damaged journal were kept, and a sentence for each loss."""
+    """The number of lines kept from a damaged journal, and a sentence for each loss."""
 
     kept: int
     losses: tuple[str, ...]
@@ -41,9 +41,9 @@ class Rescued:
 def rescue(path: Path, output: Path) -> Rescued:
     """Write the whole lines of the damaged journal `path` to the new file `output`, and copy its artifacts.
 
-    `path` stays as it is. A trial whose creation is lost keeps its other lines, and starts at the time before it; if it has
-    none, a failed one takes its place, since numbers have no gaps. ValueError if `path` is no journal or is whole, if `output`
-    exists, or if lines contradict each other, so that it cannot be told which are of which trial.
+    `path` is not changed. A trial whose creation is lost keeps its other lines and starts at the time before it; if it has
+    none, a failed trial takes its place, because numbers have no gaps. ValueError if `path` is not a journal or is whole, if
+    `output` exists, or if lines contradict each other, so that they cannot be assigned to trials.
     """
     if not path.is_file():
         raise ValueError(f"no journal at {path}; give the damaged file")
@@ -88,7 +88,7 @@ def _text(operation: int, **values: Any) -> bytes:
 
 
 def _replacement(gap: Gap, study: int, time: str, said: bool) -> dict[str, Any]:
-    """What creates a trial in place of a lost line: running, as it was, if lines are left of it, else failed."""
+    """The line that creates a trial in place of a lost one: running, as it was, if it has other lines, else failed."""
     ended = {} if said else {"datetime_complete": time}
     return {
         "study_id": study,
@@ -106,7 +106,7 @@ def _replacement(gap: Gap, study: int, time: str, said: bool) -> dict[str, Any]:
 
 
 def _losses(gaps: Sequence[Gap], storage: BaseStorage) -> Iterator[str]:
-    """What is lost, in words; trials by the numbers that they have in their studies."""
+    """The losses in words; trials have the numbers of their studies."""
     studies = {study._study_id: f"study {study.study_name}" for study in storage.get_all_studies()}
     trials = {
         trial._trial_id: (f"trial {trial.number} of {name}", trial)
@@ -143,12 +143,12 @@ def _losses(gaps: Sequence[Gap], storage: BaseStorage) -> Iterator[str]:
 
 
 def _is_replacement(trial: FrozenTrial) -> bool:
-    """Whether nothing but the number of a trial is that of the lost one."""
+    """Whether a trial is a replacement that shares only its number with the lost one."""
     return RESCUED in trial.user_attrs and trial.state == TrialState.FAIL and not trial.params
 
 
 def _what(head: Head, studies: Mapping[int, str], named: Callable[[int], str], likely: str) -> str:
-    """What a damaged line said, as far as it is legible; of the trials `likely` if that is not."""
+    """The content of a damaged line as far as it is legible, about the trials `likely` if their number is not."""
     operation, name = JournalOperation(head.operation or 0), head.name
     if operation == JournalOperation.CREATE_STUDY:
         return f"the creation of {f'study {name}' if name else 'a study'}"

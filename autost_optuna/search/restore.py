@@ -1,4 +1,4 @@
-"""Restore: the sampler and the objective of a study, from its settings."""
+"""Restore the sampler and the objective of a study from its settings."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from autost_optuna.units import StrPath
 
 
 def make_sampler(settings: Settings) -> DeclaredNSGAIISampler:
-    """NSGA-II over the study's space, which avoids what its counted constraints rule out."""
+    """NSGA-II over the study's space, avoiding points that the counted constraints exclude."""
     space, constraints = settings.space, settings.constraints
 
     def excess(values: Mapping[str, Any]) -> float:
@@ -37,8 +37,8 @@ def make_objective(
 ) -> Objective:
     """The objective of a study, on the images that it was created with.
 
-    `cache_bytes` bounds what it keeps for reuse. ValueError if these are others now, or the packages that decide a figure,
-    unless `any_versions` will do.
+    `cache_bytes` bounds the memory for reuse. ValueError if the images have changed or, unless `any_versions`, if the
+    packages that affect a figure have.
     """
     if not any_versions:
         settings.check_versions()

@@ -1,4 +1,4 @@
-"""Run the trials of a study, here or in several processes, until enough are run or it has converged; again to resume."""
+"""Run trials of a study, here or in several processes, up to a number or until it has converged; run again to resume."""
 
 import os
 import time
@@ -27,7 +27,7 @@ Ending = Literal["trials", "timeout", "stopped", "converged", "fruitless", "exha
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """The state of a run after a trial: trials done of those asked for (None: no bound), members of the front."""
+    """The state of a run after a trial: trials done, trials requested (None: no bound), members of the front."""
 
     done: int
     trials: int | None
@@ -37,7 +37,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a run ended: trials done, why it went no further, and under a stop rule the evidence."""
+    """How a run ended: trials done, why it stopped, and the evidence if it had a stop rule."""
 
     done: int
     ending: Ending
@@ -58,11 +58,11 @@ def run(
     on_note: Callable[[str], None] = lambda text: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Run `trials` more trials, or fewer where `until` is met, `timeout` seconds have passed or `stopped()`.
+    """Run `trials` more trials, or fewer if `until` is met, `timeout` seconds have passed or `stopped()`.
 
-    With `workers` above 1 in as many processes, with one thread of torch each; the trials they run together are exactly as
-    many. `data_root` replaces the folder that the study was created with. ValueError if the images there are others.
-    RuntimeError if a worker fails or all have died.
+    With `workers` above 1, as many processes share the trials, with one thread of torch each; their trials add up exactly.
+    `data_root` replaces the folder that the study was created with. ValueError if it holds other images. RuntimeError if a
+    worker fails or all have died.
     """
     if len(search.study.directions) > len(search.settings.objectives):
         name = search.study.study_name
@@ -79,11 +79,11 @@ def run(
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout {timeout} is not positive; give seconds, such as 60")
     if not 1 <= workers <= MOST_WORKERS:
-        raise ValueError(f"workers {workers} is out of range; use 1 to {MOST_WORKERS}, such as one a processor")
+        raise ValueError(f"workers {workers} is out of range; use 1 to {MOST_WORKERS}, such as one per processor")
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers > processors:
         on_note(f"note: {workers} workers on {counted(processors, 'processor')}; more than one on each rarely pays")
-    objective = make_objective(search.settings, data_root, device)  # checked here, whoever evaluates
+    objective = make_objective(search.settings, data_root, device)  # checked here, whichever process evaluates
     tally = _Tally(search, trials, until, timeout, on_trial, stopped)
     if tally.ending() is None:
         with Presence(search.study, on_note) as presence:
@@ -107,7 +107,7 @@ def _work_alone(search: Search, objective: Objective, tally: "_Tally", presence:
 
 
 def _lead(pool: Pool, search: Search, tally: "_Tally", presence: Presence, on_note: Callable[[str], None]) -> None:
-    """Hand out tickets until the run ends: none is out then, and as many have come back as trials were run."""
+    """Hand out tickets until the run ends. Then all tickets have come back, one for each trial."""
     failure = ""
     while True:
         ended = bool(failure) or tally.ending() is not None
@@ -136,7 +136,7 @@ def _lead(pool: Pool, search: Search, tally: "_Tally", presence: Presence, on_no
 
 
 def _bury(message: WorkerMessage, search: Search, tally: "_Tally", presence: Presence) -> None:
-    """See to the trial of a worker that died: it may have been told before its worker could say so."""
+    """Handle the trial of a worker that died: it may have been stored before the worker could report it."""
     if message.number is None:
         presence.leave_trial()
     else:
@@ -150,7 +150,7 @@ def _bury(message: WorkerMessage, search: Search, tally: "_Tally", presence: Pre
 
 
 class _Tally:
-    """What a run has done so far, and whether that is enough."""
+    """What a run has done so far, and whether it is enough."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class _Tally:
         self._read_course()
 
     def take(self, message: WorkerMessage) -> None:
-        """Take in what became of a ticket."""
+        """Record the result of a ticket."""
         self.exhausted = self.exhausted or message.kind == "exhausted"
         if message.kind != "finished":
             return
@@ -182,8 +182,8 @@ class _Tally:
         if self._until is not None:
             self._course.add(message.candidate)
             self._evidence = self._course.evidence(self._until)
-            # The study may have trials of other runs, and its order is that of numbers, not of ends: what it says decides.
-            # Other runs let numbers grow faster than this one's trials, and the study is read the more often.
+            # The study decides: it may have trials of other runs, and it orders them by number, not by when they ended.
+            # Other runs make numbers grow faster than this run's trials, so the study is read more often.
             number = message.number or 0
             if self._evidence.converged or number >= self._read_at + self._until.patience:
                 self._read_at = number
@@ -192,11 +192,11 @@ class _Tally:
         self._on_trial(Progress(done=self.done, trials=self._trials, front_size=front_size, duration_s=duration))
 
     def left(self, out: int) -> int:
-        """How many tickets there are to hand out, where `out` are out."""
+        """The number of tickets left to hand out while `out` are out."""
         return MOST_WORKERS if self._trials is None else self._trials - self.done - out
 
     def ending(self) -> Ending | None:
-        """Why the run ends here, None where it goes on."""
+        """Why the run ends now, or None if it continues."""
         if self._evidence is not None and self._evidence.converged:
             return "converged"
         if self._evidence is not None and self._evidence.fruitless:

@@ -1,5 +1,5 @@
-"""NSGA-II over a declared, finite space: dormant genes are kept, no point is evaluated twice, and an interrupted run goes on
-as if it had not been. A plug-in for any Optuna study: `optuna.create_study(sampler=DeclaredNSGAIISampler(space))`.
+"""NSGA-II over a declared, finite space: it keeps dormant genes, never evaluates a point twice, and continues an interrupted
+run as if nothing had happened. It works in any Optuna study: `optuna.create_study(sampler=DeclaredNSGAIISampler(space))`.
 """
 
 import contextlib
@@ -25,20 +25,19 @@ _logger = optuna.logging.get_logger(__name__)
 class DeclaredNSGAIISampler(BaseGASampler):
     """NSGA-II (Deb et al. 2002) for a space that is declared in advance, with genes that may be dormant.
 
-    `space` gives the choices of every parameter that the objective may ask for, in an order in which a parameter stands
-    behind those that decide whether it is asked for. `active(values)` names the parameters asked for, given a value for
-    each (all of them, by default). `violation(values)` is 0 where a point can be seen to be feasible without evaluating it,
-    else by how much it is not; such points are avoided, and others follow Optuna's named constraints.
+    `space` gives the choices of every parameter that the objective may ask for; each parameter comes after those that decide
+    whether it is active. `active(values)` names the active parameters, given a value for each (by default, all are active).
+    `violation(values)` is 0 if a point is known to be feasible without evaluation, else a measure of its violation; such
+    points are avoided. Other constraints follow Optuna's named constraints.
 
-    Unlike Optuna's NSGAIISampler it crosses the declared space, not the parameters that all trials happened to share, and a
-    child inherits dormant genes; its tournaments weigh crowding; a mutation of an ordered choice goes to one near by; after
-    the first population a generation is a fifth of one; an evaluated, running or queued point is not drawn again; added
-    and enqueued trials become parents; random numbers depend on (seed, trial number) alone; and an index of the trials is
-    kept instead of reading all of them again. When the space is exhausted it says so, ends `study.optimize`, and raises
-    SpaceExhausted where asked for more.
+    Unlike Optuna's NSGAIISampler, it crosses the declared space, not only the parameters that all trials share, and a child
+    inherits dormant genes; tournaments use crowding; an ordered choice mutates to a nearby one; after the first population, a
+    generation is a fifth of one; an evaluated, running or queued point is not drawn again; added and enqueued trials become
+    parents; random numbers depend only on (seed, trial number); and an index of the trials saves reading them all again.
+    When the space is exhausted, it says so, ends `study.optimize`, and raises SpaceExhausted for further requests.
 
-    In a PartialFixedSampler it evaluates the points that have the fixed values, each once, and ends when these are exhausted.
-    Trials with a value that is no declared choice, fixed, enqueued or added, are not points of the space: they become no
+    In a PartialFixedSampler it evaluates each point with the fixed values once and ends when these are exhausted. Trials
+    with a value (fixed, enqueued or added) that is not a declared choice are not points of the space: they do not become
     parents and may repeat.
 
     Raises ValueError if a distribution is continuous.
@@ -67,27 +66,27 @@ class DeclaredNSGAIISampler(BaseGASampler):
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """The sampler without its index, which any process reads from the study anew."""
+        """The sampler without its index, which each process reads from the study again."""
         return {**self.__dict__, "_archive": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The declared space, in a copy that the caller may change."""
+        """A copy of the declared space, which the caller may change."""
         return dict(self._space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Values for the names of `search_space`, of a point that no other trial holds. SpaceExhausted if there is none.
+        """Values for the names in `search_space`, of a point that no other trial holds. SpaceExhausted if there is none.
 
-        The point has the values that are known already: those of the trial, enqueued or suggested, and those that a
-        PartialFixedSampler will give. A declared name takes a choice that its distribution in `search_space` has too. If there
-        is none, or the name was not declared, it is drawn independently.
+        The point keeps values that are already fixed: those of the trial, enqueued or suggested, and those that a
+        PartialFixedSampler will give. A declared name takes a choice that its distribution in `search_space` also contains.
+        If there is none, or the name is not declared, it is drawn independently.
 
-        The point is written down before it is taken, and drawn again if another trial turns out to have written the same
-        one: of two workers, the second to look sees the first.
+        The point is stored before it is used, and drawn again if another trial has stored the same one: of two workers, the
+        second to look sees the first.
         """
         rng = generator(self._seed, trial.number)
         queued = trial.system_attrs.get("fixed_params", {})
@@ -109,9 +108,9 @@ class DeclaredNSGAIISampler(BaseGASampler):
                 except SpaceExhausted:
                     _stop(study)
                     raise
-                if self._genes.outside(genome, limits):  # no point of the space: there is nothing to hold
+                if self._genes.outside(genome, limits):  # not a point of the space: there is nothing to hold
                     break
-                repeat = not archive.is_alone(genome, trial.number)  # fixed by whoever enqueued it
+                repeat = not archive.is_alone(genome, trial.number)  # fixed when it was enqueued
                 study._storage.set_trial_system_attr(trial._trial_id, self._genome_key(), list(genome))
                 if repeat or self._synced(study).is_alone(genome, trial.number):
                     break
@@ -121,7 +120,7 @@ class DeclaredNSGAIISampler(BaseGASampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """The value of a declared parameter in the trial's point, if the distribution has it too; else a random value."""
+        """The value of a declared parameter in the trial's point if the distribution contains it, else a random value."""
         genome = self._genes.checked(trial.system_attrs.get(self._genome_key()))
         if genome is not None and type(param_distribution) is type(self._space.get(param_name)):
             value = self._genes.values(genome)[param_name]
@@ -131,7 +130,7 @@ class DeclaredNSGAIISampler(BaseGASampler):
         return optuna.samplers.RandomSampler(seed=seed).sample_independent(study, trial, param_name, param_distribution)
 
     def _narrowed(self, search_space: Mapping[str, BaseDistribution]) -> dict[str, tuple[int, ...]]:
-        """The places of the choices that are left of each declared parameter whose distribution is another one here."""
+        """The indices of the remaining choices of each declared parameter that has another distribution here."""
         return {
             name: choices_within(choices, self._space[name], search_space[name])
             for name, choices in zip(self._genes.names, self._genes.choices, strict=True)
@@ -139,7 +138,7 @@ class DeclaredNSGAIISampler(BaseGASampler):
         }
 
     def _fixed(self, sampler: BaseSampler) -> dict[str, Any]:
-        """The values that the PartialFixedSampler around this sampler gives; it tells only which names are left."""
+        """The values that the PartialFixedSampler around this sampler sets; it only reveals which names are left."""
         fixed: dict[str, Any] = {}
         while isinstance(sampler, PartialFixedSampler):
             fixed = {**sampler._fixed_params, **fixed}
@@ -149,7 +148,7 @@ class DeclaredNSGAIISampler(BaseGASampler):
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """End `study.optimize` where this trial was the last one."""
+        """End `study.optimize` if this trial was the last one."""
         limits = self._genes.limits(self._fixed(study.sampler))
         with self._lock:
             archive = self._archive if state != TrialState.FAIL else None
@@ -158,30 +157,30 @@ class DeclaredNSGAIISampler(BaseGASampler):
             _stop(study)
 
     def point_of(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        """The parameters that a trial of the study has, or will have once it has asked for all of them."""
+        """The parameters that a trial of the study has, or will have once all are suggested."""
         with self._lock:
             genome = self._synced(study).genome_of(trial)
         given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         return given if genome is None else self._genes.expressed(genome)
 
     def holders(self, study: optuna.Study, trial: FrozenTrial) -> set[int]:
-        """The numbers of all trials, other than this one, that have its point or will have it; failed ones do not."""
+        """The numbers of all other trials that have or will have its point; failed trials do not count."""
         with self._lock:
             archive = self._synced(study)
             genome = archive.genome_of(trial)
             return set() if genome is None else archive.holders(genome) - {trial.number}
 
     def exhausted(self, study: optuna.Study) -> bool:
-        """Whether every feasible point has been evaluated, or is being evaluated; False if that would take long to tell.
+        """Whether every feasible point has been or is being evaluated; False if finding out would take long.
 
-        In a PartialFixedSampler, every feasible point that has the fixed values.
+        In a PartialFixedSampler, this concerns the feasible points with the fixed values.
         """
         limits = self._genes.limits(self._fixed(study.sampler))
         with self._lock:
             return self._synced(study).exhausted(limits)
 
     def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        """The generation of the trial: which parents it has."""
+        """The generation of the trial, which determines its parents."""
         with self._lock:
             return self._synced(study).generation_of(trial.number)
 
@@ -193,11 +192,11 @@ class DeclaredNSGAIISampler(BaseGASampler):
         return [trials[individual.number] for individual in individuals]
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """The parents of a generation, none of the first. They follow from the trials, so nothing is stored."""
+        """The parents of a generation; the first has none. They follow from the trials, so nothing is stored."""
         return self.select_parent(study, generation)
 
     def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """The best of the generation before and of its parents, by rank and crowding."""
+        """The best of the previous generation and its parents, by rank and crowding."""
         with self._lock:
             individuals = self._synced(study).parents(generation)
         trials = _trials(study)
@@ -215,12 +214,12 @@ class DeclaredNSGAIISampler(BaseGASampler):
 
 
 def _trials(study: optuna.Study) -> list[FrozenTrial]:
-    """All trials by number; with a HyperbandPruner the study that a sampler is given lists only some of them."""
+    """All trials by number; with a HyperbandPruner, the study that a sampler receives lists only some of them."""
     return study._storage.get_all_trials(study._study_id, deepcopy=False)
 
 
 def _stop(study: optuna.Study) -> None:
-    """End `study.optimize`; where trials are asked for one by one, whoever asks stops."""
+    """End `study.optimize`; a caller that asks for trials one by one decides when to stop."""
     _logger.info("The space is exhausted: every point that may be drawn has been evaluated.")
     with contextlib.suppress(RuntimeError):
         study.stop()

@@ -1,4 +1,4 @@
-"""Search: a study that is open, with its settings and its candidates."""
+"""Search: an open study with its settings and candidates."""
 
 from dataclasses import dataclass, field
 
@@ -15,12 +15,12 @@ from autost_optuna.search.exact import ExactFront
 from autost_optuna.search.settings import ATTRIBUTE, Settings
 
 EXACT = f"{ATTRIBUTE}:exact"
-SHOWN = 10  # members of a front in a notebook
+SHOWN = 10  # most members of a front in a notebook
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search:
-    """An Optuna study with its settings, and where it is kept: a file or URL, in which there may be a password."""
+    """An Optuna study with its settings and its storage: a file or URL, which may contain a password."""
 
     study: optuna.Study
     settings: Settings
@@ -29,7 +29,7 @@ class Search:
     def candidates(self) -> list[Candidate]:
         """The candidates of all complete trials, in the order of their trials.
 
-        Silent networks are left out, and so are architectures outside the space: 0.1.0 measured them if they were enqueued.
+        Silent networks are left out, and so are architectures outside the space, which 0.1.0 measured if they were enqueued.
         """
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         found = (
@@ -44,7 +44,7 @@ class Search:
         for candidate in self.candidates():
             if candidate.number == number:
                 return candidate
-        members = len(self.front())  # no trial at all is another error
+        members = len(self.front())  # without any trial, another error is raised
         listed = units.command("study", "front", self.study.study_name)
         raise ValueError(
             f"study {self.study.study_name} has no complete trial {number}; {listed} lists the {members} of its front"
@@ -57,12 +57,12 @@ class Search:
         return Course(self.settings.box, (found.get(trial.number) for trial in finished))
 
     def exact(self) -> ExactFront | None:
-        """The exact front where `find_exact` has stored it."""
+        """The exact front, if `find_exact` has stored it."""
         stored = self.study.user_attrs.get(EXACT)
         return None if stored is None else ExactFront.from_dict(stored)
 
     def _repr_html_(self) -> str:
-        """In a notebook: the settings, and of the front at most as many members as are read at a glance."""
+        """In a notebook: the settings, and at most a handful of members of the front."""
         settings, members = self.settings, nondominated(self.candidates())
         chosen = knee(members) if members else None
         picked = pick(members, settings.box, SHOWN) if members else []
@@ -82,7 +82,7 @@ class Search:
             ]
             for member in few
         ]
-        columns = ["trial", "architecture", "M parameters", "GFLOPs", "mJ an image"]
+        columns = ["trial", "architecture", "M parameters", "GFLOPs", "mJ per image"]
         said = f"{len(few)} of the {units.counted(len(members), 'member')} of the front, * its knee"
         front = notebook.table(columns, rows, left=["architecture"]) + notebook.remark(said)
         return notebook.titled(
@@ -107,7 +107,7 @@ class Search:
         return members
 
     def _exact_hint(self) -> str:
-        """What can be done with the exact front, if it is known, as long as there is no trial to draw, train or export."""
+        """A hint what to do with a known exact front while there is no trial to draw, train or export."""
         exact, name = self.exact(), self.study.study_name
         if exact is None:
             return ""

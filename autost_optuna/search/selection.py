@@ -1,4 +1,4 @@
-"""Selection of NSGA-II (Deb et al. 2002): ranks of non-domination, crowding distances, constrained domination."""
+"""NSGA-II's selection (Deb et al. 2002): non-domination ranks, crowding distances, constrained domination."""
 
 import bisect
 import math
@@ -10,7 +10,7 @@ from autost_optuna.search.genes import Genome
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Individual:
-    """A finished trial as a parent: `values` are to be minimised, and none where it is infeasible."""
+    """A finished trial as a parent: `values` are to be minimised; an infeasible trial has none."""
 
     number: int
     genome: Genome
@@ -21,7 +21,7 @@ class Individual:
 def select(pool: Sequence[Individual], size: int) -> tuple[list[Individual], dict[int, tuple[int, float]]]:
     """The `size` best of the pool by rank, then crowding, and their (rank, crowding) by trial number.
 
-    Infeasible ones rank behind all feasible ones, by violation (constrained domination, Deb et al. 2002, sec. VI).
+    Infeasible ones rank after all feasible ones, by violation (constrained domination, Deb et al. 2002, sec. VI).
     """
     feasible = [individual for individual in pool if individual.violation <= 0]
     ranks = nondomination_ranks([individual.values for individual in feasible])
@@ -40,11 +40,13 @@ def select(pool: Sequence[Individual], size: int) -> tuple[list[Individual], dic
 
 
 def nondomination_ranks(points: Sequence[Sequence[float]]) -> list[int]:
-    """The rank of each point, all axes to be minimised: 0 where no other dominates it, 1 where only such do, and so on."""
-    order = sorted(range(len(points)), key=lambda index: tuple(points[index]))  # only points before it dominate a point
+    """The rank of each point, with all axes minimised: 0 if no other dominates it, 1 if only rank 0 does, and so on."""
+    order = sorted(
+        range(len(points)), key=lambda index: tuple(points[index])
+    )  # only earlier points can dominate a point
     ranks = [0] * len(points)
     if points and len(points[0]) == 2:
-        # Of each rank the point of least y, which dominates whatever another one of the rank does.
+        # The point of each rank with the least y, which dominates whatever any other point of the rank dominates.
         ends: list[tuple[float, float]] = []
         for index in order:
             x, y = points[index]
@@ -59,12 +61,12 @@ def nondomination_ranks(points: Sequence[Sequence[float]]) -> list[int]:
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether `one` is nowhere more than `other`, and somewhere less."""
+    """Whether `one` is nowhere larger than `other`, and somewhere smaller."""
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def crowding_distances(points: Sequence[Sequence[float]]) -> list[float]:
-    """The crowding distance of each point of a front (Deb et al. 2002): the ends are infinitely far from others."""
+    """The crowding distance of each point of a front (Deb et al. 2002); it is infinite at the ends."""
     distances = [0.0] * len(points)
     for axis in range(len(points[0]) if points else 0):
         order = sorted(range(len(points)), key=lambda index: points[index][axis])

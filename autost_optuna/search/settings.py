@@ -1,4 +1,4 @@
-"""Settings: what all trials of a study share, stored with it, so that a resumed run measures as the first one did."""
+"""Settings: what all trials of a study share. The study stores them, so that a resumed run measures in the same way."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -13,7 +13,7 @@ from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, check_objectives
 from autost_optuna.space.space import Space
 
 ATTRIBUTE = "autost_optuna"
-POPULATION = 50  # of NSGA-II, by default
+POPULATION = 50  # NSGA-II's default
 VERSIONED = ("autost-optuna", "optuna", "torch", "spikingjelly")
 
 
@@ -37,14 +37,14 @@ class Settings:
     objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, with the hash of the convention beside it."""
+        """The JSON form, with the hash of the convention added."""
         return {**asdict(self), "space": self.space.to_dict(), "convention_hash": self.convention.hash}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
-        """Read the form of `to_dict`. ValueError if it is another version's, or its convention is not the hashed one."""
+        """Read the form of `to_dict`. ValueError if another version wrote it, or its convention does not match the hash."""
         try:
-            data = {"objectives": DEFAULT_OBJECTIVES, **data}  # studies older than the choice have none
+            data = {"objectives": DEFAULT_OBJECTIVES, **data}  # studies older than this choice have none
             values = {name: data[name] for name in (field.name for field in fields(cls))}
             values["objectives"] = tuple(data["objectives"])
             check_objectives(values["objectives"])
@@ -64,7 +64,7 @@ class Settings:
         return settings
 
     def check_convention(self, convention: Convention | None) -> None:
-        """ValueError if `convention` is given and is not the study's: its energies could not be compared."""
+        """ValueError if `convention` is given and is not the study's, because energies could not be compared."""
         if convention is not None and convention.hash != self.convention.hash:
             raise ValueError(
                 f"the study was made under {self.convention.name} (hash {self.convention.hash}), not under "
@@ -77,19 +77,17 @@ class Settings:
         asker: str = "this command asks for",
         remedy: str = "ask for the same, or choose another name",
     ) -> None:
-        """Raise ValueError, naming both values, if a field of `asked` has another one here."""
+        """Raise ValueError, naming both values, if a field of `asked` has another value here."""
         for name, value in asked.items():
             ours = getattr(self, name)
             if ours != value:
                 raise ValueError(f"the study has {name} {_said(ours, value)}, {asker} {_said(value, ours)}; {remedy}")
 
     def check_versions(self) -> None:
-        """ValueError, naming both, where the packages that decide a figure are others than the study was made with."""
+        """ValueError, naming both versions, if a package that affects a figure differs from the one that made the study."""
         here = installed_versions()
         for name, ours in self.versions.items():
-            if (
-                ours.partition("+")[0] != here.get(name, "none").partition("+")[0]
-            ):  # a build, such as +cpu, is no version
+            if ours.partition("+")[0] != here.get(name, "none").partition("+")[0]:  # ignore the build, such as +cpu
                 raise ValueError(
                     f"the study was made with {name} {ours}, here is {here.get(name)}, so its figures could not be compared; "
                     f"install {name}=={ours}, or go on from its results in a new study by autost-optuna study fork"
@@ -103,12 +101,12 @@ def check_population(population: int) -> None:
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of the packages that decide a study's figures."""
+    """Versions of the packages that affect a study's figures."""
     return {name: version(name) for name in VERSIONED}
 
 
 def _said(value: object, other: object) -> str:
-    """A setting in a message: its name, with what differs if the names are the same; all of a setting without a name."""
+    """A setting, for a message: its name, plus the differences if both have the same name; a setting without a name in full."""
     for key in ("label", "name"):
         ours, theirs = getattr(value, key, None), getattr(other, key, None)
         if ours is not None and ours != theirs:

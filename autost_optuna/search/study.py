@@ -1,4 +1,4 @@
-"""Studies: create, open, list, delete. A study is Optuna's, with the settings that make its candidates comparable."""
+"""Create and open studies: Optuna's, with the settings that make their candidates comparable."""
 
 import contextlib
 import os
@@ -30,11 +30,11 @@ from autost_optuna.units import StrPath
 
 TRAINED, TRAINED_ENDING = f"{ATTRIBUTE}:trained", ".trained"  # attribute and name of a search's second study
 TRAINED_METRICS = ("validation accuracy", "measured energy (mJ)")  # as optuna-dashboard shows them
-CREATION_S = 2.0  # between the writes that make a study lie milliseconds
+CREATION_S = 2.0  # the writes that create a study take milliseconds
 
 
-class StudyExists(ValueError):  # noqa: N818 - what is told is what is there
-    """There is a study of that name."""
+class StudyExists(ValueError):  # noqa: N818 - a state, not an error
+    """A study with that name exists."""
 
 
 def create(
@@ -55,12 +55,12 @@ def create(
     skip_if_exists: bool = False,
     device: str = "cpu",
 ) -> Search:
-    """Create a study of two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked before.
+    """Create a study with two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked first.
 
-    `objectives` names these two and further proxies (`goals.GOALS`), each in its own direction. ValueError if the space does
-    not fit the task, nothing in it keeps the constraints, the images are missing, silent or of another number of classes,
-    the storage cannot be written, or the study exists (unless `skip_if_exists` and it has these settings; the convention
-    is compared if one is given).
+    `objectives` names these two and further proxies (`goals.GOALS`), each with its own direction. ValueError if the space
+    does not fit the task, nothing in it satisfies the constraints, the images are missing, silent or have another number of
+    classes, the storage is not writable, or the study exists (unless `skip_if_exists` and it has these settings; the
+    convention is compared if one is given).
     """
     check_name(name)
     storage = os.fspath(storage)
@@ -98,21 +98,21 @@ def create(
     )
     settings = objective.settings(population)
     most, box = constraints.max_energy_mj, settings.box
-    if most is not None and most < 0.9 * box.best_energy_mj:  # the smallest network is about the thriftiest
+    if most is not None and most < 0.9 * box.best_energy_mj:  # the smallest network uses about the least energy
         raise ValueError(
             f"max_energy {most} mJ cannot be kept: the smallest network of the space {space.name} takes "
             f"{box.best_energy_mj:.4g} mJ; raise it"
         )
     try:
         return make_study(name, storage, settings)
-    except StudyExists:  # by now: another process was faster
+    except StudyExists:  # another process was faster
         if skip_if_exists:
             return existing()
         raise
 
 
 def check_name(name: str) -> None:
-    """ValueError if `name` cannot be a study's."""
+    """ValueError if `name` cannot be the name of a study."""
     if not name.strip() or not name.isprintable():
         raise ValueError(f"study name {name!r} is empty or has unprintable characters; choose a readable one")
     if name.startswith("-"):
@@ -124,7 +124,7 @@ def check_name(name: str) -> None:
 
 
 def make_study(name: str, storage: str, settings: Settings) -> Search:
-    """A new study with its settings in the storage, or neither. StudyExists where there is one of that name."""
+    """A new study with its settings in the storage, or neither. StudyExists if the name is taken."""
     backend = open_storage(storage, create=True, write=True)
     try:
         study = optuna.create_study(
@@ -139,14 +139,14 @@ def make_study(name: str, storage: str, settings: Settings) -> Search:
         name_objectives(study, settings.objectives)
         study.set_user_attr(ATTRIBUTE, settings.to_dict())
     except BaseException:
-        with contextlib.suppress(Exception):  # what went wrong first is what is told
+        with contextlib.suppress(Exception):  # the first error is the one to report
             optuna.delete_study(study_name=name, storage=backend)
         raise
     return Search(study=study, settings=settings, storage=storage)
 
 
 def open_search(name: str, storage: StrPath, *, write: bool = False) -> Search:
-    """Open a study, to `write` or only to read it. ValueError if it does not exist or is not of this program."""
+    """Open a study, to `write` or only to read. ValueError if it does not exist or this program did not make it."""
     storage = os.fspath(storage)
     study = load_study(name, storage, write=write)
     if TRAINED in study.user_attrs:
@@ -160,7 +160,7 @@ def open_search(name: str, storage: StrPath, *, write: bool = False) -> Search:
 
 
 def load_study(name: str, storage: str, *, write: bool = False) -> optuna.Study:
-    """Optuna's study of that name, whoever made it. ValueError if there is none, with the names that there are."""
+    """Optuna's study of that name, made by any program. ValueError, with the existing names, if there is none."""
     backend = open_storage(storage, write=write)
     try:
         return optuna.load_study(study_name=name, storage=backend, sampler=NSGAIISampler())
@@ -171,7 +171,7 @@ def load_study(name: str, storage: str, *, write: bool = False) -> optuna.Study:
 
 
 def _stored_settings(study: optuna.Study, storage: str) -> dict[str, Any]:
-    """The settings in a study. An empty study may be one that another process creates: they are waited for."""
+    """The settings in a study. Another process may be creating an empty study, so it waits for the settings."""
     deadline = time.monotonic() + CREATION_S
     while True:
         stored: dict[str, Any] | None = study.user_attrs.get(ATTRIBUTE)
@@ -189,7 +189,7 @@ def find_exact(
     device: str = "cpu",
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExactFront:
-    """The exact front of the study's space, measured once and stored with the study. ValueError if it is too large."""
+    """The exact front of the study's space, measured once and stored with the study. ValueError if the space is too large."""
     found = search.exact()
     if found is None:
         check_plane(search.settings.objectives, "an exact front", "create a study of these two for it")
@@ -201,7 +201,7 @@ def find_exact(
 
 
 def existing_names(storage: str) -> list[str]:
-    """Names of the studies in a storage, none where it does not exist yet."""
+    """Names of the studies in a storage; none if it does not exist yet."""
     path = file_of(storage)
     if path is not None and not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""Summary: a study in a few figures, and how near it came to the exact front."""
+"""Summary: a study in a few figures, and how close it came to the exact front."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ from autost_optuna.space.parameters import OUTSIDE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """What `study show` says of a search.
+    """What `study show` reports about a search.
 
-    `outside` trials have values that the space does not offer, `correlations` are Spearman's of further objectives with FLOPs
-    and energy.
+    `outside` trials have values that are not in the space. `correlations` are Spearman's, of further objectives with FLOPs and
+    energy.
     """
 
     health: Health
@@ -31,7 +31,7 @@ class Summary:
     correlations: dict[str, dict[str, float | None]]
 
     def _repr_html_(self) -> str:
-        """In a notebook: how far the search is, and how healthy."""
+        """In a notebook: the progress and health of the search."""
         found = self.health
         pairs = [
             ("trials", f"{found.trials:,} complete, {self.infeasible:,} outside the constraints, {self.silent} silent"),
@@ -55,7 +55,7 @@ def summarise(search: Search) -> Summary:
     trials = search.study.get_trials(deepcopy=False)
     measured = sum(trial.state == TrialState.COMPLETE and CANDIDATE in trial.user_attrs for trial in trials)
     size, no_members = search.settings.space.size, {"infeasible", "silent", "unscored"}
-    declared = search.settings.space.distributions()  # a program may have parameters of its own
+    declared = search.settings.space.distributions()  # a program may have its own parameters
     pruned = {
         frozenset(item for item in trial.params.items() if item[0] in declared)
         for trial in trials
@@ -76,9 +76,9 @@ def summarise(search: Search) -> Summary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reached:
-    """How much of the exact front's hypervolume a search has reached, after how many trials, and after how many 95 % of it.
+    """The share of the exact front's hypervolume that a search reached, the trials it took, and the trials until 95 %.
 
-    `share` may pass 1 by as much as the spread inside the classes leaves open.
+    `share` may exceed 1 by as much as the spread within the classes allows.
     """
 
     share: float
@@ -87,7 +87,7 @@ class Reached:
 
 
 def reached(search: Search) -> Reached | None:
-    """How near the search came to the exact front, None where that is not known or no trial is finished."""
+    """How close the search came to the exact front; None if that is unknown or no trial is finished."""
     exact, course = search.exact(), search.course()
     if exact is None or not course.hypervolumes:
         return None

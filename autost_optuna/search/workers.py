@@ -1,4 +1,4 @@
-"""Workers: one trial after the other, in processes of their own that each take a ticket before they ask for a trial."""
+"""Workers: separate processes that run one trial after the other, and take a ticket before they ask for each."""
 
 import contextlib
 import multiprocessing
@@ -32,8 +32,8 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerMessage:
-    """What a worker says. "finished": a trial that counts, with its candidate if it has one; "lost": one that does not,
-    as another run took this one for dead; "died": its last trial, if it told which, and how it ended."""
+    """A worker's report. "finished": a trial that counts, with its candidate if it has one; "lost": one that does not count,
+    because another run assumed that this one was dead; "died": its last trial, if it reported one, and how it ended."""
 
     kind: Literal["ready", "started", "finished", "lost", "exhausted", "failed", "died"]
     number: int | None = None
@@ -44,11 +44,11 @@ class WorkerMessage:
 def run_trial(
     study: optuna.Study, objective: Objective, on_start: Callable[[int], None] = lambda number: None
 ) -> WorkerMessage:
-    """Run one trial to its end. SpaceExhausted where none is left; another error leaves the trial failed."""
+    """Run one trial to its end. SpaceExhausted if no point is left; any other error leaves the trial failed."""
     sampler = study.sampler
     exhausted = isinstance(sampler, DeclaredNSGAIISampler) and sampler.exhausted(study)
     if exhausted and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        raise SpaceExhausted  # before a trial is asked for in vain
+        raise SpaceExhausted  # before asking for a trial in vain
     trial = study.ask()
     on_start(trial.number)
     candidate = None
@@ -58,7 +58,7 @@ def run_trial(
             return WorkerMessage(kind="lost", number=trial.number)
         study.tell(trial, objective(trial))
         candidate = Candidate.from_dict(trial.user_attrs["candidate"], number=trial.number)
-    except SpaceExhausted:  # others hold what was left when it was asked for
+    except SpaceExhausted:  # others took the last points after this trial was requested
         study.tell(trial, state=TrialState.FAIL)
         raise
     except optuna.TrialPruned:
@@ -66,14 +66,14 @@ def run_trial(
     except UpdateFinishedTrialError:
         return WorkerMessage(kind="lost", number=trial.number)
     except BaseException:
-        with contextlib.suppress(Exception):  # what went wrong first is what is told
+        with contextlib.suppress(Exception):  # the first error is the one to report
             study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         raise
     return WorkerMessage(kind="finished", number=trial.number, candidate=candidate)
 
 
 class Worker:
-    """A process, this side's end of its pipe, and what it is at: None while it starts, then "idle" or "busy"."""
+    """A process, our end of its pipe, and its state: None while it starts, then "idle" or "busy"."""
 
     def __init__(self, process: BaseProcess, pipe: "Connection[bool, WorkerMessage]") -> None:
         self.process = process
@@ -82,7 +82,7 @@ class Worker:
         self.trial: int | None = None
 
     def receive(self) -> WorkerMessage:
-        """The next message; that it died where the pipe has ended."""
+        """The next message; "died" if the pipe has ended."""
         try:
             message = self.pipe.recv()
         except (EOFError, OSError):
@@ -96,10 +96,10 @@ class Worker:
 
 
 class Pool:
-    """Worker processes with one thread of torch each; in context, at whose end none is left.
+    """Worker processes with one thread of torch each; none outlives the context.
 
-    A worker asks for a trial when it is handed a ticket, and for no other reason: so trials are as many as tickets. It
-    ends when its pipe does, and so after the trial at hand where this process is killed.
+    A worker asks for a trial only when it gets a ticket, so there are as many trials as tickets. It ends when its pipe does:
+    if this process is killed, that is after the current trial.
     """
 
     def __init__(self, search: Search, count: int, *, data_root: StrPath | None = None, device: str = "cpu") -> None:
@@ -132,18 +132,18 @@ class Pool:
 
     @property
     def busy(self) -> int:
-        """How many workers have a ticket."""
+        """The number of workers with a ticket."""
         return sum(worker.state == "busy" for worker in self.workers)
 
     def hand_out(self, most: int) -> None:
-        """A ticket to each idle worker, `most` at most."""
+        """Give a ticket to each idle worker, at most `most` in all."""
         for worker in [worker for worker in self.workers if worker.state == "idle"][: max(0, most)]:
             worker.state = "busy"
-            with contextlib.suppress(OSError):  # it died, which is what it says next
+            with contextlib.suppress(OSError):  # it died, which its next message says
                 worker.pipe.send(True)
 
     def receive(self, timeout: float) -> Iterator[WorkerMessage]:
-        """What workers say within `timeout` seconds; one that died is a worker no more."""
+        """The messages of workers within `timeout` seconds; a worker that died is removed."""
         ready = wait([worker.pipe for worker in self.workers], timeout)
         for worker in [worker for worker in self.workers if worker.pipe in ready]:
             message = worker.receive()
@@ -160,7 +160,7 @@ def _work(
     device: str,
     cache_bytes: int,
 ) -> None:
-    """A worker's life. Ctrl-C and SIGTERM, which a whole group gets, are left to the process that hands out tickets."""
+    """The main loop of a worker. It leaves Ctrl-C and SIGTERM, which reach the whole group, to the parent process."""
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
@@ -187,7 +187,7 @@ def _work(
 
 
 def _first_line(error: Exception, storage: str) -> str:
-    """What an error says, without the password of the storage."""
+    """The first line of an error, without the password of the storage."""
     text = str(error).strip()
     return hide(text, storage) if "://" in storage else text.partition("\n")[0]
 
@@ -203,7 +203,7 @@ def death(process: BaseProcess) -> str:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Signals wait in each process that starts within, until it has said what it makes of them."""
+    """Block signals in each process that starts within the context, until it has set its own handlers."""
     resource_tracker.ensure_running()  # starting it within would let them through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
@@ -214,7 +214,7 @@ def undisturbed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def environment(**values: str) -> Iterator[None]:
-    """Variables for each process that starts within; torch reads them when it loads."""
+    """Set environment variables for processes that start within the context; torch reads them when it loads."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -1,4 +1,4 @@
-"""Training members of a front, each once, and what is recorded of it."""
+"""Training of members of a front, each once, and its records."""
 
 from autost_optuna.moved import Forward
 

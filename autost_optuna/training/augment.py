@@ -1,4 +1,4 @@
-"""Augmentation of whole batches where they lie, by kornia, as a recipe asks; random numbers from a seed for each batch."""
+"""Augmentation of whole batches on their device, by kornia, as the recipe says; each batch has its own seed."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from torch import Tensor
 from autost_optuna.network.task import Task
 from autost_optuna.training.recipe import Recipe
 
-# kornia draws one operation for a whole call, published recipes one for each image: a batch is parted into so many calls.
+# kornia draws one operation per call, published recipes one per image: a batch is split into this many calls.
 GROUPS = 8
-KORNIA_LEVELS = 30 / 10  # kornia counts magnitudes from 0 to 30, recipes from 0 to 10
-COLOURED = "color"  # the one operation that needs three channels
+KORNIA_LEVELS = 30 / 10  # kornia's magnitudes go from 0 to 30, those of recipes from 0 to 10
+COLOURED = "color"  # the only operation that needs three channels
 
 
 class Augment:
-    """What a recipe does to the images of `task` while training; nothing where it asks for nothing."""
+    """What a recipe does to the images of `task` in training; without augmentation it leaves them unchanged."""
 
     def __init__(self, recipe: Recipe, task: Task) -> None:
         if recipe.randaugment and task.events:
@@ -29,7 +29,7 @@ class Augment:
         self._flip, self._operations, self._erase = _flip(recipe), _operations(recipe), _erase(recipe)
 
     def pixels(self, x: Tensor) -> Tensor:
-        """Images [B, c, H, W] from 0 to 1, or counts [B, T, c, H, W], of the same shape and range."""
+        """Images [B, c, H, W] from 0 to 1, or counts [B, T, c, H, W]; shape and range stay the same."""
         if self._flip is not None:
             x = _as_images(self._flip, x)
         if self._operations is not None:
@@ -38,19 +38,19 @@ class Augment:
         return x
 
     def inputs(self, x: Tensor, labels: Tensor, *, mix: bool) -> tuple[Tensor, Tensor]:
-        """Normalised images [B, ...] and labels [B]; mixed, their targets are shares of the classes [B, classes]."""
+        """Normalised images [B, ...] and labels [B]. If images are mixed, targets are shares of the classes [B, classes]."""
         if self._erase is not None:
             x = _as_images(self._erase, x)
         if not mix:
             return x, labels
-        # mixup (Zhang et al., ICLR 2018, arXiv 1710.09412), one share for the batch: each image with the one mirrored.
+        # mixup (Zhang et al., ICLR 2018, arXiv 1710.09412), one share per batch: each image mixes with its mirror image in batch order.
         share = float(torch.distributions.Beta(self._alpha, self._alpha).sample())
         targets = F.one_hot(labels, self._classes).float()
         return x.lerp(x.flip(0), 1 - share), targets.lerp(targets.flip(0), 1 - share)
 
 
 def seeded(seed: int, call: Callable[[], tuple[Tensor, Tensor]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """What `call` gives with torch's random numbers from `seed`; no other random number is touched."""
+    """The result of `call` with torch's random numbers from `seed`; other random numbers are not affected."""
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -58,7 +58,7 @@ def seeded(seed: int, call: Callable[[], tuple[Tensor, Tensor]], device: torch.d
 
 
 def _as_images(change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`change` of images, the same for all frames of a recording."""
+    """Apply `change` to images, and equally to all frames of a recording."""
     return change(x) if x.dim() == 4 else change(x.flatten(1, 2)).view_as(x)
 
 
@@ -79,7 +79,7 @@ def _erase(recipe: Recipe) -> Callable[[Tensor], Tensor] | None:
 
 
 def _operations(recipe: Recipe) -> Callable[[int], Callable[[Tensor], Tensor]] | None:
-    """RandAugment for images of so many channels."""
+    """RandAugment for images with this number of channels."""
     if not recipe.randaugment:
         return None
     from kornia.augmentation.auto import RandAugment

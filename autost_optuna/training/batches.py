@@ -1,4 +1,4 @@
-"""Batches: images of a data set as a network reads them, by their indices; those in files are read ahead in a thread."""
+"""Batches: images of a data set as a network reads them, by index; a thread reads ahead those in files."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,12 +13,12 @@ from autost_optuna.data import Dataset, Normalisation, Split, fit
 from autost_optuna.network.task import Task
 
 AHEAD = 2
-# Data sets of this size are kept on the device, so that no batch waits for the host: CIFAR-10 has 184 MB.
+# Data sets up to this size stay on the device, so that no batch waits for the host: CIFAR-10 has 184 MB.
 RESIDENT_BYTES = 1 << 30
 
 
 class Batches:
-    """The images `chosen` of a split for a network of `task` on `device`."""
+    """The `chosen` images of a split, for a network of `task` on `device`."""
 
     def __init__(
         self, split: Split, chosen: Tensor, normalisation: Normalisation, task: Task, device: torch.device
@@ -35,13 +35,13 @@ class Batches:
         return len(self.chosen)
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images [B, *task.input_shape] with their labels [B], as they are, on the device."""
+        """All images [B, *task.input_shape] with their labels [B], without augmentation, on the device."""
         for pixels, labels in self.raw(self.chosen.split(batch_size)):
             yield self.fit(pixels), labels
 
     def raw(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixels and labels of each batch of indices, on the device."""
-        if isinstance(self._images, Tensor):  # in memory already: a thread would only take a core from the network
+        if isinstance(self._images, Tensor):  # already in memory: a thread would only take a core from the network
             for indices in batches:
                 yield self._read(indices)
             return
@@ -55,7 +55,7 @@ class Batches:
                 yield waiting.popleft().result()
 
     def fit(self, pixels: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Pixels [B, ...] as the network reads them, augmented before they are normalised."""
+        """Pixels [B, ...] as the network reads them, augmented before normalisation."""
         return fit(pixels, self._normalisation, self._task, augment)
 
     def _read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ class Batches:
 
 
 def split_training(dataset: Dataset, validation_share: float, images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Indices into the training set: `images` to train on (0: all that are left), and those held out, by `seed`."""
+    """Indices into the training set by `seed`: `images` to train on (0: all remaining), and those held out."""
     count = len(dataset.train.labels)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     held = max(1, round(validation_share * count))

@@ -1,7 +1,7 @@
-"""Calibration: what was predicted of trained networks beside what was measured of them. Arithmetic only.
+"""Calibration: predictions for trained networks beside their measurements. Arithmetic only.
 
-Energy was predicted from the rates at initialisation, and is measured from those of the trained network; accuracy was only
-ranked, by FLOPs. Networks of different recipes or data are not compared with each other.
+Energy is predicted from the rates at initialisation and measured from those of the trained network; accuracy is only ranked,
+by FLOPs. Networks with different recipes or data are not compared.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from autost_optuna.training.record import Record
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mean:
-    """The mean of a figure over seeds, and the sample's standard deviation, None of one seed."""
+    """The mean of a figure over seeds, and the sample standard deviation, which is None for one seed."""
 
     mean: float
     deviation: float | None
@@ -28,13 +28,13 @@ class Mean:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """The trainings of one architecture with one recipe on one data set, which differ in their seeds."""
+    """The trainings of one architecture with one recipe on one data set, which differ only in their seeds."""
 
     runs: tuple[Record, ...]
 
     @property
     def architecture(self) -> Architecture:
-        """What was trained."""
+        """The trained architecture."""
         return self.runs[0].architecture
 
     @property
@@ -54,12 +54,12 @@ class Group:
 
     @property
     def validation_accuracy(self) -> Mean:
-        """The accuracy that every choice rests on."""
+        """The accuracy that all choices are based on."""
         return mean_of([run.validation_accuracy for run in self.runs])
 
     @property
     def test_accuracy(self) -> Mean:
-        """The accuracy on the test set, which was looked at once a training."""
+        """The accuracy on the test set, which is used once per training."""
         return mean_of([run.test_accuracy for run in self.runs])
 
 
@@ -67,8 +67,8 @@ class Group:
 class Moved:
     """Input rates of the operations of one role, such as attention.q, at initialisation and trained.
 
-    A network's rate of a role is the mean over all its MACs; here are the means over networks. `ratio` is None where the
-    role was silent. `change` is that of the role's energy as a part of all networks' energy at initialisation: the changes of
+    A network's rate for a role is the mean over all its MACs; these are means over networks. `ratio` is None if the role was
+    silent. `change` is the change of the role's energy, as a share of all networks' energy at initialisation: the changes of
     all roles add up to that of the energy.
     """
 
@@ -81,12 +81,12 @@ class Moved:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """How well networks trained alike were predicted, `networks` of them, of `members` architectures.
+    """How accurate the predictions were for `networks` networks of `members` architectures that were trained alike.
 
-    The ratios, mean, least and largest, are measured over predicted energy of an architecture. `energy` ranks predicted
-    against measured energy, `accuracy` FLOPs against validation accuracy, None where fewer than three architectures, or equal
-    figures, tell nothing. Of `pairs` architectures `swapped` pairs are the other way round in measured energy. `layers`
-    moved most comes first.
+    The mean, least and largest ratios are measured over predicted energy per architecture. `energy` ranks predicted against
+    measured energy, `accuracy` ranks FLOPs against validation accuracy; both are None if there are fewer than three
+    architectures or all figures are equal. Of `pairs` pairs of architectures, `swapped` have the opposite order in measured
+    energy. The `layers` that moved most come first.
     """
 
     recipe_hash: str
@@ -106,7 +106,7 @@ class Calibration:
 
 
 def group(trainings: Iterable[Record]) -> list[Group]:
-    """Trainings that differ in their seeds together, by ascending predicted energy."""
+    """Trainings grouped with those that differ only in their seeds, by ascending predicted energy."""
     found: dict[tuple[str, ...], list[Record]] = {}
     for training in trainings:
         found.setdefault((training.architecture.key, *_alike(training)), []).append(training)
@@ -115,9 +115,9 @@ def group(trainings: Iterable[Record]) -> list[Group]:
 
 
 def measured_front(groups: Iterable[Group]) -> list[Group]:
-    """The groups that none trained alike beats in both mean validation accuracy and mean measured energy.
+    """The groups that no group trained alike beats in both mean validation accuracy and mean measured energy.
 
-    Recipe after recipe, by ascending energy.
+    They come recipe by recipe, by ascending energy.
     """
     members: list[Group] = []
     for alike in trained_alike(groups):
@@ -130,7 +130,7 @@ def measured_front(groups: Iterable[Group]) -> list[Group]:
 
 
 def trained_alike(groups: Iterable[Group]) -> list[list[Group]]:
-    """The groups of each recipe and data set together: only these are compared."""
+    """The groups by recipe and data set: only groups that share both are compared."""
     found: dict[tuple[str, ...], list[Group]] = {}
     for one in groups:
         found.setdefault(_alike(one.runs[0]), []).append(one)
@@ -142,9 +142,9 @@ def _alike(training: Record) -> tuple[str, str, str]:
 
 
 def calibrate(trainings: Iterable[Record], task: Task, convention: Convention) -> list[Calibration]:
-    """A calibration for each recipe and data set, that of most architectures first.
+    """One calibration per recipe and data set, the one with the most architectures first.
 
-    ValueError if the energies are of another convention.
+    ValueError if energies were measured under another convention.
     """
     found = [_calibrate(groups, task, convention) for groups in trained_alike(group(trainings))]
     return sorted(found, key=lambda one: -one.members)
@@ -178,18 +178,18 @@ def _calibrate(groups: Sequence[Group], task: Task, convention: Convention) -> C
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """Mean and sample deviation of at least one value."""
+    """The mean and sample standard deviation of at least one value."""
     return Mean(mean=fmean(values), deviation=stdev(values) if len(values) > 1 else None)
 
 
 def swapped_pairs(first: Sequence[float], second: Sequence[float]) -> int:
-    """How many pairs are in one order in `first` and in the other in `second`; a tie is no order."""
+    """The number of pairs with opposite orders in `first` and `second`; ties do not count."""
     points = zip(first, second, strict=True)
     return sum((a - c) * (b - d) < 0 for (a, b), (c, d) in itertools.combinations(points, 2))
 
 
 def moved(runs: Sequence[Record], task: Task, convention: Convention) -> list[Moved]:
-    """How the rates of each role moved in training, and what that changed of the whole energy, largest first."""
+    """How the rates of each role moved in training, and the change of the total energy from it, largest first."""
     bills = [
         tuple(_bill(run.architecture, rates, task, convention) for rates in (run.initial_rates, run.rates))
         for run in runs

@@ -1,6 +1,6 @@
-"""Save and load a network with its architecture and task: one safetensors file, the description in its header.
+"""Save and load a network with its architecture and task: one safetensors file, with the description in its header.
 
-No pickle is read or written. A file is written beside its place and renamed, so that there is never half of one.
+Pickles are neither read nor written. A file is written under another name and renamed, so that it is never incomplete.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ BUNDLE, SAFETENSORS, DAMAGED_ZIP = "an exported bundle", "a safetensors file", "
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that can be written to. ValueError if it cannot, before hours are spent on what goes there."""
+    """Make a writable folder. ValueError if that fails, before hours are spent on its contents."""
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,17 +46,17 @@ def make_folder(folder: Path) -> None:
 
 
 def save(path: StrPath, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Write named tensors and a JSON description to `path`, whole or not at all."""
+    """Write named tensors and a JSON description to `path`, completely or not at all."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
     try:
         own = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
         save_file(own, part, metadata={HEADER: json.dumps(info)})
         part.chmod(0o644)
-        with part.open("rb") as file:  # on the disk before it takes the place of the one before it
+        with part.open("rb") as file:  # on the disk before it replaces the previous file
             os.fsync(file.fileno())
         os.replace(part, path)
-    except SafetensorError as error:  # where the disk is full or the folder cannot be written; the number is lost
+    except SafetensorError as error:  # if the disk is full or the folder is not writable; the error number is lost
         found = re.search(r"os error (\d+)", str(error))
         code = int(found.group(1)) if found else errno.EIO
         raise OSError(code, os.strerror(code), str(path)) from None
@@ -65,7 +65,7 @@ def save(path: StrPath, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) 
 
 
 def load(path: StrPath) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and description of a file that `save` wrote. ValueError if it is missing, damaged or of another kind."""
+    """Tensors and description of a file that `save` wrote. ValueError if it is missing, damaged or another kind of file."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"no checkpoint at {path}; train one, or check the path")
@@ -78,7 +78,7 @@ def load(path: StrPath) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError(
                 f"{path} is {kind}, not a checkpoint; give the model.safetensors that train wrote"
             ) from None
-        raise ValueError(f"{path} is truncated or no safetensors file ({error}); train or export it again") from None
+        raise ValueError(f"{path} is truncated or not a safetensors file ({error}); train or export it again") from None
     if HEADER not in metadata:
         raise ValueError(
             f"{path} holds weights, but not their architecture; give a checkpoint that autost-optuna wrote"
@@ -88,12 +88,12 @@ def load(path: StrPath) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except ValueError as error:
         raise ValueError(f"{path} has a damaged description ({error}); train or export it again") from None
     if not isinstance(info, dict):
-        raise ValueError(f"{path} has a damaged description (it is no table); train or export it again")
+        raise ValueError(f"{path} has a damaged description (it is not a table); train or export it again")
     return tensors, info
 
 
 def kind_of(path: Path) -> str:
-    """What a file is that is taken for a checkpoint or a bundle, in words, by its content; nothing where that is unknown.
+    """What kind of file was given as a checkpoint or bundle, in words, judged by its content; "" if unknown.
 
     ValueError if it cannot be read.
     """
@@ -110,7 +110,7 @@ def kind_of(path: Path) -> str:
         raise ValueError(f"cannot read {path} ({error.strerror}); check the path and its permissions") from None
     if not start:
         return "empty"
-    if start[8:10] == b'{"':  # after the header's length, which may begin as a pickle does
+    if start[8:10] == b'{"':  # after the length of the header, which may begin like a pickle
         return SAFETENSORS
     if any(PurePath(name).name == "data.pkl" for name in names) or start.startswith(b"\x80"):
         return "a pickle that torch.save wrote (pickles can run programs, so none is read)"
@@ -144,7 +144,7 @@ def load_trained(
 ) -> tuple[SpikingTransformer, dict[str, Any]]:
     """The trained network of a checkpoint, or of the folder that holds it, and its description.
 
-    ValueError if it is no finished training, or of another architecture, or (where one is given) of another task.
+    ValueError if it is not a finished training, or has another architecture or (if one is given) another task.
     """
     path = Path(path) / WEIGHTS if Path(path).is_dir() else Path(path)
     network, info = load_network(path)
@@ -159,10 +159,10 @@ def load_trained(
     if not isinstance(info.get("data"), str) or info["data"] not in NAMES:
         raise ValueError(f"{path} was trained on unknown data {info.get('data')!r}; train it again")
     if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
-        raise ValueError(f"{path} holds weights that are no numbers; train it again at a lower rate")
+        raise ValueError(f"{path} holds weights that are not numbers; train it again at a lower rate")
     return network, info
 
 
 def weights_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's tensors of a file that may hold those of its training, named optimizer.<...> and ema.<...>, as well."""
+    """The network's tensors from a file that may also hold those of its training, named optimizer.<...> and ema.<...>."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(("optimizer.", "ema."))}

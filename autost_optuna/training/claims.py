@@ -2,8 +2,8 @@
 
 Before it trains, a process claims the network. It looks for a trial with the network's key that is complete, or whose process
 is alive. If there is none, it creates a running trial with the key and its owner in one write, and looks again. If another
-trial of that key has a lower number, it gives way. The storage numbers trials in the order of creation, so of two processes
-exactly one goes on. The next process that looks sets the trial of a dead process to failed.
+trial with that key has a lower number, it withdraws. The storage numbers trials in the order of creation, so exactly one of
+two processes continues. The next process that looks sets the trial of a dead process to failed.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ from autost_optuna.training.record import (
 )
 
 OWNER = f"{ATTRIBUTE}:owner"
-SHOWN = 6  # decimals of an accuracy that a person looks at; the record has all
+SHOWN = 6  # decimals of accuracies that people see; the record has all
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +55,10 @@ class Claim:
         return self.trial.number
 
     def complete(self, training: Record, artifacts: Sequence[Path] = (), accuracies: Sequence[float] = ()) -> None:
-        """Store what came of it, with copies of the files `artifacts` and the validation accuracy after each epoch.
+        """Store the result, with copies of the files `artifacts` and the validation accuracy after each epoch.
 
-        ValueError if it is another network's. OSError if the files cannot be copied. RuntimeError if another
-        process took this one for dead.
+        ValueError if it belongs to another network. OSError if the files cannot be copied. RuntimeError if another
+        process assumed that this one was dead.
         """
         if training.key != self.key:
             raise ValueError(f"the training is of {training.key}, the claim of {self.key}; store it under its own")
@@ -70,7 +70,9 @@ class Claim:
             )
         attributes = {
             "test_accuracy": round(training.test_accuracy, SHOWN),
-            **{name: record.pop(name) for name in RATES},  # apart, as a database bounds the size of each
+            **{
+                name: record.pop(name) for name in RATES
+            },  # stored separately, because a database limits the size of each
             ACCURACIES: list(accuracies),
             RECORD: record,
         }
@@ -92,19 +94,21 @@ class Claim:
         """End the trial as pruned: the network dropped out of a halving after `epochs`, with its accuracy after each so far."""
         dropped = {"epochs": epochs, "all_epochs": all_epochs, "path": str(path.resolve())}
         storage = self.trainings.study._storage
-        with contextlib.suppress(UpdateFinishedTrialError):  # it was taken for abandoned, and others may train it
+        with contextlib.suppress(
+            UpdateFinishedTrialError
+        ):  # another process assumed that it was abandoned, and may train it
             for name, value in {ACCURACIES: list(accuracies), DROPPED: dropped}.items():
                 storage.set_trial_user_attr(self.trial._trial_id, name, value)
             storage.set_trial_state_values(self.trial._trial_id, TrialState.PRUNED)
 
     def fail(self, reason: str) -> None:
-        """Give the network up, so that others may train it; `reason` is kept with the trial."""
+        """Give up the network, so that others may train it; `reason` is stored with the trial."""
         self.trainings.give_up(self.trial, reason)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Records:
-    """The trained networks of a search: an Optuna study, its storage, and the folder of its artifacts, None without one."""
+    """The trained networks of a search: an Optuna study, its storage, and the folder of its artifacts, if any."""
 
     study: optuna.Study
     search: Search
@@ -112,7 +116,7 @@ class Records:
 
     @property
     def storage(self) -> str:
-        """Where it is kept: the file or URL of its search."""
+        """The file or URL of its search."""
         return self.search.storage
 
     def all(self) -> list[Record]:
@@ -121,7 +125,7 @@ class Records:
         return [record_from(trial) for trial in trials if is_whole(trial)]
 
     def dropped(self) -> list[Dropped]:
-        """The networks that dropped out of a halving and have not been trained to their end since, each at its last epoch."""
+        """The networks that dropped out of a halving and have not been fully trained since, each at its last epoch."""
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
         ended = {training.key for training in self.all()}
         found: dict[Key, Dropped] = {}
@@ -133,14 +137,14 @@ class Records:
         return sorted(found.values(), key=lambda one: one.number)
 
     def accuracies(self) -> dict[Key, tuple[float, ...]]:
-        """The validation accuracy after each epoch of all networks that ended, or dropped out, with it kept here."""
+        """The validation accuracies after each epoch, for all networks that ended or dropped out with them stored."""
         kept = {one.key: one.validation_accuracies for one in self.dropped()}
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         ended = [t for t in trials if t.user_attrs.get(ACCURACIES) and KEY in t.system_attrs]
         return {**kept, **{Key(**t.system_attrs[KEY]): tuple(t.user_attrs[ACCURACIES]) for t in ended}}
 
     def find(self, key: Key) -> Record | None:
-        """The trained network of that key, the first where there are several."""
+        """The first trained network with that key."""
         return next((training for training in self.all() if training.key == key), None)
 
     def claim(
@@ -156,7 +160,7 @@ class Records:
     ) -> Claim | Record | Taken:
         """Claim a member of the search to train it, while `presence` on this study is in context.
 
-        A Claim is this process's; a Training is done, by whomever; Taken is being trained by a process that is alive.
+        A Claim lets this process train it; a Record is a finished training; Taken means that a live process is training it.
         """
         key = Key(
             architecture=candidate.architecture.key,
@@ -191,7 +195,7 @@ class Records:
         return found
 
     def give_up(self, trial: FrozenTrial, reason: str) -> None:
-        """Set a trial to failed, unless another process was faster."""
+        """Set a trial to failed, unless another process has ended it."""
         try:
             self.study._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
             self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
@@ -199,8 +203,8 @@ class Records:
             pass
 
     def _found(self, key: Key, before: int | None = None) -> Record | Taken | None:
-        """Who has trained the network of `key`, or does, in a trial `before` that number. What dead processes left fails."""
-        # In this order: whoever started one of these trials had said before that it was there, so the second look sees it.
+        """The finished or running training of `key` in a trial `before` that number. Trials of dead processes fail."""
+        # In this order: a process announces itself before it starts a trial, so the second look sees it.
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
         runs = self.study._storage.get_study_system_attrs(self.study._study_id)
         taken = None

@@ -1,4 +1,4 @@
-"""Several processes that each train one member after the other."""
+"""Several processes that each train members, one after the other."""
 
 import contextlib
 import multiprocessing
@@ -20,7 +20,7 @@ from autost_optuna.units import one_line
 
 
 class Crew:
-    """Processes that each carry out one order after the other; in context, at whose end none is left."""
+    """Processes that each carry out orders, one after the other; none outlives the context."""
 
     def __init__(self, search: Search, todo: Sequence[Order], means: Means, count: int) -> None:
         context = multiprocessing.get_context("spawn")  # torch does not survive a fork
@@ -47,7 +47,7 @@ class Crew:
     def lead(self, tell: Tell, stopped: Callable[[], bool]) -> list[Message]:
         """Hand out the orders, and return what became of each."""
         left = deque(range(len(self._todo)))
-        at = dict.fromkeys(self._processes, -1)  # the order that a worker is at, -1 of one that starts
+        at = dict.fromkeys(self._processes, -1)  # the order of each worker, -1 while it starts
         ends: dict[int, Message] = {}
         asked, last = False, ""
         while at and len(ends) < len(self._todo):
@@ -56,7 +56,7 @@ class Crew:
                 ends.update({index: Message(kind="stopped", index=index) for index in left})
                 left.clear()
                 for process in self._processes.values():
-                    process.terminate()  # which it takes as a wish: it keeps its state first
+                    process.terminate()  # a request to stop: it saves its state first
             for pipe in wait(list(at), timeout=0.5):
                 assert isinstance(pipe, Connection)
                 try:
@@ -71,7 +71,7 @@ class Crew:
                 if message.index >= 0:
                     ends[message.index] = message
                     tell(message)
-                elif message.kind == "failed":  # before it had an order: it takes none
+                elif message.kind == "failed":  # before it had an order: it accepts none
                     at.pop(pipe, None)
                     last = message.text
                 if pipe in at and left:
@@ -89,7 +89,7 @@ class Crew:
 
 
 def _work(pipe: "Connection[Message, int]", name: str, storage: str, todo: Sequence[Order], means: Means) -> None:
-    """A worker's life. It takes Ctrl-C, which a whole group gets, and SIGTERM as the wish to keep its state and end."""
+    """The main loop of a worker. On Ctrl-C, which reaches the whole group, and on SIGTERM it saves its state and ends."""
     wishes: list[int] = []
     for number in STOPS:
         signal.signal(number, lambda number, frame: wishes.append(number))
@@ -108,11 +108,11 @@ def _work(pipe: "Connection[Message, int]", name: str, storage: str, todo: Seque
                     carry_out_one(
                         trainings, todo[index], index, dataset, means, presence, pipe.send, lambda: bool(wishes)
                     )
-                except ValueError as error:  # of this order alone
+                except ValueError as error:  # only this order failed
                     pipe.send(Message(kind="failed", index=index, text=one_line(str(error))))
                 index = -1
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the command has gone
+        pass  # the command has ended
     except Exception as error:
         kind = "" if isinstance(error, ValueError | OSError | RuntimeError) else f"{type(error).__name__}: "
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a training runs on: the device and its precision, the kind of machine, and memory that is short."""
+"""What a training runs on: the device and its precision, the kind of machine, and its memory."""
 
 import contextlib
 import logging
@@ -16,7 +16,7 @@ from autost_optuna.training.resume import RESUME
 
 
 def make_fabric(recipe: Recipe, accelerator: str = "auto") -> Fabric:
-    """Device and precision; under torchrun one process of many."""
+    """The Fabric with device and precision; under torchrun, for one process of many."""
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # it repeats the precision
     fabric = Fabric(
@@ -31,7 +31,7 @@ def make_fabric(recipe: Recipe, accelerator: str = "auto") -> Fabric:
 
 
 def machine(fabric: Fabric) -> str:
-    """What a training ran on, in words."""
+    """The machine of a training, in words."""
     if fabric.device.type == "cuda":
         name = torch.cuda.get_device_name(fabric.device)
     else:
@@ -41,7 +41,7 @@ def machine(fabric: Fabric) -> str:
 
 @contextlib.contextmanager
 def naming_short_memory(recipe: Recipe, folder: Path) -> Iterator[None]:
-    """RuntimeError with the batch size to try where memory is short."""
+    """Within the context, turn a lack of memory into RuntimeError with the batch size to try."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -50,8 +50,8 @@ def naming_short_memory(recipe: Recipe, folder: Path) -> Iterator[None]:
             raise
         size, parts = recipe.batch_size, recipe.accumulate
         if size == 1:
-            raise RuntimeError("out of memory with one image a batch; train a smaller network") from None
+            raise RuntimeError("out of memory with one image per batch; train a smaller network") from None
         elsewhere = ", in another folder (-o)" if (folder / RESUME).exists() else ""
         raise RuntimeError(
-            f"out of memory with {size} images a batch; try --batch-size {size // 2} --accumulate {2 * parts}{elsewhere}"
+            f"out of memory with {size} images per batch; try --batch-size {size // 2} --accumulate {2 * parts}{elsewhere}"
         ) from None

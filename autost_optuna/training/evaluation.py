@@ -1,4 +1,4 @@
-"""How good a trained network is, and what it costs: accuracy and energy on held-out images, in whole float32."""
+"""Accuracy and energy of a trained network on held-out images, in full float32."""
 
 import functools
 from collections import deque
@@ -24,15 +24,15 @@ from autost_optuna.training.recipe import Recipe
 
 EVAL_BATCH = 250
 RATE_IMAGES = 64
-FEWEST_IMAGES = 250  # on which an accuracy is judged by default: its standard error is then at most 3.2 points
-# Currents of all neurons at all steps that a batch may have on a CPU: larger batches leave its cache, smaller ones spend
-# their time between operations.
+FEWEST_IMAGES = 250  # fewest images to judge an accuracy by default: its standard error is then at most 3.2 points
+# Most currents (all neurons, all steps) of a batch on a CPU: larger batches do not fit into its cache, smaller ones lose
+# time between operations.
 BATCH_CURRENTS = 1 << 24
 LEAST_BATCH = 4
-# Of the deviation of the logits. A packed network's logits differ from the plain one's by up to about this much.
+# In deviations of the logits. A packed network's logits differ from the plain one's by up to about this much.
 CLOSE = 1 / 128
 
-Done = Callable[[int, int], None]  # hears how many of how many images are done
+Done = Callable[[int, int], None]  # called with the number of images done and their total
 Run = Callable[[Tensor], tuple[Tensor, list[Rates]]]
 Result = TypeVar("Result")
 
@@ -43,9 +43,9 @@ def _unheard(done: int, total: int) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judging:
-    """On how many images a network is judged; it does not tell trainings apart.
+    """The number of images to judge a network on, which is not part of a training's identity.
 
-    `eval_images` of the validation split give accuracy and energy: by default all of them, or, where the recipe trains on part
+    `eval_images` of the validation split give accuracy and energy: by default all of them or, if the recipe trains on a part
     of the training set, the same share of them but at least FEWEST_IMAGES. `test_images` of the test set: by default all.
     """
 
@@ -53,9 +53,9 @@ class Judging:
     test_images: int | None = None
 
     def chosen(self, dataset: Dataset, recipe: Recipe) -> tuple[Tensor, Tensor]:
-        """Indices into the training set and into the test set of the images to judge on, the same for all networks and seeds.
+        """Indices of the images to judge on, in the training set and in the test set, the same for all networks and seeds.
 
-        ValueError if there are not so many.
+        ValueError if there are too few images.
         """
         trained_on, held = split_training(dataset, recipe.validation_share, recipe.images)
         share = len(trained_on) / (len(dataset.train.labels) - len(held))
@@ -64,7 +64,7 @@ class Judging:
             validation = min(len(held), max(FEWEST_IMAGES, round(share * len(held))))
         everything = len(dataset.test.labels)
         test = _bounded("test_images", self.test_images, everything, f"the test set of {dataset.name}")
-        # A test set may lie class by class, so that its first images would be of a few classes.
+        # A test set may be sorted by class, so that its first images would cover few classes.
         order = torch.randperm(everything, generator=torch.Generator().manual_seed(0))
         return held[:validation], torch.arange(everything) if test == everything else order[:test].sort().values
 
@@ -77,10 +77,10 @@ def _bounded(name: str, asked: int | None, there: int, where: str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """Energy of a trained network from its spikes on the validation split, and the rates by operation behind it.
+    """The energy of a trained network from its spikes on the validation split, and the rates by operation behind it.
 
     `std_mj` is the deviation over single images. `initial_rates` are those of the same network before training, on the
-    first of these images under batch statistics, as the search measures them.
+    first of these images under batch statistics, as in the search.
     """
 
     convention: str
@@ -93,14 +93,14 @@ class Measured:
 
 
 class Judged(NamedTuple):
-    """The share of images that a network is right about, and its rates on the first of them, one set an image."""
+    """The share of images that a network classifies correctly, and its rates on the first of them, one set per image."""
 
     accuracy: float
     rates: list[Rates]
 
 
 def recalibrate(network: nn.Module, batches: Iterator[Tensor]) -> None:
-    """Set the running statistics of normalisation to the plain mean of those of `batches`."""
+    """Set the running statistics of normalisation to the plain mean over `batches`."""
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -122,10 +122,10 @@ def judge(
     batch_size: int = EVAL_BATCH,
     on_done: Done = _unheard,
 ) -> Judged:
-    """The accuracy of a network in eval mode on `images`, and in the same pass its rates on the first `rate_images`.
+    """The accuracy of a network in eval mode on `images` and, from the same pass, its rates on the first `rate_images`.
 
-    In batches of at most `batch_size`; on a CPU by a packed copy. Images whose two best logits are too close for the copy are
-    judged by `network` itself. `on_done(done, total)` hears of the images that are judged. RuntimeError if an input that
+    Batches have at most `batch_size` images; a CPU uses a packed copy. `network` itself judges images whose two best logits
+    are too close for the copy. `on_done(done, total)` is called with the images judged. RuntimeError if an input that
     should be spikes has other values.
     """
     copy, total = packed(network.eval()), len(images)
@@ -153,20 +153,20 @@ def judge(
 def accuracy_of(
     network: SpikingTransformer, images: Batches, batch_size: int = EVAL_BATCH, on_done: Done = _unheard
 ) -> float:
-    """Accuracy of the network in eval mode, in whole float32."""
+    """The accuracy of the network in eval mode, in full float32."""
     return judge(network, images, batch_size=batch_size, on_done=on_done).accuracy
 
 
 def measure(
     network: SpikingTransformer, images: Batches, convention: Convention, *, seed: int, on_done: Done = _unheard
 ) -> Measured:
-    """The energy of a network trained from `seed` in eval mode, from its rates on `images`, under the search's accounting."""
+    """The energy of a network trained from `seed`, in eval mode, from its rates on `images`, counted as in the search."""
     samples = judge(network, images, rate_images=len(images), on_done=on_done).rates
     return measured_of(network, images, samples, convention, seed=seed)
 
 
 def mean_rate_of(network: SpikingTransformer, rates: Sequence[Rates]) -> float:
-    """The mean spike rate over all MACs that read spikes, of the first images alone: a glance while training."""
+    """The mean spike rate over all MACs that read spikes, on the first images only: a quick look during training."""
     means = mean_by_operation(rates[:RATE_IMAGES])
     return mean_rate(estimate_energy(operations(network.architecture, network.task), means))
 
@@ -174,7 +174,7 @@ def mean_rate_of(network: SpikingTransformer, rates: Sequence[Rates]) -> float:
 def measured_of(
     network: SpikingTransformer, images: Batches, samples: Sequence[Rates], convention: Convention, *, seed: int
 ) -> Measured:
-    """The energy of a network trained from `seed`, from its rates `samples` on `images`, one set an image."""
+    """The energy of a network trained from `seed`, from its rates `samples` on `images`, one set per image."""
     ledger, layers = operations(network.architecture, network.task), populations(network.architecture, network.task)
     single = [total_mj(estimate_energy(ledger, rates, convention, layers)) for rates in samples]
     rates = mean_by_operation(samples)
@@ -193,7 +193,7 @@ def measured_of(
 
 
 def _close(logits: Tensor) -> Tensor:
-    """Which of the images [B] of logits [B, classes] are too close to call."""
+    """Whether each image [B] has logits, of [B, classes], that are too close to call."""
     best, second = logits.topk(2).values.unbind(1)
     return best - second < CLOSE * logits.std()
 
@@ -201,7 +201,7 @@ def _close(logits: Tensor) -> Tensor:
 def _in_batches(
     run: Run, images: Batches, chosen: Tensor, batch_size: int, network: SpikingTransformer
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, list[Rates]]]:
-    """Batches of the images `chosen`: indices, labels, and their logits and rates by `run`. On a CPU several at once."""
+    """Batches of the `chosen` images: indices, labels, and logits and rates from `run`. A CPU runs several at once."""
     if not len(chosen):
         return
     workers = 1
@@ -212,7 +212,7 @@ def _in_batches(
         batch_size = min(batch_size, max(LEAST_BATCH, most), -(-len(chosen) // workers))
 
     def work(inputs: Tensor) -> tuple[Tensor, list[Rates]]:
-        with torch.inference_mode():  # of this thread
+        with torch.inference_mode():  # for this thread
             return run(inputs)
 
     parts = chosen.split(batch_size)
@@ -228,9 +228,9 @@ def _in_batches(
 
 
 def _in_threads(jobs: Iterable[Callable[[], Result]], workers: int) -> Iterator[Result]:
-    """Results of `jobs` in their order, of as many at once as there are `workers`, each with one thread of torch's.
+    """The results of `jobs` in order, running as many at once as there are `workers`, each with one thread of torch.
 
-    Threads that share every operation of one batch wait for each other several hundred times per batch.
+    Threads that share the operations of one batch instead wait for each other several hundred times per batch.
     """
     if workers == 1:
         for job in jobs:

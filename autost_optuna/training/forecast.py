@@ -1,4 +1,4 @@
-"""Forecast: how long a training and its judging will take, from a few images that are timed on this machine."""
+"""Forecast: how long training and judging will take, from a few images timed on this machine."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,15 +22,15 @@ from autost_optuna.training.evaluation import Judging, accuracy_of
 from autost_optuna.training.loop import RECALIBRATION_IMAGES
 from autost_optuna.training.recipe import Recipe
 
-SAMPLES = (16, 128)  # images that are timed: more where few take no time, since a call has a cost of its own
+SAMPLES = (16, 128)  # images to time: more if they are fast, because a call has its own cost
 ENOUGH_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
-    """Seconds that an image takes in training and in judging, and how many images each phase has.
+    """Seconds per image in training and in judging, and the number of images of each phase.
 
-    Validation, which gives the energy too, has its images after each epoch, and test its own once.
+    Validation, which also gives the energy, processes its images after each epoch, test only once.
     """
 
     train_s: float
@@ -40,7 +40,7 @@ class Forecast:
     test_images: int
 
     def in_words(self, sizes: Sequence[tuple[int, float]], *, workers: int = 1, processes: int = 1) -> str:
-        """One line for trainings of so many epochs and so many times the FLOPs each, by `workers`, each of `processes`."""
+        """One line on trainings with these epochs and relative FLOPs, by `workers` that each have `processes`."""
         each = [(epochs * size, size) for epochs, size in sizes]
         epochs, ends = sum(e for e, _ in each), sum(s for _, s in each)
         glance = self.validation_images + min(self.train_images, RECALIBRATION_IMAGES)
@@ -66,7 +66,7 @@ def forecast(
     judging: Judging,
     accelerator: str = "auto",
 ) -> Forecast:
-    """Time a step of training and a batch of judging, each the second of two, on a network that is thrown away."""
+    """Time a training step and a batch of judging, each the second of two, on a temporary network."""
     trained_on, _ = split_training(dataset, recipe.validation_share, recipe.images)
     validation, test = judging.chosen(dataset, recipe)
     fabric = make_fabric(recipe, accelerator)
@@ -77,7 +77,9 @@ def forecast(
             images = Batches(dataset.train, few, dataset.normalisation, task, fabric.device)
             train_s = _second(partial(_step, network, images, fabric), fabric.device)
             judge_s = _second(partial(accuracy_of, network, images, len(few)), fabric.device)
-            judge_s -= min(_second(partial(packed, network), fabric.device), judge_s / 2)  # once, however many images
+            judge_s -= min(
+                _second(partial(packed, network), fabric.device), judge_s / 2
+            )  # once per step, however many images
             if train_s + judge_s > ENOUGH_S:
                 break
     return Forecast(
@@ -98,7 +100,7 @@ def _step(network: SpikingTransformer, images: Batches, fabric: Fabric) -> None:
 
 
 def _second(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds that the second of two calls takes: the first one finds memory and chooses algorithms."""
+    """The seconds of the second of two calls: the first allocates memory and chooses algorithms."""
     call()
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,14 +1,14 @@
-"""Successive halving: members of a front trained side by side, and after each rung only the better half goes on.
+"""Successive halving: train members of a front side by side, and continue only the better half after each rung.
 
-Jamieson and Talwalkar, AISTATS 2016, arXiv 1502.07943. Rungs are epochs of the whole schedule, so a member that goes on ends
-exactly as it would have without halving, and one that drops out keeps its state: training it later goes on from there.
-Accuracy alone decides, so members of little energy drop out first. What it saves and loses: studies/halving.
+Jamieson and Talwalkar, AISTATS 2016, arXiv 1502.07943. Rungs are epochs of the full schedule, so a member that continues ends
+exactly as it would without halving. A member that drops out keeps its state, and later training continues from there. Only
+accuracy decides, so members with little energy drop out first. studies/halving measures what this saves and loses.
 
 Optuna's SuccessiveHalvingPruner is the asynchronous form (Li et al., MLSys 2020, arXiv 1810.05934): it judges a trial when it
-reports, against those that reported before, lets the first one go on unseen, and takes no trial up again, so that what
-survives hangs on the order in which workers report. Nor does Optuna prune in a study with two objectives, as one of trained
-networks is. `survivors` judges all members of a rung at once, in any order; of a member that reports last, the pruner says
-the same (tests/test_halving.py).
+reports, against earlier reports only, always lets the first one continue, and never resumes a trial, so that survival depends
+on the order in which workers report. Optuna also does not prune in studies with two objectives, such as those of trained
+networks. `survivors` judges all members of a rung at once, in any order; for the member that reports last, the pruner gives
+the same result (tests/test_halving.py).
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from autost_optuna.units import counted, one_line
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RungStanding:
-    """Where a member stands at a rung: its trial, mean validation accuracy over seeds, None if it failed, and energy in mJ."""
+    """A member at a rung: its trial, mean validation accuracy over seeds (None if it failed), and energy in mJ."""
 
     number: int
     accuracy: float | None
@@ -40,18 +40,18 @@ class RungStanding:
 
 
 def rungs(members: int, epochs: int, warmup_share: float = 0.0) -> tuple[int, ...]:
-    """The epochs, ascending, after which half of `members` drop out: ceil(epochs / 2^k), halvings enough to leave one.
+    """The epochs, ascending, after which half of `members` drop out: ceil(epochs / 2^k), enough to leave one member.
 
-    None lies within the warm-up, whose low rates say nothing yet of a network; then more than one member is left.
+    None lies within the warm-up, whose low rates do not show a network's quality; more than one member may then remain.
     """
     found = {math.ceil(epochs / 2**k) for k in range(1, members.bit_length())}
     return tuple(sorted(rung for rung in found if warmup_share * epochs < rung < epochs))
 
 
 def survivors(standings: Sequence[RungStanding]) -> list[int]:
-    """The members that go on, best first: half of all, rounded down, but one at least; none that failed.
+    """The members that continue, best first: half of all, rounded down, but at least one; never one that failed.
 
-    Of equal accuracies the one with less energy is better, then the one with the lower number.
+    If accuracies are equal, less energy is better, then a lower number.
     """
     ranked = sorted((-one.accuracy, one.energy_mj, one.number) for one in standings if one.accuracy is not None)
     return [number for _, _, number in ranked[: max(1, len(standings) // 2)]]
@@ -67,12 +67,12 @@ def train_by_halving(
     on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[Record]:
-    """Train the networks of all orders to the first rung, the better half of the members to the next; return those that end.
+    """Train all networks to the first rung, then the better half of the members to the next, and return those that finish.
 
-    A member is a candidate with all its seeds, judged by their mean. What is known of a network is not trained again, whether
-    it ended or dropped out before. A member whose loss is no number, or whose memory is short, drops out. ValueError if
-    there is nothing to halve; Stopped where `stopped()`; RuntimeError if another process trains one of them, a worker
-    died, or none is left.
+    A member is a candidate with all its seeds, judged by their mean. Epochs of a network that ended or dropped out before are
+    not trained again. A member drops out if its loss is NaN or infinite or it runs out of memory. ValueError if there is
+    nothing to halve; Stopped if `stopped()`; RuntimeError if another process trains one of them, a worker died, or none is
+    left.
     """
     recipe, members = todo[0].recipe, list(dict.fromkeys(order.candidate.number or 0 for order in todo))
     levels = rungs(len(members), recipe.epochs, recipe.warmup_share)
@@ -122,7 +122,7 @@ def train_by_halving(
 
 
 def _verdict(standings: Sequence[RungStanding], kept: Sequence[int], level: int, epochs: int) -> str:
-    """A rung in words."""
+    """The result of a rung in words."""
     best = max(one.accuracy for one in standings if one.accuracy is not None)
     out = [one.number for one in standings if one.number not in kept]
     return (
@@ -136,9 +136,9 @@ def _trials(numbers: Sequence[int]) -> str:
 
 
 class _Field:
-    """The networks of a halving: what is known of each, and the claims on those in training.
+    """The networks of a halving: their results so far, and the claims on those in training.
 
-    In context, at whose end no claim is left.
+    No claim outlives the context.
     """
 
     def __init__(
@@ -161,19 +161,19 @@ class _Field:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         reason = one_line(str(error)) if str(error) else "stopped; its state is kept"
         for held in self._held.values():
-            with contextlib.suppress(Exception):  # what went wrong first is what is told
+            with contextlib.suppress(Exception):  # the first error is the one to report
                 held.fail(reason)
 
     def advance(
         self, members: Sequence[int], until: int, means: Means, workers: int, stopped: Callable[[], bool]
     ) -> None:
-        """Train the networks of `members` to epoch `until`, but those of which that is known."""
+        """Train the networks of `members` to epoch `until`, except those with known results."""
         work = [index for index in self._of(members) if self._lacks(index, until) and self._claimed(index)]
 
         def tell(message: Message) -> None:
             self._presence.beat()
             index = work[message.index]
-            if message.trained is not None:  # kept before it is told
+            if message.trained is not None:  # stored before it is reported
                 message = replace(message, kind="trained", training=self._keep(index, message.trained), trained=None)
             self._tell(replace(message, index=index))
 
@@ -196,7 +196,7 @@ class _Field:
             )
 
     def standings(self, members: Sequence[int], level: int) -> list[RungStanding]:
-        """Where the members stand after epoch `level`; with one seed failed, a member has."""
+        """The members after epoch `level`; a member has failed if one of its seeds has."""
         found = []
         for number in members:
             indices = self._of([number])
@@ -207,7 +207,7 @@ class _Field:
         return found
 
     def drop(self, members: Sequence[int], level: int) -> None:
-        """Let members out after epoch `level`; their states are kept."""
+        """Drop members after epoch `level`; their states are kept."""
         for index in self._of(members):
             held, order = self._held.pop(index, None), self._todo[index]
             if held is not None and index in self._failures:
@@ -217,20 +217,20 @@ class _Field:
                 held.drop(level, accuracies, all_epochs=order.recipe.epochs, path=order.folder)
 
     def trained(self, members: Sequence[int]) -> list[Record]:
-        """The trained networks of members that went to the end."""
+        """The trained networks of members that finished."""
         return [self._ended[self._keys[index]] for index in self._of(members)]
 
     def _of(self, members: Sequence[int]) -> list[int]:
         return [index for index, order in enumerate(self._todo) if order.candidate.number in members]
 
     def _lacks(self, index: int, until: int) -> bool:
-        """Whether a network must be trained for what is to be known of it at epoch `until`."""
+        """Whether a network must be trained to know its accuracy at epoch `until`."""
         last = until == self._todo[index].recipe.epochs
         key = self._keys[index]
         return key not in self._ended and (last or len(self._accuracies.get(key, ())) < until)
 
     def _claimed(self, index: int) -> bool:
-        """Whether a network is ours to train: claimed before or now. RuntimeError if another process trains it."""
+        """Whether this process holds the claim on a network, from before or from now. RuntimeError if another one trains it."""
         if index in self._held:
             return True
         found = claim(self._trainings, self._todo[index], self._dataset, self._presence)
@@ -246,7 +246,7 @@ class _Field:
         return True
 
     def _know(self, index: int, training: Record) -> None:
-        """Take a network that ended before for what it is. ValueError if its accuracies after each epoch are lost."""
+        """Use the result of a network that ended before. ValueError if its accuracies after each epoch are lost."""
         key, order = self._keys[index], self._todo[index]
         if key not in self._accuracies:
             task = self._trainings.search.settings.task
@@ -262,7 +262,7 @@ class _Field:
         self._tell(Message(kind="trained", index=index, training=training, before=True))
 
     def _keep(self, index: int, trained: Result) -> Record:
-        """Store what came of a training to its end."""
+        """Store the result of a complete training."""
         training = store(self._held[index], self._todo[index], self._dataset, trained)
         del self._held[index]
         self._ended[self._keys[index]] = training

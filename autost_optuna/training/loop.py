@@ -1,4 +1,4 @@
-"""One training: the network and all that changes with it, batch by batch and epoch by epoch."""
+"""One training: the network and all state that changes with it, batch by batch and epoch by epoch."""
 
 import copy
 import hashlib
@@ -42,11 +42,11 @@ from autost_optuna.training.recipe import TET, Recipe
 from autost_optuna.training.resume import RECIPE, RESUME, Epoch, Stopped, resume
 
 RECALIBRATION_IMAGES = 512
-EMA_WARMUP = 10  # the average of the first steps follows them closely: its decay is at most (1 + step) / (10 + step)
+EMA_WARMUP = 10  # the average follows the first steps closely: its decay is at most (1 + step) / (10 + step)
 
 
 class Run:
-    """One training: the network and all that changes with it."""
+    """One training: the network and all state that changes with it."""
 
     def __init__(
         self,
@@ -62,23 +62,25 @@ class Run:
     ) -> None:
         self.identity, self.recipe, self.folder, self.fabric = identity, recipe, folder, fabric
         self._augment = Augment(recipe, task)
-        self._glance = min(EVAL_BATCH, 2 * recipe.batch_size)  # without gradients an image takes less memory
+        self._glance = min(EVAL_BATCH, 2 * recipe.batch_size)  # without gradients, an image takes less memory
         trained_on, _ = split_training(dataset, recipe.validation_share, recipe.images)
         validation, test = judging.chosen(dataset, recipe)
         self._test_images = len(test) if len(test) < len(dataset.test.labels) else None
         self._on_judged = on_judged
-        self._found: Judged | None = None  # of the last epoch, unless that was before this call
+        self._found: Judged | None = None  # of the last epoch, unless an earlier call trained it
         reads = (dataset.normalisation, task, fabric.device)
         self._train = Batches(dataset.train, trained_on, *reads)
         self._validation = Batches(dataset.train, validation, *reads)
         self._test = Batches(dataset.test, test, *reads)
         self.network = SpikingTransformer(architecture, task, seed=recipe.seed)
         self._plain = plain = optimizer_of(self.network, recipe)
-        self._order_channels(torch.channels_last)  # as in training: DDP lays out its gradients as the weights are now
+        self._order_channels(
+            torch.channels_last
+        )  # as in training, because DDP lays out its gradients like the current weights
         self.model, self._optimizer = fabric.setup(self.network, plain)
         self._order_channels(torch.contiguous_format)
         self._average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema_decay else None
-        # Once the weights are on the device: the optimizer's state goes where they are.
+        # After the weights are on the device, because the optimizer's state follows them.
         state = resume(folder / RESUME, identity, self.network, plain, self._average)
         self.log = [Epoch(**entry) for entry in state["log"]]
         self._batch, self._step = int(state["batch"]), int(state["step"])
@@ -90,10 +92,10 @@ class Run:
             self._scaler.load_state_dict(state["scaler"])
 
     def fuse(self) -> None:
-        """Have torch.compile fuse the operations of the neurons, and on a GPU of each part, in training, not in judging.
+        """Let torch.compile fuse the operations of the neurons and, on a GPU, of each part, in training but not in judging.
 
-        On the CPU the convolutions and products, most of the time there, are slower with whole parts compiled. ValueError
-        where there is no compiler.
+        On the CPU, compiling whole parts slows down convolutions and products, which take most of the time. ValueError
+        if there is no compiler.
         """
         if self.fabric.device.type != "cpu":
             for part in (self.network.stem, *self.network.blocks):
@@ -108,11 +110,11 @@ class Run:
 
     @property
     def judged(self) -> SpikingTransformer:
-        """The network whose accuracy counts: the moving average where the recipe asks for one."""
+        """The network whose accuracy counts: the moving average if the recipe has one."""
         return self.network if self._average is None else self._average
 
     def ended_early(self) -> bool:
-        """Whether the recipe's patience is at an end."""
+        """Whether the recipe's patience has run out."""
         accuracies = [line.validation_accuracy for line in self.log]
         best = accuracies.index(max(accuracies)) if accuracies else 0
         return bool(self.recipe.patience) and len(accuracies) - 1 - best >= self.recipe.patience
@@ -124,13 +126,13 @@ class Run:
         on_batch: Callable[[int, int, int], None],
         stopped: Callable[[], bool],
     ) -> None:
-        """The batches of an epoch from where it was cut off."""
+        """Train the batches of an epoch, from where it was interrupted."""
         recipe, count = self.recipe, math.ceil(len(self._train) / self.recipe.batch_size)
         steps = recipe.epochs * math.ceil(count / recipe.accumulate)
         fresh: list[Tensor] = []
         began, saved, first, images = time.monotonic(), time.monotonic(), self._batch, 0
         self.model.train()
-        self._order_channels(torch.channels_last)  # convolutions and pooling are faster so
+        self._order_channels(torch.channels_last)  # convolutions and pooling are faster this way
         mine = self._share(self._order(epoch).split(recipe.batch_size)[first:])
         for batch, (pixels, labels) in enumerate(self._train.raw(mine), first):
             first_of_step = batch - batch % recipe.accumulate
@@ -143,7 +145,7 @@ class Run:
                     self._take_step(steps)
             images += len(labels) * self.fabric.world_size
             self._batch = batch + 1
-            if self.fabric.device.type == "cpu" or len(fresh) >= 16:  # looking at a loss waits for the GPU
+            if self.fabric.device.type == "cpu" or len(fresh) >= 16:  # reading a loss waits for the GPU
                 self._look(epoch, fresh)
             on_batch(epoch, batch + 1, count)
             if at_rest and batch + 1 < count and (time.monotonic() - saved >= checkpoint_s or stopped()):
@@ -153,11 +155,11 @@ class Run:
                 if stopped():
                     raise Stopped
         self._look(epoch, fresh)
-        self._order_channels(torch.contiguous_format)  # judged as it is loaded: the other order rounds otherwise
+        self._order_channels(torch.contiguous_format)  # as in a loaded network; other orders round differently
         self._images_per_s = images / (time.monotonic() - began)
 
     def judge_epoch(self, epoch: int) -> Epoch:
-        """The line of the log of an epoch that is trained; keeps the state."""
+        """Judge a trained epoch, save the state, and return its line of the log."""
         line = None
         if self.fabric.is_global_zero:
             with naming_short_memory(self.recipe, self.folder), torch.compiler.set_stance("force_eager"):
@@ -185,7 +187,7 @@ class Run:
         return judge(self.judged, self._validation, rate_images=count, batch_size=self._glance, on_done=heard)
 
     def finish(self, convention: Convention) -> None:
-        """Look at the test set, measure the energy, and write the result in place of the state."""
+        """Judge on the test set, measure the energy, and replace the state by the result."""
         if self.fabric.is_global_zero:
             with naming_short_memory(self.recipe, self.folder), torch.compiler.set_stance("force_eager"):
                 found = self._found or self._judge("energy")
@@ -206,12 +208,12 @@ class Run:
         self.fabric.barrier()
 
     def save(self) -> None:
-        """Keep the whole state, or the one before it where that fails."""
+        """Save the whole state; if that fails, the previous one stays."""
         if not self.fabric.is_global_zero:
             return
         tensors = dict(self.network.state_dict())
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-            raise RuntimeError(f"the weights are no numbers any more after {self._step} steps; {self._remedy()}")
+            raise RuntimeError(f"the weights are NaN or infinite after {self._step} steps; {self._remedy()}")
         for index, values in self._plain.state_dict()["state"].items():
             tensors.update({f"optimizer.{index}.{name}": value for name, value in values.items()})
         if self._average is not None:
@@ -228,18 +230,18 @@ class Run:
         checkpoint.save(self.folder / RESUME, tensors, description)
 
     def _order(self, epoch: int) -> Tensor:
-        """The training images of an epoch, shuffled by the seed and the epoch alone."""
+        """The training images of an epoch, shuffled only by the seed and the epoch."""
         generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
         return self._train.chosen[torch.randperm(len(self._train), generator=generator)]
 
     def _share(self, batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
-        """This process's part of each batch; of one that is too small for all, each takes what there is."""
+        """This process's part of each batch; if a batch is too small for all processes, each takes all of it."""
         for indices in batches:
             part = indices[self.fabric.global_rank :: self.fabric.world_size]
             yield part if len(indices) >= self.fabric.world_size else indices
 
     def _forward_backward(self, epoch: int, batch: int, pixels: Tensor, labels: Tensor, parts: int) -> Tensor:
-        """The loss [] of one batch, whose gradient is added up as one of `parts`."""
+        """The loss [] of one batch; its gradient is accumulated as one of `parts`."""
         recipe, mix = self.recipe, self.recipe.mixes_at(epoch)
 
         def make() -> tuple[Tensor, Tensor]:
@@ -256,7 +258,7 @@ class Run:
         self.network.stem.to(memory_format=order)  # type: ignore[call-overload]
         for parameter in self.network.stem.parameters():
             state = self._plain.state[parameter]
-            # The fused optimizer reads weight and state side by side in memory, and wrongly where their orders differ.
+            # The fused optimizer reads weight and state in memory order, which is wrong if their orders differ.
             state.update({field: value.to(memory_format=order) for field, value in state.items() if value.dim() == 4})
 
     def _take_step(self, steps: int) -> None:
@@ -273,7 +275,7 @@ class Run:
             torch._foreach_lerp_(list(self._average.parameters()), list(self.network.parameters()), 1 - decay)
 
     def _look(self, epoch: int, fresh: list[Tensor]) -> None:
-        """Take the losses over. RuntimeError if one is no number: the state that was kept is then from before it."""
+        """Record the losses. RuntimeError if one is NaN or infinite: the saved state is then from before it."""
         values = torch.stack(fresh).tolist() if fresh else []
         fresh.clear()
         for index, value in enumerate(values, self._batch - len(values)):
@@ -287,7 +289,7 @@ class Run:
         return f"{left}lower --lr, now {self.recipe.lr:g}, or set clip_norm in a recipe, in another folder (-o)"
 
     def _recalibrate(self) -> None:
-        """Set the running statistics to the plain mean over a few batches: during training they lag behind."""
+        """Set the running statistics to the plain mean over a few batches, because they lag behind during training."""
         images = self._train.chosen[:RECALIBRATION_IMAGES].split(max(2, self._glance // 2))
         recalibrate(self.judged, (self._train.fit(pixels) for pixels, _ in self._train.raw(images)))
 

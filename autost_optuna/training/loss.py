@@ -1,4 +1,4 @@
-"""What a training minimises, and by which optimizer."""
+"""The loss of a training, and its optimizer."""
 
 import torch
 import torch.nn.functional as F
@@ -21,10 +21,10 @@ def loss_of(logits: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
 
 
 def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW; biases, normalisation and the neurons' scalars do not decay, which would pull each tau to 2."""
+    """AdamW. Biases, normalisation and the neurons' scalars do not decay: decay would pull each tau to 2."""
     parameters = list(network.parameters())
     matrices, others = [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    # Gradients that are scaled cannot be clipped for a fused optimizer, which would unscale them itself.
+    # Scaled gradients cannot be clipped with a fused optimizer, which unscales them itself.
     fused = not (recipe.precision == "16-mixed" and recipe.clip_norm)
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)

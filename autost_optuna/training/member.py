@@ -1,4 +1,4 @@
-"""Train one member of a search: claim it, train it, and put the result into the study."""
+"""Train one member of a search: claim it, train it, and store the result in the study."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def carry_out_one(
     tell: Tell,
     stopped: Callable[[], bool],
 ) -> Message:
-    """Train one network, unless someone has or does; what became of it, told as well."""
+    """Train one network, unless another process has or does. Returns and reports the outcome."""
     if order.until is not None:
         end = _reach(trainings.search, order, order.until, index, dataset, means, tell, stopped)
         tell(end)
@@ -50,11 +50,11 @@ def carry_out_one(
         end = Message(kind="stopped", index=index, text="stopped; its state is kept")
     except RuntimeError as error:
         end = Message(kind="failed", index=index, text=one_line(str(error)))
-        if world() > 1:  # the other processes wait for this one: all end
+        if world() > 1:  # the other processes wait for this one, so all must end
             raise
     except BaseException as error:
         if held is not None:
-            with contextlib.suppress(Exception):  # what went wrong first is what is told
+            with contextlib.suppress(Exception):  # the first error is the one to report
                 held.fail(one_line(f"{type(error).__name__}: {error}"))
         raise
     if held is not None and end.kind != "trained":
@@ -73,7 +73,7 @@ def _reach(
     tell: Tell,
     stopped: Callable[[], bool],
 ) -> Message:
-    """Train a network to the end of epoch `until`, and keep its state there; the very last epoch ends it as ever."""
+    """Train a network to the end of epoch `until` and save its state; the last epoch of all completes it as usual."""
     identity = identity_of(order.candidate.architecture, search.settings.task, dataset, order.recipe)
     done = len(log_of(order.folder, identity))
 
@@ -99,7 +99,7 @@ def _reach(
 def _train(
     search: Search, order: Order, index: int, dataset: Dataset, means: Means, tell: Tell, stopped: Callable[[], bool]
 ) -> Result:
-    """Train one network to its end, and tell of its batches, of its epochs and of how it is judged."""
+    """Train one network to its end, and report its batches, epochs and judging."""
 
     def on_batch(epoch: int, batch: int, batches: int) -> None:
         done, total = epoch * batches + batch, order.recipe.epochs * batches
@@ -129,7 +129,7 @@ def _train(
 def _claim(
     trainings: Records, order: Order, dataset: Dataset, means: Means, presence: Presence | None
 ) -> Claim | Message | None:
-    """The claim to train, or why there is nothing to do; None in the other processes of torchrun, which only help."""
+    """The claim to train, or why there is nothing to do; None in torchrun's other processes, which only help."""
     found: Claim | Record | Taken | None = None
     if presence is not None:
         found = claim(trainings, order, dataset, presence)
@@ -145,7 +145,7 @@ def _claim(
 
 @contextlib.contextmanager
 def present(trainings: Records) -> Iterator[Presence | None]:
-    """This process said to be at work; of those of torchrun only the first says so."""
+    """Announce this process within the context; with torchrun, only the first process does."""
     if process_rank():
         yield None
     else:

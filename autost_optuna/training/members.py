@@ -1,4 +1,4 @@
-"""Train members of a search, each one once, even from several terminals."""
+"""Train members of a search, each once, even from several terminals."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -40,11 +40,11 @@ def train_members(
     on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[Record]:
-    """Train the networks of all orders that nobody has trained or trains, and return those that are trained.
+    """Train the networks of all orders that no process has trained or is training, and return the trained ones.
 
-    An order whose loss is no number, or whose memory is short, fails alone; the others are still trained. With `workers`
-    above 1 in as many processes, a GPU each where there are some. `on_frames` hears of recordings that are cut into frames.
-    Stopped where `stopped()`; RuntimeError at the end where an order failed.
+    If the loss of an order is NaN or infinite, or it runs out of memory, only that order fails. With `workers` above 1, as
+    many processes share the orders, each with its own GPU if there are any. `on_frames` reports recordings that are cut into
+    frames. Stopped if `stopped()`; RuntimeError at the end if an order failed.
     """
     dataset, trainings, todo = prepare(search, todo, means, workers, on_frames)
     workers = min(workers, len(todo))
@@ -66,10 +66,10 @@ def prepare(
 ) -> tuple[Dataset, Records, list[Order]]:
     """The data, the study of trained networks, and the orders, each in the folder where a halving left it.
 
-    ValueError if one of them cannot be trained.
+    ValueError if one of the orders cannot be trained.
     """
     if workers < 1:
-        raise ValueError(f"workers {workers} is not positive; use 1, or one a GPU")
+        raise ValueError(f"workers {workers} is not positive; use 1, or one per GPU")
     if workers > 1 and world() > 1:
         raise ValueError(f"workers {workers} and torchrun are two ways to use several processes; leave one out")
     task, frames = search.settings.task, todo[0].recipe.frames
@@ -88,7 +88,7 @@ def prepare(
 
 
 def foretell(trainings: Records, todo: Sequence[Order], dataset: Dataset, means: Means, workers: int) -> str:
-    """How long the orders will take that nobody has carried out, in one line; nothing if there are none."""
+    """One line on how long the remaining orders will take; nothing if there are none."""
     task, known = trainings.search.settings.task, {training.key for training in trainings.all()}
     left = [order for order in todo if key_of(order, dataset) not in known]
     if not left or process_rank():
@@ -113,7 +113,7 @@ def carry_out(
     tell: Tell,
     stopped: Callable[[], bool],
 ) -> list[Message]:
-    """What becomes of each order, here one after the other or in `workers` processes. Stopped where `stopped()`."""
+    """The outcome of each order, carried out one by one here or by `workers` processes. Stopped if `stopped()`."""
     if workers == 1:
         ends = []
         with present(trainings) as presence:
@@ -131,7 +131,7 @@ def carry_out(
 
 @contextlib.contextmanager
 def _one_first(recipe: Recipe, accelerator: str) -> Iterator[None]:
-    """The first of torchrun's processes goes through alone, then the others."""
+    """The first of torchrun's processes runs the context alone, then the others do."""
     fabric = make_fabric(recipe, accelerator) if world() > 1 else None
     if fabric is not None and process_rank():
         fabric.barrier()

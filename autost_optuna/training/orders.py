@@ -1,4 +1,4 @@
-"""Orders: which members of a search are to be trained, how, and what is heard of it."""
+"""Orders: which members of a search to train, how, and the messages about it."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +31,7 @@ CURVE_FILE = "curve.csv"
 class Order:
     """A network to train: a member of the search, by a recipe with its seed, in a folder.
 
-    One with `until` is trained to that epoch, for who holds its claim already.
+    With `until`, it is trained to that epoch, and the caller already holds the claim.
     """
 
     candidate: Candidate
@@ -42,8 +42,8 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Means:
-    """What all orders share: the data set, where it lies or is put, the device (auto, cpu or cuda), logs for TensorBoard,
-    whether torch.compile fuses operations, and on how many images networks are judged."""
+    """What all orders share: the data set and its folder, the device (auto, cpu or cuda), logs for TensorBoard, whether
+    torch.compile fuses operations, and the number of images for judging."""
 
     data: str
     data_root: StrPath | None = None
@@ -56,13 +56,13 @@ class Means:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """What becomes of the order at `index`.
+    """News of the order at `index`.
 
-    "batch": `done` of `total` batches of all epochs; "judged": `done` of `total` images in the phase `text` of judging;
-    "epoch": a line of its log; "forecast": how long all will take; "trained", perhaps `before`, and what came
-    of it; "taken": another process is at it; "failed", and why, `itself` where it was the network and not its process;
-    "stopped". "reached": its last epoch for now, with the accuracy after each, and what came of it if it was the very last;
-    "rung": what a rung means for all. A worker is "ready" before it has an order.
+    "batch": `done` of `total` batches of all epochs; "judged": `done` of `total` images in the judging phase `text`;
+    "epoch": a line of its log; "forecast": how long all orders will take; "trained", possibly `before`, with the result;
+    "taken": another process is training it; "failed", with the reason, by `itself` if the network failed and not its
+    process; "stopped"; "reached": its last epoch for now, with the accuracy after each, and the result if it was the last
+    epoch of all; "rung": the result of a rung for all. A worker is "ready" before it has an order.
     """
 
     kind: Literal[
@@ -84,7 +84,7 @@ Tell = Callable[[Message], None]
 
 
 def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seeds: int, output: StrPath) -> list[Order]:
-    """Every candidate with every seed from the recipe's on; a folder for each: `output`/STUDY-TRIAL, others -seedN beside."""
+    """Every candidate with every seed, starting at the recipe's; folders are `output`/STUDY-TRIAL, with -seedN for others."""
     made = []
     last = recipe.seed + as_count("seeds", seeds) - 1
     if last >= 2**32:
@@ -98,12 +98,12 @@ def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seed
 
 
 def folder_name(name: str) -> str:
-    """A study's name as part of a folder's name."""
+    """A study's name in a form that suits a folder's name."""
     return "".join(c if c.isalnum() or c in "_.-" else "_" for c in name)
 
 
 def key_of(order: Order, dataset: Dataset) -> Key:
-    """What tells the network of an order from the others of its search."""
+    """What distinguishes the network of an order from the others of its search."""
     return Key(
         architecture=order.candidate.architecture.key,
         data=dataset.name,
@@ -114,7 +114,7 @@ def key_of(order: Order, dataset: Dataset) -> Key:
 
 
 def where_left(order: Order, left: Path | None) -> Order:
-    """An order in the folder `left` that has its state, where its own has none."""
+    """The order, moved to the folder `left`, which has its state, if its own folder has none."""
 
     def begun(folder: Path) -> bool:
         return any((folder / name).exists() for name in (WEIGHTS, RESUME))
@@ -136,7 +136,7 @@ def claim(trainings: Records, order: Order, dataset: Dataset, presence: Presence
 
 
 def store(claim: Claim, order: Order, dataset: Dataset, trained: Result) -> Record:
-    """Put what came of a training into the study, with its learning curve."""
+    """Store the result of a training in the study, with its learning curve."""
     candidate, recipe, measured = order.candidate, order.recipe, trained.measured
     assert candidate.number is not None
     training = Record(
@@ -176,22 +176,22 @@ def store(claim: Claim, order: Order, dataset: Dataset, trained: Result) -> Reco
 
 
 def process_rank() -> int:
-    """Which of torchrun's processes this is, 0 without it: the first one judges, writes and speaks."""
+    """The rank of this process under torchrun, 0 without it: the first process judges, writes and reports."""
     return int(os.environ.get("RANK", 0))
 
 
 def world() -> int:
-    """How many processes torchrun has started for one training, 1 without it."""
+    """The number of processes that torchrun started for one training, 1 without it."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def artifacts_folder(search: Search, todo: Sequence[Order]) -> Path:
-    """Where learning curves go: beside the storage's file, else beside the trained networks."""
+    """The folder of learning curves: beside the storage's file, else beside the trained networks."""
     return folder_of(search.storage) or todo[0].folder.parent / "artifacts"
 
 
 def share_of_machine(number: int, count: int, accelerator: str) -> dict[str, str]:
-    """What worker `number` of `count` has of the machine: its part of the processors, and one of the GPUs."""
+    """The share of the machine of worker `number` of `count`: its part of the processors, and one of the GPUs."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = {"OMP_NUM_THREADS": str(max(1, processors // count))}
     gpus = torch.cuda.device_count() if accelerator != "cpu" else 0

@@ -1,4 +1,4 @@
-"""Recipe: how a network is trained. A frozen spec; a TOML file on disk; stored with what it led to."""
+"""Recipe: how a network is trained. A frozen value, a TOML file on disk, and stored with its results."""
 
 import hashlib
 import json
@@ -22,17 +22,17 @@ MEAN, TET = LOSSES = ("mean", "tet")
 class Recipe:
     """How a network is trained: AdamW, a linear warm-up over `warmup_share` of all steps, then a cosine to `min_lr`.
 
-    A step of the optimizer takes `accumulate` batches of `batch_size` images, over all processes together. `clip_norm`
-    bounds the norm of all gradients, 0 does not. `loss` is the cross entropy of the "mean" of the logits over time, or
-    "tet", of every step's (Deng et al., ICLR 2022, arXiv 2202.11946) with weight `tet_lambda` on its regulariser.
+    An optimizer step uses `accumulate` batches of `batch_size` images, over all processes together. `clip_norm` bounds the
+    norm of all gradients; 0 means no bound. `loss` is the cross entropy of the "mean" of the logits over time, or "tet": that
+    of every step (Deng et al., ICLR 2022, arXiv 2202.11946), with weight `tet_lambda` on its regulariser.
 
-    `randaugment` operations an image of `randaugment_magnitude` 0 to 10 (Cubuk et al., arXiv 1909.13719), horizontal `flip`
-    of every second image, `erasing` as the share of images with a rectangle erased, and `mixup` as the alpha of its Beta
-    distribution, during the first `mixup_share` of the epochs; 0 turns each off.
+    Augmentation: `randaugment` operations per image with `randaugment_magnitude` 0 to 10 (Cubuk et al., arXiv 1909.13719),
+    horizontal `flip` of every second image, `erasing` as the share of images with a rectangle erased, and `mixup` as the alpha
+    of its Beta distribution, during the first `mixup_share` of the epochs; 0 turns each off.
 
-    `ema_decay` above 0 takes a moving average of the weights as the result. `patience` above 0 ends the training when so
-    many epochs brought no better accuracy on the validation split. That split is `validation_share` of the training set, the
-    same for every network and seed; of the rest `images` are trained on, 0 for all. Recordings are cut into `frames` of
+    With `ema_decay` above 0, the result is a moving average of the weights. With `patience` above 0, training ends after so
+    many epochs without a better accuracy on the validation split. That split is `validation_share` of the training set, the
+    same for every network and seed; training uses `images` of the rest, 0 for all. Recordings are cut into `frames` of
     equal "count" of events or of equal "time". `precision` is 32-true, bf16-mixed or 16-mixed.
     """
 
@@ -89,29 +89,29 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """A fingerprint of all that decides a training but its seed."""
+        """A fingerprint of everything that determines a training except its seed."""
         decisive = {name: value for name, value in self.to_dict().items() if name not in ("name", "seed")}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def label(self) -> str:
-        """The name, with the hash where the name alone does not say which recipe it is."""
+        """The name, with the hash if the name alone does not identify the recipe."""
         preset = RECIPES.get(self.name)
         return self.name if preset and preset.hash == self.hash else f"{self.name}#{self.hash}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The form of a TOML file."""
+        """The dict of the TOML form."""
         return asdict(self)
 
     def to_toml(self) -> str:
-        """A file that `load` reads."""
+        """The text of a file that `load` reads."""
         return toml_text(self.to_dict())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Recipe":
-        """Read the form of `to_dict`. ValueError for wrong or missing keys, with the allowed ones."""
+        """Read the form of `to_dict`. ValueError for wrong or missing keys names the allowed ones."""
         known = check_keys("recipe", data, [field.name for field in fields(cls)], ("name",))
-        for field in fields(cls):  # 0 and 0.0 are one recipe, and have one hash
+        for field in fields(cls):  # 0 and 0.0 must give the same recipe and the same hash
             value = known.get(field.name)
             if isinstance(field.default, float) and isinstance(value, int) and not isinstance(value, bool):
                 known[field.name] = float(value)
@@ -119,7 +119,7 @@ class Recipe:
 
     @classmethod
     def load(cls, source: StrPath) -> "Recipe":
-        """A preset by its name, or a user's own from FILE.toml; what a file does not name has its default."""
+        """A preset by its name, or the user's own from FILE.toml; keys that a file lacks have their defaults."""
         source = os.fspath(source)
         if source.endswith(".toml"):
             return _read(Path(source))
@@ -128,7 +128,7 @@ class Recipe:
         return RECIPES[source]
 
     def lr_at(self, step: int, steps: int) -> float:
-        """Learning rate of step `step` of `steps`."""
+        """The learning rate of step `step` of `steps`."""
         warmup = max(1, round(self.warmup_share * steps))
         if step < warmup:
             return self.min_lr + (self.lr - self.min_lr) * (step + 1) / warmup

@@ -1,4 +1,4 @@
-"""Records: what is kept of a trained network, of one that is being trained, and of one that dropped out."""
+"""What is stored about a network that is trained, is being trained, or dropped out of a halving."""
 
 import csv
 import math
@@ -19,7 +19,7 @@ CURVE = ("epoch", "loss", "validation_accuracy", "mean_rate", "images_per_s")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Key:
-    """What makes two trainings of a search one: architecture, data and their fingerprint, recipe without name, and seed.
+    """The identity of a training within a search: architecture, data and their fingerprint, recipe without name, and seed.
 
     The task is that of the search.
     """
@@ -33,14 +33,14 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """A trained network: how it was trained, how accurate it is, and its energy measured beside the predicted one.
+    """A trained network: how it was trained, its accuracy, and its measured energy beside the predicted one.
 
-    `number` is its trial, `search_trial` that of the search. `recipe` is the recipe's JSON form, `recipe_hash` of all of it
-    but name and seed. Accuracies are shares of the images, 0 to 1. `energy_mj` is the mean over `images` images of the
-    validation split under `convention`, `energy_std_mj` their standard deviation; `predicted_mj` was the energy at
-    initialisation. `rates` and `initial_rates` are input spike rates by the name of the operation, `mean_rate` the mean over
-    all spike-driven MACs. `path` is the folder of the checkpoint, `machine` the kind of machine. The
-    validation accuracy is of the same `images`; the test accuracy of `test_images` of the test set, None: of all.
+    `number` is its trial, `search_trial` that of the search. `recipe` is the recipe's JSON form, `recipe_hash` covers all of
+    it except name and seed. Accuracies are shares of the images, 0 to 1. `energy_mj` is the mean over `images` images of the
+    validation split under `convention`, `energy_std_mj` their standard deviation; `predicted_mj` is the energy at
+    initialisation. `rates` and `initial_rates` are input spike rates by operation, `mean_rate` is the mean over all
+    spike-driven MACs. `path` is the folder of the checkpoint, `machine` the kind of machine. The validation accuracy uses the
+    same `images`; the test accuracy uses `test_images` of the test set, or all if None.
     """
 
     number: int
@@ -78,11 +78,11 @@ class Record:
                 raise ValueError(f"{name} {getattr(self, name)!r} is not a share; give one of 0 to 1")
         for name in ("energy_mj", "predicted_mj"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)!r} is no energy; give a positive number of mJ")
+                raise ValueError(f"{name} {getattr(self, name)!r} is not an energy; give a positive number of mJ")
 
     @property
     def key(self) -> Key:
-        """What tells it from the other trainings of its search."""
+        """What distinguishes it from the other trainings of its search."""
         return Key(
             architecture=self.architecture.key,
             data=self.data,
@@ -97,7 +97,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Record":
-        """Read the form of `to_dict`. ValueError if it is another version's."""
+        """Read the form of `to_dict`. ValueError if another version wrote it."""
         try:
             return cls(**{**data, "architecture": Architecture.from_dict(data["architecture"])})
         except (KeyError, TypeError) as error:
@@ -108,7 +108,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """That a network is being trained: its trial, and the process on which host."""
+    """A network that is being trained: its trial, and the process and host."""
 
     number: int
     host: str
@@ -119,9 +119,9 @@ class Taken:
 class Dropped:
     """A network that dropped out of a halving (autost_optuna.training.halving) after `epochs` of its recipe's `all_epochs`.
 
-    `number` is its pruned trial, `search_trial` that of the search. `validation_accuracies` are those after each epoch that was
-    trained, more than `epochs` where it had been trained for more before. `path` is the folder of its state, from which a
-    training to the end goes on.
+    `number` is its pruned trial, `search_trial` that of the search. `validation_accuracies` has one entry per trained epoch,
+    more than `epochs` if it had been trained for longer before. `path` is the folder of its state, from which a complete
+    training continues.
     """
 
     number: int
@@ -139,9 +139,9 @@ class Dropped:
 
 
 def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write a learning curve as CSV, a row per epoch with the columns of CURVE; optuna-dashboard shows it as a table.
+    """Write a learning curve as CSV, one row per epoch with the columns of CURVE; optuna-dashboard shows it as a table.
 
-    Figures have six significant digits; a trial keeps its accuracies whole.
+    Figures have six significant digits; the trial stores its accuracies in full.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, CURVE, lineterminator="\n")
@@ -153,19 +153,19 @@ def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def is_whole(trial: FrozenTrial) -> bool:
-    """Whether all of a training is there: of a rescued journal, a part of it may be lost."""
+    """Whether a trial holds all parts of a training: a rescued journal may have lost some."""
     return {RECORD, *RATES} <= trial.user_attrs.keys()
 
 
 def record_from(trial: FrozenTrial) -> Record:
-    """The record that a complete trial keeps."""
+    """The record that a complete trial stores."""
     attributes = trial.user_attrs
     stored = {**attributes[RECORD], **{name: attributes[name] for name in RATES}, "number": trial.number}
     return Record.from_dict(stored)
 
 
 def dropped_from(trial: FrozenTrial) -> Dropped:
-    """The dropped network that a pruned trial keeps."""
+    """The dropped network that a pruned trial stores."""
     attributes = trial.user_attrs
     return Dropped(
         number=trial.number,

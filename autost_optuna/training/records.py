@@ -20,11 +20,11 @@ from autost_optuna.units import StrPath
 
 
 def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | None = None) -> Records:
-    """The trained networks of a search, with `create` made where there are none yet, by several processes at once if need be.
+    """The trained networks of a search. With `create`, a missing study is created, even by several processes at once.
 
-    They are found also where either study was renamed. `artifacts` is the folder of learning curves; by default it is beside
-    the storage's file. ValueError if there are none, if the study of that name is none of ours or of another search, or if it
-    is not clear whose they are.
+    The study is found even if one of the two was renamed. `artifacts` is the folder of learning curves; by default it is
+    beside the storage's file. ValueError if there is no study, if the one with that name belongs to another program or
+    search, or if it is ambiguous whose networks it holds.
     """
     named, storage = search.study.study_name + TRAINED_ENDING, search.study._storage
     name = find_trained(search) or (named if create else None)
@@ -40,7 +40,7 @@ def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | N
             f"study {name!r} in {shown(search.storage)} was not made by autost-optuna, or not to the end; delete it, "
             "or give the search another name"
         )
-    if create and there is not None and find_trained(search) != name:  # that of another one, which was called so
+    if create and there is not None and find_trained(search) != name:  # the study of another search that had this name
         owner = owner_of(storage, name) or "another search"
         raise ValueError(f"study {name} holds networks of {owner}; rename it, or give this search another name")
     if there is not None and (part := identities_differ(there, ours)):
@@ -48,30 +48,30 @@ def open_trained(search: Search, *, create: bool = False, artifacts: StrPath | N
             f"study {name} holds networks of a search with another {part} than {search.study.study_name} has now; "
             f"delete it by {units.command('study', 'delete', name)}, or search under another name"
         )
-    if create and there != ours:  # new, what a kill left, or of a renamed search: whoever else is here writes the same
+    if create and there != ours:  # new, left by a killed process, or renamed: other processes write the same
         name_metrics(study, TRAINED_METRICS)
         study.set_user_attr(TRAINED, ours)
     return Records(study=study, search=search, artifacts=Path(artifacts) if artifacts else folder_of(search.storage))
 
 
 def trainings_of(search: Search) -> list[Record]:
-    """The trained networks of a search, none where nothing was trained. ValueError if they are of another search."""
+    """The trained networks of a search, if any. ValueError if they belong to another search."""
     if find_trained(search) is None:
         return []
     return open_trained(search).all()
 
 
 def dropped_of(search: Search) -> list[Dropped]:
-    """The networks of a search that dropped out of a halving, none where nothing was trained."""
+    """The networks of a search that dropped out of a halving, if any."""
     if find_trained(search) is None:
         return []
     return open_trained(search).dropped()
 
 
 def copy_trained(study: optuna.Study, storage: str, to: str, *, name: str | None = None) -> tuple[Copied, int]:
-    """Copy trained networks, with their artifacts where both storages are files, to the storage `to`, as `name` if given.
+    """Copy trained networks to the storage `to`, as `name` if given, with their artifacts if both storages are files.
 
-    Also returns how many artifacts stay behind. ValueError if the name is not of the form NAME.trained.
+    Also returns the number of artifacts that were not copied. ValueError if the name does not have the form NAME.trained.
     """
     name = name or study.study_name
     if not name.removesuffix(TRAINED_ENDING) or not name.endswith(TRAINED_ENDING):
@@ -86,7 +86,7 @@ def copy_trained(study: optuna.Study, storage: str, to: str, *, name: str | None
 
 
 def _make(name: str, search: Search) -> optuna.Study:
-    """A new study of trained networks, or the one that is there."""
+    """A new study of trained networks, or the existing one."""
     storage = search.study._storage
     try:
         return optuna.create_study(

@@ -1,4 +1,4 @@
-"""A training kept in its folder: what identifies it, its state while it runs, and its result."""
+"""A training's folder: the training's identity, its state while it runs, and its result."""
 
 import contextlib
 import fcntl
@@ -26,13 +26,13 @@ RESUME = "resume.safetensors"
 RECIPE = "recipe.toml"
 
 
-class Stopped(Exception):  # noqa: N818 - no error: someone asked for it
-    """A training was asked to stop, and kept its state."""
+class Stopped(Exception):  # noqa: N818 - a request, not an error
+    """A training stopped on request, and saved its state."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch:
-    """One line of the log: mean loss, accuracy on the validation split, mean spike rate there, images a second."""
+    """One line of the log: mean loss, accuracy on the validation split, mean spike rate there, images per second."""
 
     epoch: int
     loss: float
@@ -44,9 +44,9 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What training found: accuracies after the last epoch, measured once each, energy, the log, and what it took.
+    """The result of a training: accuracies after the last epoch, measured once each, energy, log, and effort.
 
-    `test_images` of the test set were looked at, None: all of them.
+    The test accuracy uses `test_images` of the test set, or all if None.
     """
 
     path: Path
@@ -60,12 +60,12 @@ class Result:
 
     @property
     def images_per_s(self) -> float:
-        """Images a second while training, the median of the epochs."""
+        """Images per second in training, the median over epochs."""
         return sorted(line.images_per_s for line in self.log)[len(self.log) // 2]
 
 
 def identity_of(architecture: Architecture, task: Task, dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
-    """What makes two trainings one; kept with the weights."""
+    """The identity of a training, which is stored with the weights."""
     return {
         "architecture": architecture.to_dict(),
         "task": asdict(task),
@@ -84,7 +84,7 @@ def check_folder(folder: Path, identity: dict[str, Any]) -> None:
 
 
 def log_of(folder: Path, identity: dict[str, Any]) -> tuple[Epoch, ...]:
-    """The epochs that the training in `folder` has behind it, whether it has ended or not. ValueError as of `check_folder`."""
+    """The epochs of the training in `folder` so far, ended or not. ValueError as in `check_folder`."""
     for path in (folder / WEIGHTS, folder / RESUME):
         if path.exists():
             _, info = _load(path, identity)
@@ -94,7 +94,7 @@ def log_of(folder: Path, identity: dict[str, Any]) -> tuple[Epoch, ...]:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """`folder`, made if need be, for this process alone. ValueError if another one trains in it."""
+    """Reserve `folder`, made if necessary, for this process. ValueError if another process trains in it."""
     checkpoint.make_folder(folder)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -115,7 +115,7 @@ def resume(
     optimizer: torch.optim.Optimizer,
     average: nn.Module | None,
 ) -> dict[str, Any]:
-    """Put the state of an interrupted training back; returns what is no tensor of it."""
+    """Restore the state of an interrupted training; returns its parts that are not tensors."""
     if not path.exists():
         return {"log": [], "batch": 0, "step": 0, "losses": [], "duration_s": 0.0, "scaler": {}}
     tensors, info = _load(path, identity)
@@ -132,7 +132,7 @@ def resume(
 
 
 def completed(path: Path, identity: dict[str, Any], convention: Convention) -> Result:
-    """The result of the complete training at `path`. ValueError if it is another training's, or damaged."""
+    """The result of the complete training at `path`. ValueError if it belongs to another training or is damaged."""
     _, info = _load(path, identity)
     try:
         training = info["training"]
@@ -154,19 +154,19 @@ def completed(path: Path, identity: dict[str, Any], convention: Convention) -> R
         log=log,
         duration_s=training["duration_s"],
         machine=training["machine"],
-        test_images=training.get("test_images"),  # 0.1.0 looked at all of them
+        test_images=training.get("test_images"),  # 0.1.0 used all of them
     )
 
 
 def _load(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and description of a training. ValueError if it is another one, with the first difference, or damaged."""
+    """Tensors and description of a training. ValueError if it is damaged, or another one, with the first difference."""
     try:
         tensors, info = checkpoint.load(path)
     except ValueError as error:
         reason = str(error).partition("; ")[0]
         raise ValueError(f"{reason}; delete it to train from the start, or choose another folder with -o") from None
     if not identity.keys() <= info.keys():
-        raise ValueError(f"{path} holds no training; choose another folder with -o")
+        raise ValueError(f"{path} does not hold a training; choose another folder with -o")
     for name, asked in identity["recipe"].items():
         there = info["recipe"].get(name)
         if there != asked:

@@ -1,7 +1,7 @@
-"""train(): a network of the front, trained from its weights at initialisation by a recipe, judged, and its energy measured.
+"""train(): train a network of the front from its initial weights by a recipe, judge it, and measure its energy.
 
-Whatever a step draws comes from the recipe's seed and the step's place, so that a training that was cut off anywhere goes on
-with the same batches, augmented alike. Choices are made on a validation split; the test set is looked at once, at the end.
+All random numbers of a step depend on the recipe's seed and the step's position, so that an interrupted training continues
+with the same batches and augmentation. Choices use a validation split; the test set is used once, at the end.
 """
 
 import contextlib
@@ -51,13 +51,13 @@ def train(
 ) -> Result:
     """Train a network and write `folder`/model.safetensors, weights and description.
 
-    It is judged on as many images as `judging` says. `on_judged` hears of each phase, "validation" and "test", how many of how
-    many images are done; and of "energy", where a call only finishes what another began.
-    After each epoch, and within one every `checkpoint_s` seconds, the whole state is kept in `folder`/resume.safetensors, from
-    which the same call goes on; a call whose training is complete returns its result. With `fuse` torch.compile fuses
-    operations, which needs a compiler. Under torchrun all processes share the batches, and the first one judges and writes.
-    ValueError if the folder holds another training, Stopped where `stopped()`, RuntimeError if the loss is no number or
-    memory is short.
+    `judging` gives the number of images to judge on. `on_judged` is called with the phase ("validation" or "test", or
+    "energy" if the call only finishes an earlier one), the images done and their total.
+    After each epoch, and every `checkpoint_s` seconds within one, the whole state is saved in `folder`/resume.safetensors,
+    from which the same call continues; if the training is complete, the call returns its result. With `fuse`, torch.compile
+    fuses operations, which needs a compiler. Under torchrun all processes share the batches, and the first one judges and
+    writes. ValueError if the folder holds another training, Stopped if `stopped()`, RuntimeError if the loss is NaN or
+    infinite or memory runs out.
     """
     check(task, dataset, recipe, accelerator, judging)
     folder, identity = Path(folder), identity_of(architecture, task, dataset, recipe)
@@ -87,7 +87,7 @@ def train(
 
 
 def check(task: Task, dataset: Dataset, recipe: Recipe, accelerator: str = "auto", judging: Judging = WHOLE) -> None:
-    """ValueError if networks of `task` cannot be trained so: other classes, too few images, no such device."""
+    """ValueError if networks of `task` cannot be trained like this: other classes, too few images, no such device."""
     if dataset.num_classes != task.num_classes:
         raise ValueError(
             f"data {dataset.name} has {dataset.num_classes} classes, task {task.name} {task.num_classes}; "
@@ -104,7 +104,7 @@ def check(task: Task, dataset: Dataset, recipe: Recipe, accelerator: str = "auto
 
 @contextlib.contextmanager
 def _scalars(folder: Path, *, wanted: bool) -> Iterator[Callable[[Epoch], None]]:
-    """Write the lines of the log for TensorBoard, where that is `wanted`."""
+    """Write the lines of the log for TensorBoard, if `wanted`."""
     if not wanted:
         yield lambda line: None
         return

@@ -1,4 +1,4 @@
-"""Tables of figures of architectures, from a CSV file or from the trained networks of a search, read as evidence."""
+"""The trained networks of a search as evidence on proxies, and what FLOPs are worth among them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -9,15 +9,15 @@ from autost_optuna.evidence.verdict import Verdict
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.training.record import Dropped, Record
 
-# What is said of FLOPs where a search's own trained networks cannot tell; the figures are those of studies/proxy_validity.
+# The text on FLOPs if a search's own trained networks are too few; its figures come from studies/proxy_validity.
 ELSEWHERE = (
-    "what FLOPs are worth here, five networks trained alike without halving would tell; those of 40 narrow networks in studies/"
-    "proxy_validity ranked accuracy after 3 epochs at Kendall 0.49 (0.37 to 0.60), but at -0.78 to -0.27 within one width"
+    "what FLOPs are worth here is not known: train five networks alike without halving. In studies/proxy_validity, FLOPs of 40 "
+    "narrow networks ranked accuracy after 3 epochs at Kendall 0.49 (0.37 to 0.60), but at -0.78 to -0.27 within one width"
 )
 
 
 def trained_table(source: str, trainings: Sequence[Record], candidates: Iterable[Candidate] = ()) -> Table:
-    """The trained networks of a search, a row each: proxies, with the scores of its `candidates`, and what was measured."""
+    """The trained networks of a search, one row each: proxies, with the scores of its `candidates`, and measurements."""
     scores = {one.architecture.key: dict(one.scores) for one in candidates if one.scores}
     further = tuple(next(iter(scores.values()), {}))
     rows: list[dict[str, str | float]] = [
@@ -49,17 +49,17 @@ def trained_table(source: str, trainings: Sequence[Record], candidates: Iterable
 
 
 def selected(trainings: Sequence[Record], dropped: Iterable[Dropped]) -> int:
-    """How many networks of the recipe and data of `trainings`, which are alike, dropped out: by accuracy, so the others are few
-    of a kind and say little of proxies."""
+    """How many networks with the recipe and data of `trainings`, which are alike, dropped out. They did so by accuracy, so the
+    remaining ones are a biased sample and say little about proxies."""
     first = trainings[0]
     alike = first.recipe_hash, first.data, first.data_fingerprint
     return sum((one.key.recipe_hash, one.key.data, one.key.data_fingerprint) == alike for one in dropped)
 
 
 def worth(trainings: Sequence[Record], dropped: Iterable[Dropped] = ()) -> Verdict | None:
-    """What FLOPs are worth as a proxy among networks that were trained alike, with all warnings; None where it cannot be told.
+    """What FLOPs are worth as a proxy among networks trained alike, with all warnings; None if that is unknown.
 
-    Of fewer than FEWEST chance alone often leaves an interval without 0, and halving chose those that are left by accuracy.
+    With fewer than FEWEST, chance alone often gives an interval without 0; after halving, accuracy chose those that remain.
     """
     if len({training.architecture.key for training in trainings}) < FEWEST or selected(trainings, dropped):
         return None
