@@ -11,7 +11,7 @@ print(architecture.to_text(), "on", task.name, task.input_shape)
 # %% Counted exactly, and estimated from the spikes that the untrained network fires on images; 4 built-in digits here.
 description = describe(architecture, task, images=4)
 candidate = description.candidate
-print(f"{candidate.params:,} parameters, {candidate.flops / 1e9:.2f} GFLOPs, {candidate.energy_mj:.3f} mJ an image")
+print(f"{candidate.params:,} parameters, {candidate.flops / 1e9:.2f} GFLOPs, {candidate.energy_mj:.3f} mJ per image")
 print(f"rates: {candidate.provenance}, mean {candidate.mean_rate:.3f}; energy by {candidate.convention}")
 
 # %% The bill: every operation, what drives it, and its share.

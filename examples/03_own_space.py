@@ -1,4 +1,4 @@
-"""A space of your own: its size, its exact front where it can be enumerated, and how near a search comes."""
+"""Your own space: its size, its exact front if it can be enumerated, and how close a search comes."""
 
 # %% The choices of every field; a file reads the same, as in narrow.toml.
 import os

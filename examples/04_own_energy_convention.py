@@ -20,7 +20,7 @@ for source in ("horowitz-45nm-fp32", "memory", MINE):
     for charge in description.charges:
         parts[charge.stage if charge.block is None else "blocks"] += charge.energy_pj * 1e-9
     total = description.candidate.energy_mj
-    print(f"{total:.4f} mJ an image under {description.candidate.convention}")
+    print(f"{total:.4f} mJ per image under {description.candidate.convention}")
     print("   ", ", ".join(f"{part} {energy_mj / total:.1%}" for part, energy_mj in parts.items()))
 
 # %% What if accumulates cost half on the next chip? Figures of two conventions are never compared by accident: names differ.

@@ -1,6 +1,6 @@
 """Search in a plain Optuna study, with any of its samplers: Objective is all that this project adds to it."""
 
-# %% Two objectives: FLOPs, maximised, and energy in mJ an image, minimised.
+# %% Two objectives: FLOPs, maximised, and energy in mJ per image, minimised.
 import os
 
 import optuna

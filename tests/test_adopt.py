@@ -352,7 +352,7 @@ def test_a_report_does_not_say_that_study_run_made_the_trials(objective, file):
     study = optuna.create_study(study_name="s", storage=storage, directions=TWO, sampler=optuna.samplers.TPESampler())
     study.optimize(objective, n_trials=3)
     commands = commands_of(studies.open_search("s", url), [])
-    assert commands[1] == "# here a program of the user's own ran 3 trials of Objective in Optuna with TPESampler"
+    assert commands[1] == "# here the user's own program ran 3 trials of Objective in Optuna with TPESampler"
 
 
 # --- studies of 0.1.0 ---

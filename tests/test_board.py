@@ -114,9 +114,9 @@ def test_what_no_longer_applies_gives_way(search, monkeypatch):
     figures = drawn(search)
     assert figures["front"] == kept
     assert (figures["stages"]["data"], "trained" in figures) == ([], False)
-    assert "not at hand" in figures["stages"]["layout"]["title"]["text"]
+    assert "not available" in figures["stages"]["layout"]["title"]["text"]
     assert "/somewhere" not in json.dumps(figures)
-    assert files_of(search)["knee-audit.csv"].startswith(b"not at hand after the last run: autost-optuna describe")
+    assert files_of(search)["knee-audit.csv"].startswith(b"not available after the last run: autost-optuna describe")
     monkeypatch.undo()
     write_board(search)
     assert drawn(search)["stages"]["data"]

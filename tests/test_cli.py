@@ -215,7 +215,7 @@ def test_a_trial_is_described_by_what_the_study_stored_where_its_images_are_gone
     write_cifar10(tmp_path / "data", count=7)  # other images: their rates are not those of the study
     assert answer(cli("describe", "c:1", "-f", "json")) == found
     others = cli("describe", "c:1", "--data-root", "data", "-f", "json")
-    assert "warning: these are other images than those of the study" in others.stderr
+    assert "warning: these images are not those of the study" in others.stderr
     assert answer(others)["energy_mj"] != whole["energy_mj"]
     shutil.rmtree(tmp_path / "data")
     assert answer(cli("describe", "c:1", "--data-root", "moved", "-f", "json")) == whole
@@ -276,7 +276,10 @@ def test_front_says_how_sure_its_members_are(cli, tmp_path):
     ]
     table = cli("study", "front", "demo", "--spread")
     assert "std mJ" in table.stdout
-    assert "2 seeds with their weights and images drawn anew, alike for all; so few make it too sure" in table.stderr
+    assert (
+        "2 seeds with their weights and images resampled, equal for all; so few seeds make it overconfident"
+        in table.stderr
+    )
     assert cli("study", "plot", "demo", "--quantised", "-o", "q.html").exit_code == 0
     drawn = packed_figures((tmp_path / "q.html").read_text())["figure"]["data"]
     assert "without spikes, 8 bits" in [trace["name"] for trace in drawn]
@@ -311,7 +314,7 @@ def test_one_image_says_nothing_of_its_error(cli, tmp_path):
     assert cli("study", "run", "one", "--trials", "6").exit_code == 0
     rows = answer(cli("study", "front", "one", "--spread", "-f", "json"))
     assert {row["nondominated_probability"] for row in rows} == {row["energy_error_mj"] for row in rows} == {None}
-    assert "one image says nothing of it" in cli("study", "front", "one", "--spread").stderr
+    assert "one image says nothing about it" in cli("study", "front", "one", "--spread").stderr
 
 
 @pytest.mark.slow
@@ -433,7 +436,7 @@ def test_baselines_stand_beside_the_search_until_they_are_taken_out(demo, tmp_pa
             in said
         )
     table = demo("study", "baseline", "demo")
-    ours, theirs = table.stdout.split("\nAs published, other networks than those above:\n")
+    ours, theirs = table.stdout.split("\nAs published, for networks other than those above:\n")
     assert f"{forms[0]}" in ours
     assert "costs 0.35 mJ as its authors build it" in ours
     for figure in ("7.46", "33.436", "95.19 % CIFAR-10, 77.86 % CIFAR-100", "arXiv 2209.15425", "imagenet"):
@@ -577,7 +580,7 @@ MISTAKES = {
     "negative seeds": (["describe", "C=64,depth=1,heads=8,ratio=4", "--task", "digits", "--seeds", "-1"], "seeds -1"),
     "no device": (
         ["describe", "C=64,depth=1,heads=8,ratio=4", "--task", "digits", "--device", "abacus"],
-        "device 'abacus' is none of cpu, cuda and cuda:N",
+        "device 'abacus' is not cpu, cuda or cuda:N",
     ),
     "another way of counting": (["describe", "C=64,depth=1,heads=8,ratio=4", "--counting", "fingers"], "'fingers'"),
     "audit of another kind": (
@@ -840,7 +843,7 @@ def test_trained_networks_are_a_study_for_list_copy_and_delete_alone(measured, t
     assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1)
     gone = measured("study", "delete", "demo")
     assert gone.stdout == f"deleted study demo with {TRIALS} trials\n"
-    assert "kept what was trained of it; autost-optuna study delete demo.trained" in gone.stderr
+    assert "kept its trained networks; autost-optuna study delete demo.trained" in gone.stderr
     assert [row["name"] for row in answer(measured("study", "list", "-f", "json"))] == ["demo.trained"]
     assert measured("study", "create", "demo", "--space", "tiny", "--task", "digits").exit_code == 0
     other = measured("study", "show", "demo")  # the next search of that name is told, and not mixed up

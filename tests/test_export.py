@@ -430,7 +430,10 @@ def test_force_does_not_replace_what_is_no_bundle(search, candidate, untrained, 
         archive.writestr("thesis.txt", "years of work")
     (tmp_path / "link").symlink_to(untrained)
     shutil.copytree(untrained, tmp_path / "folder.zip")
-    with unchanged(tmp_path), pytest.raises(ValueError, match="is no exported bundle, so --force does not replace it"):
+    with (
+        unchanged(tmp_path),
+        pytest.raises(ValueError, match="is not an exported bundle, so --force does not replace it"),
+    ):
         export(search, candidate, tmp_path / name, force=True)
 
 
@@ -598,7 +601,7 @@ def test_a_damaged_or_ambiguous_zip_is_refused(trained, tmp_path):
     place.write_bytes(data[:1000])
     with pytest.raises(ValueError, match="no zip of a bundle"):
         load(place)
-    with pytest.raises(ValueError, match="is no exported bundle"):
+    with pytest.raises(ValueError, match="is not an exported bundle"):
         load(tmp_path / "none")
 
 

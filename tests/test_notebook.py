@@ -42,12 +42,12 @@ def test_a_description_shows_a_bill_that_adds_up():
     found = describe(Architecture.from_text("C=32,depth=2,heads=4,ratio=2"), Task.preset("digits"))
     paragraphs, rows = read(found)
     assert paragraphs == ["C=32,depth=2,heads=4,ratio=2"]
-    bill = rows[rows.index(["stage", "MACs, all steps", "mJ an image", "share"]) + 1 :]
+    bill = rows[rows.index(["stage", "MACs, all steps", "mJ per image", "share"]) + 1 :]
     assert {row[0].split(".")[0] for row in bill} >= {"stem", "head"}
     assert sum(int(row[1].replace(",", "")) for row in bill) == found.candidate.macs
     assert sum(float(row[3].rstrip("%")) for row in bill) == pytest.approx(100, abs=0.1 * len(bill))
     shown = dict(row for row in rows if len(row) == 2)
-    assert shown["energy an image"] == f"{units.energy(found.candidate.energy_mj)}, horowitz-45nm-fp32"
+    assert shown["energy per image"] == f"{units.energy(found.candidate.energy_mj)}, horowitz-45nm-fp32"
     assert shown["rates"] == found.candidate.provenance
     assert "silent" not in shown["spike rate"]
     assert "silent" in dict(r for r in read(replace(found.candidate, silent=True))[1])["spike rate"]
@@ -61,7 +61,7 @@ def test_a_search_shows_its_front_and_health(toy_space, toy_task, tmp_path):
     paragraphs, rows = read(search)
     members, chosen = search.front(), knee(search.front())
     assert paragraphs[0] == f"study {EVIL}"
-    assert rows[0] == ["trial", "architecture", "M parameters", "GFLOPs", "mJ an image"]
+    assert rows[0] == ["trial", "architecture", "M parameters", "GFLOPs", "mJ per image"]
     assert len(rows) - 1 == min(len(members), len(rows) - 1) <= 11 < len(members)
     assert [row[1] for row in rows if row[0].startswith("* ")] == [chosen.architecture.to_text()]
     numbers = [int(row[0].removeprefix("* ")) for row in rows[1:]]

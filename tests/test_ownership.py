@@ -84,7 +84,7 @@ def test_a_renamed_search_keeps_what_was_trained_of_it(cli, form, tmp_path):
     assert run(renamed, trials=3).done == 3
     write_board(renamed)
     assert renamed.study.metric_names == ["FLOPs", "energy (mJ)"]
-    assert r"What was trained of it is the study demo\.trained." in get_note(renamed.study)
+    assert r"Its trained networks are in the study demo\.trained." in get_note(renamed.study)
     points = [tuple(sorted(trial.params.items())) for trial in renamed.study.trials]
     assert len(set(points)) == 7  # the sampler goes on from what was there
     deleted = cli("study", "delete", "final", "--yes", "--storage", storage)

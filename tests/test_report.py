@@ -298,20 +298,20 @@ def test_images_may_lie_elsewhere_and_no_place_of_the_machine_is_told(cli, tmp_p
     for other in ([], ["--figure", "genes"]):
         refused = cli("study", "plot", "my c", *other, "-o", "b.html", "--data-root", "moved")
         assert refused.stderr == (
-            "error: --data-root is of the figure stages alone; leave it out, or give --figure stages\n"
+            "error: --data-root is only for the figure stages; leave it out, or give --figure stages\n"
         )
 
 
 def test_where_packages_are_others_energies_are_not_parted(search):
     settings = replace(search.settings, versions={**search.settings.versions, "torch": "1.0"})
     report = report_of(replace(search, settings=settings))
-    assert report.unparted.startswith("Energies are not parted by operation here: ")
+    assert report.unparted.startswith("Energies are not split by operation here: ")
     assert "stages" not in report.figures
     assert not report.cards[0].operations
 
 
 def test_other_endings_and_studies_without_a_front_are_refused(storage, search, tmp_path):
-    with pytest.raises(ValueError, match=r"a.pdf is no page; name it .html"):
+    with pytest.raises(ValueError, match=r"a.pdf is not a page; name it .html"):
         write_report(search, tmp_path / "a.pdf")
     create("empty", storage, space=SPACE, task=Task.preset("digits"))
     with pytest.raises(ValueError, match="no complete trial yet"):
@@ -340,13 +340,13 @@ def test_each_figure_is_a_file_of_its_own(storage, cli, tmp_path):
         assert cli("study", "plot", NAME, *options).stdout == f"wrote {what}.json\n"
         assert plotly.io.read_json(tmp_path / f"{what}.json").data[0].type == kind
     for options, said in (
-        (["--figure", "genes", "--pick", "2"], "--pick is of the front alone; leave it out, or --figure genes"),
+        (["--figure", "genes", "--pick", "2"], "--pick is only for the front; leave it out, or --figure genes"),
         (["--figure", "genes", "--trained"], "--trained takes all trained networks; leave out --figure"),
     ):
         refused = cli("study", "plot", NAME, *options, "-o", "new.html", "--storage", storage)
         assert (refused.exit_code, refused.stderr) == (2, f"error: {said}\n")
     for output, said in (
-        ("new.txt", "new.txt is no page"),
+        ("new.txt", "new.txt is not a page"),
         ("genes.json/new.html", "cannot write genes.json/new.html"),
     ):
         refused = cli("study", "report", NAME, "-o", output, "--storage", storage)

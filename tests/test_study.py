@@ -217,7 +217,7 @@ def test_a_run_goes_on_after_points_outside_the_space_and_does_not_count_them(cl
         search.study.enqueue_trial(point)
     done = cli("study", "run", "s", "--trials", 8, "--storage", storage)
     assert done.exit_code == 0, done.output
-    assert "3 trials outside the space: an enqueued value is none of its choices" in done.stderr
+    assert "3 trials outside the space: an enqueued value is not among its choices" in done.stderr
     shown_ = cli("study", "show", "s", "--storage", storage).stdout
     assert "trials       5 complete, 3 outside the space, 0 silent, 0 failed" in shown_
     assert f"unique       5 of {uneven.size:,} architectures in the space, 100.0% of the trials" in shown_

@@ -566,7 +566,7 @@ MISTAKES = {
         "accuracy,flops\n1,\n2,\n",
         "no row of t.csv has numbers in all of",
     ),
-    "recipe": (["--table", "t.csv", *NAMED, "--recipe", "short"], GOOD, "--recipe short is of a study's networks"),
+    "recipe": (["--table", "t.csv", *NAMED, "--recipe", "short"], GOOD, "--recipe short is for a study's networks"),
     "few samples": (
         ["--table", "t.csv", *NAMED, "--samples", "10"],
         GOOD,
@@ -728,7 +728,7 @@ def test_a_study_says_what_it_lacks(trained):
             "has 1 architecture trained alike; autost-optuna train demo --front 20 trains more",
         ),
         (["demo", "--recipe", "none"], "no networks of a recipe 'none'; it has short, long"),
-        (["demo", "--where", "seed=1"], "--where seed=1 is of a table; choose trained networks by --recipe NAME"),
+        (["demo", "--where", "seed=1"], "--where seed=1 is for a table; choose trained networks by --recipe NAME"),
         (["demo", "--proxy", "naswot"], "no column 'naswot'; the columns of demo are architecture, seed"),
     ):
         result = cli("validate", *arguments)

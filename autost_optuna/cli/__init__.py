@@ -1,4 +1,4 @@
-"""The command line: parse, call one public function, print. Nothing heavy is imported before a command runs."""
+"""The command line: parse, call one public function, print. Heavy imports wait until a command runs."""
 
 import contextlib
 import errno
@@ -36,7 +36,7 @@ from autost_optuna.units import one_line
 
 
 class Program(click.Group):
-    """A group whose errors are one line on stderr: exit code 2 for wrong input, 1 for a failed run, 130 when interrupted."""
+    """A group whose errors are one line on stderr, with exit code 2 for wrong input, 1 for a failed run, 130 for Ctrl-C."""
 
     def main(
         self,
@@ -46,8 +46,8 @@ class Program(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run as a program: always exits, never shows a traceback."""
-        # torch's threads wait busily for each other; where another process needs the cores, for a long time (measured: 20
+        """Run as a program: it always exits and never shows a traceback."""
+        # torch's threads spin while they wait for each other, for long if another process needs the cores (measured: 20
         # times slower beside one other busy process, 4 times with this bound, and no slower alone). Read when torch loads.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         warnings.formatwarning = _warning
@@ -79,25 +79,25 @@ class Program(click.Group):
             _fail(f"unexpected {type(error).__name__}: {error}; please report it with the command that you typed", 1)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader that has gone, as with `| head`, has read what it wanted: that is no failure."""
+        """Run the command. It is not a failure if the reader of stdout has ended, as with `| head`."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # here, since click itself ends with 1 and in silence
+        except BrokenPipeError:  # handled here, because click itself exits with 1 and prints nothing
             gone = [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream)]
             if not gone:
-                raise RuntimeError("a process that this one spoke to has ended; repeat the command") from None
-            for stream in gone:  # what is left in its buffer is written at exit, and goes nowhere
+                raise RuntimeError("a process that this one was connected to has ended; repeat the command") from None
+            for stream in gone:  # the rest of its buffer is written at exit, and is lost
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             return 0
 
 
 class _Interrupted(KeyboardInterrupt):
-    """Ctrl-C. After a plain KeyboardInterrupt out of `exec`, caught or not, `python -m` ends by the signal, not with 130."""
+    """Ctrl-C. A plain KeyboardInterrupt out of `exec`, even if caught, makes `python -m` end by the signal, not with 130."""
 
 
 @contextlib.contextmanager
 def _interrupts_after_imports() -> Iterator[None]:
-    """Ctrl-C while a module is imported waits for its end: torch's import aborts the process, or goes on as if nothing was."""
+    """Delay Ctrl-C to the end of an import: interrupted, torch's import aborts the process or ignores the signal."""
     main_thread = threading.main_thread()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -107,7 +107,7 @@ def _interrupts_after_imports() -> Iterator[None]:
         again.daemon = True
         again.start()
 
-    # Elsewhere it is not ours to catch: in a thread, and where a shell that runs this in the background has it ignored.
+    # Do not catch it elsewhere: in a thread, or if a shell runs this in the background and ignores the signal.
     if threading.current_thread() is main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
         try:
@@ -119,7 +119,7 @@ def _interrupts_after_imports() -> Iterator[None]:
 
 
 def _imports(frame: FrameType | None) -> bool:
-    """Whether the program is importing: not whether it is run by an import."""
+    """Whether the program is importing a module, as opposed to being run by an import."""
     while frame is not None and frame.f_code is not Program.main.__code__:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
@@ -130,7 +130,7 @@ def _imports(frame: FrameType | None) -> bool:
 def _has_no_reader(stream: TextIO) -> bool:
     """Whether a stream is a pipe whose other end is closed."""
     poll = select.poll()
-    with contextlib.suppress(OSError, TypeError, ValueError):  # no stream, a closed one, or one without a file
+    with contextlib.suppress(OSError, TypeError, ValueError):  # no stream, a closed stream, or one without a file
         poll.register(stream, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
@@ -138,7 +138,7 @@ def _has_no_reader(stream: TextIO) -> bool:
 def _warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """A warning as a person reads it: one line, without the place in the program."""
+    """A warning for people: one line, without its place in the program."""
     return f"warning: {one_line(str(message))}\n"
 
 

@@ -13,7 +13,7 @@ from autost_optuna.cli.study import quiet_optuna, settings_line
 
 
 @click.command(
-    short_help="Give a study that Objective made in plain Optuna its settings.",
+    short_help="Write the settings into a study that Objective made in plain Optuna.",
     params=[option for option in create.params if option.name not in ("name", "plan", "skip_if_exists")],
 )
 @options.study_argument("name")
@@ -40,10 +40,10 @@ def adopt(
     device: str,
     storage: str,
 ) -> None:
-    """Give the study NAME, made by Objective in plain Optuna, the settings that all commands read.
+    """Write the settings that all commands read into the study NAME, which Objective made in plain Optuna.
 
-    Objective writes them itself; a study that version 0.1.0 made lacks them. The options say how Objective was made: all
-    trials are compared with them, and some architectures are measured again. Your own parameters and objectives stay.
+    Objective writes them itself, but a study made by version 0.1.0 lacks them. The options describe the Objective: all trials
+    are compared with them, and some architectures are measured again. Your own parameters and objectives stay.
 
     \b
     Example:

@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     "--images",
     type=int,
     metavar="N",
-    help="Images that rates are measured on. By default the study's, else 4; of trained weights 64.",
+    help="Number of images to measure rates on. By default the study's, else 4; 64 for trained weights.",
 )
 @click.option("--seed", type=int, metavar="N", help="Seed of weights and images. By default the study's, else 0.")
 @click.option(
     "--seeds",
     type=int,
     metavar="K",
-    help="Mean over K initialisations, each on N images of its own. By default the study's, else 1.",
+    help="Mean over K initialisations, each on its own N images. By default the study's, else 1.",
 )
 @options.energy
 @click.option(
@@ -57,8 +57,10 @@ if TYPE_CHECKING:
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Trained weights; rates on test images."
 )
-@click.option("--proxies", is_flag=True, help="Add all training-free proxies of it; they take some seconds.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw where the energy goes: FILE.html.")
+@click.option("--proxies", is_flag=True, help="Add all training-free proxies, which take some seconds.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw where the energy is spent: FILE.html."
+)
 @options.theme
 @options.device
 @options.output_format
@@ -83,9 +85,9 @@ def describe(
 ) -> None:
     """Audit the energy of ARCHITECTURE: every operation with its MACs, its spike rate and its pJ.
 
-    ARCHITECTURE is FILE.json, FILE.yaml (AutoST's), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4". Spikes are those of the
-    untrained network, or of the trained one in --checkpoint. Of STUDY:TRIAL the stored figures are printed if the study's
-    images are not on this machine.
+    ARCHITECTURE is FILE.json, FILE.yaml (AutoST's), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4". Spikes come from the
+    untrained network, or from the trained network in --checkpoint. For STUDY:TRIAL, the stored figures are printed if the
+    study's images are not on this machine.
 
     \b
     Example:
@@ -117,7 +119,7 @@ def describe(
     known["data"] = options.chosen_data(known["data"], known["data_root"], on)
     frames: Cut = "count"
     if info and known["data"] == info["data"]:
-        frames = info["recipe"].get("frames", frames)  # what the network was trained on
+        frames = info["recipe"].get("frames", frames)  # the data that the network was trained on
     on_device = options.chosen_device(device)
     same = stored is not None and checkpoint is None and on == stored.task and _same_images(known, stored)
     recall = same and data_root is None and energy is None and counting == "rate" and not proxies and plot is None
@@ -132,7 +134,7 @@ def describe(
         return
     assert found is not None
     if others:
-        show.note("warning: these are other images than those of the study, so the energies are not the study's")
+        show.note("warning: these images are not those of the study, so the energies differ from the study's")
     warn_of_stand_in(known["data"], on)
     if plot is not None:
         write_figure(draw_audit(audit_view(found)), plot, theme)
@@ -141,12 +143,12 @@ def describe(
 
 
 def _same_images(known: Mapping[str, Any], stored: "Settings") -> bool:
-    """Whether rates are to be measured on as many images of the same data set, with the same seeds, as in the study."""
+    """Whether rates use the same data set, number of images and seeds as in the study."""
     return all(known[name] == getattr(stored, name) for name in ("data", "images", "seed", "seeds"))
 
 
 def _defaults(stored: "Settings | None", info: dict[str, Any] | None) -> dict[str, Any]:
-    """What is not said: a study's own settings; of trained weights the data that they were trained on."""
+    """The defaults of options: the study's settings; for trained weights, the data that they were trained on."""
     from autost_optuna.proxies.convention import DEFAULT
 
     known: dict[str, Any] = {"data": None, "data_root": None, "images": 4, "seed": 0, "seeds": 1, "convention": DEFAULT}
@@ -184,7 +186,7 @@ def _print(description: "Description", form: str, scores: dict[str, float]) -> N
             show.print_table(["proxy", "value", ""], cells, left=["proxy", ""])
     if description.candidate.silent:
         remedy = "give real images" if description.candidate.weights == INITIALISATION else "train it again"
-        show.note(f"warning: the network is silent on these images, so its energy means nothing; {remedy}")
+        show.note(f"warning: the network is silent on these images, so its energy is meaningless; {remedy}")
 
 
 def _print_audit(description: "Description") -> None:
@@ -232,7 +234,7 @@ def _print_audit(description: "Description") -> None:
 
 
 def summary_lines(description: "Description") -> list[str]:
-    """What stands below the table: the candidate, its spread, the other way of counting, the network without spikes."""
+    """The lines below the table: the candidate, its spread, the other way of counting, the network without spikes."""
     from autost_optuna.proxies.quantised import INT8
 
     candidate, quantised = description.candidate, description.quantised

@@ -1,4 +1,4 @@
-"""autost-optuna study baseline: AutoST's form of published sizes, or of the user's own, beside a search."""
+"""autost-optuna study baseline: published sizes in AutoST's form, or the user's own architectures, beside a search."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.command(short_help="Place networks chosen by hand beside a search.")
 @options.study_argument("name")
 @click.argument("networks", nargs=-1, metavar="[NETWORK]...")
-@click.option("--remove", multiple=True, metavar="NETWORK", help="Take out this baseline; may be repeated.")
-@click.option("--clear", is_flag=True, help="Take out all baselines.")
+@click.option("--remove", multiple=True, metavar="NETWORK", help="Remove this baseline; may be repeated.")
+@click.option("--clear", is_flag=True, help="Remove all baselines.")
 @options.data_root
 @options.device
 @options.output_format
@@ -37,13 +37,13 @@ def baseline(
     form: str,
     storage: str,
 ) -> None:
-    """Place NETWORKs beside the search of the study NAME, measure each in AutoST's form, and print where it stands.
+    """Place NETWORKs beside the search of the study NAME, measure each in AutoST's form, and compare it with the front.
 
-    A NETWORK is an architecture of your own, written as for describe, or the sizes of a published network:
-    spikformer-2-384, spikformer-4-384, spikingformer-2-384, spikingformer-4-384, spikingformer-8-512, all of these as all.
-    The published networks are built in another form and cost several times less energy; what was published of them is
-    printed in a table of its own. Baselines are drawn and listed with the front, and never counted as searched. Without a
-    NETWORK, print those that are there.
+    A NETWORK is your own architecture, written as for describe, or the sizes of a published network:
+    spikformer-2-384, spikformer-4-384, spikingformer-2-384, spikingformer-4-384, spikingformer-8-512, or all of these (all).
+    The published networks have another form and use several times less energy; a separate table prints their published
+    figures. Baselines are drawn and listed with the front, but never count as searched. Without a NETWORK, print the
+    baselines of the study.
 
     \b
     Example:
@@ -106,10 +106,10 @@ def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[C
 
 
 def _print_published(networks: "list[Published]") -> None:
-    """What was published, in a table of its own: none of it is of a network above."""
+    """Print the published figures in a separate table: none of them belongs to a network above."""
     from autost_optuna.network.published import DIFFERENCES
 
-    click.echo("\nAs published, other networks than those above:")
+    click.echo("\nAs published, for networks other than those above:")
     columns = ["network", "task", "params", "GMACs", "mJ", "accuracy", "source"]
     rows = [
         [
@@ -126,6 +126,8 @@ def _print_published(networks: "list[Published]") -> None:
     show.print_table(columns, rows, left=["network", "task", "accuracy", "source"])
     show.note(DIFFERENCES)
     if any(one.energy_mj for one in networks):
-        show.note("Published energy is of trained weights, by its authors' count (45 nm, 32-bit float, 4 time steps)")
+        show.note(
+            "Published energies are for trained weights, as counted by their authors (45 nm, 32-bit float, 4 time steps)"
+        )
     for remark in dict.fromkeys(one.remark for one in networks if one.remark):
         show.note(remark)

@@ -1,4 +1,4 @@
-"""autost-optuna study copy, rescue: a study in another storage; what is left of a damaged one."""
+"""autost-optuna study copy, rescue: copy a study to another storage; save what is left of a damaged one."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ from autost_optuna.cli.study import quiet_optuna
 
 @click.command(short_help="Copy a study into another storage.")
 @options.study_argument("name")
-@click.option("--to", required=True, metavar="FILE|URL", help="The storage to copy into; made where it does not exist.")
-@click.option("--as", "new", metavar="NEW", help="Another name there.")
+@click.option("--to", required=True, metavar="FILE|URL", help="The storage to copy into; created if it does not exist.")
+@click.option("--as", "new", metavar="NEW", help="Another name for the copy.")
 @options.storage
 def copy(name: str, to: str, new: str | None, storage: str) -> None:
-    """Copy the study NAME with all its trials into another storage, all of it or nothing; trials that run become failed.
+    """Copy the study NAME with all its trials into another storage, completely or not at all; running trials become failed.
 
-    The networks that were trained of it are a study of their own, NAME.trained.
+    The networks that were trained from it are a separate study, NAME.trained.
 
     Into SQLite and PostgreSQL 20,000 trials take seconds; into a journal file or over gRPC they are copied one by one.
 
@@ -65,9 +65,9 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
     help="The file, which must not exist.",
 )
 def rescue(journal: Path, output: Path) -> None:
-    """Save the studies of the damaged journal FILE to a new file, and list what is lost; FILE stays as it is.
+    """Save the studies of the damaged journal FILE to a new file, and list what is lost; FILE is not changed.
 
-    All whole lines are kept. Trials keep their numbers: a failed one stands where all lines of a trial are lost.
+    All whole lines are kept. Trials keep their numbers: a failed trial replaces one whose lines are all lost.
 
     \b
     Example:

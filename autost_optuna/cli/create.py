@@ -1,4 +1,4 @@
-"""`study create`: a study with its space, task, data and prices."""
+"""`study create`: create a study with its space, task, data and energy convention."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> None:
-    """Take the options of a plan as defaults: what is typed beside it counts more."""
+    """Use the options in a plan as defaults, which typed options override."""
     if path is not None:
         names = [p.name for p in context.command.params if isinstance(p, click.Option) and p.name]
         allowed = [name for name in names if name not in ("plan", "storage", "skip_if_exists", "device", "quiet")]
@@ -32,12 +32,12 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
     expose_value=False,
     callback=read_plan,
     metavar="FILE.toml",
-    help='A file of these options, such as space = "tiny"; an option that is typed counts more.',
+    help='A file of these options, such as space = "tiny"; options on the command line override it.',
 )
 @click.option(
     "--space", default="small", show_default=True, help="tiny, small, base, FILE.toml, or AutoST's FILE.yaml."
 )
-@click.option("--uniform", is_flag=True, help="One MLP ratio and one head count for all blocks of a network.")
+@click.option("--uniform", is_flag=True, help="The same MLP ratio and number of heads for all blocks of a network.")
 @click.option(
     "--task",
     default="cifar10",
@@ -46,8 +46,8 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
 )
 @options.data
 @options.data_root
-@click.option("--images", default=4, show_default=True, help="Images that rates are measured on.")
-@click.option("--seeds", default=1, show_default=True, help="Initialisations that rates are the mean of.")
+@click.option("--images", default=4, show_default=True, help="Number of images to measure rates on.")
+@click.option("--seeds", default=1, show_default=True, help="Number of initialisations; rates are their mean.")
 @options.energy
 @options.bounds
 @click.option(
@@ -56,11 +56,11 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
     default=DEFAULT_OBJECTIVES,
     show_default=True,
     metavar="NAME",
-    help=f"An objective, for each one anew: flops, energy_mj, and further ones of {', '.join(further(tuple(GOALS)))}.",
+    help=f"An objective, given once for each: flops, energy_mj, and any of {', '.join(further(tuple(GOALS)))}.",
 )
 @click.option("--population", default=50, show_default=True, help="NSGA-II population.")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, images and search.")
-@click.option("--skip-if-exists", is_flag=True, help="Succeed where the study exists, and leave it as it is.")
+@click.option("--skip-if-exists", is_flag=True, help="Succeed without changes if the study exists.")
 @options.device
 @options.storage
 def create(
@@ -133,13 +133,13 @@ def create(
 
 
 def away(settings: "Settings") -> str:
-    """That a study's images are not on this machine, in words."""
+    """A sentence that a study's images are not on this machine."""
     where = f"not in {settings.data_root} any more" if settings.data_root else "not on this machine"
     return f"the study's images of {settings.data} are {where}"
 
 
 def warn_of_stand_in(data: str, task: "Task") -> None:
-    """Warn if rates are measured on the images of another task."""
+    """Warn if rates are measured on images of another task."""
     from autost_optuna.data import stand_in_warning
 
     if warning := stand_in_warning(data, task):

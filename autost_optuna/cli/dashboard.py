@@ -1,4 +1,4 @@
-"""autost-optuna dashboard: optuna-dashboard on the storage, and what other commands leave there for it."""
+"""autost-optuna dashboard: optuna-dashboard on the storage, and the content that other commands store for it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def keep_board(search: "Search", data_root: Path | None = None) -> None:
-    """Bring what the dashboard shows of a search up to date, after all else: whatever fails here, the study is safe."""
+    """Update what the dashboard shows of a search, as the last step: if it fails, the study is still safe."""
     from autost_optuna.delivery.board import write_board
 
     try:
         write_board(search, data_root)
-    except Exception as error:  # a storage's, a file's, a figure's: a warning has the same remedy for all
+    except Exception as error:  # from the storage, a file or a figure: one warning covers all
         reason = one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
         show.note(
             f"warning: what the dashboard shows of the study is not up to date ({reason}); the study itself is safe"
@@ -32,7 +32,7 @@ def keep_board(search: "Search", data_root: Path | None = None) -> None:
     "--artifacts",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder of learning curves. By default the one beside the storage's file.",
+    help="Folder of learning curves. By default the folder beside the storage's file.",
 )
 @options.storage
 def dashboard(port: int, artifacts: Path | None, storage: str) -> None:

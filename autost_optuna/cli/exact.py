@@ -1,4 +1,4 @@
-"""autost-optuna study exact: the front of the whole space, where it can be enumerated."""
+"""autost-optuna study exact: the front of the whole space, if it can be enumerated."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def exact(name: str, data_root: Path | None, device: str, form: str, storage: str) -> None:
     """Measure the exact front of the space of the study NAME, print its members, and store it with the study.
 
-    A uniform space is measured whole, another by its classes of equal width, depth and hidden units: exact in FLOPs, and in
-    energy up to the spread inside a class, which is measured and printed. No trial of the study is spent; a member that is
-    a trial already has its number in front.
+    A uniform space is measured completely, any other by classes of equal width, depth and hidden units: exact in FLOPs, and
+    in energy up to the spread within a class, which is measured and printed. This uses no trials of the study; a member that
+    is already a trial has its number in front.
 
     \b
     Example:
@@ -99,7 +99,7 @@ def _print_exact(search: "Search", front: "ExactFront") -> None:
 
 
 def _print_hint(search: "Search", rows: Sequence[Mapping[str, Any]]) -> None:
-    """What can be done with members that no trial has."""
+    """Print a hint on what to do with members that are not trials."""
     name = search.study.study_name
     if any(row["number"] is None for row in rows):
         show.note(

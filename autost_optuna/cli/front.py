@@ -1,4 +1,4 @@
-"""autost-optuna study front, plot: the members of the front, in figures and as a figure."""
+"""autost-optuna study front, plot: the members of the front, as a table and as a figure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 
     from autost_optuna.search.search import Search
 
-picks = click.option(
-    "--pick", metavar="knee|K", help="The knee, or the K members whose hypervolume together is the largest."
-)
+picks = click.option("--pick", metavar="knee|K", help="The knee, or the K members with the largest joint hypervolume.")
 budget = click.option(
     "--max-energy",
     type=float,
     metavar="MJ",
-    help="The member of most FLOPs that costs at most MJ; with --pick, the picks of those that do.",
+    help="The member with the most FLOPs that costs at most MJ; with --pick, the picks among such members.",
 )
-FEW_SEEDS = 5  # a bootstrap over K seeds is too narrow by root (K - 1) / K: 0.71 at two, 0.89 at five
+FEW_SEEDS = 5  # a bootstrap over K seeds is too narrow by the root of (K - 1) / K: 0.71 for two, 0.89 for five
 
 
 @click.command(short_help="Print the Pareto front of a study.")
@@ -39,7 +37,7 @@ FEW_SEEDS = 5  # a bootstrap over K seeds is too narrow by root (K - 1) / K: 0.7
 @click.option(
     "--spread",
     is_flag=True,
-    help="Add how the energy varies, and the probability that the member is truly non-dominated.",
+    help="Add the spread of the energy, and the probability that the member is truly non-dominated.",
 )
 @trained_option
 @options.output_format
@@ -108,7 +106,7 @@ def front(
     type=click.Choice(["front", "hypervolume", "genes", "stages"]),
     default="front",
     show_default=True,
-    help="The front; hypervolume over trials; genes as parallel coordinates; energy of the picks by stage of the network.",
+    help="The front; the hypervolume over trials; genes as parallel coordinates; the energy of picks by stage of the network.",
 )
 @click.option("--quantised", is_flag=True, help="Add each member's network without spikes, in 8-bit integers.")
 @picks
@@ -129,9 +127,9 @@ def plot(
     theme: str,
     storage: str,
 ) -> None:
-    """Draw the Pareto plot of the study NAME, with its baselines, and its exact front where that was measured.
+    """Draw the Pareto plot of the study NAME, with its baselines, and its exact front if it was measured.
 
-    With --trained two fronts, one as predicted and one as measured, with a line from each prediction to its measurement.
+    With --trained, draw two fronts, predicted and measured, with a line from each prediction to its measurement.
 
     \b
     Example:
@@ -146,7 +144,7 @@ def plot(
 
     check_ending(output)
     if data_root is not None and what != "stages":
-        raise ValueError("--data-root is of the figure stages alone; leave it out, or give --figure stages")
+        raise ValueError("--data-root is only for the figure stages; leave it out, or give --figure stages")
     search = open_search(name, storage)
     if trained:
         check_alone(figure=what != "front", quantised=quantised, pick=pick, max_energy=max_energy)
@@ -156,7 +154,7 @@ def plot(
         figure = _other_figure(search, what, others, data_root)
     else:
         marked = [] if pick is None and max_energy is None else selected(search, pick, max_energy)
-        search.front()  # says why if there is none
+        search.front()  # raises the reason if there is none
         figure = front_figure(search, quantised=quantised, picks=marked, budget_mj=max_energy)
     write_figure(figure, output, theme)
     click.echo(f"wrote {output}")
@@ -167,14 +165,14 @@ def _other_figure(search: "Search", what: str, others: Mapping[str, object], dat
 
     for option, value in others.items():
         if value:
-            raise ValueError(f"{option} is of the front alone; leave it out, or --figure {what}")
+            raise ValueError(f"{option} is only for the front; leave it out, or --figure {what}")
     if what == "stages":
         return stages_figure(search, data_root)
     return {"hypervolume": hypervolume_figure, "genes": genes_figure}[what](search)
 
 
 def selected(search: "Search", pick: str | None, max_energy: float | None) -> list[Candidate]:
-    """The members of the front that --pick and --max-energy name, all where neither is given."""
+    """The members of the front that --pick and --max-energy select; all if neither is given."""
     from autost_optuna.front.picks import knee, within
 
     members = search.front() if max_energy is None else within(search.front(), max_energy)
@@ -188,7 +186,7 @@ def selected(search: "Search", pick: str | None, max_energy: float | None) -> li
 
 
 def picked(search: "Search", members: list[Candidate], count: int) -> list[Candidate]:
-    """The `count` members that dominate most together; a note where there are not as many."""
+    """The `count` members with the largest joint hypervolume; prints a note if there are fewer."""
     from autost_optuna.front.front import in_plane
     from autost_optuna.front.picks import pick
 
@@ -199,7 +197,7 @@ def picked(search: "Search", members: list[Candidate], count: int) -> list[Candi
 
 
 def front_row(candidate: Candidate) -> dict[str, Any]:
-    """A member as DESIGN's JSON row."""
+    """A member as a JSON row."""
     return {
         "number": candidate.number,
         "architecture": candidate.architecture.to_dict(),
@@ -217,7 +215,7 @@ def flat_row(candidate: Candidate) -> dict[str, Any]:
 
 
 def spread_row(candidate: Candidate, probability: float | None) -> dict[str, Any]:
-    """How a member's energy varies over images and seeds, and how sure its place on the front is."""
+    """The spread of a member's energy over images and seeds, and how certain its place on the front is."""
     spread = {f"energy_{name}": value for name, value in asdict(candidate.spread).items()}
     return {**spread, "nondominated_probability": probability}
 
@@ -270,11 +268,11 @@ def _spread_line(search: "Search") -> str:
     settings = search.settings
     single = "std, low, high: energies of single images. P: probability that the member is non-dominated in mean energy"
     if settings.seeds > 1:
-        few = "" if settings.seeds >= FEW_SEEDS else "; so few make it too sure"
-        return f"{single}, {settings.seeds} seeds with their weights and images drawn anew, alike for all{few}"
+        few = "" if settings.seeds >= FEW_SEEDS else "; so few seeds make it overconfident"
+        return f"{single}, {settings.seeds} seeds with their weights and images resampled, equal for all{few}"
     if settings.images > 1:
         return (
-            f"{single}, the {settings.images} images drawn anew, alike for all; it says nothing of other initialisations, "
+            f"{single}, the {settings.images} images resampled, the same for all; it says nothing about other initialisations, "
             "a study created with --seeds K does"
         )
-    return f"{single}; one image says nothing of it, create a study with --seeds 8"
+    return f"{single}; one image says nothing about it, create a study with --seeds 8"

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 @options.device
 @options.storage
 def fork(name: str, new: str, data_root: Path | None, energy: str | None, device: str, storage: str) -> None:
-    """Start the study NEW from the results of the study NAME, under the packages, images and convention of here and now.
+    """Start the study NEW from the results of the study NAME, under the current packages, images and convention.
 
-    Results are taken over where members of the front, measured again, give what they gave; otherwise the front's members
-    are the first that NEW measures.
+    Results are taken over if members of the front, measured again, give the same figures; otherwise NEW measures the
+    members of the front first.
 
     \b
     Example:
@@ -46,7 +46,7 @@ def fork(name: str, new: str, data_root: Path | None, energy: str | None, device
         click.echo(f"study {new}: {units.counted(made.copied, 'trial')} of {name} taken over")
     else:
         click.echo(
-            f"study {new}: {units.counted(made.queued, 'member')} of the front of {name} to be measured anew: {made.reason}"
+            f"study {new}: {units.counted(made.queued, 'member')} of the front of {name} to be measured again: {made.reason}"
         )
     warn_of_stand_in(made.search.settings.data, made.search.settings.task)
     show.note(f"next: {options.hint('study', 'run', new, '--trials', '200', storage=storage)}")
@@ -57,7 +57,7 @@ def fork(name: str, new: str, data_root: Path | None, energy: str | None, device
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @options.storage
 def delete(name: str, yes: bool, storage: str) -> None:
-    """Delete the study NAME and all its trials; networks that were trained of it are kept, in the study NAME.trained.
+    """Delete the study NAME and all its trials; networks that were trained from it stay in the study NAME.trained.
 
     \b
     Example:
@@ -73,7 +73,7 @@ def delete(name: str, yes: bool, storage: str) -> None:
     if sys.stdin is not None and sys.stdin.isatty() and not yes:
         click.confirm(f"delete study {name} and all its trials?", abort=True)
     of, kept = owner_of(load_study(name, storage, write=True)._storage, name), None
-    with contextlib.suppress(ValueError):  # it is no search, or it is not clear which networks are of it
+    with contextlib.suppress(ValueError):  # it is not a search, or it is ambiguous which networks belong to it
         kept = find_trained(open_search(name, storage))
     trials = delete_study(name, storage)
     click.echo(f"deleted study {name} with {units.counted(trials, 'trial')}")
@@ -81,5 +81,5 @@ def delete(name: str, yes: bool, storage: str) -> None:
         keep_board(open_search(of, storage, write=True))
     if kept is not None:
         show.note(
-            f"kept what was trained of it; {options.hint('study', 'delete', kept, storage=storage)} deletes that too"
+            f"kept its trained networks; {options.hint('study', 'delete', kept, storage=storage)} deletes that too"
         )

@@ -1,4 +1,4 @@
-"""autost-optuna export, quickstart: networks taken away; the whole way."""
+"""autost-optuna export, quickstart: export a network; go through all steps."""
 
 import shlex
 import signal
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     required=True,
     metavar="DIR|FILE.zip",
-    help="A folder, or one file, that does not exist.",
+    help="A new folder, or a new .zip file.",
 )
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Trained weights; else those at initialisation.",
+    help="Trained weights; by default those at initialisation.",
 )
 @click.option("--standalone", is_flag=True, help="Add model.py: the network in plain PyTorch, without this package.")
-@click.option("--nir", is_flag=True, help="Always refused as yet, with a list of all that NIR has no node for.")
-@click.option("--force", is_flag=True, help="Replace the bundle that is there, once the new one is complete.")
+@click.option("--nir", is_flag=True, help="Refused so far, with a list of the parts that NIR has no node for.")
+@click.option("--force", is_flag=True, help="Replace an existing bundle once the new one is complete.")
 @options.data_root
 @options.storage
 def export(
@@ -63,7 +63,7 @@ def export(
 ) -> None:
     """Export a network of STUDY: weights, ONNX, torch.export program, audit, model card, manifest; see README.md in it.
 
-    ONNX and the program are compared with the network on images of the test set before anything is there.
+    ONNX and the program are compared with the network on images of the test set before anything is written.
 
     \b
     Examples:
@@ -86,7 +86,7 @@ def export(
 
 
 def _refuse_nir(architecture: "Architecture", task: "Task") -> NoReturn:
-    """ValueError, and before it each kind of part that NIR has no node for: no spiking transformer is without."""
+    """Print each kind of part that NIR has no node for, then ValueError: every spiking transformer has some."""
     from autost_optuna.delivery.nir import inexpressible
 
     kinds = inexpressible(architecture, task)
@@ -99,7 +99,7 @@ def _refuse_nir(architecture: "Architecture", task: "Task") -> NoReturn:
 
 
 def _print_files(path: Path, search: "Search") -> None:
-    """What is in a bundle, and what is missing in its audit."""
+    """Print the files of a bundle, and what its audit lacks."""
     from autost_optuna.delivery.bundle import opened
     from autost_optuna.delivery.card import FILES
 
@@ -113,7 +113,7 @@ def _print_files(path: Path, search: "Search") -> None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """A SIGTERM ends the command as Ctrl-C does, so that what was begun is cleaned away."""
+    """Make SIGTERM end the command as Ctrl-C does, so that unfinished files are removed."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -125,7 +125,7 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-@click.command(short_help="The whole way in two minutes, on built-in data.")
+@click.command(short_help="All steps in two minutes, on built-in data.")
 @click.option(
     "-o",
     "--output",
@@ -133,12 +133,12 @@ def _terminable() -> Iterator[None]:
     default=Path("autost-quickstart"),
     show_default=True,
     metavar="DIR",
-    help="Where everything goes; the same DIR again goes on where it stopped.",
+    help="Folder for all results; with the same DIR again, it continues where it stopped.",
 )
 @click.option("--trials", default=300, show_default=True, help="Trials of the search.")
 @click.option("--epochs", default=10, show_default=True, help="Epochs of the training.")
 def quickstart(output: Path, trials: int, epochs: int) -> None:
-    """The whole way in two minutes on built-in data: search, front, figure, train the knee, export.
+    """Go through all steps in two minutes on built-in data: search, front, figure, train the knee, export.
 
     \b
     Example:

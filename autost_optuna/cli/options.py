@@ -26,7 +26,7 @@ class Amount(click.ParamType[float]):
     name = "amount"
 
     def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> float:
-        """The number of a text, or of a plan's number."""
+        """The number in a text or in a plan."""
         try:
             return units.amount(str(value))
         except ValueError as error:
@@ -41,23 +41,23 @@ storage = click.option(
     metavar="FILE|URL",
     help="Where studies are kept: a journal file, or a URL such as sqlite:///FILE. Also from OPTUNA_STORAGE.",
 )
-TASKS = "cifar10, cifar100, digits, imagenet; of recordings nmnist, cifar10dvs, dvs128gesture; or FILE.toml."
+TASKS = "cifar10, cifar100, digits, imagenet; for recordings nmnist, cifar10dvs, dvs128gesture; or FILE.toml."
 data = click.option(
     "--data",
     metavar="NAME",
     help="Images: digits (built in), cifar10, cifar100 or imagefolder (DIR/train/<class>/*.png and DIR/test); recordings: "
-    "digits-saccades (built in), nmnist, cifar10dvs or dvs128gesture. By default, for rates the built-in ones, with "
-    "--data-root the task's own; for training those of the rates, or if these are built in the task's own.",
+    "digits-saccades (built in), nmnist, cifar10dvs or dvs128gesture. Default for rates: the built-in ones or, "
+    "with --data-root, the task's own. Default for training: those of the rates or, if these are built in, the task's own.",
 )
 data_root = click.option(
     "--data-root",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder that holds the data set, such as DIR/cifar-10-batches-py or DIR/nmnist/extract; what is missing is said "
-    "with its layout and where it comes from.",
+    help="Folder that holds the data set, such as DIR/cifar-10-batches-py or DIR/nmnist/extract; if data is missing, the "
+    "error gives its layout and source.",
 )
 download = click.option(
-    "--download", is_flag=True, help="Fetch CIFAR-10 or CIFAR-100 into --data-root first, by torchvision."
+    "--download", is_flag=True, help="Fetch CIFAR-10 or CIFAR-100 into --data-root first, with torchvision."
 )
 energy = click.option(
     "--energy",
@@ -76,7 +76,7 @@ theme = click.option(
     type=click.Choice(THEMES),
     default=AUTO,
     show_default=True,
-    help="Colours of the figure; auto: a page follows its reader's browser, other forms are light.",
+    help="Colours of the figure; with auto, a page follows the reader's browser, and other forms are light.",
 )
 
 
@@ -96,24 +96,24 @@ quiet = click.option(
 
 
 def _studies(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Names of studies in the journal that start so, for completion by the shell; none where anything is wrong with it."""
+    """Names of studies in the journal with this start, for the shell's completion; none if the journal has any problem."""
     silence = io.StringIO()
     with contextlib.suppress(Exception), contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
         from autost_optuna.storage.journal import study_names
 
         names = study_names(Path(context.params.get("storage") or os.environ.get("OPTUNA_STORAGE") or DEFAULT))
-        # click's script for bash takes a name with a space apart
+        # click's script for bash splits a name with a space
         return [name for name in names if name.startswith(incomplete) and shlex.quote(name) == name]
     return []
 
 
 def study_argument(name: str, *, required: bool = True) -> Callable[..., Any]:
-    """The argument that names a study, which a shell completes."""
+    """The argument for the name of a study, which a shell completes."""
     return click.argument(name, required=required, shell_complete=_studies)
 
 
 def hint(*words: str, storage: str) -> str:
-    """A command to type next, with --storage where it was typed before; never a password."""
+    """A command to type next, with --storage if it was given, but never with a password."""
     source = click.get_current_context().get_parameter_source("storage")
     typed = source is click.core.ParameterSource.COMMANDLINE and shown(storage) == storage
     return units.command(*words, *(["--storage", storage] if typed else []))
@@ -122,11 +122,11 @@ def hint(*words: str, storage: str) -> str:
 BOUNDS = (
     click.option("--min-params", type=Amount(), metavar="N", help="Fewest parameters of a network, such as 11M."),
     click.option("--max-params", type=Amount(), metavar="N", help="Most parameters of a network, such as 12M."),
-    click.option("--min-flops", type=Amount(), metavar="N", help="Fewest FLOPs an image, such as 4G."),
-    click.option("--max-flops", type=Amount(), metavar="N", help="Most FLOPs an image, such as 7.4G."),
+    click.option("--min-flops", type=Amount(), metavar="N", help="Fewest FLOPs per image, such as 4G."),
+    click.option("--max-flops", type=Amount(), metavar="N", help="Most FLOPs per image, such as 7.4G."),
     click.option("--min-depth", type=int, metavar="N", help="Fewest blocks."),
     click.option("--max-depth", type=int, metavar="N", help="Most blocks."),
-    click.option("--max-energy", type=float, metavar="MJ", help="Most energy an image, in mJ."),
+    click.option("--max-energy", type=float, metavar="MJ", help="Most energy per image, in mJ."),
 )
 
 
@@ -138,11 +138,11 @@ def bounds(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def chosen_device(name: str) -> str:
-    """`name`, if it is cpu, cuda or cuda:N and torch has it here."""
+    """`name`, if it is cpu, cuda or cuda:N and torch can use it here."""
     import torch
 
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise ValueError(f"device {name!r} is none of cpu, cuda and cuda:N; use --device cpu")
+        raise ValueError(f"device {name!r} is not cpu, cuda or cuda:N; use --device cpu")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -152,7 +152,7 @@ def chosen_device(name: str) -> str:
 
 
 def chosen_data(data: str | None, root: Path | None, task: "Task") -> str:
-    """The data set that the options name: --data, else the task's own where a folder is given, else the built-in one."""
+    """The data set that the options select: --data, else the task's own if a folder is given, else the built-in one."""
     from autost_optuna.data import own_data
 
     built_in = "digits-saccades" if task.events else "digits"

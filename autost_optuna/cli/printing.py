@@ -1,4 +1,4 @@
-"""What commands print: tables, JSON and CSV on stdout; progress and notes on stderr."""
+"""The output of commands: tables, JSON and CSV on stdout, progress and notes on stderr."""
 
 import json
 import signal
@@ -11,7 +11,7 @@ import click
 
 # Columns of a progress bar without its note; on a narrow terminal the bar itself shrinks first, then the note.
 REST = 58
-QUIET = "autost_optuna.quiet"  # in the meta of click's context, which a command shares with its groups
+QUIET = "autost_optuna.quiet"  # a key in the meta of click's context, which a command shares with its groups
 
 
 def is_quiet() -> bool:
@@ -21,25 +21,25 @@ def is_quiet() -> bool:
 
 
 def note(text: str) -> None:
-    """A line for people, on stderr; with --quiet only where it is a warning or an error."""
+    """Print a line for people on stderr; with --quiet, only if it is a warning or an error."""
     if not is_quiet() or text.startswith(("warning: ", "error: ")):
         click.echo(text, err=True)
 
 
 def is_terminal() -> bool:
-    """Whether a person sees stderr, and so a progress bar; variables that force colours do not make one."""
+    """Whether a person sees stderr, and so a progress bar; variables that force colours do not count."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 def print_json(data: object) -> None:
-    """JSON alone on stdout."""
+    """Print JSON, and nothing else, on stdout."""
     click.echo(json.dumps(data, indent=2))
 
 
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = (), fold: Sequence[str] = ()
 ) -> None:
-    """Aligned columns: numbers to the right, names in `left` to the left, lists in `fold` on several lines where need be."""
+    """Print aligned columns: numbers to the right, names in `left` to the left, lists in `fold` on several lines if needed."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
@@ -49,26 +49,30 @@ def print_table(
     for index, column in enumerate(columns):
         if column in fold:
             table.add_column(column, overflow="fold", min_width=8)
-        else:  # a number or a name is never cut, however narrow the terminal
+        else:  # never cut a number or a name, however narrow the terminal
             widest = max([len(column), *(len(row[index]) for row in rows)])
             table.add_column(column, justify="left" if column in left else "right", no_wrap=True, min_width=widest)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     terminal = sys.stdout is not None and sys.stdout.isatty()
     console = Console(highlight=False, force_terminal=terminal, width=None if terminal else 160)
-    whole = Measurement.get(console, console.options.update_width(sys.maxsize), table)  # a terminal may be narrower yet
+    whole = Measurement.get(
+        console, console.options.update_width(sys.maxsize), table
+    )  # a terminal may be even narrower
     console.width = max(console.width, whole.minimum)
     with console.capture() as printed:
         console.print(table)
-    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))  # at once: a reader may go after a line
+    click.echo(
+        "\n".join(line.rstrip() for line in printed.get().splitlines())
+    )  # at once: a reader may end after a line
 
 
 @contextmanager
 def bars(unit: str) -> Iterator[Callable[..., None]]:
-    """Progress bars on stderr with rate and time left, without a total only the rate; nothing where it is no terminal.
+    """Progress bars on stderr with rate and time left, or only the rate without a total; nothing if it is not a terminal.
 
-    Yields update(label, done, total, note, units per step, passing): a bar for each label; one that is `passing` is removed
-    when it is done.
+    Yields update(label, done, total, note, units per step, passing): one bar per label; a `passing` bar is removed when it
+    is done.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -111,7 +115,7 @@ def progress(label: str, total: int | None, unit: str) -> Iterator[Callable[[int
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C or SIGTERM once lets the trial at hand end, twice interrupts at once. Yields whether it was pressed."""
+    """Ctrl-C or SIGTERM once lets the current trial end, twice interrupts at once. Yields whether it was pressed."""
     pressed: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""autost-optuna study report: one file that answers a study."""
+"""autost-optuna study report: one file with the results of a study."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from autost_optuna.cli import options
 from autost_optuna.cli.study import quiet_optuna
 
 
-@click.command(short_help="Write a study into one page.")
+@click.command(short_help="Write a report on a study as one page.")
 @options.study_argument("name")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.html", help="The page.")
 @options.data_root
 @options.storage
 def report(name: str, output: Path, data_root: Path | None, storage: str) -> None:
-    """Write what there is to say of the study NAME into one page, which needs no network and prints well.
+    """Write a report on the study NAME as one page, which works offline and prints well.
 
-    Question and answer, space, front, picks with their audits, convergence, health, the exact front where it is known, how
-    far to trust the figures, what was trained, and how to come by the same. Energies are parted on the study's images; give
-    --data-root where these lie elsewhere than when it was created.
+    It holds question and answer, space, front, picks with their audits, convergence, health, the exact front if known, how
+    far to trust the figures, the trained networks, and how to reproduce it. Energies are split on the study's images; give
+    --data-root if these have moved since the study was created.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""autost-optuna study run, and the progress bar and closing lines that quickstart shares."""
+"""autost-optuna study run, with the progress bar and closing lines that quickstart shares."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from autost_optuna.search.search import Search
 
 
-@click.command(short_help="Run trials of a study; again to resume.")
+@click.command(short_help="Run trials of a study; run again to resume.")
 @options.study_argument("name")
-@click.option("--trials", type=int, metavar="N", help="How many more trials to run; with --until-converged, at most.")
+@click.option("--trials", type=int, metavar="N", help="Number of trials to run; with --until-converged, the most.")
 @click.option("--workers", default=1, show_default=True, metavar="K", help="Processes that share the trials.")
 @click.option("--until-converged", is_flag=True, help="Stop when the hypervolume has stopped rising.")
 @click.option(
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--energy",
     metavar="NAME|FILE.toml",
-    help="Energy convention that is expected; another than the study's is refused.",
+    help="Expected energy convention; refused unless it is the study's.",
 )
 @options.device
 @options.storage
@@ -51,9 +51,9 @@ def run(
     device: str,
     storage: str,
 ) -> None:
-    """Run N more trials of the study NAME; again to resume. Ctrl-C stops after the trial at hand, twice at once.
+    """Run N more trials of the study NAME; run again to resume. Ctrl-C stops after the current trial, twice at once.
 
-    Several processes here (--workers), and the same command on several machines with one --storage, share the study.
+    Several processes (--workers), and the same command on several machines with one --storage, can share the study.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def run(
 
 
 def _stop_rule(trials: int | None, until_converged: bool, patience: int | None) -> "StopRule | None":
-    """The stop rule that the options name. UsageError if they bound nothing, or patience has no rule."""
+    """The stop rule of the options. UsageError if they set no bound, or --patience has no rule."""
     from autost_optuna.front.convergence import StopRule
 
     if trials is not None and trials < 1:
@@ -105,7 +105,7 @@ def run_search(
     data_root: Path | None = None,
     device: str = "cpu",
 ) -> "Outcome":
-    """Run trials under a progress bar and print what they found and why they ended."""
+    """Run trials under a progress bar, then print the results and why the run ended."""
     from autost_optuna.search.runner import Progress
     from autost_optuna.search.runner import run as run_trials
 
@@ -160,7 +160,7 @@ def _print_result(search: "Search") -> None:
         )
     if summary.outside:
         show.note(
-            f"{units.counted(summary.outside, 'trial')} outside the space: an enqueued value is none of its choices"
+            f"{units.counted(summary.outside, 'trial')} outside the space: an enqueued value is not among its choices"
         )
     if summary.silent:
         show.note(f"warning: {units.counted(summary.silent, 'silent network')} left out; check the images")
@@ -172,7 +172,7 @@ def _print_result(search: "Search") -> None:
 
 
 def evidence_line(evidence: "Convergence", box: "Box") -> str:
-    """Whether a search has converged, and by what, with the corner that its hypervolume is measured from."""
+    """Whether a search has converged, and why, with the reference point of its hypervolume."""
     from autost_optuna.front.convergence import convergence_in_words
 
     if evidence.share is None:

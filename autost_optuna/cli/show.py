@@ -1,4 +1,4 @@
-"""`study list` and `study show`: what a storage holds, and how a study stands."""
+"""`study list` and `study show`: the studies of a storage, and the state of a study."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -44,14 +44,14 @@ def list_studies(form: str, storage: str) -> None:
         )
 
 
-@click.command("show", short_help="How far a study is, and how healthy.")
+@click.command("show", short_help="Show the progress and health of a study.")
 @options.study_argument("name")
 @click.option(
     "-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", help="Form of the output."
 )
 @options.storage
 def show_study(name: str, form: str, storage: str) -> None:
-    """Show what the study NAME is, how far it is, and how healthy its pair of objectives.
+    """Show the settings of the study NAME, its progress, and how informative its objectives are.
 
     \b
     Example:
@@ -127,6 +127,6 @@ def show_study(name: str, form: str, storage: str) -> None:
 
 def _reached_line(near: "Reached | None", hint: str) -> str:
     if near is None:
-        return f"not known; {hint} measures it where the space can be enumerated"
+        return f"not known; {hint} measures it if the space can be enumerated"
     most = "" if near.trials_to_95 is None else f", 95 % after {near.trials_to_95:,}"
     return f"{near.share:.2%} of its hypervolume reached, after {units.counted(near.trials, 'trial')}{most}"

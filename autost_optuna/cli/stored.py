@@ -1,4 +1,4 @@
-"""What a study knows of a trial without its images: an audit in which the cost of spikes stays open."""
+"""What a study knows about a trial without its images: an audit that leaves the cost of spikes open."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def print_stored(search: "Search", source: str, form: str) -> None:
-    """Print the figures that are stored with the trial STUDY:TRIAL, in the form of `describe`; what is not known is open."""
+    """Print the stored figures of the trial STUDY:TRIAL, in the form of `describe`; unknown figures stay open."""
     from autost_optuna.search.bills import known_rows
 
     settings = search.settings
@@ -40,7 +40,7 @@ def print_stored(search: "Search", source: str, form: str) -> None:
 
 
 def headline(candidate: Candidate, task: "Task", convention: "Convention") -> dict[str, Any]:
-    """An architecture's figures and how they are known, as JSON."""
+    """An architecture's figures and their provenance, as JSON."""
     fields = (
         "params",
         "macs",
@@ -65,7 +65,7 @@ def headline(candidate: Candidate, task: "Task", convention: "Convention") -> di
 
 
 def spread_lines(candidate: Candidate) -> list[str]:
-    """How the energy varies over images and seeds, in words; nothing of a single image."""
+    """The spread of the energy over images and seeds, in words; nothing for a single image."""
     spread = candidate.spread
     if spread.std_mj is None:
         return []

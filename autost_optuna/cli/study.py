@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.group(no_args_is_help=True)
 def study() -> None:
-    """Search: create a study, run it, look at its front."""
+    """Search: create a study, run it, inspect its front."""
 
 
 def describe_candidate(candidate: Candidate) -> str:
@@ -25,14 +25,14 @@ def describe_candidate(candidate: Candidate) -> str:
 
 
 def quiet_optuna() -> None:
-    """Keep Optuna's log for warnings; progress is ours."""
+    """Limit Optuna's log to warnings, because this program shows progress itself."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def settings_line(search: "Search") -> str:
-    """The space, task and rates of a search, in words."""
+    """A line on the space, task and rates of a search."""
     settings = search.settings
     form = " uniform" if settings.space.uniform else ""
     return (
@@ -42,7 +42,7 @@ def settings_line(search: "Search") -> str:
 
 
 def rates_line(search: "Search") -> str:
-    """What the energies of a search are, in words."""
+    """A line on how the energies of a search were obtained."""
     settings = search.settings
     return (
         f"{settings.convention.label}, rates on {units.images(settings.images, settings.seeds)} of {settings.data}, "
@@ -51,5 +51,5 @@ def rates_line(search: "Search") -> str:
 
 
 def number(value: float | None) -> str:
-    """Four decimals, or a dash where there is no value."""
+    """Four decimals, or a dash without a value."""
     return "-" if value is None else f"{value:.4f}"

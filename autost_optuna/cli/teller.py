@@ -1,4 +1,4 @@
-"""What a person sees of trainings while they run."""
+"""The output for people while trainings run."""
 
 import time
 from pathlib import Path
@@ -16,9 +16,9 @@ SIGN_OF_LIFE_S = 10.0
 
 
 class Teller:
-    """What is said of orders: a bar each while it trains and is judged, and a line when it ends.
+    """Reports on orders: one bar each while it trains and is judged, and a line when it ends.
 
-    Where there are no bars, a line for each epoch, and between these one every SIGN_OF_LIFE_S.
+    Without bars, it prints a line for each epoch and, in between, one every SIGN_OF_LIFE_S.
     """
 
     def __init__(self, todo: "Sequence[Order]", update: Any) -> None:
@@ -27,7 +27,7 @@ class Teller:
         self._said_s = time.monotonic()
 
     def frames(self, split: str, done: int, total: int) -> None:
-        """Recordings are cut into frames."""
+        """Report on recordings that are cut into frames."""
         self._update(f"{split} recordings", done, total, "")
         self._pulse(f"{split} recordings: {done:,} of {total:,} cut into frames")
 
@@ -36,12 +36,12 @@ class Teller:
         show.note(text)
 
     def _pulse(self, text: str) -> None:
-        """A line where nobody sees the bars and nothing was said for a while."""
+        """Print a line if there are no bars and nothing was printed for a while."""
         if not show.is_terminal() and time.monotonic() - self._said_s >= SIGN_OF_LIFE_S:
             self._note(text)
 
     def __call__(self, message: "Message") -> None:
-        """Show what a message says."""
+        """Show a message."""
         if message.kind in ("rung", "forecast"):
             self._note(message.text)
             return
@@ -72,10 +72,10 @@ class Teller:
             self._note(f"{'error: ' if message.kind == 'failed' else ''}{name}: {message.text}")
 
     def _path(self, message: "Message") -> str:
-        """Where the weights of a training are, or were."""
+        """The path of a training's weights, or of where they were."""
         path = message.training.path if message.training is not None else ""
         there = (Path(path) / "model.safetensors").exists()
-        return path if there else f"but its weights are not at {path} any more; another --seed trains it anew"
+        return path if there else f"but its weights are not at {path} any more; another --seed trains it again"
 
     def _seeds(self, order: "Order") -> bool:
         """Whether the trial of an order has several seeds."""

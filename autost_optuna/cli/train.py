@@ -1,4 +1,4 @@
-"""autost-optuna train: members of a study trained, each once, whoever asks."""
+"""autost-optuna train: train members of a study, each once, even from several terminals."""
 
 import os
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
 @options.study_argument("study")
 @click.option("--trial", "trials", type=int, multiple=True, metavar="N", help="A trial of the study; may be repeated.")
 @click.option("--knee", is_flag=True, help="The knee of the front.")
-@click.option("--front", type=int, metavar="K", help="The K members that study front --pick K names.")
+@click.option("--front", type=int, metavar="K", help="The K members that study front --pick K selects.")
 @click.option(
     "--halving",
     is_flag=True,
@@ -45,11 +45,11 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
     default="short",
     show_default=True,
     metavar="NAME|FILE.toml",
-    help="How to train: short, cifar (the family's 300 epochs), or your own file. The options below replace its values.",
+    help="How to train: short, cifar (the usual 300 epochs), or your own file. The options below override its values.",
 )
 @click.option("--epochs", type=int, metavar="N", help="Passes over the training images.")
-@click.option("--batch-size", type=int, help="Images a forward pass, over all processes of torchrun.")
-@click.option("--accumulate", type=int, metavar="N", help="Batches a step of the optimizer.")
+@click.option("--batch-size", type=int, help="Images per forward pass, over all processes of torchrun.")
+@click.option("--accumulate", type=int, metavar="N", help="Batches per step of the optimizer.")
 @click.option("--lr", type=float, help="Highest learning rate.")
 @click.option(
     "--images", type=int, metavar="N", help="Train on N images of the training set, the same for all; 0: on all."
@@ -58,17 +58,21 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
     "--eval-images",
     type=int,
     metavar="N",
-    help="Judge accuracy and energy on N images of the validation split; by default on all, or with --images on as large a "
+    help="Judge accuracy and energy on N images of the validation split; by default on all or, with --images, on the same "
     "share of them, but at least 250.",
 )
-@click.option("--test-images", type=int, metavar="N", help="Look at N images of the test set; by default at all.")
+@click.option("--test-images", type=int, metavar="N", help="Judge on N images of the test set; by default on all.")
 @click.option(
-    "--frames", type=click.Choice(["count", "time"]), help="How recordings are cut: frames of equal count or time."
+    "--frames", type=click.Choice(["count", "time"]), help="How to cut recordings: into frames of equal count or time."
 )
 @click.option("--precision", metavar="NAME", help="32-true, bf16-mixed or, on a GPU, 16-mixed.")
-@click.option("--seed", type=int, help="The first seed; by default the recipe file's, or else the study's.")
+@click.option("--seed", type=int, help="The first seed; by default the recipe file's, else the study's.")
 @click.option(
-    "--workers", default=1, show_default=True, metavar="K", help="Train in K processes, a GPU each if there are some."
+    "--workers",
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="Train in K processes, each with its own GPU if there are any.",
 )
 @click.option(
     "--accelerator",
@@ -78,7 +82,7 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
     help="Where to train.",
 )
 @click.option(
-    "--compile", "fuse", is_flag=True, help="Fuse operations by torch.compile, which takes some seconds first."
+    "--compile", "fuse", is_flag=True, help="Fuse operations with torch.compile, which first takes some seconds."
 )
 @click.option("--tensorboard", is_flag=True, help="Write scalars for TensorBoard beside the weights.")
 @click.option(
@@ -88,7 +92,7 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
     default=Path("trained"),
     show_default=True,
     metavar="DIR",
-    help="A network goes to DIR/STUDY-TRIAL, other seeds' to DIR/STUDY-TRIAL-seedN.",
+    help="Folder of the networks: DIR/STUDY-TRIAL, for other seeds DIR/STUDY-TRIAL-seedN.",
 )
 @options.storage
 def train(
@@ -119,13 +123,13 @@ def train(
     output: Path,
     storage: str,
 ) -> None:
-    """Train networks of STUDY; again to resume after an interruption. A network is trained once, whoever asks.
+    """Train networks of STUDY; run again to resume. A network is never trained twice, even from several terminals.
 
-    What comes of it goes to the study STUDY.trained: accuracy on a validation split and energy measured on it. See
+    Results go to the study STUDY.trained: accuracy on a validation split and energy measured on it. See
     study show STUDY and study front STUDY --trained. Under torchrun all processes train one network together.
 
-    --halving looks for the most accurate member, so members of little energy drop out first. Who drops out keeps its state:
-    to train it without --halving goes on from there.
+    --halving looks for the most accurate member, so members with little energy drop out first. A member that drops out keeps
+    its state: training without --halving continues from there.
 
     \b
     Examples:
@@ -156,7 +160,7 @@ def train(
         trained = train_under_bars(search, todo, means, workers, halving=halving)
         if not process_rank():
             _print_trained(trained)
-    finally:  # of several, some may be trained before one fails
+    finally:  # some may be trained before another fails
         if not process_rank():
             keep_board(search, data_root if data in (None, search.settings.data) else None)
 
@@ -164,7 +168,7 @@ def train(
 def train_under_bars(
     search: "Search", todo: "Sequence[Order]", means: "Means", workers: int = 1, *, halving: bool = False
 ) -> "list[Record]":
-    """Carry out orders under progress bars, with a line for each that ends. Abort where it was stopped."""
+    """Carry out orders under progress bars, with a line for each that ends. Abort if it was stopped."""
     from autost_optuna.training.halving import train_by_halving
     from autost_optuna.training.members import train_members
     from autost_optuna.training.orders import process_rank
@@ -175,7 +179,7 @@ def train_under_bars(
     try:
         with show.interruptible() as stopped, show.bars("images") as update:
             teller = Teller(todo, update)
-            # Processes of torchrun stop where they are, all at once, and go on from the last state.
+            # Processes of torchrun stop immediately, all at once, and resume from the last state.
             return train_all(
                 search,
                 todo,
@@ -193,7 +197,7 @@ def train_under_bars(
 def chosen(
     search: "Search", trials: tuple[int, ...], knee: bool, front: int | None, most: int | None = None
 ) -> list[Any]:
-    """The candidates that --trial, --knee and --front name."""
+    """The candidates that --trial, --knee and --front select."""
     from autost_optuna.front.picks import knee as knee_of
 
     found = [search.candidate(number) for number in trials]
@@ -208,9 +212,9 @@ def chosen(
 
 
 def _recipe(source: str, seed: int, values: dict[str, Any]) -> "Recipe":
-    """The recipe of a name or file, with the values of options that are given in place of its own.
+    """The recipe of a name or file, overridden by the options given.
 
-    Its seed is the study's where neither an option nor the file names one.
+    Its seed is the study's if neither an option nor the file sets one.
     """
     from autost_optuna.training.recipe import Recipe
 
@@ -221,9 +225,9 @@ def _recipe(source: str, seed: int, values: dict[str, Any]) -> "Recipe":
 
 
 def _means(search: "Search", data: str | None, data_root: Path | None) -> "Means":
-    """The data that the study's networks are trained on, in the study's folder unless another is given.
+    """The data to train the study's networks on, in the study's folder unless another is given.
 
-    By default the images that the search saw, or the task's own if others stood in for them.
+    By default these are the images of the search, or the task's own if the search used other images in their place.
     """
     from autost_optuna.data import own_data, stand_in_warning
     from autost_optuna.training.orders import Means

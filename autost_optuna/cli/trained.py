@@ -21,14 +21,14 @@ trained_option = click.option("--trained", is_flag=True, help="Trained networks 
 
 
 def check_alone(**others: object) -> None:
-    """ValueError if --trained is given beside an option that is of the search alone."""
+    """ValueError if --trained is combined with an option that is only for the search."""
     for name, value in others.items():
         if value:
             raise ValueError(f"--trained takes all trained networks; leave out --{name.replace('_', '-')}")
 
 
 def readable(search: "Search") -> "tuple[list[Record], list[Dropped]]":
-    """The trained networks of a search, and those that dropped out; of another search of its name a warning says so."""
+    """The trained networks of a search, and those that dropped out; warns if they belong to another search."""
     from autost_optuna.training.records import dropped_of, trainings_of
 
     try:
@@ -39,7 +39,7 @@ def readable(search: "Search") -> "tuple[list[Record], list[Dropped]]":
 
 
 def summary_of(search: "Search", trainings: "list[Record]") -> dict[str, Any] | None:
-    """All there is on trained networks, for JSON; None where there are none."""
+    """All information on trained networks, for JSON; None if there are none."""
     from autost_optuna.training.calibration import calibrate
 
     if not trainings:
@@ -56,7 +56,7 @@ def summary_of(search: "Search", trainings: "list[Record]") -> dict[str, Any] | 
 
 
 def print_summary(search: "Search", trainings: "list[Record]", dropped: "list[Dropped]") -> None:
-    """The same in a few lines, and what FLOPs are worth: elsewhere, where it cannot be told here."""
+    """Print the same in a few lines, and what FLOPs are worth as a proxy, here or else in the published study."""
     from autost_optuna.training.calibration import calibrate, group
     from autost_optuna.training.worth import ELSEWHERE, worth
 
@@ -79,7 +79,7 @@ def print_summary(search: "Search", trainings: "list[Record]", dropped: "list[Dr
 
 
 def dropped_lines(dropped: "list[Dropped]") -> list[str]:
-    """How many networks dropped out of a halving after which epoch, a line a recipe."""
+    """How many networks dropped out of a halving after which epoch, one line per recipe."""
     found: dict[tuple[str, str, int], Counter[int]] = {}
     for one in dropped:
         found.setdefault((one.recipe_name, one.key.data, one.all_epochs), Counter())[one.epochs] += 1
@@ -91,7 +91,7 @@ def dropped_lines(dropped: "list[Dropped]") -> list[str]:
 
 
 def rows(search: "Search", trainings: "list[Record]") -> list[dict[str, Any]]:
-    """A row for each trained architecture and recipe, by ascending predicted energy; deviations are over seeds."""
+    """One row per trained architecture and recipe, by ascending predicted energy; deviations are over seeds."""
     from autost_optuna.front.picks import numbers_of
     from autost_optuna.training.calibration import group, measured_front
 
@@ -124,7 +124,7 @@ def rows(search: "Search", trainings: "list[Record]") -> list[dict[str, Any]]:
 
 
 def print_rows(search: "Search", form: str) -> None:
-    """The rows of the trained networks as table, JSON or CSV. ValueError if there are none."""
+    """Print the rows of the trained networks as a table, JSON or CSV. ValueError if there are none."""
     from autost_optuna.training.records import open_trained
 
     trainings = open_trained(search)
@@ -137,7 +137,7 @@ def print_rows(search: "Search", form: str) -> None:
     else:
         _print_table(found)
         show.note(
-            "* non-dominated as measured, in validation accuracy and energy. Energies an image, "
+            "* non-dominated as measured, in validation accuracy and energy. Energies per image, "
             f"{search.settings.convention.label}: at initialisation, and of trained weights on held-out images"
         )
         for line in dropped_lines(trainings.dropped()):

@@ -1,4 +1,4 @@
-"""autost-optuna validate: how far proxies can be trusted, on trained networks or on any table."""
+"""autost-optuna validate: how far proxies can be trusted, from trained networks or from any table."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -24,28 +24,32 @@ if TYPE_CHECKING:
     "targets",
     multiple=True,
     metavar="COLUMN",
-    help="What the proxies stand for; given again, another seed of it. Of a study by default validation_accuracy.",
+    help="What the proxies stand for; repeat it for further seeds. For a study, the default is validation_accuracy.",
 )
 @click.option(
     "--proxy",
     "proxies",
     multiple=True,
     metavar="COLUMN",
-    help="A proxy; given again, another. Of a study by default flops, params and predicted_mj.",
+    help="A proxy; may be repeated. For a study, the default is flops, params and predicted_mj.",
 )
 @click.option(
-    "--params", metavar="COLUMN", help="Parameters, to be held fixed. By default the column params, where there is one."
+    "--params", metavar="COLUMN", help="Parameters to hold fixed. By default the column params, if there is one."
 )
-@click.option("--group", metavar="COLUMN", help="What rows of one architecture, one a seed, have in common.")
-@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only the rows of a table that have this value.")
+@click.option(
+    "--group", metavar="COLUMN", help="The column that rows of one architecture, one per seed, have in common."
+)
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Use only the rows of a table with this value.")
 @click.option(
     "--finite",
     is_flag=True,
-    help="Leave out the rows of a table in which a target, a proxy or params is empty, NaN or infinite.",
+    help="Leave out rows of a table in which a target, a proxy or params is empty, NaN or infinite.",
 )
-@click.option("--lower", is_flag=True, help="Less is better, of target and proxies, as of energies.")
+@click.option("--lower", is_flag=True, help="Less is better for target and proxies, as for energies.")
 @click.option(
-    "--recipe", metavar="NAME", help="Of a study's networks those of this recipe; by default of the one with most."
+    "--recipe",
+    metavar="NAME",
+    help="Use only a study's networks with this recipe; by default the most frequent.",
 )
 @click.option(
     "--samples",
@@ -53,7 +57,7 @@ if TYPE_CHECKING:
     default=1000,
     show_default=True,
     metavar="N",
-    help="Resamples of the architectures, for intervals.",
+    help="Number of resamples of the architectures, for intervals.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the resamples.")
 @click.option(
@@ -80,11 +84,12 @@ def validate(
     theme: str,
     storage: str,
 ) -> None:
-    """Measure how proxies rank architectures against what training made of them: of the trained networks of a STUDY, or of a
-    table with a row each.
+    """Measure how well proxies rank architectures by the results of training: for the trained networks of a STUDY, or for a
+    table with one row each.
 
-    Rank correlations with 95 % intervals, on all and within the best tenth and fifth, and with parameters held fixed; what is
-    lost by training only the best by proxy; and, where seeds repeat, how much of the target is chance.
+    It prints rank correlations with 95 % intervals, for all architectures, within the best tenth and fifth, and with
+    parameters held fixed; the loss from training only the best by proxy; and, with several seeds, how much of the target is
+    chance.
 
     \b
     Example:
@@ -112,7 +117,7 @@ def validate(
         found = judge(
             evidence, samples=samples, seed=seed, on_done=lambda done, total: update("resampling", done, total, "")
         )
-    show.note(f"of {evidence.target} and of every proxy a {evidence.better} value is better")
+    show.note(f"for {evidence.target} and every proxy, a {evidence.better} value is better")
     _print(found, form)
     if output is not None:
         write_figure(draw_validity(validity_view(evidence, found)), output, theme)
@@ -120,11 +125,11 @@ def validate(
 
 
 def _of_file(path: Path, where: tuple[str, ...], recipe: str | None) -> "Table":
-    """The rows of a file that are asked for."""
+    """The rows of a file that the options select."""
     from autost_optuna.evidence.tabular import read_table
 
     if recipe is not None:
-        raise ValueError(f"--recipe {recipe} is of a study's networks; choose rows of a table by --where COLUMN=VALUE")
+        raise ValueError(f"--recipe {recipe} is for a study's networks; choose rows of a table by --where COLUMN=VALUE")
     pairs = dict(text.partition("=")[::2] for text in where)
     if len(pairs) < len(where):
         raise ValueError("--where names a column twice; give each column one value")
@@ -135,7 +140,7 @@ def _of_file(path: Path, where: tuple[str, ...], recipe: str | None) -> "Table":
 
 
 def _finite(table: "Table", names: list[str]) -> "Table":
-    """The rows of finite numbers, with a note of how many are left out."""
+    """The rows with finite numbers; prints a note on how many are left out."""
     kept = table.finite(names)
     if left := len(table.rows) - len(kept.rows):
         show.note(f"{units.counted(left, 'row')} without a finite number left out")
@@ -143,14 +148,14 @@ def _finite(table: "Table", names: list[str]) -> "Table":
 
 
 def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | None) -> "Table":
-    """The trained networks of a study that can be compared: of one recipe and data set, those of most architectures."""
+    """The trained networks of a study that can be compared: those of the recipe and data set with the most architectures."""
     from autost_optuna.search.study import open_search
     from autost_optuna.training.calibration import group, trained_alike
     from autost_optuna.training.records import open_trained
     from autost_optuna.training.worth import selected, trained_table
 
     if where:
-        raise ValueError(f"--where {where[0]} is of a table; choose trained networks by --recipe NAME")
+        raise ValueError(f"--where {where[0]} is for a table; choose trained networks by --recipe NAME")
     search = open_search(name, storage)
     trained = open_trained(search)
     trainings = trained.all()
@@ -179,13 +184,13 @@ def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | Non
 
 
 def _whole_name(recipe: str, named: list[str]) -> str:
-    """The recipe's name with the hash of what was changed of it, where the name alone tells which one is meant."""
+    """The recipe's name with the hash of its changes, if the name alone identifies the recipe."""
     found = [name for name in named if recipe in (name, name.partition("#")[0])]
     return found[0] if len(found) == 1 else recipe
 
 
 def _print(found: "Validation", form: str) -> None:
-    """The verdicts as table with a sentence each, as JSON or as CSV."""
+    """Print the verdicts as a table with a sentence each, as JSON or as CSV."""
     if form == "json":
         show.print_json({**asdict(found), "ceiling_sentence": found.ceiling_sentence})
     elif form == "csv":

@@ -1,1 +1,1 @@
-"""Taking a study away: exports, figures, report, dashboard."""
+"""Delivery of a study: exports, figures, report, dashboard."""

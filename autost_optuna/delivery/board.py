@@ -1,4 +1,4 @@
-"""The board: what optuna-dashboard shows of a study beside its trials: figures, a note that explains them, files."""
+"""The board: what optuna-dashboard shows of a study beside its trials, which are figures, an explanatory note and files."""
 
 import contextlib
 import json
@@ -30,23 +30,24 @@ from autost_optuna.units import StrPath
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-MOST = 1000  # dominated candidates that a card draws: a journal keeps every figure that it ever had
-TITLE, SUBTITLE = 60, 74  # characters of a line in a card, which is half a page wide
+MOST = 1000  # most dominated candidates that a card draws: a journal keeps every figure that it ever stored
+TITLE, SUBTITLE = 60, 74  # characters per line of a card, which is half a page wide
 BUTTONS, HEAD = (
     34,
     50,
-)  # pixels that plotly's buttons take at the top of a card, and its title and subtitle of a line each
-LETTERS = 1.4  # so much larger than in a page are letters beside a card's plot
+)  # pixels of plotly's buttons at the top of a card, and of its title and subtitle, one line each
+LETTERS = 1.4  # size of a card's letters relative to its plot, compared with a page
 ABOVE = "*What you write above this line stays.*"
+# Notes of 0.1.0 hold this line, by which the text below it is found again: do not reword it.
 BELOW = "*All between the two lines is written anew after each run. What you write below this one stays.*"
 RULE = "\n---\n"
 
 
 def write_board(search: Search, data_root: StrPath | None = None) -> None:
-    """Keep figures, note and files of the search as it is now with its study; nothing where it has no candidate yet.
+    """Store current figures, note and files of the search with its study; nothing if it has no candidate yet.
 
-    What needs the study's images (`data_root`, where they are not where the study has them) is taken off where they are not
-    here: a bill of earlier picks would be read as one of these. OSError if the files cannot be kept.
+    Figures that need the study's images (in `data_root`, if they have moved) are removed if these are not here: a bill of
+    earlier picks would be mistaken for a current one. OSError if the files cannot be stored.
     """
     picks = picks_of(members) if (members := nondominated(search.candidates())) else []
     if not picks:
@@ -65,12 +66,12 @@ def write_board(search: Search, data_root: StrPath | None = None) -> None:
         command = units.command("describe", f"{search.study.study_name}:{knee.number}", "--format", "csv")
         keep_artifact("knee.json", json.dumps(knee.architecture.to_dict(), indent=2) + "\n", search.study, folder)
         keep_artifact(
-            "knee-audit.csv", next(audits, f"not at hand after the last run: {command}\n"), search.study, folder
+            "knee-audit.csv", next(audits, f"not available after the last run: {command}\n"), search.study, folder
         )
 
 
 def _write_figures(search: Search, figures: "Mapping[str, Figure]") -> None:
-    """Keep the figures that are others now, for a journal only grows. Those that no longer apply give way to a line."""
+    """Store the figures that have changed, because a journal only grows. A line replaces those that no longer apply."""
     from optuna_dashboard import save_plotly_graph_object
 
     stored = figures_of(search.study)
@@ -82,7 +83,7 @@ def _write_figures(search: Search, figures: "Mapping[str, Figure]") -> None:
 
 
 def figures_of(study: optuna.Study) -> dict[str, str]:
-    """The figures that are kept with a study for optuna-dashboard, as JSON by their names."""
+    """The figures that are stored with a study for optuna-dashboard, as JSON by name."""
     from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
     figures: dict[str, str] = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
@@ -90,29 +91,29 @@ def figures_of(study: optuna.Study) -> dict[str, str]:
 
 
 def _nothing(study: str, name: str) -> "Figure":
-    """In place of a figure of which there is nothing to draw now."""
+    """The replacement of a figure that has nothing to draw now."""
     import plotly.graph_objects as go
 
     figure = go.Figure(layout={"xaxis": {"visible": False}, "yaxis": {"visible": False}})
     command = units.command("study", "plot", study, "--figure", name, "-o", f"{name}.html")
-    dress(figure, f"{name}: not at hand after the last run", "" if name == "trained" else f"{command} says why")
+    dress(figure, f"{name}: not available after the last run", "" if name == "trained" else f"{command} says why")
     return figure
 
 
 def _card(figure: "Figure") -> "Figure":
-    """A figure for a box half a page wide and 450 pixels high, which is what optuna-dashboard gives it."""
+    """A figure for optuna-dashboard's box, half a page wide and 450 pixels high."""
     figure.update_layout(
         title={"font": {"size": 15}, "subtitle": {"font": {"size": 12}}, "pad": {"t": BUTTONS}},
         font={"size": 12},
         height=None,
         margin={"t": figure.layout.margin.t - FIGURE_HEAD + BUTTONS + HEAD, "b": 40},
-        uirevision="kept",  # a zoom lasts when the page asks for news
+        uirevision="kept",  # a zoom survives when the page refreshes
     )
     return wrapped(figure, TITLE, SUBTITLE)
 
 
 def _write_note(search: Search, picks: Sequence[Pick]) -> None:
-    """Put the note on the study; what a person wrote above or below it stays there, what before there was one below."""
+    """Write the note of the study. A person's text above or below it stays; text from before the first note goes below."""
     from optuna_dashboard import get_note, save_note
 
     before = get_note(search.study)
@@ -123,7 +124,7 @@ def _write_note(search: Search, picks: Sequence[Pick]) -> None:
 
 
 def own_note(whole: str) -> tuple[str, str]:
-    """What a person wrote of a study's note, above and below what is written for them; a line of ours may be gone."""
+    """A person's text in a study's note, above and below the generated text, even if one of our lines was deleted."""
     above, found, rest = whole.partition(ABOVE)
     if not found:
         above, rest = "", whole
@@ -134,7 +135,7 @@ def own_note(whole: str) -> tuple[str, str]:
 
 
 def board_note(search: Search, picks: Sequence[Pick]) -> str:
-    """The study's note in Markdown: the question, what the plots show, the picks and what to do with them."""
+    """The study's note in Markdown: the question, what the plots show, the picks and how to use them."""
     settings, name = search.settings, search.study.study_name
     summary, near = summarise(search), reached(search)
     health = summary.health
@@ -151,11 +152,11 @@ def board_note(search: Search, picks: Sequence[Pick]) -> str:
         f"give the most capacity for the least energy on the task **{quoted(settings.task.name)}**? Nothing is trained to "
         "find out.",
         "",
-        "- **Up is better: FLOPs** an image, counted exactly, which stand for the accuracy after training.",
-        f"- **Left is better: energy** an image in mJ, estimated under {quoted(best.convention)} from the spikes of the "
-        f"network ({quoted(best.provenance)}). It ranks architectures and is no measurement of a trained network.",
-        f"- Of a member of the **front** none is better in {goals}. The **knee** is where more FLOPs begin to cost more.",
-        "- The dashboard's own Pareto plot has FLOPs to the right and energy up: better is right and down there.",
+        "- **Up is better: FLOPs** per image, counted exactly, which stand for the accuracy after training.",
+        f"- **Left is better: energy** per image in mJ, estimated under {quoted(best.convention)} from the spikes of the "
+        f"network ({quoted(best.provenance)}). It ranks architectures and is not a measurement of a trained network.",
+        f"- No architecture beats a member of the **front** in {goals}. From the **knee** on, more FLOPs cost more energy.",
+        "- The dashboard's own Pareto plot has FLOPs to the right and energy up: there, right and down is better.",
         "",
         f"{units.counted(health.trials, 'trial')}, {units.counted(health.unique, 'architecture')}, "
         f"{health.front_size} on the front, hypervolume {summary.hypervolume:.4f}{exact}.",
@@ -174,12 +175,12 @@ def board_note(search: Search, picks: Sequence[Pick]) -> str:
     if baselines := baselines_of(search):
         lines += _baselines(search, baselines)
     if trainings_of(search):
-        lines.insert(-1, f"What was trained of it is the study {quoted(find_trained(search) or '')}.\n")
+        lines.insert(-1, f"Its trained networks are in the study {quoted(find_trained(search) or '')}.\n")
     return "\n".join(lines)
 
 
 def _baselines(search: Search, baselines: Sequence[Baseline]) -> list[str]:
-    """The baselines, and what they are not."""
+    """The baselines, and how they differ from published networks."""
     members = in_plane(nondominated(search.candidates()))
     found = (f"- {quoted(label)}: {words}" for label, words in baseline_lines(baselines, members))
     return ["Baselines, the diamonds of the figure:", "", *found, "", caveat(baselines), ""]
@@ -192,5 +193,5 @@ def _row(pick: Pick) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text as Markdown shows it literally."""
+    """Text escaped for Markdown."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|~&" else sign for sign in text)

@@ -1,4 +1,4 @@
-"""A bundle on the disk: a folder, or one .zip of its files. Written whole or not at all, read only as its hashes say."""
+"""A bundle on disk: a folder, or one .zip. Written completely or not at all, and read only if its hashes match."""
 
 import contextlib
 import fcntl
@@ -22,33 +22,33 @@ from autost_optuna.units import StrPath
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-NEW, OLD = "new", "old"  # in the folder of an export at work: what it writes, what that replaces
+NEW, OLD = "new", "old"  # in the folder of a running export: what it writes, and what that replaces
 LARGEST_MANIFEST = 1 << 24  # bytes
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)  # what reading an entry of a zip raises
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold: the same files give the same zip
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)  # errors from reading an entry of a zip
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold, so that the same files give the same zip
 
 
 def zipped(path: Path) -> bool:
-    """Whether a bundle of this name is one file."""
+    """Whether a bundle with this name is one file."""
     return path.suffix.lower() == ".zip"
 
 
 @contextlib.contextmanager
 def placed(target: Path, *, force: bool) -> Iterator[Path]:
-    """An empty folder to fill, which becomes `target` when the context ends well, and else leaves nothing.
+    """An empty folder to fill, which becomes `target` if the context succeeds, and otherwise leaves nothing.
 
-    With `force` a bundle or an empty folder of that name is replaced once the new one is complete. ValueError if there
-    is anything else, or no `force`.
+    With `force`, a bundle or an empty folder with that name is replaced once the new one is complete. ValueError if anything
+    else is there, or without `force`.
     """
     if target.name in ("", "..") or not target.name.isprintable():
-        raise ValueError(f"{str(target)!r} is no name for a new folder or .zip; choose another with -o")
+        raise ValueError(f"{str(target)!r} is not a name for a new folder or .zip; choose another with -o")
     _sweep(target)
     _check_target(target, force)
     made = [parent for parent in target.parents if not parent.exists()]
     make_folder(target.parent)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
     handle = os.open(work, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)  # tells the next export that this one lives
+    fcntl.flock(handle, fcntl.LOCK_EX)  # shows the next export that this one is alive
     try:
         new = work / NEW
         new.mkdir()
@@ -65,7 +65,7 @@ def placed(target: Path, *, force: bool) -> Iterator[Path]:
         _restore(work, target)
         os.close(handle)
         shutil.rmtree(work, ignore_errors=True)
-        with contextlib.suppress(OSError):  # not empty: the bundle is there, or what others wrote
+        with contextlib.suppress(OSError):  # not empty: it holds the bundle, or files of others
             for parent in made:
                 parent.rmdir()
 
@@ -76,11 +76,13 @@ def _check_target(target: Path, force: bool) -> None:
     if not force:
         raise ValueError(f"{target} exists and is not overwritten; choose another name with -o, or add --force")
     if target.is_symlink() or not _replaceable(target):
-        raise ValueError(f"{target} is no exported bundle, so --force does not replace it; choose another name with -o")
+        raise ValueError(
+            f"{target} is not an exported bundle, so --force does not replace it; choose another name with -o"
+        )
 
 
 def _replaceable(target: Path) -> bool:
-    """Whether what is at `target` is a bundle of that kind, or an empty folder."""
+    """Whether `target` is a bundle of that kind, or an empty folder."""
     if zipped(target):
         if not target.is_file() or not zipfile.is_zipfile(target):
             return False
@@ -90,7 +92,7 @@ def _replaceable(target: Path) -> bool:
 
 
 def _settle_file(packed: Path, target: Path, force: bool) -> None:
-    """Give the zip its name; without `force` as a link, which fails where another export was quicker."""
+    """Give the zip its name; without `force` by a link, which fails if another export was faster."""
     if force:
         os.replace(packed, target)
         return
@@ -104,26 +106,26 @@ def _settle_file(packed: Path, target: Path, force: bool) -> None:
 
 
 def _settle(new: Path, target: Path, force: bool) -> None:
-    """Rename `new` to `target`; what is there goes aside first."""
+    """Rename `new` to `target`, and move an existing one aside first."""
     if force and target.exists():
         os.rename(target, new.with_name(OLD))
-    os.rename(new, target)  # an empty folder gives way, another is an OSError
+    os.rename(new, target)  # an empty folder is replaced, any other raises OSError
 
 
 def _restore(work: Path, target: Path) -> None:
-    """Put back what an export was to replace and has not replaced."""
+    """Restore what an export moved aside but did not replace."""
     if (work / OLD).is_dir() and not target.exists():
         os.rename(work / OLD, target)
 
 
 def _sweep(target: Path) -> None:
-    """Clear up after exports to this name that were killed: nobody holds their lock."""
+    """Clean up after killed exports to this name: nobody holds their lock."""
     for left in target.parent.glob(f".{glob.escape(target.name)}.part-*"):
         with contextlib.suppress(OSError):
             handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if any(left.iterdir()):  # an empty one may have just been made, and not be locked yet
+                if any(left.iterdir()):  # an empty one may be new and not locked yet
                     _restore(left, target)
                     shutil.rmtree(left)
             finally:
@@ -131,7 +133,7 @@ def _sweep(target: Path) -> None:
 
 
 def pack(folder: Path, path: Path) -> None:
-    """The files of `folder` as one zip, stored as they are: weights do not get smaller."""
+    """Write the files of `folder` as one zip, uncompressed, because weights do not shrink."""
     names = sorted(file.name for file in folder.iterdir())
     with zipfile.ZipFile(path, "w") as archive:
         for name in names:
@@ -164,7 +166,7 @@ class Bundle:
 
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[Path]:
-        """A file of the bundle on the disk. ValueError if the bundle has none of that name."""
+        """A file of the bundle on disk. ValueError if the bundle has none with that name."""
         if name not in self.manifest["files"]:
             raise ValueError(f"{self.path} has no {name} in its {MANIFEST}; export the network again")
         if self.archive is None:
@@ -179,7 +181,7 @@ class Bundle:
 
 @contextlib.contextmanager
 def opened(path: StrPath) -> Iterator[Bundle]:
-    """The bundle at `path`, every file checked against its hash. ValueError says what is missing, changed or outside of it."""
+    """The bundle at `path`, with every file checked against its hash. ValueError says what is missing, changed or outside."""
     path = Path(path)
     with contextlib.ExitStack() as stack:
         archive = None
@@ -189,7 +191,7 @@ def opened(path: StrPath) -> Iterator[Bundle]:
             try:
                 archive = stack.enter_context(zipfile.ZipFile(path))
             except (zipfile.BadZipFile, OSError) as error:
-                raise ValueError(f"{path} is no zip of a bundle ({error}); export the network again") from None
+                raise ValueError(f"{path} is not a zip of a bundle ({error}); export the network again") from None
             _check_entries(path, archive.namelist())
         manifest = _read_manifest(path, archive)
         for name, digest in manifest["files"].items():
@@ -203,7 +205,7 @@ def opened(path: StrPath) -> Iterator[Bundle]:
 
 
 def _plain(name: str) -> bool:
-    """Whether a name is one of a file in a bundle's own folder."""
+    """Whether a name is a plain file name in a bundle's own folder."""
     return (
         PurePath(name).name == name
         and name not in ("", ".", "..", MANIFEST)
@@ -227,7 +229,7 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile | None) -> dict[str, Any
             text = file.read(LARGEST_MANIFEST)
     except FileNotFoundError:
         raise ValueError(
-            f"{path} is no exported bundle: it has no {MANIFEST}; give the DIR or .zip of an export"
+            f"{path} is not an exported bundle: it has no {MANIFEST}; give the DIR or .zip of an export"
         ) from None
     except DAMAGE as error:
         raise ValueError(f"{path} is damaged ({error}); export the network again") from None
@@ -258,7 +260,7 @@ def _digest(path: Path, archive: zipfile.ZipFile | None, name: str) -> str:
 
 
 def _open(path: Path, archive: zipfile.ZipFile | None, name: str) -> IO[bytes]:
-    """A file of a bundle to read, which no link leads out of it. FileNotFoundError if there is none."""
+    """A file of a bundle, opened for reading and never through a link. FileNotFoundError if it is missing."""
     if archive is None:
         place = path / name
         if place.is_symlink():

@@ -1,4 +1,4 @@
-"""The model card of a bundle: README.md with front matter in the form that Hugging Face reads."""
+"""The model card of a bundle: README.md with front matter that Hugging Face reads."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def write_card(
     standalone: bool,
     audited: bool = True,
 ) -> str:
-    """The text of README.md; `audited` says that audit.csv has the spike rates."""
+    """The text of README.md; `audited` says whether audit.csv has the spike rates."""
     import yaml
 
     front = _front_matter(study, settings, candidate, training)
@@ -42,7 +42,7 @@ def write_card(
         ("task", f"{_code(task.name)}: {'x'.join(map(str, task.input_shape))}, {task.num_classes} classes"),
         ("time steps", str(task.time_steps)),
         ("parameters", f"{candidate.params:,}"),
-        ("FLOPs an image", f"{candidate.flops:,} (2 x {candidate.macs:,} MACs, all time steps)"),
+        ("FLOPs per image", f"{candidate.flops:,} (2 x {candidate.macs:,} MACs, all time steps)"),
         *_energies(candidate, training),
         ("weights", _state(settings, training)),
         ("ONNX against torch", _parity(parity)),
@@ -62,7 +62,7 @@ network = load()  # reads model.safetensors
         if standalone
         else ""
     )
-    audit = "What each operation costs is in `audit.csv`"
+    audit = "The cost of each operation is in `audit.csv`"
     if not audited:
         audit = (
             f"`audit.csv` has the operations without their spike rates and energies of spikes: the study's images of "
@@ -83,7 +83,7 @@ Found by autost-optuna in study {_code(study)}, trial {candidate.number}.
 from autost_optuna import load
 
 network = load(".")  # checks every file against {MANIFEST}
-logits = network(images)  # float32 [B, {shape}], normalised as there
+logits = network(images)  # float32 [B, {shape}], normalised as it says
 ```
 {plain}
 {_table(("file", "what it is"), [(f"`{name}`", what) for name, what in files.items()])}
@@ -96,7 +96,7 @@ write that one there.
 def _front_matter(
     study: str, settings: Settings, candidate: Candidate, training: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """What Hugging Face reads of a model: https://huggingface.co/docs/hub/model-cards."""
+    """The metadata that Hugging Face reads: https://huggingface.co/docs/hub/model-cards."""
     data = training["data"] if training else settings.data
     front: dict[str, Any] = {
         "license": "apache-2.0",
@@ -116,7 +116,7 @@ def _front_matter(
             ("accuracy", "validation accuracy", training["validation_accuracy"]),
             (
                 "energy_mj",
-                f"energy an image in mJ, {training['measured']['convention']}",
+                f"energy per image in mJ, {training['measured']['convention']}",
                 training["measured"]["energy_mj"],
             ),
         )
@@ -132,11 +132,11 @@ def _front_matter(
 def _energies(candidate: Candidate, training: dict[str, Any] | None) -> list[tuple[str, str]]:
     estimated = f"{units.energy(candidate.energy_mj)} ({candidate.convention}, estimated at initialisation)"
     if training is None:
-        return [("energy an image", estimated)]
+        return [("energy per image", estimated)]
     measured = training["measured"]
     spikes = f"spikes of {units.counted(measured['images'], 'validation image')}"
     value = f"{units.energy(measured['energy_mj'])} ({measured['convention']}, from the {spikes})"
-    return [("energy an image", value), ("energy that the search saw", estimated)]
+    return [("energy per image", value), ("energy in the search", estimated)]
 
 
 def _meaning(candidate: Candidate, training: dict[str, Any] | None) -> str:
@@ -152,7 +152,7 @@ def _meaning(candidate: Candidate, training: dict[str, Any] | None) -> str:
 def _state(settings: Settings, training: dict[str, Any] | None) -> str:
     if training is None:
         return f"untrained: weights at initialisation, seed {settings.seed}"
-    part = training.get("test_images")  # 0.1.0 looked at all of them
+    part = training.get("test_images")  # 0.1.0 used all of them
     test = f"{part:,} images of the test set" if part else "the test set"
     return (
         f"trained for {units.counted(len(training['log']), 'epoch')} on {training['data']}: "
@@ -161,8 +161,8 @@ def _state(settings: Settings, training: dict[str, Any] | None) -> str:
 
 
 def _parity(parity: Parity) -> str:
-    flips = f"; {units.counted(parity.flipped, 'spike')} on the threshold fell otherwise" if parity.flipped else ""
-    argmax = "the same classes" if parity.equal_argmax else "other classes for some"
+    flips = f"; {units.counted(parity.flipped, 'spike')} at the threshold differed" if parity.flipped else ""
+    argmax = "the same classes" if parity.equal_argmax else "different classes for some"
     return (
         f"logits differ by at most {parity.max_difference:.1e}, {argmax}, on {units.counted(parity.images, 'image')} "
         f"({parity.source}; {parity.spikes:,} spikes){flips}"
@@ -174,5 +174,5 @@ def _table(head: tuple[str, str], rows: "list[tuple[str, str]] | tuple[tuple[str
 
 
 def _code(text: str) -> str:
-    """A name from elsewhere as Markdown that stays text."""
+    """Foreign text as Markdown code, so that it stays text."""
     return f"`{units.one_line(text).replace('`', chr(39))}`"

@@ -1,7 +1,7 @@
-"""optuna-dashboard as it shows our studies: cards in reading order, attributes in words, no digits that say nothing.
+"""optuna-dashboard adapted to our studies: cards in reading order, attributes in words, no meaningless digits.
 
-optuna-dashboard lists a study's cards from a set, so in another order after each start, and shows attributes as one line of
-JSON. What its server answers about a study is put in order on the way to the page; what is stored stays as it is.
+optuna-dashboard lists a study's cards from a set, so their order changes with each start, and shows attributes as one line of
+JSON. Here the answers of its server about a study are rewritten on the way to the page; stored data does not change.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 STUDY = re.compile(r"/api/studies/(\d+)/*")
 CANDIDATE = "candidate"
-MILLIONS, RATE = "M parameters", "spike rate"  # figures that the page can sort and plot by
+MILLIONS, RATE = "M parameters", "spike rate"  # figures by which the page can sort and plot
 FIRST = ("architecture", "measured energy", "test accuracy (%)")  # a page shows six without scrolling
 DIGITS = 6
 Rows = list[tuple[str, str]]
 
 
 def dashboard(storage: BaseStorage, artifacts: "FileSystemArtifactStore | None" = None) -> "WSGIApplication":
-    """The application of optuna-dashboard on a storage, with the files in `artifacts`."""
+    """The optuna-dashboard application for a storage, with the files in `artifacts`."""
     from optuna_dashboard import wsgi
 
     served: WSGIApplication = wsgi(storage, artifact_store=artifacts)
@@ -58,7 +58,7 @@ def _reworded(
     start_response: "StartResponse",
     reword: Callable[[dict[str, Any]], None],
 ) -> bytes:
-    """What is served, its JSON reworded; as it is where it is an error, or has another form than we know."""
+    """The response with its JSON reworded; errors and unknown forms stay unchanged."""
     heads: list[tuple[str, list[tuple[str, str]]]] = []
 
     def keep(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], object]:
@@ -69,7 +69,7 @@ def _reworded(
     try:
         body = b"".join(chunks)
     finally:
-        getattr(chunks, "close", lambda: None)()  # PEP 3333 asks for it
+        getattr(chunks, "close", lambda: None)()  # required by PEP 3333
     status, headers = heads[-1]
     if status.startswith("200"):
         with contextlib.suppress(KeyError, TypeError, ValueError):
@@ -82,9 +82,9 @@ def _reworded(
 
 
 def readable(page: dict[str, Any], storage: BaseStorage, study_id: int) -> None:
-    """Put in order and in words what optuna-dashboard answers about a study.
+    """Put an answer of optuna-dashboard about a study in order and in words.
 
-    Cards come in the order of FIGURES, those of others after ours.
+    Cards come in the order of FIGURES; cards of other programs come after ours.
     """
     places = {name: place for place, name in enumerate(FIGURES)}
     page["plotly_graph_objects"].sort(key=lambda card: (places.get(card["id"], len(places)), card["id"]))
@@ -107,12 +107,12 @@ def _attributes(
     stored: Mapping[str, Any],
     reword: Callable[[str, Any], Rows | None],
 ) -> list[dict[str, str]]:
-    """Attributes as the page lists them: ours in words, all others as they are but for digits."""
+    """Attributes as the page lists them: ours in words, others unchanged except for digits."""
     rows: Rows = []
     for attribute in shown:
         name, value = attribute["key"], stored.get(attribute["key"])
         ours: Rows | None = None
-        with contextlib.suppress(KeyError, TypeError, ValueError):  # of another version: as it is
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # from another version: unchanged
             ours = reword(name, value)
         said = str(_rounded(value)) if isinstance(value, float) else attribute["value"]
         rows += [(name, said)] if ours is None else ours
@@ -120,7 +120,7 @@ def _attributes(
 
 
 def _of_trial(name: str, value: Any) -> Rows | None:
-    """An attribute of ours on a trial in words, None for others."""
+    """One of our attributes of a trial in words; None for others."""
     if name == CANDIDATE:
         return _candidate(Candidate.from_dict(value))
     if name == RECORD:
@@ -158,7 +158,7 @@ def _training(record: Mapping[str, Any]) -> Rows:
 
 
 def _of_study(name: str, value: Any) -> Rows | None:
-    """An attribute of ours on a study in words, None for others."""
+    """One of our attributes of a study in words; None for others."""
     if name == ATTRIBUTE:
         return _settings(Settings.from_dict(value))
     if name == BASELINES:
@@ -188,7 +188,7 @@ def _settings(settings: Settings) -> Rows:
 
 
 def _columns(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The columns of the table of trials: those of `_of_trial` in place of ours."""
+    """The columns of the table of trials: those of `_of_trial` replace our attributes."""
     ours = {
         CANDIDATE: ("architecture", "energy", MILLIONS, RATE, "without spikes", "rates"),
         RECORD: ("architecture", "measured energy", MILLIONS, RATE, "trained for", "checkpoint"),
@@ -204,5 +204,5 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _rounded(value: Any) -> Any:
-    """A number with DIGITS significant digits; a whole one, such as FLOPs, as it is."""
+    """A number with DIGITS significant digits; whole numbers, such as FLOPs, stay unchanged."""
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) and not value.is_integer() else value

@@ -1,4 +1,4 @@
-"""The bundle: a chosen network as plain files with a manifest of their hashes, a folder or one .zip; the way back, `load`."""
+"""Export a chosen network as a bundle: plain files with a manifest of hashes, in a folder or one .zip; `load` reads it."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WRITERS = ("onnx", "onnxruntime", "onnxscript", "safetensors")
-CHECKED = 8  # images on which the graphs are compared with the network
+CHECKED = 8  # images for comparing the graphs with the network
 
 
 def export(
@@ -42,13 +42,13 @@ def export(
     plain: bool = False,
     data_root: StrPath | None = None,
 ) -> Path:
-    """Write the bundle of a candidate to `target`, a folder or FILE.zip, whole or not at all.
+    """Write the bundle of a candidate to `target`, a folder or FILE.zip, completely or not at all.
 
     `weights` is a training's checkpoint; without it the bundle holds the weights at initialisation, and says so. `force`
-    replaces a bundle that is there; `plain` adds model.py; `data_root` is where the images are, if not where the study has
-    them. If the study's images are not there, audit.csv leaves open what spikes cost, and the card says so.
-    ValueError if there is anything of that name, or the checkpoint is of another network; RuntimeError if ONNX or
-    torch.export do not give the network's logits.
+    replaces an existing bundle; `plain` adds model.py; `data_root` is the folder of the images, if they have moved. If the
+    study's images are missing, audit.csv leaves the cost of spikes open, and the card says so.
+    ValueError if the target exists, or the checkpoint belongs to another network; RuntimeError if ONNX or torch.export do
+    not reproduce the network's logits.
     """
     target = Path(target)
     with archive.placed(target, force=force) as folder:
@@ -58,10 +58,10 @@ def export(
 
 
 def load(path: StrPath) -> SpikingTransformer:
-    """The network of an exported bundle, in eval mode; it reads images [B, *task.input_shape], normalised as the manifest says.
+    """The network of an exported bundle, in eval mode, for images [B, *task.input_shape] normalised as the manifest says.
 
     `path` is a folder or a .zip. All files are checked against the manifest's hashes before anything is read, and no pickle
-    is loaded. ValueError says what is missing, changed or no part of a bundle.
+    is loaded. ValueError says what is missing, changed or not part of a bundle.
     """
     with archive.opened(path) as bundle, bundle.file(WEIGHTS) as weights:
         model, _ = checkpoint.load_network(weights)
@@ -71,7 +71,7 @@ def load(path: StrPath) -> SpikingTransformer:
 def _network(
     search: Search, candidate: Candidate, weights: StrPath | None
 ) -> tuple[SpikingTransformer, dict[str, Any] | None]:
-    """The candidate's network and what its checkpoint says of its training; None where it is untrained."""
+    """The candidate's network and the training in its checkpoint, or None if it is untrained."""
     task, seed = search.settings.task, search.settings.seed
     if weights is None:
         return SpikingTransformer(candidate.architecture, task, seed=seed).eval(), None
@@ -139,10 +139,10 @@ def _write(
 def _audit(
     search: Search, candidate: Candidate, training: dict[str, Any] | None, data_root: StrPath | None
 ) -> tuple[list[dict[str, Any]], bool]:
-    """The rows of the audit, and whether they are whole.
+    """The rows of the audit, and whether they are complete.
 
-    By the rates of the trained network on its validation images, or by those at initialisation on the search's images. If
-    these are not on this machine, nor said to be in `data_root`, what spikes cause stays open.
+    They use the rates of the trained network on its validation images, or those at initialisation on the search's images. If
+    these are neither on this machine nor in `data_root`, the effects of spikes stay open.
     """
     if training:
         return charge_rows(charges_of(candidate.architecture, search.settings, training["measured"]["rates"])), True
@@ -157,7 +157,7 @@ def _audit(
 
 
 def _images(settings: Settings, training: dict[str, Any] | None, data_root: StrPath | None) -> "tuple[Tensor, str]":
-    """Test images [B, *task.input_shape] to compare on, or noise where they are not on this machine; and what they are."""
+    """Test images [B, *task.input_shape] for the comparison, or noise if this machine lacks them; and their description."""
     import torch
 
     data = training["data"] if training else settings.data
@@ -172,7 +172,7 @@ def _images(settings: Settings, training: dict[str, Any] | None, data_root: StrP
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that this package runs from, with -dirty where it was changed; None where there is none."""
+    """The commit of the checkout that this package runs from, with -dirty if it has changes; None without a checkout."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

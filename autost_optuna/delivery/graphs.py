@@ -1,9 +1,9 @@
-"""The network as a graph for other programs: torch.export's .pt2 and ONNX, both checked against torch when they are written.
+"""The network as a graph for other programs: torch.export's .pt2 and ONNX, both checked against torch when written.
 
-One batch of images in, logits out, all time steps unrolled. Nothing is folded or fused, so that a runtime rounds as torch
-does as far as its own products allow. Where two runtimes round differently a potential can be just below the threshold in
-one and just above it in the other; one such spike moves the logits by more than rounding does. That is no fault of the
-graph, so it is told apart: with the spikes of onnxruntime put into torch, all else must agree.
+The graph maps a batch of images to logits, with all time steps unrolled. Nothing is folded or fused, so that a runtime rounds
+like torch as far as its own products allow. If two runtimes round differently, a potential can be just below the threshold
+in one and just above it in the other; one such spike moves the logits by more than rounding does. That is not a fault of the
+graph, so it is checked separately: with the spikes of onnxruntime put into torch, everything else must agree.
 """
 
 import copy
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 INPUT, OUTPUT = "images", "logits"
-TOLERANCE = 1e-4  # of logits, and of potentials from the threshold where rounding decides a spike
+TOLERANCE = 1e-4  # for logits, and for the distance of potentials from the threshold at which rounding decides a spike
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parity:
-    """What came of a comparison of a runtime's logits with torch's on a batch of images, [B, classes].
+    """The comparison of a runtime's logits with torch's on a batch of images, [B, classes].
 
-    `spikes` are those of all neurons, steps and images in torch, `mean_rate` a neuron a step. `flipped` of them are others in
-    the runtime, each with its potential within `tolerance` of the threshold; with these put into torch, the largest
-    difference is `max_difference_same_spikes`.
+    `spikes` counts those of all neurons, steps and images in torch; `mean_rate` is per neuron and step. `flipped` of them
+    differ in the runtime, each with its potential within `tolerance` of the threshold; with the runtime's spikes in torch,
+    the largest difference is `max_difference_same_spikes`.
     """
 
     runtime: str
@@ -58,7 +58,7 @@ def write_program(network: SpikingTransformer, images: Tensor, path: Path) -> No
         program = torch.export.export(network, (images[:2],), dynamic_shapes={INPUT: batch})
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # paths of this machine
-        written = io.BytesIO()  # torch's own file writer does not say that a disk is full
+        written = io.BytesIO()  # torch's own file writer does not report a full disk
         torch.export.save(program, written)
         path.write_bytes(written.getvalue())
         loaded = torch.export.load(io.BytesIO(written.getvalue())).module()
@@ -68,9 +68,9 @@ def write_program(network: SpikingTransformer, images: Tensor, path: Path) -> No
 
 
 def write_onnx(network: SpikingTransformer, images: Tensor, source: str, path: Path) -> Parity:
-    """Write the network as ONNX, and compare onnxruntime with torch on `images`, which are of `source`.
+    """Write the network as ONNX, and compare onnxruntime with torch on `images` from `source`.
 
-    RuntimeError if the two differ by more than TOLERANCE, in a way that a spike on the threshold does not explain.
+    RuntimeError if the two differ by more than TOLERANCE and spikes at the threshold do not explain it.
     """
     model = make_onnx(network, images)
     path.write_bytes(model.SerializeToString())
@@ -78,7 +78,7 @@ def write_onnx(network: SpikingTransformer, images: Tensor, source: str, path: P
 
 
 def check_alive(path: Path, network: SpikingTransformer, images: Tensor, source: str) -> Parity:
-    """The comparison of a silent network, with the statistics of `images` put into its normalisation: then it fires."""
+    """The comparison for a silent network: with the statistics of `images` in its normalisation, it fires."""
     import onnx
 
     alive = copy.deepcopy(network)
@@ -91,7 +91,7 @@ def check_alive(path: Path, network: SpikingTransformer, images: Tensor, source:
 
 
 def make_onnx(network: SpikingTransformer, images: Tensor) -> "ModelProto":
-    """The network as an ONNX model. A neuron is one operation to torch's exporter, which takes milliseconds for each."""
+    """The network as an ONNX model. Each neuron is one operation for torch's exporter, which takes milliseconds for each."""
     whole = copy.deepcopy(network)
     for name, module in network.named_modules():
         if isinstance(module, PLIF):
@@ -110,7 +110,7 @@ def make_onnx(network: SpikingTransformer, images: Tensor) -> "ModelProto":
         )
     assert converted is not None
     model = converted.model_proto
-    del model.graph.value_info[:]  # shapes between, which runtimes infer themselves
+    del model.graph.value_info[:]  # intermediate shapes, which runtimes infer themselves
     for node in model.graph.node:
         del node.metadata_props[:]
     for value in (*model.graph.input, *model.graph.output):
@@ -130,7 +130,7 @@ def _(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
 
 
 class _Whole(nn.Module):
-    """A neuron layer whose steps the exporter does not see."""
+    """A layer of neurons that hides its steps from the exporter."""
 
     def __init__(self, neuron: PLIF) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class _Whole(nn.Module):
 
 
 def _onnx_neuron(steps: int) -> "Callable[..., Any]":
-    """`spikes` of `steps` time steps in ONNX's operations, unrolled."""
+    """`spikes` for `steps` time steps in ONNX operations, unrolled."""
     from onnxscript import opset18 as op
 
     def fire(x: Any, decay: Any, threshold: float) -> Any:
@@ -160,7 +160,7 @@ def _onnx_neuron(steps: int) -> "Callable[..., Any]":
 
 
 def check_onnx(model: "ModelProto", network: SpikingTransformer, images: Tensor, source: str) -> Parity:
-    """Compare onnxruntime on an ONNX model with torch, for a batch of one image and one of the others."""
+    """Compare onnxruntime on an ONNX model with torch, for a batch of one image and a batch of the others."""
     import onnxruntime
 
     ours, spikes = _run_torch(network, images)
@@ -206,9 +206,9 @@ def _batches(images: Tensor) -> Iterator[Tensor]:
 def _run_torch(
     network: SpikingTransformer, images: Tensor, given: Sequence[Tensor] = ()
 ) -> tuple[Tensor, list[Tensor]]:
-    """Logits [B, classes] and the spikes [T, B, ...] of each neuron layer; where spikes are `given`, they are those.
+    """Logits [B, classes] and the spikes [T, B, ...] of each layer of neurons; `given` spikes replace its own.
 
-    RuntimeError if a given spike is another by more than TOLERANCE.
+    RuntimeError if a given spike differs although its potential is more than TOLERANCE from the threshold.
     """
     logits, spikes = [], []
     place = 0
@@ -236,27 +236,27 @@ def _run_torch(
 
 
 def _check_spikes(currents: Tensor, spikes: Tensor, decay: Tensor, threshold: float) -> None:
-    """RuntimeError unless `spikes` [T, ...] are those of `currents` [T, ...] but for potentials on the threshold."""
+    """RuntimeError unless `spikes` [T, ...] follow from `currents` [T, ...], except for potentials at the threshold."""
     v = torch.zeros_like(currents[0])
     for x, fired in zip(currents, spikes > 0, strict=True):
         h = v + (x - v) * decay
         off = torch.where(fired, threshold - h, h - threshold).max().item()
         if off > TOLERANCE:
             raise RuntimeError(
-                f"onnxruntime fires otherwise than torch, {off:.3g} from the threshold; nothing was exported"
+                f"onnxruntime and torch fire differently, {off:.3g} from the threshold; nothing was exported"
             )
         v = torch.where(fired, 0.0, h)
 
 
 def _neurons(model: "ModelProto", network: SpikingTransformer) -> list[str]:
-    """The names of the spikes of each neuron layer, named after the operation that they were."""
+    """The names of the spikes of each layer of neurons in the graph."""
     found = [node.output[0] for node in model.graph.node if node.output[0].startswith("fire")]
     assert len(found) == sum(isinstance(module, PLIF) for module in network.modules())
     return found
 
 
 def _run_onnx(model: "ModelProto", images: Tensor, further: Sequence[str]) -> list[Tensor]:
-    """Logits of onnxruntime, and the values between that are named, [T, B, ...]."""
+    """Logits of onnxruntime, and the named intermediate values [T, B, ...]."""
     import onnx
     import onnxruntime
 
@@ -274,7 +274,7 @@ def _run_onnx(model: "ModelProto", images: Tensor, further: Sequence[str]) -> li
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch's exporter warns of itself."""
+    """Suppress the warnings of torch's exporter about itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,8 +1,8 @@
-"""NIR, the exchange format of neuromorphic hardware: what of a network it has no node for.
+"""NIR, the exchange format of neuromorphic hardware: the parts of a network that it has no node for.
 
-NIR 1.0 has Affine, Conv, Flatten, SumPool, AvgPool, Threshold, Delay and the neurons LI, LIF, IF, CubaLIF; a node takes one
-input, several edges into it are added up. So linear layers with their normalisation folded, and residual additions, can be
-expressed. A network is never exported in part.
+NIR 1.0 has Affine, Conv, Flatten, SumPool, AvgPool, Threshold, Delay and the neurons LI, LIF, IF, CubaLIF. A node has one
+input, to which all incoming edges add up. So NIR can express linear layers with folded normalisation, and residual
+additions. Networks are never exported in part.
 """
 
 from autost_optuna.network.architecture import Architecture
@@ -11,11 +11,13 @@ from autost_optuna.network.task import Task
 
 
 def inexpressible(architecture: Architecture, task: Task) -> dict[str, list[str]]:
-    """What NIR has no node for, by its kind, each with the names of the modules."""
+    """The parts that NIR has no node for, by kind, each with the names of its modules."""
     ledger = operations(architecture, task)
     convolutions = [row for row in ledger if row.group == "convolutions"]
     kinds = {
-        "product of two spike trains (NIR has no node of two inputs)": [row.name for row in ledger if not row.weighted],
+        "product of two spike trains (NIR has no node with two inputs)": [
+            row.name for row in ledger if not row.weighted
+        ],
         "max-pooling (NIR has sums and averages)": [
             row.name for row, flag in zip(convolutions, task.pooling, strict=True) if flag == "1"
         ],

@@ -1,4 +1,4 @@
-"""The main job on built-in data, step by step; a step that is done already is not done again."""
+"""All steps of a search on built-in data; steps that are already done are skipped."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from autost_optuna.units import StrPath
 
 NAME = "quickstart"
 
-# Narrower than AutoST's spaces, which are made for larger images: 8x8 digits need little, and training takes seconds.
+# Narrower than AutoST's spaces, which suit larger images: 8x8 digits need little, so that training takes seconds.
 SPACE = Space(
     name="digits",
     embed_dim=(48, 64, 80, 96, 112, 128, 160, 192),
@@ -51,7 +51,7 @@ def draw_quickstart(search: Search, folder: StrPath) -> Path:
 
 
 def take_away(search: Search, candidate: Candidate, weights: StrPath, folder: StrPath) -> Path:
-    """The exported bundle, written once; one that is there must still load."""
+    """The exported bundle, written once; an existing one must still load."""
     bundle = Path(folder) / f"exported-{candidate.number}"
     if bundle.exists():
         load(bundle)

@@ -1,4 +1,4 @@
-"""One HTML file that answers a study: what is said (`report_of`), and its page (`write_report`)."""
+"""One HTML file with the results of a study: its content (`report_of`) and its page (`write_report`)."""
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What a report says, as text that a template escapes; `figures` by the names of `study_figures`."""
+    """The content of a report, as text that a template escapes; `figures` are by the names of `study_figures`."""
 
     name: str
     written: str
@@ -59,13 +59,13 @@ class Report:
 
 
 def write_report(search: Search, path: StrPath, data_root: StrPath | None = None) -> None:
-    """Write the report of a study to `path`, an .html file. ValueError for another ending, or where there is no front.
+    """Write the report of a study to `path`, an .html file. ValueError for another ending, or without a front.
 
-    Its images are those in `data_root`, by default where they were; ValueError if one is given that does not hold them.
+    Its images are in `data_root`, by default the study's folder; ValueError if a given folder does not hold them.
     """
     path = Path(path)
     if path.suffix.lower() != ".html":
-        raise ValueError(f"{path} is no page; name it .html")
+        raise ValueError(f"{path} is not a page; name it .html")
     report = report_of(search, data_root)
     said = {field.name: getattr(report, field.name) for field in fields(Report)}
     page = render("report.html", said, {name: for_page(figure) for name, figure in report.figures.items()})
@@ -74,7 +74,7 @@ def write_report(search: Search, path: StrPath, data_root: StrPath | None = None
 
 
 def report_of(search: Search, data_root: StrPath | None = None) -> Report:
-    """All that a report says of a study, nothing of the machine. ValueError if it has no front, or see `write_report`."""
+    """The content of a study's report, without details of the machine. ValueError without a front, or as in `write_report`."""
     members, settings, name = in_plane(search.front()), search.settings, search.study.study_name
     candidates, summary = search.candidates(), summarise(search)
     picks, (trainings, dropped, untrained) = picks_of(members), _trainings(search)
@@ -137,7 +137,7 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
 
 
 def _trainings(search: Search) -> tuple[list[Record], list[Dropped], str]:
-    """The trained networks, those that dropped out, and why there are none; the reason at length may name a place here."""
+    """The trained networks, those that dropped out, and why there are none, if so; the full reason may name a path here."""
     try:
         return trainings_of(search), dropped_of(search), ""
     except ValueError:

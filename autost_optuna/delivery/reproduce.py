@@ -1,4 +1,4 @@
-"""What makes a study again: the commands that one types, and the files that they read."""
+"""How to reproduce a study: the commands to type, and the files that they read."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -20,8 +20,8 @@ from autost_optuna.training.record import Record
 
 
 def files_of(settings: Settings, trainings: Sequence[Record]) -> tuple[tuple[str, str], ...]:
-    """The files that the commands read, by their names."""
-    # The space's form of one ratio and head count is an option of the command.
+    """The files that the commands read, by name."""
+    # A uniform space is an option of the command, not part of the file.
     space = {name: value for name, value in settings.space.to_dict().items() if name != "uniform"}
     files = {} if _is_preset(settings) else {"space.toml": space}
     files |= {} if _is_preset_task(settings) else {"task.toml": settings.task.to_dict()}
@@ -31,7 +31,7 @@ def files_of(settings: Settings, trainings: Sequence[Record]) -> tuple[tuple[str
 
 
 def commands_of(search: Search, trainings: Sequence[Record]) -> list[str]:
-    """What one types to come by the same report; a folder is that of whoever types."""
+    """The commands that reproduce the report; folders are the reader's own."""
     name, trials, baselines = search.study.study_name, len(search.course().hypervolumes), baselines_of(search)
     commands = [_creation(search), _trials(search, trials)]
     commands += [] if search.exact() is None else [units.command("study", "exact", name)]
@@ -66,11 +66,11 @@ def _trials(search: Search, trials: int) -> str:
     if program is None:
         return units.command("study", "run", search.study.study_name, "--trials", str(trials))
     sampler = f" with {program['sampler']}" if program["sampler"] else ""
-    return f"# here a program of the user's own ran {units.counted(trials, 'trial')} of Objective in Optuna{sampler}"
+    return f"# here the user's own program ran {units.counted(trials, 'trial')} of Objective in Optuna{sampler}"
 
 
 def _train(search: Search, trainings: Sequence[Record]) -> list[str]:
-    """A command for the networks of each recipe, data and seed; none for networks whose trial is no more."""
+    """One command for the networks of each recipe, data and seed; none for networks whose trial no longer exists."""
     numbers = numbers_of(search.candidates())
     alike: dict[tuple[str, str, int], list[str]] = {}
     for one in trainings:
@@ -103,7 +103,7 @@ def _is_known(convention: Convention) -> bool:
 
 
 def _recipe(training: Record) -> str:
-    """What `train --recipe` takes: a name, or the file of a recipe that has no name of its own."""
+    """The argument of `train --recipe`: a name, or a file if the recipe is not a preset."""
     preset = RECIPES.get(training.recipe_name)
     known = preset is not None and preset.hash == training.recipe_hash
     return training.recipe_name if known else f"recipe-{training.recipe_hash}.toml"

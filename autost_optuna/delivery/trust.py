@@ -1,4 +1,4 @@
-"""How far to trust the figures of a study: what trained networks and published data say of the proxies."""
+"""How far to trust the figures of a study: what trained networks and published data say about the proxies."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def trust(
     search: Search, found: Health, trainings: Sequence[Record], dropped: Sequence[Dropped], untrained: str
 ) -> list[str]:
-    """How far the two figures may be believed, in plain sentences."""
+    """How far to trust the two figures, in plain sentences."""
     settings = search.settings
     sentences = [
         "FLOPs are exact counts. They stand for capacity; that they rank accuracy is AutoST's claim (Wang et al., ICASSP "
         "2024), which this program does not promise.",
         "Energies are estimates from the spikes of untrained networks under the convention named above. They rank "
-        "architectures; they are no measurement of a trained network, nor of a chip.",
-        "Not charged are normalisation, pooling, residual additions, biases, and the traffic of activations and spikes.",
+        "architectures; they do not measure a trained network or a chip.",
+        "Normalisation, pooling, residual additions, biases, and the traffic of activations and spikes are not charged.",
     ]
     if found.spearman is not None:
         sentences.append(
@@ -35,14 +35,14 @@ def trust(
         )
     if settings.seeds == 1:
         sentences.append(
-            "Rates are of one initialisation, so nothing here says how energies vary over others; a study created with "
+            "Rates come from one initialisation, so nothing here shows how energies vary over others; a study created with "
             "--seeds 8 does. On CIFAR-10 the standard deviation of an energy over initialisations was 0.82 %."
         )
     if not trainings:
         reason = f" ({untrained})" if untrained else ""
         finds = units.command("train", search.study.study_name, "--front", "5")
         sentences.append(
-            f"None of these networks has been trained{reason}: how accurate they become is not known. {finds} finds out."
+            f"None of these networks has been trained{reason}, so their accuracy is unknown. {finds} finds out."
         )
     calibrated = [_calibrated(one) for one in calibrate(trainings, settings.task, settings.convention)]
     verdicts = [worth([run for one in alike for run in one.runs], dropped) for alike in trained_alike(group(trainings))]

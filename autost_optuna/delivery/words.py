@@ -1,4 +1,4 @@
-"""What a report says: answers, cards, and how far to trust its figures."""
+"""The texts of a report: answers, cards, and how far to trust its figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     pass
 
 
-ROWS = 20  # of the front in its table; a longer one is in `study front`
-OPERATIONS = 5  # of a pick in its card
-# What stands in the place of a spike rate where no spikes are read; the page says what it means.
+ROWS = 20  # most members in the table of the front; `study front` prints all
+OPERATIONS = 5  # most operations in a pick's card
+# Replaces a spike rate if no spikes are read; the page explains it.
 NO_SPIKES = {"mac": "real", "state": "states", "static": "-"}
 Rows = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Card:
-    """A pick: what stands out, its figures, its dearest operations where they were measured, and what to do with it."""
+    """A pick: why it stands out, its figures, its most expensive operations if measured, and what to do with it."""
 
     name: str
     trial: str
@@ -46,45 +46,45 @@ class Card:
 
 
 def answer(knee: Candidate, members: Sequence[Candidate], health: Health) -> str:
-    """The answer of a study: how many candidates no other beats in both objectives, and where the knee is."""
+    """The answer of a study: how many candidates no other beats in both objectives, and which one is the knee."""
     most = members[-1]
     shape = f"C {knee.architecture.embed_dim}, depth {knee.architecture.depth}"
     return (
-        f"Of {units.counted(health.unique, 'architecture')} tried, {len(members):,} are beaten by none in both; where FLOPs "
-        f"begin to cost more stands trial {knee.number} ({shape}), with {units.count(knee.flops, 'FLOPs')} at "
-        f"{units.energy(knee.energy_mj)} an image: {knee.flops / most.flops:.0%} of the most FLOPs found, at "
+        f"Of {units.counted(health.unique, 'architecture')} tried, no other beats {len(members):,} in both. The knee, where "
+        f"more FLOPs begin to cost more energy, is trial {knee.number} ({shape}), with {units.count(knee.flops, 'FLOPs')} at "
+        f"{units.energy(knee.energy_mj)} per image: {knee.flops / most.flops:.0%} of the most FLOPs found, at "
         f"{knee.energy_mj / most.energy_mj:.0%} of their energy."
     )
 
 
 def sentence(text: str) -> str:
-    """`text` with a capital letter first and a full stop last."""
+    """`text` with an initial capital and a final full stop."""
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def note_said(search: Search) -> str:
-    """What a person wrote in optuna-dashboard on the study."""
+    """A person's note on the study in optuna-dashboard."""
     from optuna_dashboard import get_note
 
     return "\n\n".join(part for part in own_note(get_note(search.study)) if part)
 
 
 def bills(search: Search, picks: Sequence[Pick], data_root: StrPath | None) -> tuple[list[Bill], str]:
-    """The bills of the picks, and why there are none; the reason at length may name a place on this machine."""
+    """The bills of the picks, and why there are none, if so; the full reason may name a path on this machine."""
     try:
         return bills_of(search, picks, data_root), ""
     except ValueError:
-        if data_root is not None:  # it was asked for
+        if data_root is not None:  # it was requested
             raise
         says = units.command("study", "plot", search.study.study_name, "--figure", "stages", "-o", "stages.html")
         return [], (
-            f"Energies are not parted by operation here: the study's images of {search.settings.data} are not where they "
-            f"were, or it was made with other packages. {says} says more."
+            f"Energies are not split by operation here: the study's images of {search.settings.data} have moved, or it was "
+            f"made with other packages. {says} says more."
         )
 
 
 def objectives(settings: Settings) -> Rows:
-    """What the search has for objectives where these are more than FLOPs and energy, and what of them is here."""
+    """The objectives of the search if there are more than FLOPs and energy, and which of them the report covers."""
     if not further(settings.objectives):
         return ()
     labels = ", ".join(GOALS[name].label for name in settings.objectives)
@@ -117,7 +117,7 @@ def prices(settings: Settings) -> str:
 
 
 def few(search: Search, members: Sequence[Candidate]) -> list[Candidate]:
-    """The members of the table: those that dominate most together where there are many."""
+    """The members in the table: if there are many, those with the largest joint hypervolume."""
     return pick(members, search.settings.box, min(ROWS, len(members)))
 
 
@@ -156,7 +156,7 @@ def baseline(group: Sequence[Baseline], members: Sequence[Candidate]) -> tuple[s
 
 
 def card(name: str, chosen: Pick, bill: Bill | None) -> Card:
-    """The card of a pick: what it costs, and its costliest operations."""
+    """The card of a pick: its cost, and its most expensive operations."""
     one, spread = chosen.candidate, chosen.candidate.spread
     charges = () if bill is None else bill.charges
     dear, whole = costliest(charges, OPERATIONS), total_mj(charges)
@@ -194,7 +194,7 @@ def card(name: str, chosen: Pick, bill: Bill | None) -> Card:
 
 
 def health_rows(found: Health, hypervolume: float, others: tuple[int, int, int]) -> Rows:
-    """Rows on the trials and on how well the objectives part them."""
+    """Rows on the trials and on how well the objectives separate them."""
     infeasible, silent, failed = others
     unique = "" if found.unique_share is None else f", {found.unique_share:.1%} of the trials"
     spearman = "-" if found.spearman is None else f"{found.spearman:.4f}"
@@ -211,21 +211,21 @@ def health_rows(found: Health, hypervolume: float, others: tuple[int, int, int])
 
 
 def exact(search: Search) -> str:
-    """How near the search came to the exact front, or the command that measures it."""
+    """How close the search came to the exact front, or the command that measures it."""
     exact, near = search.exact(), reached(search)
     if exact is None or near is None:
         measures = units.command("study", "exact", search.study.study_name)
-        return f"Not known. {measures} measures it where the space can be enumerated."
+        return f"Not known. {measures} measures it if the space can be enumerated."
     soon = (
         ""
         if near.trials_to_95 is None
-        else f" 95 % of it were reached after {units.counted(near.trials_to_95, 'trial')}."
+        else f" It reached 95 % of it after {units.counted(near.trials_to_95, 'trial')}."
     )
     spread = exact.spread
     sure = (
         ""
         if spread is None
-        else f" Inside a class energies of {units.counted(spread.samples, 'further architecture')} are {spread.low:+.2%} to "
+        else f" Within a class, energies of {units.counted(spread.samples, 'further architecture')} are {spread.low:+.2%} to "
         f"{spread.high:+.2%} from the measured one."
     )
     return (
@@ -235,7 +235,7 @@ def exact(search: Search) -> str:
 
 
 def trained(trainings: Sequence[Record], candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
-    """A row for each trained architecture and recipe, by ascending predicted energy; a star where it is not dominated."""
+    """One row per trained architecture and recipe, by ascending predicted energy; a star marks non-dominated ones."""
     numbers = numbers_of(candidates)
     groups = group(trainings)
     front = measured_front(groups)

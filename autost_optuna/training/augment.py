@@ -43,7 +43,7 @@ class Augment:
             x = _as_images(self._erase, x)
         if not mix:
             return x, labels
-        # mixup (Zhang et al., ICLR 2018, arXiv 1710.09412), one share per batch: each image mixes with its mirror image in batch order.
+        # mixup (Zhang et al., ICLR 2018, arXiv 1710.09412), one share per batch, mixed with the batch reversed.
         share = float(torch.distributions.Beta(self._alpha, self._alpha).sample())
         targets = F.one_hot(labels, self._classes).float()
         return x.lerp(x.flip(0), 1 - share), targets.lerp(targets.flip(0), 1 - share)

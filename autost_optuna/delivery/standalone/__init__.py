@@ -1,4 +1,4 @@
-"""The network as one file of plain PyTorch, for people who do not want this package where it runs."""
+"""The network as one file of plain PyTorch, to run it without this package."""
 
 from importlib.resources import files
 from string import Template
@@ -12,7 +12,7 @@ NAME = "model.py"
 
 
 def write_model(architecture: Architecture, task: Task, normalisation: Normalisation) -> str:
-    """The text of model.py, which reads the weights of that architecture beside it."""
+    """The text of model.py, which reads the weights of that architecture from the same folder."""
     template = Template((files(__name__) / f"{NAME}.in").read_text(encoding="utf-8"))
     return template.substitute(
         title=architecture.to_text(),
