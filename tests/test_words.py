@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tokenize
 from pathlib import Path
 
 import click
@@ -36,13 +37,26 @@ def documentation():
 
 
 def package():
-    """Docstrings and messages of the package: its string constants, by file and line."""
-    return {
-        f"{path.relative_to(ROOT)}:{node.lineno}": node.value
-        for path in sorted((ROOT / "autost_optuna").rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    """What the package says: its string constants and comments by file and line, and whole templates and presets."""
+    found = {}
+    for path in sorted((ROOT / "autost_optuna").rglob("*.py")):
+        name, text = path.relative_to(ROOT), path.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found[f"{name}:{node.lineno}:{node.col_offset}"] = node.value
+        comments = [
+            line.partition("#")[2].strip() if line.lstrip().startswith("#") else None for line in text.splitlines()
+        ]
+        for number, comment in enumerate(comments):  # a phrase may go on in the next line
+            if comment is not None:
+                found[f"{name}:{number + 1}#"] = " ".join(filter(None, comments[number : number + 2]))
+        with path.open("rb") as source:
+            tokens = [token for token in tokenize.tokenize(source.readline) if token.type == tokenize.COMMENT]
+        found |= {f"{name}:{token.start[0]}#": token.string for token in tokens if token.line.lstrip()[0] != "#"}
+    for pattern in ("*.html", "*.css", "*.in", "*.toml"):
+        for path in sorted((ROOT / "autost_optuna").rglob(pattern)):
+            found[str(path.relative_to(ROOT))] = path.read_text()
+    return found
 
 
 def helps():
@@ -63,7 +77,7 @@ def hits(text):
                 yield text.count("\n", 0, found.start()) + 1, " ".join(found[0].split()), instead
 
 
-@pytest.mark.parametrize("subject", [documentation])  # further subjects: package, helps
+@pytest.mark.parametrize("subject", [documentation, package, helps])
 def test_phrases_to_avoid_are_avoided(subject):
     found = [
         f"{name}, line {line}: {phrase!r}; write: {instead}"
@@ -75,7 +89,10 @@ def test_phrases_to_avoid_are_avoided(subject):
 
 def test_every_subject_has_texts():
     assert len(documentation()) >= 12
-    assert len(package()) > 1000
+    texts = package()
+    assert len(texts) > 4000
+    assert "autost_optuna/delivery/templates/report.html" in texts
+    assert any(name.endswith("#") for name in texts)
     assert "autost-optuna study run" in helps()
 
 

@@ -1,1 +1,1 @@
-"""Figures: for each, what is drawn (`..._view`) and how (`draw_...`)."""
+"""Figures: each has a view of what is drawn (`..._view`) and a function that draws it (`draw_...`)."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from autost_optuna.proxies.energy import Charge
     from autost_optuna.search.describe import Description
 
-# The colour of each group of rows; hatched where they read real values.
+# The colour of each group of rows; rows that read real values are hatched.
 COLOURS = {
     "convolutions": "#0072b2",
     "position convolution": "#d55e00",
@@ -28,15 +28,15 @@ COLOURS = {
     "neuron states": "#bbbbbb",
     "static": "#888888",
 }
-# Colours on which white is hard to read, and what is written on them instead: INK where a dark page has another colour there.
+# Colours on which white is hard to read, with their text colour: INK if a dark page has another colour there.
 WRITTEN = {"#56b4e9": INK, "#bbbbbb": INK, "#e69f00": "#111111", "#cc79a7": "#111111"}
 STRIPES = {"fgcolor": "white", "fgopacity": 0.3, "solidity": 0.25}
-ROW, ABOVE_AND_BELOW = 34, 230  # pixels, of a stage's bar and of all around the bars
+ROW, ABOVE_AND_BELOW = 34, 230  # pixels of a stage's bar, and of everything around the bars
 LEFT, LONGER = (
     0.38,
     1.75,
-)  # of the width: the left panel, whose axis is so much longer than its longest bar, for the figures
-CHARACTER = 0.014  # of the right panel's width
+)  # share of the width of the left panel, and how much longer its axis is than its longest bar, to leave room for figures
+CHARACTER = 0.014  # share of the right panel's width
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditView:
-    """What the audit plot shows: energy by stage of the network, parted by what spends it."""
+    """What the audit plot shows: energy by stage of the network, split by what uses it."""
 
     title: str
     subtitle: str
@@ -86,7 +86,7 @@ def audit_view(description: "Description") -> AuditView:
 
 
 def _most(charges: "Sequence[Charge]") -> str:
-    """The dearest stage: ", 60% of it in the stem"."""
+    """The most expensive stage: ", 60% of it in the stem"."""
     stages: dict[str, list[Charge]] = {}
     for charge in charges:
         stages.setdefault(charge.stage, []).append(charge)
@@ -100,7 +100,7 @@ def _most(charges: "Sequence[Charge]") -> str:
 def draw_audit(view: AuditView) -> "Figure":
     """The view as two panels of bars to the right, one per stage in the order of the signal.
 
-    On the left what a stage costs, with its energy and its share of the network's; on the right the shares of what spends it.
+    On the left, the energy of each stage and its share of the network's; on the right, the shares of what uses it.
     """
     import plotly.graph_objects as go
 
@@ -177,7 +177,7 @@ def draw_audit(view: AuditView) -> "Figure":
 
 
 def _inside(group: str, share: float) -> str:
-    """What stands in a bar: what its energy is spent on and its share of the stage's, as far as there is room."""
+    """The text in a bar: what its energy is spent on and its share of the stage's, as far as there is room."""
     whole = f"{group} {share:.0%}"
     return next((said for said in (whole, f"{share:.0%}") if share > CHARACTER * len(said)), "")
 
@@ -189,6 +189,6 @@ def _charge_line(charge: "Charge") -> str:
 
 
 def _short(architecture: Architecture) -> str:
-    """An architecture in a title: width, depth, and the blocks where they are few."""
+    """An architecture for a title: width, depth and, if there are few, the blocks."""
     text = architecture.to_text()
     return text if len(text) <= 70 else f"C={architecture.embed_dim},depth={architecture.depth}"

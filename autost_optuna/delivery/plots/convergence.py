@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvergenceView:
-    """What the plot shows: the trials after which the hypervolume was another one, and the exact front's where known."""
+    """What the plot shows: the trials that changed the hypervolume, and the exact front's hypervolume if known."""
 
     title: str
     subtitle: str

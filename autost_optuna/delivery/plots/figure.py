@@ -1,4 +1,4 @@
-"""What all figures share: palette, themes, dress, axes, and the files that they are written to."""
+"""What all figures share: palette, themes, layout, axes and output files."""
 
 import contextlib
 import errno
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".json", ".svg", ".png")
 THEMES = AUTO, LIGHT, DARK = ("auto", "light", "dark")
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
+# Okabe and Ito's palette, which colour-blind readers can distinguish.
 GREY, BLUE, ORANGE, GREEN, PURPLE, SKY = "#9aa0a6", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"
 INK = "#202124"
-LEADING = 1.3  # of a line to its letters
-STATIC = (98, 140)  # characters of a title and a subtitle in a static figure, 1000 pixels wide
-FEWEST = 3  # ticks that an axis needs to be read
+LEADING = 1.3  # height of a line relative to its letters
+STATIC = (98, 140)  # characters per line of a title and a subtitle in a static figure, 1000 pixels wide
+FEWEST = 3  # fewest ticks that make an axis readable
 TITLE_SIZE = 19
-BUTTONS = 14  # pixels of plotly's buttons in a page that would else lie over the plot
-TITLE = 60  # pixels above a figure that its title and subtitle take
-# Colours of a light figure, plotly_white's among them, on dark paper; what is not here is seen on both.
+BUTTONS = 14  # pixels of plotly's buttons in a page, which would otherwise cover the plot
+TITLE = 60  # pixels of the title and subtitle above a figure
+# Dark-paper replacements for colours of a light figure, including plotly_white's; other colours are visible on both.
 DIM = {
     "white": "#17191d",
     INK: "#e8eaed",
@@ -51,7 +51,7 @@ def dress(figure: "Figure", title: str, subtitle: str) -> None:
             "text": escape(title),
             "subtitle": {"text": escape(subtitle), "font": {"size": 13}},
             "font": {"size": TITLE_SIZE},
-            # From the top down, so that a second line moves the plot and covers nothing.
+            # Placed from the top down, so that a second line moves the plot and covers nothing.
             "x": 0.01,
             "xanchor": "left",
             "y": 1,
@@ -59,7 +59,7 @@ def dress(figure: "Figure", title: str, subtitle: str) -> None:
             "yanchor": "top",
             "pad": {"t": 12},
         },
-        # At the bottom, where it covers no point; the margin grows with its rows.
+        # At the bottom, where it covers no points; the margin grows with its rows.
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container", "yanchor": "bottom"},
         hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": INK}},
         margin={"l": 70, "r": 30, "t": TITLE + 20, "b": 60},
@@ -68,7 +68,7 @@ def dress(figure: "Figure", title: str, subtitle: str) -> None:
 
 
 def wrapped(figure: "Figure", title: int, subtitle: int) -> "Figure":
-    """The figure with its title and subtitle in lines of at most so many characters, and room for these above the plot."""
+    """The figure with title and subtitle wrapped to these numbers of characters, and room for them above the plot."""
     import plotly.graph_objects as go
 
     found = go.Figure(figure)
@@ -81,7 +81,7 @@ def wrapped(figure: "Figure", title: int, subtitle: int) -> "Figure":
         title={
             "text": "<br>".join(first),
             "subtitle": {"text": "<br>".join(second)},
-            "pad": {"t": above.pad.t + taller / 2},  # plotly centres the lines of a title on where one would stand
+            "pad": {"t": above.pad.t + taller / 2},  # plotly centres the lines of a title on the place of a single line
         },
         margin={"t": figure.layout.margin.t + taller + longer},
     )
@@ -89,7 +89,7 @@ def wrapped(figure: "Figure", title: int, subtitle: int) -> "Figure":
 
 
 def _lines(text: str | None, most: int) -> list[str]:
-    """A title in as few lines as it takes, of about equal length."""
+    """A title in as few lines as possible, of about equal length."""
     plain = html.unescape(text or "")
     least = len(textwrap.wrap(plain, most))
     narrowest = next(width for width in range(1, most + 1) if len(textwrap.wrap(plain, width)) <= least)
@@ -97,7 +97,7 @@ def _lines(text: str | None, most: int) -> list[str]:
 
 
 def check_ending(path: StrPath) -> str:
-    """The ending of a figure's file. ValueError if no figure is written in that form."""
+    """The ending of a figure's file. ValueError if figures cannot be written in that form."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path} has no known ending; name it {', '.join(SUFFIXES)}")
@@ -105,10 +105,10 @@ def check_ending(path: StrPath) -> str:
 
 
 def write_figure(figure: "Figure", path: StrPath, theme: str = AUTO) -> None:
-    """Write .html (interactive, complete in itself), .json (plotly's), .svg or .png.
+    """Write .html (interactive and self-contained), .json (plotly's), .svg or .png.
 
-    With theme "auto" a page follows its reader's browser, and the other forms are light. ValueError for other names, or
-    without a Chromium for the static forms.
+    With theme "auto", a page follows the reader's browser, and the other forms are light. ValueError for other names, or if
+    the static forms lack Chromium.
     """
     suffix = check_ending(path)
     with replacing(path) as part:
@@ -125,9 +125,9 @@ def write_figure(figure: "Figure", path: StrPath, theme: str = AUTO) -> None:
 
 @contextlib.contextmanager
 def replacing(path: StrPath) -> Iterator[Path]:
-    """A file to write that takes the place of `path` when it is whole; each writer has its own.
+    """A file to write that replaces `path` once it is complete; each writer has its own.
 
-    ValueError, or OSError on a full disk, naming `path`.
+    Raises ValueError, or OSError on a full disk, naming `path`.
     """
     path = Path(path)
     part = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(8)}.part{path.suffix.lower()}")
@@ -146,7 +146,7 @@ def replacing(path: StrPath) -> Iterator[Path]:
 
 
 def in_theme(figure: "Figure", theme: str) -> "Figure":
-    """The figure in the colours of a theme; "auto", which only a page can follow, is light."""
+    """The figure in the colours of a theme; "auto", which only pages support, is light."""
     import plotly.graph_objects as go
 
     if theme != DARK:
@@ -161,7 +161,7 @@ def in_theme(figure: "Figure", theme: str) -> "Figure":
 
 
 def for_page(figure: "Figure") -> dict[str, Any]:
-    """The figure as the templates' script draws it: data, layout without its title, which the page has, and dark colours."""
+    """The figure for the templates' script: data, layout without the title (the page has it), and dark colours."""
     spec = json.loads(figure.to_json())
     spec["layout"].pop("title", None)
     spec["layout"]["margin"]["t"] -= TITLE - BUTTONS
@@ -169,7 +169,7 @@ def for_page(figure: "Figure") -> dict[str, Any]:
 
 
 def dimmed(spec: Any, path: tuple[str | int, ...] = (), colour: bool = False) -> list[tuple[list[str | int], str]]:
-    """Where a figure's JSON form has a light colour, and the colour that takes its place on dark paper."""
+    """The places of light colours in a figure's JSON form, with their replacements on dark paper."""
     if isinstance(spec, str):
         return [([*path], DIM[spec.lower()])] if colour and spec.lower() in DIM else []
     pairs = spec.items() if isinstance(spec, dict) else enumerate(spec) if isinstance(spec, list) else ()
@@ -177,12 +177,12 @@ def dimmed(spec: Any, path: tuple[str | int, ...] = (), colour: bool = False) ->
 
 
 def _write_image(figure: "Figure", path: Path) -> None:
-    logging.getLogger("choreographer").setLevel(logging.CRITICAL)  # it logs a traceback of what it then ignores
+    logging.getLogger("choreographer").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it then ignores
     whole = wrapped(figure, *STATIC)
     height = (figure.layout.height or 620) + whole.layout.margin.t - figure.layout.margin.t
     try:
         whole.write_image(path, width=1000, height=height, scale=1 if path.suffix == ".svg" else 2)
-    except Exception as error:  # kaleido raises many kinds where it or its browser is missing
+    except Exception as error:  # kaleido raises many kinds of errors if it or its browser is missing
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"cannot write {path.suffix} ({reason.rstrip('.')}); install kaleido and Chromium, or write .html"
@@ -194,8 +194,8 @@ def ticks(
 ) -> dict[str, Any]:
     """Readable ticks of a logarithmic axis: 1, 2, 5 and their decades, denser where the range is narrow.
 
-    At least FEWEST lie among the values, however close these are: then at round steps. With `most` no more than these, none
-    beyond the values; `said` is the text of one.
+    At least FEWEST lie among the values; if these are too close, ticks are at round steps. With `most`, there are at most
+    that many, none beyond the values; `said` gives the text of a tick.
     """
     low, high = min(values), max(values)
     steps: tuple[float, ...] = (1, 2, 5)
@@ -217,7 +217,7 @@ def ticks(
 
 
 def round_steps(low: float, high: float) -> list[float]:
-    """FEWEST multiples or more, from `low` to `high`, of the largest 1, 2 or 5 times a power of ten that has so many there."""
+    """The multiples, from `low` to `high`, of the largest 1, 2 or 5 times a power of ten that has at least FEWEST there."""
     power = math.floor(math.log10(high - low))
     sizes = [float(f"{factor}e{lower}") for lower in (power, power - 1) for factor in (5, 2, 1)]
     ends = [(size, math.ceil(low / size), math.floor(high / size)) for size in sizes]
@@ -226,10 +226,10 @@ def round_steps(low: float, high: float) -> list[float]:
 
 
 def legend_of_part(what: str, drawn: int, there: int) -> str:
-    """A name in a legend that says how many points stand for more: "dominated (5,000 of 19,800 shown)"."""
+    """A name in a legend that says how many points are shown of how many: "dominated (5,000 of 19,800 shown)"."""
     return what if drawn == there else f"{what} ({drawn:,} of {there:,} shown)"
 
 
 def escape(text: str) -> str:
-    """Text as plotly's titles show it literally."""
+    """Text escaped for plotly's titles."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,13 +1,13 @@
-"""What part of a logarithmic plane a plot shows, and what lies outside it: arithmetic over points."""
+"""The part of a logarithmic plane that a plot shows, and the points outside it. Arithmetic only."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-XY = tuple[float, float]  # positive coordinates of a point
+XY = tuple[float, float]  # the positive coordinates of a point
 # Shares of the axes: how far from the core a point is still near, the margins, and how far inside a mark at the edge stands.
 REACH, MARGINS, EDGE = 0.4, (0.06, 0.09), 0.022
-ROOM = 0.07  # of the height: a line of a label, and a gap
+ROOM = 0.07  # shares of the height: a line of a label, and a gap
 LEAST = 2.0  # an axis spans at least this factor, however close the points of the core lie
 SYMBOLS = {
     (-1, -1): "triangle-sw",
@@ -29,7 +29,7 @@ class Frame:
     high: XY
 
     def share(self, point: XY) -> XY:
-        """Where a point stands on the axes: 0 to 1 inside the frame."""
+        """The place of a point on the axes: 0 to 1 inside the frame."""
         x, y = (
             (math.log10(value) - low) / (high - low)
             for value, low, high in zip(point, self.low, self.high, strict=True)
@@ -47,7 +47,7 @@ class Frame:
 
 
 def frame_of(core: Sequence[XY], near: Sequence[XY] = ()) -> Frame:
-    """The frame of the points of `core`, and of those in `near` that are no farther off than REACH of the core's width."""
+    """The frame of the points in `core`, and of those in `near` within REACH times the core's width."""
     box = _box(core)
     grown = [(low - REACH * (high - low), high + REACH * (high - low)) for low, high in box]
     close = [
@@ -63,7 +63,7 @@ def frame_of(core: Sequence[XY], near: Sequence[XY] = ()) -> Frame:
 
 
 def with_room(frame: Frame, points: Sequence[XY], letters: float = 1.0) -> Frame:
-    """The frame with room at its bottom and top for the names of those points that lie below and above it."""
+    """The frame with room at its bottom and top for the names of the points below and above it."""
     room = letters * ROOM * (frame.high[1] - frame.low[1])
     shares = [frame.share(point)[1] for point in points]
     low = frame.low[1] - room * any(share < 0 for share in shares)
@@ -72,7 +72,7 @@ def with_room(frame: Frame, points: Sequence[XY], letters: float = 1.0) -> Frame
 
 
 def _box(points: Sequence[XY]) -> list[XY]:
-    """Low and high end of the points on each axis, in decades, at least LEAST apart."""
+    """The low and high ends of the points on each axis, in decades, at least LEAST apart."""
     found = []
     for values in zip(*points, strict=True):
         low, high = math.log10(min(values)), math.log10(max(values))
@@ -83,7 +83,7 @@ def _box(points: Sequence[XY]) -> list[XY]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edge:
-    """A mark at the edge of a frame: where it stands, the symbol that points outside, and which points lie there."""
+    """A mark at the edge of a frame: its place, the symbol that points outside, and the points that it stands for."""
 
     at: XY
     symbol: str
@@ -91,7 +91,7 @@ class Edge:
 
 
 def edges(frame: Frame, points: Sequence[XY]) -> list[Edge]:
-    """Marks for the points that lie outside: one for all beyond a corner, and for those that would meet along a side."""
+    """Marks for the points outside: one for all points beyond a corner, and one for points that would overlap along a side."""
     beyond: dict[tuple[int, int], list[int]] = {}
     for place, point in enumerate(points):
         x, y = ((share > 1) - (share < 0) for share in frame.share(point))

@@ -44,15 +44,15 @@ from autost_optuna.search.exact import ExactFront
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-POINTER = 90  # characters of a line that a pointer sees
+POINTER = 90  # characters per line of hover text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrontView:
-    """What the Pareto plot shows of a search: of its `all_dominated` dominated architectures those in `dominated`.
+    """What the Pareto plot shows of a search: `dominated` holds those of its `all_dominated` dominated architectures shown.
 
-    `members` are those of the front of FLOPs and energy, `others` are on the front by further objectives. `limits` are
-    energies in mJ by their names.
+    `members` are on the front of FLOPs and energy, `others` are on the front through further objectives. `limits` are
+    energies in mJ by name.
     """
 
     name: str
@@ -83,8 +83,8 @@ def front_view(
 ) -> FrontView:
     """The plot of a search called `name`; with `quantised`, each member's network without spikes as a second point.
 
-    Beside it the `exact` front of the space, `picks` that are marked, `baselines`, and `limits` in mJ by their names, such as
-    BUDGET; at most `most` dominated candidates. Raises ValueError if there is no candidate.
+    It also has the `exact` front of the space, marked `picks`, `baselines`, and `limits` in mJ by name, such as BUDGET, and
+    at most `most` dominated candidates. Raises ValueError if there is no candidate.
     """
     whole, dominated = part(candidates)
     chosen, members = knee(whole), in_plane(whole)
@@ -108,7 +108,7 @@ def front_view(
 
 
 def _marks(baselines: Sequence[Baseline], members: Sequence[Candidate]) -> Iterator[Mark]:
-    """A mark for each architecture of the baselines."""
+    """One mark per architecture of the baselines."""
     by_architecture: dict[Architecture, list[Baseline]] = {}
     for baseline in baselines:
         by_architecture.setdefault(baseline.architecture, []).append(baseline)
@@ -126,8 +126,8 @@ def _marks(baselines: Sequence[Baseline], members: Sequence[Candidate]) -> Itera
 def draw_front(view: FrontView, letters: float = 1.0) -> "Figure":
     """The view as a plotly figure: energy to the right, FLOPs up, both logarithmic; better is up and left.
 
-    The axes follow the front. What lies far from it is marked at the edge. `letters` says how large these are beside the plot:
-    1.0 in a page.
+    The axes follow the front; points far from it are marked at the edge. `letters` is the size of letters relative to the
+    plot: 1.0 in a page.
     """
     import plotly.graph_objects as go
 
@@ -174,7 +174,7 @@ def draw_front(view: FrontView, letters: float = 1.0) -> "Figure":
 
 
 def _further(view: FrontView) -> str:
-    """What puts members on the front that FLOPs and energy do not."""
+    """The legend of members that are on the front through objectives other than FLOPs and energy."""
     scores = view.others[0].scores if view.others else ()
     return f"on the front by {' and '.join(GOALS[name].label for name, _ in scores)}"
 
@@ -187,7 +187,7 @@ def _ring(colour: str, size: int, width: int) -> dict[str, Any]:
 
 
 def _frame(view: FrontView, letters: float) -> Frame:
-    """The front and what was asked for beside it fill the frame; of all else it takes in what lies near."""
+    """A frame filled by the front and what was requested with it; it includes other points only if they are near."""
     core = [*map(at, (*view.members, *view.others, *view.picks))]
     core += map(at, view.exact.members if view.exact else ())
     core += [(member.quantised_mj, member.flops / 1e9) for member in view.members if view.quantised]
@@ -197,7 +197,7 @@ def _frame(view: FrontView, letters: float) -> Frame:
 
 
 def _add_named(figure: "Figure", view: FrontView, frame: Frame, letters: float) -> None:
-    """Limits, baselines, and the names of these, of picks and of widths: what matters more finds room first."""
+    """Add limits and baselines, with their names and those of picks and widths; more important ones find room first."""
     middle = frame.at((0, 0.5))[1]
     limits = [(name, energy_mj) for name, energy_mj in view.limits if frame.holds((energy_mj, middle))]
     inside = [mark for mark in view.baselines if frame.holds(at(mark))]
@@ -207,7 +207,7 @@ def _add_named(figure: "Figure", view: FrontView, frame: Frame, letters: float) 
     if outside:
         figure.add_trace(arrows(outside, view.baselines, alone=not inside))
     named = (
-        outside_names(outside, view.baselines),  # before limits, which the legend names too
+        outside_names(outside, view.baselines),  # before limits, which the legend also names
         *(limit_name(*limit, frame) for limit in limits),
         pick_names(view.picks) if view.picks else pick_names([view.knee], "knee: "),
         baseline_names(inside),

@@ -16,13 +16,13 @@ from autost_optuna.proxies.goals import GOALS
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-MOST = 1500  # lines hide each other sooner than points
-FEW = 12  # choices of a gene that all have a tick
+MOST = 1500  # lines hide each other more than points do
+FEW = 12  # up to this many choices of a gene, all have a tick
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
-    """A gene or figure with a value an architecture; logarithmic where it is a figure."""
+    """A gene or figure with one value per architecture; figures are logarithmic."""
 
     label: str
     values: tuple[float, ...]
@@ -31,7 +31,7 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenesView:
-    """What the plot shows: an axis a gene and figure; which architectures are on the front, the last ones."""
+    """What the plot shows: one axis per gene and figure. The last architectures are those on the front."""
 
     title: str
     subtitle: str
@@ -65,7 +65,7 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
 
 
 def draw_genes(view: GenesView) -> "Figure":
-    """The view as a line an architecture; heads and ratio are means over its blocks. Members lie over the others."""
+    """The view as one line per architecture; heads and ratio are means over its blocks. Members lie above the others."""
     import plotly.graph_objects as go
 
     figure = go.Figure(
@@ -80,7 +80,7 @@ def draw_genes(view: GenesView) -> "Figure":
             unselected={"line": {"opacity": 0.08, "color": GREY}},
             labelfont={"size": 14, "color": INK},
             tickfont={"size": 12, "color": INK},
-            rangefont={"size": 10, "color": "rgba(0,0,0,0)"},  # the ticks say it
+            rangefont={"size": 10, "color": "rgba(0,0,0,0)"},  # the ticks show it
         )
     )
     dress(figure, view.title, view.subtitle)

@@ -1,4 +1,4 @@
-"""Where labels find room in a frame: they cover no other label, no mark, and as little as possible of a cloud."""
+"""Place labels in a frame: they cover no other label, no mark, and as few points of a cloud as possible."""
 
 import math
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ Box = tuple[float, float, float, float]  # left, low, right and high end, in sha
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spot:
-    """A place where a label could stand: its lines, the point that it belongs to, and on which side of it."""
+    """A possible place of a label: its lines, its point, and the side of the point."""
 
     lines: tuple[str, ...]
     at: XY
     side: str
 
     def box(self, frame: Frame, letters: float = 1.0) -> Box:
-        """What the label covers in a frame whose letters are so much larger than in a page."""
+        """The area that the label covers in a frame, with `letters` the size of letters relative to a page."""
         x, y = frame.share(self.at)
         width, height = letters * CHARACTER * max(map(len, self.lines)), letters * LINE * len(self.lines)
         gap = letters * GAP
@@ -37,7 +37,7 @@ class Spot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Room:
-    """Where labels may stand: in `frame`, off the points of `hard`, and off those of `soft` as far as it can be."""
+    """The room for labels: within `frame`, off the points of `hard`, and off those of `soft` as far as possible."""
 
     frame: Frame
     hard: Sequence[XY]
@@ -51,7 +51,7 @@ def spots(lines: Sequence[str], at: XY, *sides: str) -> list[Spot]:
 
 
 def steps(members: Sequence[XY], frame: Frame) -> list[XY]:
-    """Points along the line that goes from member to member, right and then up, as close to each other as a marker is wide."""
+    """Points along the line from member to member, right and then up, spaced by the width of a marker."""
     found = list(members)
     for (x, y), (end, top) in pairwise(members):
         for start, goal in (((x, y), (end, y)), ((end, y), (end, top))):
@@ -66,9 +66,9 @@ def _between(first: XY, last: XY, share: float) -> XY:
 
 
 def place_labels(room: Room, labels: Sequence[Sequence[Spot]]) -> list[Spot | None]:
-    """For each label the spot where it covers no label before it and no hard point, None where there is none.
+    """For each label, a spot that covers no earlier label and no hard point, or None if there is none.
 
-    Among these the one that covers the fewest soft points, and the first of equal ones. Labels stay in the frame.
+    Among these, it is the first that covers the fewest soft points. Labels stay in the frame.
     """
     avoided, unwelcome = _shares(room.frame, room.hard), _shares(room.frame, room.soft)
     taken: list[Box] = []
@@ -94,7 +94,7 @@ def _fits(box: Box, taken: Sequence[Box]) -> bool:
 
 
 def _shares(frame: Frame, points: Sequence[XY]) -> Floats:
-    """Where points stand on the axes, a row each."""
+    """The places of points on the axes, one row each."""
     decades: Floats = np.log10(np.array(points, dtype=float).reshape(-1, 2))
     return (decades - frame.low) / (np.array(frame.high) - frame.low)
 

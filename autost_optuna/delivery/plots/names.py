@@ -1,4 +1,4 @@
-"""What has a name in the Pareto plot: limits, baselines, picks and widths, as traces and as labels that look for room."""
+"""Named items of the Pareto plot: limits, baselines, picks and widths, as traces and as labels to place."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,11 +15,11 @@ from autost_optuna.front.candidate import Candidate
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-TRIED = 40  # members of a width that its label may stand at
-LONGEST = 24  # characters of a name in a label; longer ones are cut
+TRIED = 40  # most members of a width to try for its label
+LONGEST = 24  # most characters of a name in a label; longer names are cut
 BASELINES = "baselines"
-MARKER = 14  # pixels, of the point that a label keeps off
-# Sides of a point where a label may stand, the best first. Nothing is better than a member, so above and left of it is room.
+MARKER = 14  # pixels of the point that a label avoids
+# Sides of a point for its label, the best first. Nothing beats a member, so there is room above and to the left of it.
 BY_MEMBER = ("top left", "bottom right", "middle right", "top right", "middle left", "bottom left")
 BY_BASELINE = ("bottom right", "top right", "bottom left", "top left")
 BY_EDGE = ("middle right", "middle left", "bottom center", "top center", *BY_BASELINE)
@@ -27,9 +27,9 @@ BY_EDGE = ("middle right", "middle left", "bottom center", "top center", *BY_BAS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mark:
-    """Baselines of one architecture: a point with their names, and the lines that a pointer sees.
+    """Baselines of one architecture: a point with their names and hover text.
 
-    `sizes_of` names the published networks whose sizes it has, which are other networks.
+    `sizes_of` names the published networks with its sizes, which are different networks.
     """
 
     names: tuple[str, ...]
@@ -41,7 +41,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Names:
-    """Labels that are drawn alike: for each the spots where it may stand; shown and hidden with a `group` of the legend."""
+    """Labels with the same style, and the possible spots of each; shown and hidden with a `group` of the legend."""
 
     labels: list[list[Spot]]
     colour: str = INK
@@ -49,7 +49,7 @@ class Names:
 
 
 def labels_placed(named: Iterable[Names], room: Room) -> "Iterator[go.Scatter]":
-    """Those labels that find room, the first ones first (see `place_labels`)."""
+    """The labels that find room; earlier ones have priority (see `place_labels`)."""
     import plotly.graph_objects as go
 
     groups = list(named)
@@ -64,7 +64,7 @@ def labels_placed(named: Iterable[Names], room: Room) -> "Iterator[go.Scatter]":
                 x=[spot.at[0] for spot in some],
                 y=[spot.at[1] for spot in some],
                 mode="markers+text",
-                marker={"size": MARKER, "opacity": 0},  # keeps the text off what stands there
+                marker={"size": MARKER, "opacity": 0},  # keeps the text off the point there
                 text=["<br>".join(map(escape, spot.lines)) for spot in some],
                 textposition=[spot.side for spot in some],
                 textfont={"size": 12, "color": names.colour},
@@ -89,7 +89,7 @@ def limit_line(limit: str, energy_mj: float, frame: Frame) -> "go.Scatter":
 
 
 def limit_name(limit: str, energy_mj: float, frame: Frame) -> Names:
-    """What a limit is called, at the top of its line or else at the bottom."""
+    """The name of a limit, at the top of its line or else at the bottom."""
     (_, floor), (_, roof) = frame.at((0, 0)), frame.at((0, 1))
     said = [_limit(limit, energy_mj)]
     above = spots(said, (energy_mj, roof), "bottom right", "bottom left")
@@ -114,7 +114,7 @@ def arrows(found: Sequence[Edge], marks: Sequence[Mark], *, alone: bool) -> "go.
 
 
 def _remark(marks: Sequence[Mark]) -> str:
-    """What the legend says of published networks, since a printed figure has no pointer."""
+    """The legend's remark on published networks, because a printed figure has no hover text."""
     return " (published networks: others, several times cheaper)" if any(mark.sizes_of for mark in marks) else ""
 
 
@@ -135,7 +135,7 @@ def _baselines(points: Sequence[XY], lines: Sequence[str], symbols: Sequence[str
 
 
 def _lines(mark: Mark) -> str:
-    """What a pointer sees."""
+    """The hover text."""
     return "<br>".join([f"<b>{escape(', '.join(mark.names))}</b>", *(escape(line) for line in mark.lines)])
 
 
@@ -157,7 +157,7 @@ def _outside(marks: Sequence[Mark], place: XY) -> list[Spot]:
 
 
 def _label(mark: Mark) -> list[str]:
-    """The lines of a label: names, of an architecture in words without its blocks."""
+    """The lines of a label: names; an architecture in words appears without its blocks."""
     return [name.partition(",heads=")[0][:LONGEST] for name in mark.names[:3]]
 
 
@@ -179,7 +179,7 @@ def _pick(pick: Candidate, prefix: str) -> list[Spot]:
 
 
 def width_names(members: Sequence[Candidate]) -> Names:
-    """For each width of a front a label at one of its members, the middle one if there is room."""
+    """For each width of a front, a label at one of its members, preferably the middle one."""
     labels = []
     for width in sorted({member.architecture.embed_dim for member in members}):
         cluster = [at(member) for member in members if member.architecture.embed_dim == width]

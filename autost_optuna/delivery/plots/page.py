@@ -1,4 +1,4 @@
-"""Pages complete in themselves: templates that escape what they are given, figures and plotly.js packed into the page once."""
+"""Self-contained pages: templates that escape their values, with figures and plotly.js packed into the page once."""
 
 import base64
 import functools
@@ -9,9 +9,9 @@ from typing import Any
 
 
 def render(template: str, values: Mapping[str, object], figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page of a file in delivery/templates, in which a place names the figure, of JSON forms, that is drawn there.
+    """The page from a file in delivery/templates, whose elements name the figures, in JSON form, to draw there.
 
-    All values are escaped; a name that they lack is an error.
+    All values are escaped; a missing name is an error.
     """
     import jinja2
 
@@ -27,7 +27,7 @@ def render(template: str, values: Mapping[str, object], figures: Mapping[str, Ma
 
 
 def compress(text: str) -> str:
-    """Text as gzip in base64, a third as long or less, which browsers since 2023 unpack by themselves."""
+    """Text as gzip in base64, a third as long or less, which browsers since 2023 can unpack."""
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 

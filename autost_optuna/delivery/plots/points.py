@@ -1,4 +1,4 @@
-"""Candidates as points: how they are drawn, what a pointer sees, what a front says in a line, and a cloud thinned."""
+"""Candidates as points: how they are drawn, their hover text, the finding of a front, and thinning of a cloud."""
 
 import math
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from autost_optuna.search.exact import ExactFront
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-BUDGET = "budget"  # the name of the limit that --max-energy asks for
-MOST = 5000  # dominated candidates that are drawn; more hide each other, and make a page large and slow
+BUDGET = "budget"  # the name of the limit from --max-energy
+MOST = 5000  # most dominated candidates drawn; more hide each other, and make a page large and slow
 
 
 def in_a_line(architecture: Architecture) -> str:
@@ -35,7 +35,7 @@ def short(architecture: Architecture) -> str:
 
 
 def finding(members: Sequence[Candidate], budget_mj: float | None = None) -> str:
-    """What a front of FLOPs and energy says, in one line: its knee, or the most that a budget buys where it buys a member."""
+    """The finding of a front of FLOPs and energy in one line: its knee, or the most FLOPs that a budget buys, if any."""
     affordable = [member for member in members if budget_mj is not None and member.energy_mj <= budget_mj]
     chosen = affordable[-1] if affordable else knee(members)
     trial = "" if chosen.number is None else f"trial {chosen.number}, "
@@ -47,7 +47,7 @@ def finding(members: Sequence[Candidate], budget_mj: float | None = None) -> str
 
 
 class Priced(Protocol):
-    """What has a place in the plot: a candidate, a member of the exact front, a mark of baselines."""
+    """Anything with a place in the plot: a candidate, a member of the exact front, a mark of baselines."""
 
     @property
     def energy_mj(self) -> float:
@@ -59,7 +59,7 @@ class Priced(Protocol):
 
 
 def at(point: Priced) -> tuple[float, float]:
-    """Where a point stands: mJ and GFLOPs."""
+    """The place of a point: mJ and GFLOPs."""
     return point.energy_mj, point.flops / 1e9
 
 
@@ -75,7 +75,7 @@ def details(candidate: Candidate) -> list[str]:
 
 
 def hover(study: str) -> str:
-    """plotly's template of what a pointer sees of the `details` of a study's candidate at (mJ, GFLOPs)."""
+    """plotly's template for the hover text of a study's candidate at (mJ, GFLOPs), from its `details`."""
     command = _export(literal(units.command("export", study)), "%{customdata[0]}")
     return (
         "<b>trial %{customdata[0]}</b>: %{customdata[1]}<br>%{x:.4g} mJ (%{customdata[2]}), %{y:.4g} GFLOPs, "
@@ -85,7 +85,7 @@ def hover(study: str) -> str:
 
 
 def export_command(study: str, number: int | str) -> str:
-    """What one types to take a trial's network away."""
+    """The command that exports a trial's network."""
     return _export(units.command("export", study), str(number))
 
 
@@ -94,12 +94,12 @@ def _export(command: str, number: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Text that a template of plotly's shows as it is."""
+    """Text escaped for plotly's templates."""
     return escape(text).replace("%", "&#37;")
 
 
 def drawn(study: str, name: str, points: Sequence[Candidate], **style: Any) -> "go.Scatter":
-    """Candidates of a study at (mJ, GFLOPs) as a trace of that name."""
+    """Candidates of a study at (mJ, GFLOPs) as a trace with that name."""
     import plotly.graph_objects as go
 
     return go.Scatter(
@@ -161,9 +161,9 @@ def quantised_points(study: str, members: Sequence[Candidate]) -> "list[go.Scatt
 
 
 def thin(candidates: Sequence[Candidate], most: int = MOST) -> tuple[Candidate, ...]:
-    """At most `most` candidates that stand for all: those of the cloud's hull, and of the others evenly spaced ones by energy.
+    """At most `most` candidates that represent all: those on the cloud's hull, and evenly spaced others by energy.
 
-    The same ones whatever their order, unless two have equal figures.
+    Their order does not matter, unless two have equal figures.
     """
     if len(candidates) <= most:
         return tuple(candidates)
@@ -176,7 +176,7 @@ def thin(candidates: Sequence[Candidate], most: int = MOST) -> tuple[Candidate, 
 
 
 def hull(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Places of the corners of the convex hull in points sorted by x, then y (Andrew 1979, monotone chain)."""
+    """Indices of the convex hull's corners in points sorted by x, then y (Andrew 1979, monotone chain)."""
     corners: list[int] = []
     for places in (range(len(points)), range(len(points) - 1, -1, -1)):
         chain: list[int] = []
@@ -189,5 +189,5 @@ def hull(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
-    """Positive where a, b, c turn to the left."""
+    """Positive if a, b, c turn to the left."""
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])

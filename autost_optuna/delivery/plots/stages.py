@@ -14,9 +14,9 @@ from autost_optuna.search.bills import Bill, costliest
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-WIDE = 0.09  # of a bar: a share with room for its name across
-BAR, ABOVE_AND_BELOW = 116, 150  # pixels, of a pick's bar and of all around the bars
-COSTLY = 4  # operations that a pointer sees of a stage
+WIDE = 0.09  # share of a bar from which there is room for a horizontal name
+BAR, ABOVE_AND_BELOW = 116, 150  # pixels of a pick's bar, and of everything around the bars
+COSTLY = 4  # most operations of a stage in hover text
 DARK_GREY = "#555555"
 
 
@@ -34,7 +34,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagesView:
-    """What the plot shows: a bar a pick, `labels` beside them, parted by stage in the order of the signal."""
+    """What the plot shows: one bar per pick, with `labels`, split by stage in the order of the signal."""
 
     title: str
     subtitle: str
@@ -45,7 +45,7 @@ class StagesView:
 def stages_view(name: str, bills: Sequence[Bill]) -> StagesView:
     """The plot of the bills of a search called `name`. ValueError if there is none."""
     if not bills:
-        raise ValueError(f"study {name} has no picks whose energy could be parted")
+        raise ValueError(f"study {name} has no picks whose energy could be split")
     first = bills[0].pick.candidate
     stages = tuple(stage for number, bill in enumerate(bills) for stage in _stages(number, bill))
     return StagesView(
@@ -60,7 +60,7 @@ def stages_view(name: str, bills: Sequence[Bill]) -> StagesView:
 
 
 def _finding(stages: Sequence[Stage], picks: Sequence[Pick]) -> str:
-    """The dearest stage of the knee, or of the first pick where the knee has no bill."""
+    """The most expensive stage of the knee, or of the first pick if the knee has no bill."""
     pick = next((place for place, pick in enumerate(picks) if KNEE in pick.names), 0)
     dearest = max((stage for stage in stages if stage.pick == pick), key=lambda stage: stage.energy_mj)
     energy = units.energy(sum(stage.energy_mj for stage in stages if stage.pick == pick))
@@ -94,9 +94,9 @@ def _stages(number: int, bill: Bill) -> list[Stage]:
 
 
 def draw_stages(view: StagesView, letters: float = 1.0) -> "Figure":
-    """The view as bars to the right, each as long as the other: a share is read off where energies differ a hundredfold.
+    """The view as horizontal bars of equal length, so that shares are readable even if energies differ a hundredfold.
 
-    Where `letters` are larger beside the bars than in a page (1.0), narrow stages have their names alone.
+    With `letters` larger relative to the bars than in a page (1.0), narrow stages show only their names.
     """
     import plotly.graph_objects as go
 
@@ -141,7 +141,7 @@ def draw_stages(view: StagesView, letters: float = 1.0) -> "Figure":
 
 
 def _order(stages: Sequence[Stage]) -> list[str]:
-    """The stages in the order of the signal, though the deepest network may not come first."""
+    """The stages in the order of the signal, even if the deepest network does not come first."""
     names = dict.fromkeys(stage.name for stage in sorted(stages, key=lambda stage: -_depth(stages, stage.pick)))
     return list(names)
 
@@ -151,7 +151,7 @@ def _depth(stages: Sequence[Stage], pick: int) -> int:
 
 
 def _colours(stage: Stage) -> tuple[str, str]:
-    """A stage's colour and its text's: neighbours differ, and in lightness too."""
+    """The colours of a stage and its text; neighbours differ, also in lightness."""
     if stage.block is not None:
         return (BLUE, "white") if stage.block % 2 else (SKY, INK)
     return {"stem": (ORANGE, "white"), "head": (DARK_GREY, "white")}.get(stage.name, (GREY, INK))

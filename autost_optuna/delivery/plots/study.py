@@ -1,4 +1,4 @@
-"""All figures of a study, in the order in which they are read."""
+"""All figures of a study, in reading order."""
 
 import contextlib
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 def study_figures(
     search: Search, bills: Sequence[Bill], most: int = MOST, *, letters: float = 1.0
 ) -> "dict[str, Figure]":
-    """The figures by their names of FIGURES, those that there is something to draw for; of at most `most` dominated candidates.
+    """The figures that have something to draw, by their names in FIGURES, with at most `most` dominated candidates.
 
-    Without `bills` of the picks there is no figure of stages. Where `letters` are larger beside a plot than in a page (1.0),
-    fewer labels find room, and trained networks have their measured panel alone. Raises ValueError if the study has no front.
+    Without `bills` of the picks there is no figure of stages. With `letters` larger relative to a plot than in a page (1.0),
+    fewer labels fit, and trained networks have only their measured panel. Raises ValueError if the study has no front.
     """
-    search.front()  # says why where there is none
+    search.front()  # raises the reason if there is none
     name, candidates = search.study.study_name, search.candidates()
     figures = {
         "front": front_figure(search, most=most, letters=letters),
@@ -39,7 +39,7 @@ def study_figures(
     }
     if bills:
         figures["stages"] = draw_stages(stages_view(name, bills), letters)
-    with contextlib.suppress(ValueError):  # of none, or of another search of that name
+    with contextlib.suppress(ValueError):  # there are none, or they belong to another search with that name
         trained = trained_view(name, candidates, trainings_of(search))
         figures["trained"] = draw_measured(trained) if letters > 1 else draw_trained(trained)
     return figures
@@ -54,7 +54,7 @@ def front_figure(
     most: int = MOST,
     letters: float = 1.0,
 ) -> "Figure":
-    """The Pareto plot of a study with its baselines, exact front and bound of energy. Raises ValueError without a candidate."""
+    """The Pareto plot of a study with its baselines, exact front and energy bound. Raises ValueError without a candidate."""
     bound = search.settings.constraints.max_energy_mj
     asked = {BUDGET: budget_mj, "constraint": bound if bound != budget_mj else None}
     view = front_view(
@@ -81,5 +81,5 @@ def genes_figure(search: Search) -> "Figure":
 
 
 def stages_figure(search: Search, data_root: StrPath | None = None) -> "Figure":
-    """Energy by stage of a study's picks. ValueError if it has no front, or its images are others now."""
+    """Energy by stage of a study's picks. ValueError if it has no front, or its images have changed."""
     return draw_stages(stages_view(search.study.study_name, bills_of(search, picks_of(search.front()), data_root)))

@@ -1,4 +1,4 @@
-"""The plot of trained networks, predicted and measured: what is drawn (`trained_view`), and how (`draw_trained`)."""
+"""The plot of trained networks, predicted and measured: its content (`trained_view`) and drawing (`draw_trained`)."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from plotly.graph_objects import Figure
 
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")  # one a recipe
-HEIGHT = 860  # pixels, of both panels
-MARGIN = 0.15  # of the width of an axis, on each side: room for numbers
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")  # one per recipe
+HEIGHT = 860  # pixels of both panels
+MARGIN = 0.15  # share of the width of an axis, on each side, as room for numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainedPoint:
-    """A trained architecture: its trial of the search, recipe and data, figures, and the lines that a pointer sees."""
+    """A trained architecture: its trial of the search, recipe and data, figures, and hover text."""
 
     label: str
     recipe: str
@@ -38,7 +38,7 @@ class TrainedPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainedView:
-    """What the plot shows: the search and its front, the trained networks, and those of them that none beats when measured."""
+    """What the plot shows: the search and its front, the trained networks, and those that no other beats as measured."""
 
     name: str
     title: str
@@ -78,7 +78,7 @@ def trained_view(name: str, candidates: Sequence[Candidate], trainings: Sequence
 
 
 def _finding(points: Sequence[TrainedPoint]) -> str:
-    """The most accurate network, and how far measured energies are from the predicted ones."""
+    """The most accurate network, and how far measured energies differ from predicted ones."""
     best = max(points, key=lambda point: point.accuracy.mean)
     ratios = [point.energy_mj.mean / point.predicted_mj for point in points]
     low, high = (f"{ratio:.2f}" for ratio in (min(ratios), max(ratios)))
@@ -90,7 +90,7 @@ def _finding(points: Sequence[TrainedPoint]) -> str:
 
 
 def draw_measured(view: TrainedView) -> "Figure":
-    """The lower panel of `draw_trained` alone: validation accuracy over measured energy."""
+    """Only the lower panel of `draw_trained`: validation accuracy over measured energy."""
     import plotly.graph_objects as go
 
     figure = go.Figure(_measured_line(view))
@@ -164,7 +164,7 @@ def _front(view: TrainedView) -> "go.Scatter":
 
 
 def _ties(view: TrainedView) -> "go.Scatter":
-    """A line from each prediction to its measurement; FLOPs are counts, which no training changes."""
+    """A line from each prediction to its measurement; training does not change FLOPs, which are counted."""
     import plotly.graph_objects as go
 
     return go.Scatter(
@@ -172,13 +172,13 @@ def _ties(view: TrainedView) -> "go.Scatter":
         x=[x for p in view.points for x in (p.predicted_mj, p.energy_mj.mean, None)],
         y=[y for p in view.points for y in (p.flops / 1e9, p.flops / 1e9, None)],
         mode="lines",
-        line={"color": ORANGE, "width": 1.6, "dash": "3px,3px"},  # seen over the steps of the front
+        line={"color": ORANGE, "width": 1.6, "dash": "3px,3px"},  # visible above the steps of the front
         hoverinfo="skip",
     )
 
 
 def _predicted(view: TrainedView) -> "go.Scatter":
-    """The trained members as predicted; those at one place share its first's text."""
+    """The trained members as predicted; members at the same place share the text of the first."""
     import plotly.graph_objects as go
 
     labels: dict[tuple[float, int], dict[str, None]] = {}
@@ -219,7 +219,7 @@ def _measured(
 ) -> "tuple[go.Scatter, go.Scatter]":
     """The measured points of one recipe: their energies in the upper panel, with accuracy in the lower.
 
-    Numbers stand where the front leaves room: over its members, below all others.
+    Numbers are where the front leaves room: above its members, and below all others.
     """
     import plotly.graph_objects as go
 
@@ -248,7 +248,7 @@ def _measured(
 
 
 def _error(means: Sequence[Mean], scale: float) -> Mapping[str, Any]:
-    """Bars of one standard deviation over seeds, none of a single seed."""
+    """Bars of one standard deviation over seeds; none for a single seed."""
     bars = [scale * (mean.deviation or 0.0) for mean in means]
     return {"type": "data", "array": bars, "visible": any(bars), "thickness": 1, "width": 3, "color": ORANGE}
 

@@ -17,10 +17,10 @@ from autost_optuna.ranks import Floats, codes, within_top
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-MOST = 1500  # points of a panel; more hide each other
-WIDE = 20  # a proxy whose values lie further apart than this factor has a logarithmic axis
-TICKS = 7  # of an axis; more run into each other
-PANEL = 390  # pixels, of a row of panels with its title
+MOST = 1500  # most points of a panel; more hide each other
+WIDE = 20  # a proxy whose values span more than this factor has a logarithmic axis
+TICKS = 7  # most ticks of an axis; more overlap
+PANEL = 390  # pixels of a row of panels with its title
 RUG, GAP = 0.045, 0.012  # of a panel's side: the strip of ranks, and the space before it
 LEGEND = 110  # pixels below the panels
 BANDS = ("the rest", "top fifth", "top tenth")
@@ -29,7 +29,7 @@ COLOURS = (GREY, BLUE, ORANGE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RankedPoint:
-    """An architecture in a panel: its proxy and accuracy, and the share of architectures that it beats in each, 0 to 1."""
+    """An architecture in a panel: its proxy and accuracy, and the share of others that it beats in each, 0 to 1."""
 
     label: str
     proxy: float
@@ -41,7 +41,7 @@ class RankedPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Panel:
-    """A proxy against accuracy. Infinite values are at no place in it, and are counted in `infinite`."""
+    """A proxy against accuracy. `infinite` counts infinite values, which are not drawn."""
 
     name: str
     title: str
@@ -61,10 +61,10 @@ class ValidityView:
 
 
 def validity_view(evidence: Evidence, validation: Validation) -> ValidityView:
-    """The plot of evidence and what was found in it."""
+    """The plot of evidence and its findings."""
     accuracy, number = np.asarray(evidence.means), len(evidence.accuracies)
     sense, once = -1 if evidence.lower else 1, np.ones((1, number), np.float32)
-    # Evenly by accuracy, the best among them; in no order, so that what covers others is no better and no worse than these.
+    # Evenly by accuracy, including the best; shuffled, so that points that cover others are neither better nor worse.
     places = np.argsort(sense * accuracy, kind="stable")[:: -math.ceil(number / MOST)]
     places = np.random.default_rng(0).permutation(places)
     band = sum((within_top(sense * accuracy, once, share)[0] > 0).astype(int) for share in TOPS.values())
@@ -108,7 +108,7 @@ def validity_view(evidence: Evidence, validation: Validation) -> ValidityView:
 def draw_validity(view: ValidityView) -> "Figure":
     """The view as scatters, each with a strip of ranks at its upper and right side.
 
-    The upper strip stands at the points' proxies and has the colours of their ranks in accuracy, the right one the other way
+    The upper strip is at the points' proxies with the colours of their ranks in accuracy, the right strip the other way
     round.
     """
     import plotly.graph_objects as go
@@ -128,7 +128,7 @@ def draw_validity(view: ValidityView) -> "Figure":
 def _draw_panel(
     figure: "Figure", view: ValidityView, panel: Panel, index: int, across: tuple[int, int], down: tuple[int, int]
 ) -> None:
-    """Add the panel at a place of the grid, `across` and `down`, with three axes of its own."""
+    """Add the panel at a place of the grid, `across` and `down`, with its own axes."""
     left, right = _span(*across, space=0.1)
     top, bottom = (1 - end for end in _span(*down, space=0.16 if down[1] < 3 else 0.3 / down[1]))
     width, height = right - left, top - bottom
@@ -192,7 +192,7 @@ def _scatter(
 
 
 def _strip(x: Sequence[float], y: Sequence[float], ranks: Sequence[float], xaxis: str, yaxis: str, symbol: str) -> Any:
-    """A dash a point, in the colour of its rank."""
+    """One dash per point, in the colour of its rank."""
     import plotly.graph_objects as go
 
     marker = {"symbol": symbol, "size": 14, "color": [100 * rank for rank in ranks], "coloraxis": "coloraxis"}
@@ -209,7 +209,7 @@ def _strip(x: Sequence[float], y: Sequence[float], ranks: Sequence[float], xaxis
 
 
 def _colours(rows: int) -> dict[str, Any]:
-    """The scale of ranks, low ones blue, high ones orange."""
+    """The colour scale of ranks, from blue (low) to orange (high)."""
     return {
         "colorscale": [[0, BLUE], [0.5, GREY], [1, ORANGE]],
         "cmin": 0,
@@ -225,23 +225,23 @@ def _colours(rows: int) -> dict[str, Any]:
 
 
 def _said(value: float) -> str:
-    """A large number with an SI prefix, another as it is."""
+    """A number, with an SI prefix if it is large."""
     return re.sub(r"\.0+ ", " ", units.count(float(f"{value:g}"))) if value >= 1e4 else f"{value:g}"
 
 
 def _span(place: int, places: int, *, space: float) -> tuple[float, float]:
-    """Start and end of one of several equal parts of 0 to 1 with `space` between."""
+    """The start and end of one of several equal parts of 0 to 1, with `space` between them."""
     size = (1 - space * (places - 1)) / places
     return place * (size + space), place * (size + space) + size
 
 
 def _axis(name: str) -> str:
-    """x3 in the layout: xaxis3; the first has no number."""
+    """The layout's name of an axis: xaxis3 for x3; the first has only its letter."""
     return f"{name[0]}axis{name[1:] if name[1:] != '1' else ''}"
 
 
 def _beaten(values: Floats) -> Floats:
-    """The share of the others that each beats, half of those that it ties with."""
+    """The share of the others that each beats; ties count half."""
     level = codes(values)
     sizes = np.bincount(level)
     beaten: Floats = ((np.cumsum(sizes) - (sizes + 1) / 2) / (len(values) - 1))[level]
