@@ -264,6 +264,7 @@ def test_a_study_on_images_that_only_its_program_has_is_read_and_not_run(cli, ta
     )
 
 
+@pytest.mark.slow
 def test_the_example_in_the_readme_makes_a_study_for_every_command(cli):
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     example = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Objective" in block)
@@ -302,6 +303,7 @@ def test_further_objectives_need_their_own_directions(task):
 # --- parameters and objectives of a user's own ---
 
 
+@pytest.mark.slow
 def test_own_parameters_and_objectives_stay_and_are_listed(cli, objective, place):
     storage, url = place
     sampler = optuna.samplers.RandomSampler(seed=0)
@@ -358,6 +360,7 @@ def test_a_report_does_not_say_that_study_run_made_the_trials(objective, file):
 # --- studies of 0.1.0 ---
 
 
+@pytest.mark.slow
 def test_a_study_of_an_older_version_is_adopted(cli, old, task):
     where = ("--storage", old)
     refused = cli("study", "show", "plain", *where)

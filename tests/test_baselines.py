@@ -132,6 +132,7 @@ def test_every_published_figure_has_its_data_and_its_source():
     assert NETWORKS["spikformer-4-384"].accuracies_in_words == "95.19 % CIFAR-10, 77.86 % CIFAR-100"
 
 
+@pytest.mark.slow
 def test_a_baseline_has_the_figures_of_the_studys_objective_outside_its_space(search, toy_space, tmp_path):
     architecture = Architecture.from_text(OWN)
     assert architecture not in toy_space
@@ -146,6 +147,7 @@ def test_a_baseline_has_the_figures_of_the_studys_objective_outside_its_space(se
     assert known.name == "spikingformer-2-384"  # as 0.1.0 stored it
 
 
+@pytest.mark.slow
 def test_a_baseline_is_never_counted_as_searched(search):
     before = summarise(search), search.candidates(), search.front(), search.course().hypervolumes, search.study.trials
     # More FLOPs than any that was searched: a member of the front, were it counted.
@@ -159,6 +161,7 @@ def test_a_baseline_is_never_counted_as_searched(search):
     assert search.course().evidence(StopRule(patience=5)).trials == 22
 
 
+@pytest.mark.slow
 def test_adding_twice_and_in_another_form_makes_no_duplicate(search, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(Architecture.from_text(OWN).to_dict()))

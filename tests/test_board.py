@@ -102,6 +102,7 @@ def test_a_board_of_the_same_study_writes_nothing(search):
         assert journal.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_what_no_longer_applies_gives_way(search, monkeypatch):
     write_board(search)
     kept = drawn(search)["front"]
@@ -131,6 +132,7 @@ def test_a_front_that_says_little_is_called_so(tmp_path):
     assert "**Warning: degenerate objectives: all 3 of the space's architectures" in get_note(found.study)
 
 
+@pytest.mark.slow
 def test_baselines_are_named_for_what_they_are(search):
     add_baselines(
         search, find_networks(["spikformer-2-384", "spikingformer-2-384", "C=48,depth=2,heads=4,ratio=2"], "unused")
@@ -158,6 +160,7 @@ def test_two_processes_keep_one_file(search):
     assert len(list(folder.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_copy_has_a_persons_files_and_its_own_board(search, cli, tmp_path):
     write_board(search)
     (tmp_path / "offer.txt").write_text("7 chips")

@@ -259,6 +259,7 @@ def test_a_study_keeps_its_convention(cli, tmp_path):
     assert (found["energy_mj"], found["convention"]) == (row["energy_mj"], label)
 
 
+@pytest.mark.slow
 def test_front_says_how_sure_its_members_are(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     create = ["study", "create", "demo", "--space", "toy.toml", "--task", "digits", "--images", "3", "--seeds", "2"]
@@ -308,6 +309,7 @@ def test_a_warning_is_one_line(cli):
     assert warnings.formatwarning("no room\nfor frames", UserWarning, "cache.py", 3) == "warning: no room for frames\n"
 
 
+@pytest.mark.slow
 def test_one_image_says_nothing_of_its_error(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     assert cli("study", "create", "one", "--space", "toy.toml", "--task", "digits", "--images", "1").exit_code == 0
@@ -345,6 +347,7 @@ def test_trained_weights_are_audited_on_the_data_that_they_were_trained_on(cli, 
         (None, "holds weights that are not numbers"),
     ],
 )
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(trained_demo, tmp_path, change, said):
     path = tmp_path / "trained" / "demo-0" / "model.safetensors"
     with safe_open(path, "pt") as file:
@@ -506,6 +509,7 @@ def test_train_and_export_the_knee(demo, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_run_again_adds_trials_and_delete_removes_the_study(demo):
     assert demo("study", "run", "demo", "--trials", "3").exit_code == 0
     assert answer(demo("study", "show", "demo", "-f", "json"))["trials"] == TRIALS + 3
@@ -731,6 +735,7 @@ def test_every_mistake_gets_one_line_exit_code_2_and_leaves_nothing(demo, tmp_pa
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_study_name_cannot_break_the_page_or_the_terminal(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     name = "<script>alert(1)</script>"
@@ -1067,6 +1072,7 @@ def test_a_plan_equals_its_options(cli, tmp_path):
     assert planned["settings"]["convention"]["name"] == "memory"
 
 
+@pytest.mark.slow
 def test_what_is_typed_counts_more_than_the_plan(cli, tmp_path):
     (tmp_path / "plan.toml").write_text(PLAN)
     assert cli("study", "create", "demo", "--seed", "5", "--plan", "plan.toml").exit_code == 0

@@ -529,6 +529,7 @@ def test_folders_of_images_that_are_damaged(tmp_path):
         load("imagefolder", CIFAR10, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_search_on_imagenet_takes_the_folder_that_is_given(cli, tmp_path):
     write_images(tmp_path / "images", names=[f"{number:03}" for number in range(1000)], size=(16, 16))
     (tmp_path / "toy.toml").write_text("embed_dim = [16]\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1, 2]\n")

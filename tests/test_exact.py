@@ -93,6 +93,7 @@ def test_siblings_share_a_class_and_are_of_the_space():
 
 
 @pytest.mark.parametrize("space", ["toy", "uniform", "dividing"], indirect=True)
+@pytest.mark.slow
 def test_the_exact_front_is_that_of_the_enumerated_space(space, toy_task):
     objective = Objective(space, toy_task)
     box = measure_box(objective)

@@ -202,6 +202,7 @@ def test_a_trained_bundle_gives_the_logits_of_its_checkpoint(training, trained, 
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
+@pytest.mark.slow
 def test_onnx_and_the_program_give_the_logits(training, unpacked, digits, batch):
     import onnxruntime
 

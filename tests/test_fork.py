@@ -45,6 +45,7 @@ def test_a_build_of_the_same_version_is_none_of_another(old, storage):
     assert run(open_search("old", storage), trials=1).done == 1
 
 
+@pytest.mark.slow
 def test_a_fork_takes_over_results_that_hold(old, storage):
     before = old.study.get_trials()
     other_versions(old)
@@ -61,6 +62,7 @@ def test_a_fork_takes_over_results_that_hold(old, storage):
     assert len(open_search("old", storage).study.trials) == 20
 
 
+@pytest.mark.slow
 def test_a_fork_under_another_convention_measures_the_old_front_first(old, storage):
     memory = Convention.load("memory")
     members = old.front()

@@ -37,6 +37,7 @@ def candidate(*shape, energy_mj, flops):
     return replace(describe(uniform(*shape), TASK).candidate, energy_mj=energy_mj, flops=flops)
 
 
+@pytest.mark.slow
 def test_the_nearest_is_on_the_front_where_that_has_one(study):
     nearest = study["contestants"].nearest
     baseline = candidate(32, 2, 2, energy_mj=1.0, flops=100)

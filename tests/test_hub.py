@@ -30,6 +30,7 @@ def load(package):
     return optunahub.load_local_module(package, registry_root=str(REGISTRY))
 
 
+@pytest.mark.slow
 def test_sampler_and_problem_search_together(tmp_path):
     (tmp_path / "toy.toml").write_text(TOY)
     problem = load(PROBLEM).Problem(str(tmp_path / "toy.toml"), "digits")

@@ -150,6 +150,7 @@ def create(storage, toy_space, toy_task):
     return make
 
 
+@pytest.mark.slow
 def test_a_search_of_three_objectives(create, storage, toy_task):
     search = create(objectives=THREE, population=8)
     seen = []
@@ -198,6 +199,7 @@ def test_a_search_of_three_objectives(create, storage, toy_task):
     assert genes_view("s", again.candidates()).axes[-1].label == "SAHD"
 
 
+@pytest.mark.slow
 def test_every_proxy_can_be_an_objective(create, storage):
     names = ("energy_mj", *(name for name in GOALS if name not in ("flops", "energy_mj")), "flops")
     search = create(objectives=names)
@@ -224,6 +226,7 @@ def test_images_that_look_alike_are_refused_and_their_trials_pruned(toy_space, t
         create(objectives=("flops", "energy_mj", "snip"))
 
 
+@pytest.mark.slow
 def test_what_is_outside_the_constraints_is_not_scored(create, storage, monkeypatch):
     plain = create("plain")
     run(plain, trials=8)
@@ -286,6 +289,7 @@ def test_a_study_older_than_the_choice_still_opens(create, storage):
 # --- the command line ---
 
 
+@pytest.mark.slow
 def test_the_command_line_searches_three_objectives(cli, tmp_path):
     (tmp_path / "toy.toml").write_text("embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n")
     asked = [word for name in THREE for word in ("--objective", name)]

@@ -119,6 +119,7 @@ def test_networks_follow_their_search_and_not_its_name(cli, storage):
     assert trainings_of(studies.open_search("final", storage)) == [made]
 
 
+@pytest.mark.slow
 def test_of_a_search_and_its_copy_the_name_decides_and_else_no_one(cli, storage):
     search = make(storage, "demo")
     made = store(search, search.candidates()[0])

@@ -97,6 +97,7 @@ def test_packed_layers_are_as_close_to_the_sums_as_torch_is(share):
 
 
 @needs_products
+@pytest.mark.slow
 def test_a_packed_network_fires_as_the_network_does(trained, digits_data):
     images, _ = next(Batches(digits_data.test, torch.arange(200), digits_data.normalisation, TASK, CPU).in_order(200))
     fast = packed(trained)

@@ -646,6 +646,7 @@ def in_browser(path):
 @pytest.mark.skipif(not shutil.which("chromium"), reason="static figures need Chromium, which is not installed")
 @pytest.mark.parametrize(("name", "start"), [("a.svg", b"<svg"), ("a.png", b"\x89PNG")])
 @pytest.mark.browser
+@pytest.mark.slow
 def test_static_forms(tmp_path, name, start):
     pytest.importorskip("kaleido", reason="static figures need kaleido, which is not installed")
     write_figure(draw_front(front_view("demo", listed(SEARCH))), tmp_path / name)

@@ -78,6 +78,7 @@ def counted(architecture, task):
 
 
 @pytest.mark.parametrize(("architecture", "task"), [*sample(12)], ids=lambda value: getattr(value, "name", None))
+@pytest.mark.slow
 def test_ledger_equals_torchs_counter_module_by_module(architecture, task):
     network, flops = counted(architecture, task)
     ledger = operations(architecture, task)

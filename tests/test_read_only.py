@@ -103,6 +103,7 @@ def said(result, storage):
 
 
 @pytest.mark.parametrize("name", READING)
+@pytest.mark.slow
 def test_what_reads_says_the_same(cli, both, name):
     found = []
     for storage in both:

@@ -83,6 +83,7 @@ def page(search, tmp_path):
     return (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_network_and_has_plotly_once(page):
     read = Text(page)
     assert [tag for tag, _ in read.tags].count("script") == 3
@@ -239,6 +240,7 @@ def test_its_commands_bring_back_baselines_trainings_and_prices_too(cli, tmp_pat
     assert found == [(one.key, one.search_trial, one.energy_mj, one.validation_accuracy) for one in trainings_of(again)]
 
 
+@pytest.mark.slow
 def test_what_was_trained_and_the_exact_front_are_told(own, tmp_path):
     members = own.front()
     exact = find_exact(own)
@@ -332,6 +334,7 @@ def test_all_figures_are_drawn_in_a_browser(page, tmp_path):
     assert drawn.stdout.count('class="plot-container plotly"') == len(places)
 
 
+@pytest.mark.slow
 def test_each_figure_is_a_file_of_its_own(storage, cli, tmp_path):
     import plotly.io
 

@@ -119,6 +119,7 @@ def test_patterns_are_those_of_the_plain_network(toy_task, images):
     assert total_spikes(found) == codes.sum().item() / 4
 
 
+@pytest.mark.slow
 def test_reused_patterns_equal_fresh_ones_and_rates_stay_as_they_are(toy_task, images):
     shared = InitialRates(toy_task, images, seeds=2, patterns=True)
     for heads, ratios in (((4, 2), (2, 2)), ((4, 2, 2), (2, 2, 1)), ((4, 4), (2, 2)), ((4, 2), (2, 2))):
@@ -297,6 +298,7 @@ def test_counts_and_energy_are_the_candidates(toy_task, images):
     assert found == {"energy_mj": candidate.energy_mj, "params": candidate.params, "flops": candidate.flops}
 
 
+@pytest.mark.slow
 def test_seeds_are_averaged_each_on_its_own_images(toy_task, images):
     rates = InitialRates(toy_task, images, seed=5, seeds=2, patterns=True)
     both = measure_scores(ARCHITECTURE, rates, LABELS, GOALS)

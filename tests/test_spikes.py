@@ -65,6 +65,7 @@ FAMILY = [
 
 
 @pytest.mark.parametrize("bound", [1 << 30, 60_000, 1])
+@pytest.mark.slow
 def test_reuse_equals_a_fresh_evaluation_bit_for_bit(toy_task, toy_images, bound):
     shared = InitialRates(toy_task, toy_images, cache_bytes=bound)
     for architecture in FAMILY:
@@ -72,6 +73,7 @@ def test_reuse_equals_a_fresh_evaluation_bit_for_bit(toy_task, toy_images, bound
         assert shared.measure(architecture) == fresh
 
 
+@pytest.mark.slow
 def test_reuse_equals_a_fresh_evaluation_bit_for_bit_at_full_size(noise):
     shared = InitialRates(CIFAR10, noise)
     for ratios in ((3, 4, 5), (3, 4, 3), (3, 5, 3)):

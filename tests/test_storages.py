@@ -46,6 +46,7 @@ def results(search):
     return [(t.number, t.state, t.values, t.params, t.user_attrs) for t in search.study.get_trials(deepcopy=False)]
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_once_on_every_storage(storage, create, tmp_path):
     search = create("s", storage)
     run(search, trials=1)
@@ -158,6 +159,7 @@ def test_a_run_survives_a_grpc_server_that_is_killed_and_started_again(server, c
     assert [trial.values for trial in trials[:40]] == [trial.values for trial in whole[: len(trials)]]
 
 
+@pytest.mark.slow
 def test_a_run_survives_postgresql_ending_its_connections(database, create):
     search = create("s", database, population=6)
     admin = create_engine(database)

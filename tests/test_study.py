@@ -53,6 +53,7 @@ def test_a_search_end_to_end(create, storage, toy_space):
     assert {(c.flops, c.energy_mj) for c in front} == best
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_trials(create):
     one, two, other = create("one"), create("two"), create("other", seed=7)
     for search in (one, two, other):
@@ -157,6 +158,7 @@ def test_objective_works_with_a_plain_optuna_study(toy_space, toy_task):
     assert all(trial.values[0] == trial.user_attrs["candidate"]["flops"] for trial in study.trials)
 
 
+@pytest.mark.slow
 def test_a_silent_network_is_pruned_and_said_not_counted(toy_space, toy_task):
     blank = RateImages(images=torch.zeros(2, 1, 8, 8), data="blank", fingerprint="0")
     study = optuna.create_study(directions=["maximize", "minimize"])
@@ -225,6 +227,7 @@ def test_a_run_goes_on_after_points_outside_the_space_and_does_not_count_them(cl
     assert (found["outside"], found["trials"], found["unique"], found["failed"]) == (3, 5, 5, 0)
 
 
+@pytest.mark.slow
 def test_a_point_outside_the_space_that_an_older_version_measured_is_left_out(create, storage, toy_space, toy_task):
     """0.1.0 took an enqueued width from outside the space, and its trial completed."""
     search = create()

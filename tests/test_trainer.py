@@ -87,6 +87,7 @@ def test_training_learns_and_keeps_what_it_learned(few, tmp_path):
     assert 0 < result.log[-1].mean_rate < 1
 
 
+@pytest.mark.slow
 def test_the_energy_is_of_the_trained_network_on_the_validation_split(few, whole):
     network, _ = checkpoint.load_network(whole.path)
     _, held_out = split_training(few, RECIPE.validation_share, 0)
@@ -143,6 +144,7 @@ def test_images_on_demand_are_read_as_those_in_memory(few):
 
 
 @pytest.mark.parametrize("at", [(0, 2), (1, 9), (2, 8)])
+@pytest.mark.slow
 def test_a_training_that_was_stopped_goes_on_to_the_same_end(few, whole, tmp_path, at):
     progress = []
 
@@ -227,6 +229,7 @@ mlp_ratio=4)"
     )
 
 
+@pytest.mark.slow
 def test_recordings_are_trained_on(tmp_path):
     task = dataclasses.replace(Task.preset("nmnist"), time_steps=2)
     few = first(load("digits-saccades", task), 80, 20)

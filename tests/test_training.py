@@ -110,6 +110,7 @@ def test_workers_share_the_orders(search, tmp_path):
     assert one == other
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_leaves_the_others_alone(search, tmp_path):
     good, bad = orders(search, members(search, 2), RECIPE, 1, tmp_path / "out")
     bad = dataclasses.replace(bad, recipe=dataclasses.replace(RECIPE, lr=1e9, min_lr=1e9, epochs=3, batch_size=20))
@@ -135,6 +136,7 @@ def test_a_wrong_folder_is_told_before_anything_is_trained(search, tmp_path):
     assert len(_trials(search)) == 1
 
 
+@pytest.mark.slow
 def test_what_is_left_is_not_begun_by_a_command_that_is_to_stop(search, tmp_path):
     todo = orders(search, members(search, 3), RECIPE, 1, tmp_path / "out")
     with pytest.raises(Stopped):

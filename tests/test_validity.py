@@ -737,6 +737,7 @@ def test_a_study_says_what_it_lacks(trained):
     assert "study new has no trained networks yet" in cli("validate", "new").stderr
 
 
+@pytest.mark.slow
 def test_what_halving_left_is_judged_with_a_warning(trained):
     cli, members = trained
     search = studies.open_search("demo", "autost.journal")
