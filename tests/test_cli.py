@@ -445,7 +445,7 @@ def test_baselines_stand_beside_the_search_until_they_are_taken_out(demo, tmp_pa
     for figure in ("7.46", "33.436", "95.19 % CIFAR-10, 77.86 % CIFAR-100", "arXiv 2209.15425", "imagenet"):
         assert figure in theirs
         assert figure not in ours
-    for said in ("of trained weights", "horowitz-45nm-fp32", "q (k^T v)"):
+    for said in ("for trained weights", "horowitz-45nm-fp32", "q (k^T v)"):
         assert said in table.stderr
     lines = list(csv.DictReader(io.StringIO(demo("study", "baseline", "demo", "-f", "csv").stdout)))
     assert [float(line["energy_mj"]) for line in lines] == [row["energy_mj"] for row in rows]

@@ -525,7 +525,7 @@ def test_folders_of_images_that_are_damaged(tmp_path):
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
     (tmp_path / "test" / "cow").mkdir()
-    with pytest.raises(ValueError, match=r"class cow is in one of .*train and .*test alone"):
+    with pytest.raises(ValueError, match=r"class cow is in only one of .*train and .*test"):
         load("imagefolder", CIFAR10, tmp_path)
 
 

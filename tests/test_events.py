@@ -627,7 +627,7 @@ def test_without_room_recordings_are_read_anew_and_one_line_says_so(tmp_path, mo
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # bytes: a split takes 462,400
     try:
         with pytest.warns(
-            UserWarning, match="frames cannot be kept .*File too large.*; recordings are read anew"
+            UserWarning, match="frames cannot be kept .*File too large.*; recordings are read again each time"
         ) as said:
             found = load("nmnist", NMNIST, tmp_path / "data")
     finally:

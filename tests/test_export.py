@@ -600,7 +600,7 @@ def test_a_damaged_or_ambiguous_zip_is_refused(trained, tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         load(place)
     place.write_bytes(data[:1000])
-    with pytest.raises(ValueError, match="no zip of a bundle"):
+    with pytest.raises(ValueError, match="not a zip of a bundle"):
         load(place)
     with pytest.raises(ValueError, match="is not an exported bundle"):
         load(tmp_path / "none")

@@ -365,7 +365,7 @@ def test_storages_that_cannot_be(tmp_path):
     (tmp_path / "a.db").write_bytes(b"SQLite format 3\0 and so on")
     cases = {
         str(tmp_path): "is a directory",
-        str(tmp_path / "missing" / "a.journal"): "is no directory",
+        str(tmp_path / "missing" / "a.journal"): "is not a directory",
         str(tmp_path / "no.journal"): "is not an Optuna journal",
         "grpc://nowhere": "is not grpc://host:port",
         "/dev/null": "is not a regular file",

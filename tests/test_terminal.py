@@ -369,7 +369,7 @@ def test_another_broken_pipe_is_a_failure(cli, monkeypatch):
     monkeypatch.setattr("autost_optuna.search.catalogue.list_searches", lost)
     result = cli("study", "list")
     assert (result.exit_code, result.stderr) == (
-        1, "error: a process that this one spoke to has ended; repeat the command\n"
+        1, "error: a process that this one was connected to has ended; repeat the command\n"
     )  # fmt: skip
 
 

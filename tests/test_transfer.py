@@ -264,8 +264,8 @@ def test_the_command_copies_and_its_mistakes_are_one_line(cli, tmp_path, create)
         (["nobody", "--to", "x.journal"], "no study 'nobody'"),
         (["foreign", "--to", "x.journal"], "was not made by autost-optuna"),
         (["s", "--to", "text"], "is not an Optuna journal"),
-        (["s", "--to", "no/where.journal"], "is no directory"),
-        (["s", "--to", "sqlite:///no/where.db"], "is no directory"),
+        (["s", "--to", "no/where.journal"], "is not a directory"),
+        (["s", "--to", "sqlite:///no/where.db"], "is not a directory"),
         (["s", "--to", "x.journal", "--as", " "], "study name ' ' is empty"),
         (["s"], "--to"),
     ):
