@@ -24,6 +24,7 @@ from autost_optuna.training.recipe import Recipe
 
 EVAL_BATCH = 250
 RATE_IMAGES = 64
+INITIAL_IMAGES = 16  # for the rates before training, which the search takes from 4
 FEWEST_IMAGES = 250  # fewest images to judge an accuracy by default: its standard error is then at most 3.2 points
 # Most currents (all neurons, all steps) of a batch on a CPU: larger batches do not fit into its cache, smaller ones lose
 # time between operations.
@@ -179,7 +180,7 @@ def measured_of(
     single = [total_mj(estimate_energy(ledger, rates, convention, layers)) for rates in samples]
     rates = mean_by_operation(samples)
     charges = estimate_energy(ledger, rates, convention, layers)
-    inputs, _ = next(images.in_order(RATE_IMAGES))
+    inputs, _ = next(images.in_order(INITIAL_IMAGES))
     untrained = InitialRates(network.task, inputs, seed=seed, device=inputs.device)
     return Measured(
         convention=convention.label,
