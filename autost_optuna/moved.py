@@ -10,16 +10,15 @@ from types import ModuleType
 from typing import Any
 
 KEPT_NAME = {  # by room, the modules that kept their names when they moved there
-    "network": "architecture task",
+    "network": "architecture published task",
     "proxies": "goals pages",
-    "front": "candidate constraints convergence front health",
+    "front": "candidate constraints convergence health",
     "storage": "artifacts journal location patience storage transfer",
     "evidence": "validity verdict",
-    "search": "adopt baselines bills enrol exact fork genes lost objective own ownership presence published rescue restore"
-    " runner sampler selection settings study workers",
-    "training": "augment batches calibration checkpoint evaluation forecast halving recipe trainer",
+    "search": "adopt baselines bills enrol exact fork genes lost own ownership presence rescue restore"
+    " runner sampler selection settings workers",
+    "training": "augment batches calibration checkpoint evaluation forecast halving recipe",
     "delivery": "board card dashboard export graphs nir quickstart report reproduce standalone",
-    "space": "space",
 }
 SPLIT = {  # modules that were renamed, or split into several
     "archive": "delivery.bundle",
@@ -30,7 +29,6 @@ SPLIT = {  # modules that were renamed, or split into several
     "population": "search.archive",
     "proxies.operations": "network.operations",
     "proxies.spikes": "proxies.rates proxies.reuse proxies.accumulates",
-    "published": "network.published",
     "report": "delivery.report delivery.words delivery.trust",
     "space": "space.space space.parameters",
     "study": "search.study search.search search.catalogue search.summary",

@@ -1,7 +1,6 @@
 import multiprocessing
 import os
 import signal
-import uuid
 
 # A shell has its background jobs ignore Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -20,9 +19,7 @@ import optuna
 import pytest
 import torch
 import warm
-from makers import POSTGRES, TOY_FILE, TRIALS, command_line
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
+from makers import POSTGRES, TOY_FILE, TRIALS, command_line, new_database
 from warm import Server
 
 from autost_optuna import Space, Task
@@ -97,14 +94,8 @@ def database():
     """The URL of an empty PostgreSQL database, removed afterwards."""
     if POSTGRES is None:
         pytest.skip("AUTOST_TEST_POSTGRES is not set; .ci/run starts a PostgreSQL and sets it")
-    name = f"autost_{uuid.uuid4().hex}"
-    admin = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    with new_database() as url:
+        yield url
 
 
 @pytest.fixture

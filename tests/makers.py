@@ -7,12 +7,16 @@ import os
 import pickle
 import re
 import socket
+import uuid
+from contextlib import contextmanager
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 from click.testing import CliRunner
 from PIL import Image
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 
 from autost_optuna import Architecture, Candidate, Space, Task
 from autost_optuna.cli import main
@@ -28,6 +32,19 @@ FOLDER = "cifar-10-batches-py"
 
 
 NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+
+
+@contextmanager
+def new_database():
+    """The URL of an empty PostgreSQL database, removed afterwards."""
+    name = f"autost_{uuid.uuid4().hex}"
+    admin = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
 
 
 def command_line(*words, **options):

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import optuna
 import pytest
-from makers import POSTGRES, free_port
+from makers import POSTGRES, free_port, new_database
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.testing.pytest_storages import StorageTestCase
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import text
 
 from autost_optuna.storage import patience
 from autost_optuna.storage.storage import open_storage, relational
@@ -25,14 +24,8 @@ KINDS = ["journal", "sqlite", "grpc", *(["postgresql"] if POSTGRES else [])]
 @pytest.fixture(scope="module")
 def database():
     """The URL of one PostgreSQL database for all cases, removed afterwards: making one takes longer than a case."""
-    admin = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
-    name = f"autost_contract_{os.getpid()}"
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    with new_database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.proxies.counts import shares_of
 from autost_optuna.proxies.rates import measure_rates
 from autost_optuna.training.batches import Batches
-from autost_optuna.training.evaluation import accuracy_of, judge, measure, recalibrate
+from autost_optuna.training.evaluation import accuracy_of, judge, measured_of, recalibrate
 
 needs_products = pytest.mark.skipif(not module._works(), reason="this processor has no products of 8-bit integers")
 CPU = torch.device("cpu")
@@ -115,9 +115,9 @@ def test_a_packed_network_fires_as_the_network_does(trained, digits_data):
 @needs_products
 def test_accuracy_on_a_whole_test_set_is_the_plain_networks_and_so_is_the_energy(trained, digits_data, monkeypatch):
     test = Batches(digits_data.test, torch.arange(359), digits_data.normalisation, TASK, CPU)
-    ours, energy = accuracy_of(trained, test), measure(trained, test, DEFAULT, seed=0)
+    ours, energy = accuracy_of(trained, test), measured(trained, test)
     monkeypatch.setattr(module, "_works", lambda: False)
-    plain, expected = accuracy_of(trained, test), measure(trained, test, DEFAULT, seed=0)
+    plain, expected = accuracy_of(trained, test), measured(trained, test)
     with torch.inference_mode():
         right = sum(int((trained(x).argmax(1) == y).sum()) for x, y in test.in_order(250))
     assert plain == right / 359
@@ -132,6 +132,10 @@ def test_accuracy_on_a_whole_test_set_is_the_plain_networks_and_so_is_the_energy
 
 def hear(heard, *at):
     heard.append(at)
+
+
+def measured(network, images):
+    return measured_of(network, images, judge(network, images, rate_images=len(images)).rates, DEFAULT, seed=0)
 
 
 def mean_of(samples):

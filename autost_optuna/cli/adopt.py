@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import create, warn_of_stand_in
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna, settings_line
@@ -84,8 +83,8 @@ def adopt(
     click.echo(f"study {name} {had}: {units.counted(done.candidates, 'candidate')}, {settings_line(done.search)}")
     for count, why in ((done.outside, "outside the space"), (done.others, "without a candidate")):
         if count:
-            show.note(f"{units.counted(count, 'complete trial')} {why}: left out of the front")
+            printing.note(f"{units.counted(count, 'complete trial')} {why}: left out of the front")
     warn_of_stand_in(done.search.settings.data, on)
     if not done.known:
         keep_board(done.search, data_root)
-    show.note(f"next: {options.hint('study', 'show', name, storage=storage)}")
+    printing.note(f"next: {options.hint('study', 'show', name, storage=storage)}")

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.stored import headline, print_stored, spread_lines
 from autost_optuna.cli.study import describe_candidate, quiet_optuna
@@ -134,11 +133,11 @@ def describe(
         return
     assert found is not None
     if others:
-        show.note("warning: these images are not those of the study, so the energies differ from the study's")
+        printing.note("warning: these images are not those of the study, so the energies differ from the study's")
     warn_of_stand_in(known["data"], on)
     if plot is not None:
         write_figure(draw_audit(audit_view(found)), plot, theme)
-        show.note(units.one_line(f"wrote {plot}"))
+        printing.note(units.one_line(f"wrote {plot}"))
     _print(found, form, describe_scores(chosen, on, **known, device=on_device) if proxies else {})
 
 
@@ -177,16 +176,16 @@ def _print(description: "Description", form: str, scores: dict[str, float]) -> N
             "quantised": {**asdict(description.quantised), "source": SOURCE},
         }
         head = headline(description.candidate, description.task, description.convention)
-        show.print_json({**head, **counted, **({"proxies": finite} if scores else {}), "operations": rows})
+        printing.print_json({**head, **counted, **({"proxies": finite} if scores else {}), "operations": rows})
     else:
         _print_audit(description)
         if scores:
             better = {"maximize": "more", "minimize": "less"}
             cells = [[n, units.count(v), f"{better[GOALS[n].direction]} is better"] for n, v in scores.items()]
-            show.print_table(["proxy", "value", ""], cells, left=["proxy", ""])
+            printing.print_table(["proxy", "value", ""], cells, left=["proxy", ""])
     if description.candidate.silent:
         remedy = "give real images" if description.candidate.weights == INITIALISATION else "train it again"
-        show.note(f"warning: the network is silent on these images, so its energy is meaningless; {remedy}")
+        printing.note(f"warning: the network is silent on these images, so its energy is meaningless; {remedy}")
 
 
 def _print_audit(description: "Description") -> None:
@@ -226,11 +225,11 @@ def _print_audit(description: "Description") -> None:
         "pJ",
         "share",
     ]
-    show.print_table(columns, rows, left=["operation", "driven by"])
+    printing.print_table(columns, rows, left=["operation", "driven by"])
     for line in summary_lines(description):
         click.echo(line)
     candidate = description.candidate
-    show.note(f"rates: {candidate.provenance}, mean {candidate.mean_rate:.3f}")
+    printing.note(f"rates: {candidate.provenance}, mean {candidate.mean_rate:.3f}")
 
 
 def summary_lines(description: "Description") -> list[str]:

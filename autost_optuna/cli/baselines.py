@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna, rates_line
 
@@ -71,7 +70,7 @@ def baseline(
         remove_baselines(search, [b.name for b in baselines_of(search)] if clear else map(name_of, remove))
     found, members = baselines_of(search), in_plane(nondominated(search.candidates()))
     if form == "json":
-        show.print_json([to_row(one, members) for one in found])
+        printing.print_json([to_row(one, members) for one in found])
     elif form == "csv":
         click.echo(units.csv_text([_flat_row(to_row(one, members)) for one in found]), nl=False)
     else:
@@ -96,10 +95,10 @@ def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[C
         one = group[0]
         figures = f"{one.params:,}", f"{one.macs / 1e9:.3f}", units.significant(one.energy_mj, 4)
         rows.append([one.label, sizes_of(group) or "-", *figures])
-    show.print_table(["baseline", "sizes of", "params", "GMACs", "mJ"], rows, left=["baseline", "sizes of"])
+    printing.print_table(["baseline", "sizes of", "params", "GMACs", "mJ"], rows, left=["baseline", "sizes of"])
     for group in alike(found):
         click.echo(f"{group[0].label}: {baseline_in_words(group[0], members)}")
-    show.note(f"Energy at initialisation: {rates_line(search)}")
+    printing.note(f"Energy at initialisation: {rates_line(search)}")
     if caveat(found):
         click.echo(caveat(found))
         _print_published([one.published for one in found if one.published])
@@ -123,11 +122,11 @@ def _print_published(networks: "list[Published]") -> None:
         ]
         for one in networks
     ]
-    show.print_table(columns, rows, left=["network", "task", "accuracy", "source"])
-    show.note(DIFFERENCES)
+    printing.print_table(columns, rows, left=["network", "task", "accuracy", "source"])
+    printing.note(DIFFERENCES)
     if any(one.energy_mj for one in networks):
-        show.note(
+        printing.note(
             "Published energies are for trained weights, as counted by their authors (45 nm, 32-bit float, 4 time steps)"
         )
     for remark in dict.fromkeys(one.remark for one in networks if one.remark):
-        show.note(remark)
+        printing.note(remark)

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna
 
@@ -36,7 +35,7 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
     from autost_optuna.training.records import copy_trained
 
     def on_slow(trials: int) -> None:
-        show.note(f"copying {units.counted(trials, 'trial')} one by one, which takes minutes for many thousands")
+        printing.note(f"copying {units.counted(trials, 'trial')} one by one, which takes minutes for many thousands")
 
     study, behind = load_study(name, storage), 0
     if TRAINED in study.user_attrs:
@@ -47,9 +46,9 @@ def copy(name: str, to: str, new: str | None, storage: str) -> None:
         behind = copy_files(artifacts_of(study, own=False), folder_of(storage), folder_of(to))
     click.echo(f"copied {units.counted(made.trials, 'trial')} of {name} to study {new or name} in {shown(to)}")
     if made.cut_off:
-        show.note(f"{units.counted(made.cut_off, 'trial')} still running: failed in the copy")
+        printing.note(f"{units.counted(made.cut_off, 'trial')} still running: failed in the copy")
     if behind:
-        show.note(f"{units.counted(behind, 'file')} not copied: gone, or one of the storages is no file here")
+        printing.note(f"{units.counted(behind, 'file')} not copied: gone, or one of the storages is no file here")
     if TRAINED not in study.user_attrs:
         keep_board(open_search(new or name, to, write=True))
 
@@ -80,4 +79,4 @@ def rescue(journal: Path, output: Path) -> None:
     click.echo(f"kept {units.counted(made.kept, 'line')} of {journal} in {output}")
     for loss in made.losses:
         click.echo(loss)
-    show.note(f"next: {units.command('study', 'list', '--storage', str(output))}")
+    printing.note(f"next: {units.command('study', 'list', '--storage', str(output))}")

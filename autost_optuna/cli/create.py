@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.study import quiet_optuna, settings_line
 from autost_optuna.files import check_keys, read_toml
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, further
@@ -129,7 +128,7 @@ def create(
     )
     click.echo(f"study {name}: {settings_line(search)}")
     warn_of_stand_in(search.settings.data, on)
-    show.note(f"next: {options.hint('study', 'run', name, '--trials', '200', storage=storage)}")
+    printing.note(f"next: {options.hint('study', 'run', name, '--trials', '200', storage=storage)}")
 
 
 def away(settings: "Settings") -> str:
@@ -143,4 +142,4 @@ def warn_of_stand_in(data: str, task: "Task") -> None:
     from autost_optuna.data import stand_in_warning
 
     if warning := stand_in_warning(data, task):
-        show.note(f"warning: {warning}")
+        printing.note(f"warning: {warning}")

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.units import one_line
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ def keep_board(search: "Search", data_root: Path | None = None) -> None:
         write_board(search, data_root)
     except Exception as error:  # from the storage, a file or a figure: one warning covers all
         reason = one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
-        show.note(
+        printing.note(
             f"warning: what the dashboard shows of the study is not up to date ({reason}); the study itself is safe"
         )
 
@@ -56,9 +55,9 @@ def dashboard(port: int, artifacts: Path | None, storage: str) -> None:
     except OSError:
         raise ValueError(f"port {port} on 127.0.0.1 is taken; choose another with --port") from None
     if curves is None and (folder := folder_of(storage)) is not None:
-        show.note(f"note: {folder} cannot be made, so files can be neither seen nor added")
+        printing.note(f"note: {folder} cannot be made, so files can be neither seen nor added")
     if reason := why_read_only(storage):
-        show.note(f"note: the storage can only be read ({reason}), so what is changed in the dashboard is not kept")
+        printing.note(f"note: the storage can only be read ({reason}), so what is changed in the dashboard is not kept")
     click.echo(f"optuna-dashboard at http://127.0.0.1:{port}/ (Ctrl-C ends it)")
     with server, contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()

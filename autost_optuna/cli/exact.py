@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna, rates_line
 from autost_optuna.network.architecture import Architecture
@@ -29,8 +28,8 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
     """Measure the exact front of the space of the study NAME, print its members, and store it with the study.
 
     A uniform space is measured completely, any other by classes of equal width, depth and hidden units: exact in FLOPs, and
-    in energy up to the spread within a class, which is measured and printed. This uses no trials of the study; a member that
-    is already a trial has its number in front.
+    in energy up to the spread within a class, which is measured and printed. This uses no trials of the study; for a
+    member that is already a trial, the first column is its number.
 
     \b
     Example:
@@ -41,7 +40,7 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
     from autost_optuna.search.study import find_exact, open_search
 
     search = open_search(name, storage, write=True)
-    with show.interruptible() as stopped, show.bars("architectures") as update:
+    with printing.interruptible() as stopped, printing.bars("architectures") as update:
 
         def on_done(done: int, total: int) -> None:
             if stopped():
@@ -51,7 +50,7 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
         front = find_exact(search, data_root=data_root, device=options.chosen_device(device), on_done=on_done)
     rows = member_rows(front, search.candidates())
     if form == "json":
-        show.print_json({**asdict(front), "members": rows})
+        printing.print_json({**asdict(front), "members": rows})
     elif form == "csv":
         flat = [{"number": row.pop("number"), **row.pop("architecture"), **row} for row in rows]
         click.echo(units.csv_text(flat), nl=False)
@@ -74,7 +73,7 @@ def _print_members(rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows
     ]
     text = ["architecture"]
-    show.print_table(["trial", "M params", "GFLOPs", "mJ", *text], cells, left=text, fold=text)
+    printing.print_table(["trial", "M params", "GFLOPs", "mJ", *text], cells, left=text, fold=text)
 
 
 def _print_exact(search: "Search", front: "ExactFront") -> None:
@@ -95,14 +94,14 @@ def _print_exact(search: "Search", front: "ExactFront") -> None:
             f"(mean {spread.mean:+.3%}, {units.counted(spread.samples, 'sample')}); with the lowest seen everywhere, "
             f"hypervolume {front.best_hypervolume:.4f}"
         )
-    show.note(f"Energy at initialisation: {rates_line(search)}")
+    printing.note(f"Energy at initialisation: {rates_line(search)}")
 
 
 def _print_hint(search: "Search", rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a hint on what to do with members that are not trials."""
     name = search.study.study_name
     if any(row["number"] is None for row in rows):
-        show.note(
+        printing.note(
             f"- no trial: {units.command('study', 'baseline', name)} ARCHITECTURE takes such a member beside the search; train "
             f"and export need a trial, and {units.command('study', 'run', name, '--trials', 'N')} searches for more"
         )

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.study import quiet_optuna, rates_line
 from autost_optuna.cli.trained import check_alone, print_rows, trained_figure, trained_option
 from autost_optuna.front.candidate import Candidate
@@ -74,20 +73,20 @@ def front(
     if form != "table":
         row = front_row if form == "json" else flat_row
         rows = [{**row(member), **more, **own} for member, more, own in zip(members, extra, beside, strict=True)]
-        show.print_json(rows) if form == "json" else click.echo(units.csv_text(rows), nl=False)
+        printing.print_json(rows) if form == "json" else click.echo(units.csv_text(rows), nl=False)
     else:
         _print_front(members, chosen, extra, beside)
-        show.note(f"* knee. Energy at initialisation: {rates_line(search)}")
+        printing.note(f"* knee. Energy at initialisation: {rates_line(search)}")
         baselines = baselines_of(search)
         for label, words in lines(baselines, whole):
-            show.note(f"baseline {label}: {words}")
+            printing.note(f"baseline {label}: {words}")
         if caveat(baselines):
-            show.note(caveat(baselines))
+            printing.note(caveat(baselines))
         if (exact := search.exact()) is not None:
             lists = units.command("study", "exact", name)
-            show.note(f"exact front: {lists} prints its {units.counted(len(exact.members), 'member')}")
+            printing.note(f"exact front: {lists} prints its {units.counted(len(exact.members), 'member')}")
         if spread:
-            show.note(_spread_line(search))
+            printing.note(_spread_line(search))
 
 
 @click.command(short_help="Draw the Pareto plot of a study.")
@@ -192,7 +191,7 @@ def picked(search: "Search", members: list[Candidate], count: int) -> list[Candi
 
     members = in_plane(members)
     if count > len(members):
-        show.note(f"all {units.counted(len(members), 'member')} there are, fewer than the {count} asked for")
+        printing.note(f"all {units.counted(len(members), 'member')} there are, fewer than the {count} asked for")
     return pick(members, search.settings.box, count)
 
 
@@ -245,7 +244,7 @@ def _print_front(
     scores = [GOALS[name].label for name, _ in members[0].scores]
     own_names = [name.partition("_")[2] for name in beside[0]]
     columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *scores, *own_names, *added, "heads", "ratio"]
-    show.print_table(columns, rows, fold=["heads", "ratio"])
+    printing.print_table(columns, rows, fold=["heads", "ratio"])
 
 
 def _own_cell(value: object) -> str:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna
@@ -49,7 +48,7 @@ def fork(name: str, new: str, data_root: Path | None, energy: str | None, device
             f"study {new}: {units.counted(made.queued, 'member')} of the front of {name} to be measured again: {made.reason}"
         )
     warn_of_stand_in(made.search.settings.data, made.search.settings.task)
-    show.note(f"next: {options.hint('study', 'run', new, '--trials', '200', storage=storage)}")
+    printing.note(f"next: {options.hint('study', 'run', new, '--trials', '200', storage=storage)}")
 
 
 @click.command(short_help="Delete a study and all its trials.")
@@ -80,6 +79,6 @@ def delete(name: str, yes: bool, storage: str) -> None:
     if of is not None:
         keep_board(open_search(of, storage, write=True))
     if kept is not None:
-        show.note(
+        printing.note(
             f"kept its trained networks; {options.hint('study', 'delete', kept, storage=storage)} deletes that too"
         )

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import away
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.run import run_search
@@ -106,9 +105,9 @@ def _print_files(path: Path, search: "Search") -> None:
     with opened(path) as bundle:
         audited = bundle.manifest["audited"]
         rows = [[name, units.count(size, "B"), FILES[name]] for name, size in bundle.sizes.items()]
-    show.print_table(["file", "size", "what it is"], rows, left=["file", "what it is"])
+    printing.print_table(["file", "size", "what it is"], rows, left=["file", "what it is"])
     if not audited:
-        show.note(f"{away(search.settings)}, so audit.csv has no spike rates; --data-root DIR adds them")
+        printing.note(f"{away(search.settings)}, so audit.csv has no spike rates; --data-root DIR adds them")
 
 
 @contextmanager

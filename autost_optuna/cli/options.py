@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import printing
 from autost_optuna.delivery.plots.figure import AUTO, THEMES
 from autost_optuna.storage.location import DEFAULT, shown
 
@@ -82,7 +82,7 @@ theme = click.option(
 
 def _hush(context: click.Context, _: click.Parameter, quiet: bool) -> None:
     if quiet:
-        context.meta[show.QUIET] = True
+        context.meta[printing.QUIET] = True
 
 
 quiet = click.option(

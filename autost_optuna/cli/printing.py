@@ -62,9 +62,8 @@ def print_table(
     console.width = max(console.width, whole.minimum)
     with console.capture() as printed:
         console.print(table)
-    click.echo(
-        "\n".join(line.rstrip() for line in printed.get().splitlines())
-    )  # at once: a reader may end after a line
+    # At once: a reader may end after a line.
+    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 @contextmanager
@@ -78,12 +77,12 @@ def bars(unit: str) -> Iterator[Callable[..., None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
-    console = Console(stderr=True)
+    console, whole = Console(stderr=True), Column(no_wrap=True)
     progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", table_column=whole),
+        BarColumn(bar_width=28),  # the only column that gives way on a narrow terminal
+        MofNCompleteColumn(table_column=whole),
+        TimeRemainingColumn(table_column=whole),
         TextColumn("{task.fields[rate]}"),
         TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, max_width=max(10, console.width - REST))),
         console=console,

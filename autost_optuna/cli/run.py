@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import describe_candidate, number, quiet_optuna
@@ -72,7 +71,7 @@ def run(
     outcome = run_search(search, trials, until=rule, workers=workers, timeout=timeout, data_root=data_root, device=on)
     if outcome.ending == "stopped":
         left = "" if trials is None else f", with --trials {trials - outcome.done}"
-        show.note(f"interrupted; the study is safe. Resume by the same command{left}")
+        printing.note(f"interrupted; the study is safe. Resume by the same command{left}")
         raise click.Abort
     if outcome.ending == "fruitless":
         raise RuntimeError(
@@ -109,7 +108,7 @@ def run_search(
     from autost_optuna.search.runner import Progress
     from autost_optuna.search.runner import run as run_trials
 
-    with show.interruptible() as stopped, show.progress("searching", trials, "trials") as update:
+    with printing.interruptible() as stopped, printing.progress("searching", trials, "trials") as update:
 
         def on_trial(state: Progress) -> None:
             update(state.done, f"front {state.front_size}")
@@ -123,7 +122,7 @@ def run_search(
             data_root=data_root,
             device=device,
             on_trial=on_trial,
-            on_note=show.note,
+            on_note=printing.note,
             stopped=stopped,
         )
     if outcome.done:
@@ -155,17 +154,17 @@ def _print_result(search: "Search") -> None:
             f"hypervolume {summary.hypervolume:.4f}, Spearman {number(health.spearman)}"
         )
     if summary.infeasible:
-        show.note(
+        printing.note(
             f"{units.counted(summary.infeasible, 'trial')} outside the constraints: {search.settings.constraints}"
         )
     if summary.outside:
-        show.note(
+        printing.note(
             f"{units.counted(summary.outside, 'trial')} outside the space: an enqueued value is not among its choices"
         )
     if summary.silent:
-        show.note(f"warning: {units.counted(summary.silent, 'silent network')} left out; check the images")
+        printing.note(f"warning: {units.counted(summary.silent, 'silent network')} left out; check the images")
     if health.warning:
-        show.note(f"warning: {health.warning}")
+        printing.note(f"warning: {health.warning}")
     if health.front_size:
         chosen = knee(search.front())
         click.echo(f"knee: trial {chosen.number}, {describe_candidate(chosen)}")

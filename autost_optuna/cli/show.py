@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.study import number, quiet_optuna, settings_line
 from autost_optuna.cli.trained import dropped_lines, print_summary, readable, summary_of
@@ -32,12 +31,12 @@ def list_studies(form: str, storage: str) -> None:
 
     rows = [asdict(row) for row in list_searches(storage)]
     if form == "json":
-        show.print_json(rows)
+        printing.print_json(rows)
     elif form == "csv":
         click.echo(units.csv_text(rows), nl=False)
     else:
         cells = [["-" if value is None else str(value) for value in row.values()] for row in rows]
-        show.print_table(
+        printing.print_table(
             ["name", "trials", "space", "task", "data", "convention"],
             cells,
             left=["name", "space", "task", "data", "convention"],
@@ -83,7 +82,7 @@ def show_study(name: str, form: str, storage: str) -> None:
         beside |= {"own_parameters": list(own.parameters), "own_objectives": dict(own.objectives)}
         beside |= {"published_networks": [one.published.to_dict() for one in baselines if one.published]}
         beside |= {"trained": summary_of(search, trainings), "dropped_out": [one.to_dict() for one in dropped]}
-        show.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
+        printing.print_json({"name": name, **numbers, **beside, "settings": search.settings.to_dict()})
         return
     health = summary.health
     click.echo(f"study {name}: {settings_line(search)}")
@@ -122,7 +121,7 @@ def show_study(name: str, form: str, storage: str) -> None:
         click.echo(f"dropped out  {line}")
     warn_of_stand_in(search.settings.data, search.settings.task)
     if health.warning:
-        show.note(f"warning: {health.warning}")
+        printing.note(f"warning: {health.warning}")
 
 
 def _reached_line(near: "Reached | None", hint: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import printing
 from autost_optuna.cli.create import away
 from autost_optuna.cli.study import describe_candidate
 from autost_optuna.front.candidate import Candidate
@@ -30,10 +30,10 @@ def print_stored(search: "Search", source: str, form: str) -> None:
         head = headline(candidate, settings.task, settings.convention)
         known = {"counting": "rate", "rate_mj": candidate.energy_mj, "exact_mj": None}
         without = {"int8_mj": candidate.quantised_mj, "break_even_rate": candidate.break_even_rate}
-        show.print_json({**head, **known, "quantised": without, "operations": rows})
+        printing.print_json({**head, **known, "quantised": without, "operations": rows})
     else:
         _print_rows(rows, candidate)
-    show.note(
+    printing.note(
         f"{away(settings)}: these are the figures that it stored with trial {candidate.number}; what spikes cost in each "
         "operation is not among them, --data-root DIR measures it"
     )
@@ -93,11 +93,11 @@ def _print_rows(rows: list[dict[str, Any]], candidate: Candidate) -> None:
         ["total (all steps)", f"{candidate.macs:,}", "", "", "", f"{candidate.energy_mj * 1e9:,.0f}", "100.0%"]
     )
     columns = ["operation", "MACs", "steps", "driven by", "kind", "pJ", "share"]
-    show.print_table(columns, cells, left=["operation", "driven by"])
+    printing.print_table(columns, cells, left=["operation", "driven by"])
     for line in (
         describe_candidate(candidate),
         *spread_lines(candidate),
         f"without spikes, one pass of 8-bit MACs: {units.energy(candidate.quantised_mj)}",
     ):
         click.echo(line)
-    show.note(f"rates: {candidate.provenance}, mean {candidate.mean_rate:.3f}")
+    printing.note(f"rates: {candidate.provenance}, mean {candidate.mean_rate:.3f}")

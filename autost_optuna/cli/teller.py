@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna import units
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import printing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +33,11 @@ class Teller:
 
     def _note(self, text: str) -> None:
         self._said_s = time.monotonic()
-        show.note(text)
+        printing.note(text)
 
     def _pulse(self, text: str) -> None:
         """Print a line if there are no bars and nothing was printed for a while."""
-        if not show.is_terminal() and time.monotonic() - self._said_s >= SIGN_OF_LIFE_S:
+        if not printing.is_terminal() and time.monotonic() - self._said_s >= SIGN_OF_LIFE_S:
             self._note(text)
 
     def __call__(self, message: "Message") -> None:
@@ -59,7 +59,7 @@ class Teller:
         elif message.line is not None:
             line = message.line
             self._notes[message.index] = f"validation {line.validation_accuracy:.1%}, rate {line.mean_rate:.3f}"
-            if not show.is_terminal():
+            if not printing.is_terminal():
                 self._note(
                     f"{name}, epoch {line.epoch}/{order.recipe.epochs}: loss {line.loss:.3f}, validation "
                     f"{line.validation_accuracy:.2%}, spike rate {line.mean_rate:.3f}, {line.images_per_s:.0f} images/s"

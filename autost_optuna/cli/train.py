@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.front import picked
 from autost_optuna.cli.study import quiet_optuna
@@ -177,7 +176,7 @@ def train_under_bars(
     train_all = train_by_halving if halving else train_members
     many = int(os.environ.get("WORLD_SIZE", 1)) > 1
     try:
-        with show.interruptible() as stopped, show.bars("images") as update:
+        with printing.interruptible() as stopped, printing.bars("images") as update:
             teller = Teller(todo, update)
             # Processes of torchrun stop immediately, all at once, and resume from the last state.
             return train_all(
@@ -190,7 +189,7 @@ def train_under_bars(
                 stopped=(lambda: False) if many else stopped,
             )
     except Stopped:
-        show.note("the state is kept; repeat the command to go on")
+        printing.note("the state is kept; repeat the command to go on")
         raise click.Abort from None
 
 
@@ -254,6 +253,6 @@ def _print_trained(trained: "Sequence[Record]") -> None:
         for one in trained
     ]
     columns = ["trial", "seed", "recipe", "validation", "test", "predicted mJ", "measured mJ", "ratio"]
-    show.print_table(columns, rows, left=["recipe"])
+    printing.print_table(columns, rows, left=["recipe"])
     if bounded := [f"trial {one.search_trial}: {one.test_images:,}" for one in trained if one.test_images]:
-        show.note(f"test accuracy on a part of the test set: {', '.join(bounded)} images")
+        printing.note(f"test accuracy on a part of the test set: {', '.join(bounded)} images")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import printing
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -34,7 +34,7 @@ def readable(search: "Search") -> "tuple[list[Record], list[Dropped]]":
     try:
         return trainings_of(search), dropped_of(search)
     except ValueError as error:
-        show.note(f"warning: {error}")
+        printing.note(f"warning: {error}")
         return [], []
 
 
@@ -71,7 +71,7 @@ def print_summary(search: "Search", trainings: "list[Record]", dropped: "list[Dr
             told = True
             click.echo(f"  proxy      {verdict.sentence}")
             for warning in verdict.warnings:
-                show.note(f"warning: {warning}")
+                printing.note(f"warning: {warning}")
         click.echo(f"  energy     {_energy_line(found)}")
         click.echo(f"  layers     {_layers_line(found)}")
     if not told:
@@ -130,18 +130,18 @@ def print_rows(search: "Search", form: str) -> None:
     trainings = open_trained(search)
     found = rows(search, trainings.all())
     if form == "json":
-        show.print_json(found)
+        printing.print_json(found)
     elif form == "csv":
         flat = [{"number": row["number"], **row["architecture"], **row} for row in found]
         click.echo(units.csv_text([{k: v for k, v in row.items() if k != "architecture"} for row in flat]), nl=False)
     else:
         _print_table(found)
-        show.note(
+        printing.note(
             "* non-dominated as measured, in validation accuracy and energy. Energies per image, "
             f"{search.settings.convention.label}: at initialisation, and of trained weights on held-out images"
         )
         for line in dropped_lines(trainings.dropped()):
-            show.note(f"dropped out of halving: {line}")
+            printing.note(f"dropped out of halving: {line}")
 
 
 def trained_figure(search: "Search") -> "Figure":
@@ -170,7 +170,7 @@ def _print_table(found: list[dict[str, Any]]) -> None:
         for row in found
     ]
     columns = ["trial", "C", "depth", "GFLOPs", "predicted mJ", "measured mJ", "ratio"]
-    show.print_table([*columns, "validation", "test", "seeds", "recipe"], cells, left=["recipe"])
+    printing.print_table([*columns, "validation", "test", "seeds", "recipe"], cells, left=["recipe"])
 
 
 def _best_line(search: "Search", best: "Group") -> str:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autost_optuna import units
-from autost_optuna.cli import options
-from autost_optuna.cli import printing as show
+from autost_optuna.cli import options, printing
 from autost_optuna.cli.study import quiet_optuna
 
 if TYPE_CHECKING:
@@ -113,15 +112,15 @@ def validate(
             table, [*targets, *proxies, *([params] if params else [PARAMS] if PARAMS in table.names else [])]
         )
     evidence = table.evidence(targets=targets, proxies=proxies, params=params, group=group, lower=lower)
-    with show.bars("resamples") as update:
+    with printing.bars("resamples") as update:
         found = judge(
             evidence, samples=samples, seed=seed, on_done=lambda done, total: update("resampling", done, total, "")
         )
-    show.note(f"for {evidence.target} and every proxy, a {evidence.better} value is better")
+    printing.note(f"for {evidence.target} and every proxy, a {evidence.better} value is better")
     _print(found, form)
     if output is not None:
         write_figure(draw_validity(validity_view(evidence, found)), output, theme)
-        show.note(units.one_line(f"wrote {output}"))
+        printing.note(units.one_line(f"wrote {output}"))
 
 
 def _of_file(path: Path, where: tuple[str, ...], recipe: str | None) -> "Table":
@@ -143,7 +142,7 @@ def _finite(table: "Table", names: list[str]) -> "Table":
     """The rows with finite numbers; prints a note on how many are left out."""
     kept = table.finite(names)
     if left := len(table.rows) - len(kept.rows):
-        show.note(f"{units.counted(left, 'row')} without a finite number left out")
+        printing.note(f"{units.counted(left, 'row')} without a finite number left out")
     return kept
 
 
@@ -174,9 +173,9 @@ def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | Non
         )
     if len(runs) < len(trainings):
         left = units.counted(len(trainings) - len(runs), "network")
-        show.note(f"of recipe {runs[0].recipe_name} on {runs[0].data}; {left} trained otherwise left out")
+        printing.note(f"of recipe {runs[0].recipe_name} on {runs[0].data}; {left} trained otherwise left out")
     if out := selected(runs, trained.dropped()):
-        show.note(
+        printing.note(
             f"warning: {units.counted(out, 'network')} of this recipe dropped out of halving, so accuracy chose those that are "
             "judged here; train all of them for figures that can be trusted"
         )
@@ -192,13 +191,13 @@ def _whole_name(recipe: str, named: list[str]) -> str:
 def _print(found: "Validation", form: str) -> None:
     """Print the verdicts as a table with a sentence each, as JSON or as CSV."""
     if form == "json":
-        show.print_json({**asdict(found), "ceiling_sentence": found.ceiling_sentence})
+        printing.print_json({**asdict(found), "ceiling_sentence": found.ceiling_sentence})
     elif form == "csv":
         of = {"target": found.target, "architectures": found.architectures}
         click.echo(units.csv_text([{**of, **verdict.row()} for verdict in found.proxies]), nl=False)
     else:
-        show.print_table(found.columns, found.cells, left=["proxy"])
-        show.note(
+        printing.print_table(found.columns, found.cells, left=["proxy"])
+        printing.note(
             f"{units.counted(found.architectures, 'architecture')} by {found.target}; intervals from {found.samples:,} "
             f"resamples, seed {found.seed}; tops: Kendall within them; at fixed params: Spearman"
         )
@@ -206,4 +205,4 @@ def _print(found: "Validation", form: str) -> None:
             click.echo(verdict.sentence)
         click.echo(found.ceiling_sentence)
     for warning in (*found.warnings, *(said for verdict in found.proxies for said in verdict.warnings)):
-        show.note(f"warning: {warning}")
+        printing.note(f"warning: {warning}")

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from autost_optuna import units
 from autost_optuna.data import NORMALISATIONS, rate_images
-from autost_optuna.delivery import bundle as archive
 from autost_optuna.delivery import standalone
-from autost_optuna.delivery.bundle import FORMAT, MANIFEST
+from autost_optuna.delivery.bundle import FORMAT, MANIFEST, opened, placed, sha256
 from autost_optuna.delivery.card import write_card
 from autost_optuna.delivery.graphs import check_alive, write_onnx, write_program
 from autost_optuna.front.candidate import Candidate
@@ -51,7 +50,7 @@ def export(
     not reproduce the network's logits.
     """
     target = Path(target)
-    with archive.placed(target, force=force) as folder:
+    with placed(target, force=force) as folder:
         network, training = _network(search, candidate, weights)
         _write(folder, search, candidate, network, training, plain, data_root)
     return target
@@ -63,7 +62,7 @@ def load(path: StrPath) -> SpikingTransformer:
     `path` is a folder or a .zip. All files are checked against the manifest's hashes before anything is read, and no pickle
     is loaded. ValueError says what is missing, changed or not part of a bundle.
     """
-    with archive.opened(path) as bundle, bundle.file(WEIGHTS) as weights:
+    with opened(path) as bundle, bundle.file(WEIGHTS) as weights:
         model, _ = checkpoint.load_network(weights)
         return model
 
@@ -111,7 +110,7 @@ def _write(
     (folder / "README.md").write_text(card, encoding="utf-8")
     manifest = {
         "format": FORMAT,
-        "files": {path.name: archive.sha256(path) for path in sorted(folder.iterdir())},
+        "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
         "versions": {**installed_versions(), **{name: version(name) for name in WRITERS}},
         "study_versions": settings.versions,
         "git_commit": _commit(),

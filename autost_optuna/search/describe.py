@@ -15,11 +15,13 @@ from autost_optuna.proxies.energy import Charge, total_mj
 from autost_optuna.proxies.goals import GOALS
 from autost_optuna.proxies.quantised import Quantised
 from autost_optuna.proxies.scores import measure_scores
-from autost_optuna.search.evaluate import COUNTINGS, RATE, assess
+from autost_optuna.search.evaluate import assess
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from autost_optuna.network.transformer import SpikingTransformer
+
+RATE, EXACT = COUNTINGS = ("rate", "exact")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -88,10 +88,3 @@ def assess(
         weights=weights,
     )
     return candidate, charges, quantised
-
-
-RATE, EXACT = COUNTINGS = ("rate", "exact")
-
-
-class Unmeasurable(ValueError):  # noqa: N818 - a state, not an error
-    """The corners of a space cannot be measured on these images."""

@@ -27,13 +27,17 @@ from autost_optuna.search.enrol import (
     leave_out,
     write_settings,
 )
-from autost_optuna.search.evaluate import Unmeasurable, evaluate
+from autost_optuna.search.evaluate import evaluate
 from autost_optuna.search.settings import POPULATION, Settings, installed_versions
 from autost_optuna.space.space import Space
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     pass
+
+
+class Unmeasurable(ValueError):  # noqa: N818 - a state, not an error
+    """The corners of a space cannot be measured on these images."""
 
 
 class Objective:

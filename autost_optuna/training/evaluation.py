@@ -158,14 +158,6 @@ def accuracy_of(
     return judge(network, images, batch_size=batch_size, on_done=on_done).accuracy
 
 
-def measure(
-    network: SpikingTransformer, images: Batches, convention: Convention, *, seed: int, on_done: Done = _unheard
-) -> Measured:
-    """The energy of a network trained from `seed`, in eval mode, from its rates on `images`, counted as in the search."""
-    samples = judge(network, images, rate_images=len(images), on_done=on_done).rates
-    return measured_of(network, images, samples, convention, seed=seed)
-
-
 def mean_rate_of(network: SpikingTransformer, rates: Sequence[Rates]) -> float:
     """The mean spike rate over all MACs that read spikes, on the first images only: a quick look during training."""
     means = mean_by_operation(rates[:RATE_IMAGES])

@@ -77,9 +77,8 @@ def forecast(
             images = Batches(dataset.train, few, dataset.normalisation, task, fabric.device)
             train_s = _second(partial(_step, network, images, fabric), fabric.device)
             judge_s = _second(partial(accuracy_of, network, images, len(few)), fabric.device)
-            judge_s -= min(
-                _second(partial(packed, network), fabric.device), judge_s / 2
-            )  # once per step, however many images
+            # A judging packs the network once, however many images it has.
+            judge_s -= min(_second(partial(packed, network), fabric.device), judge_s / 2)
             if train_s + judge_s > ENOUGH_S:
                 break
     return Forecast(
