@@ -20,8 +20,9 @@ from autost_optuna.search.study import create, open_search
 from autost_optuna.training import checkpoint
 from autost_optuna.training.checkpoint import WEIGHTS
 from autost_optuna.training.halving import RungStanding, rungs, survivors, train_by_halving
+from autost_optuna.training.member import claim
 from autost_optuna.training.members import train_members
-from autost_optuna.training.orders import Means, claim, orders
+from autost_optuna.training.orders import Means, orders
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.records import open_trained
 from autost_optuna.training.resume import RESUME, Stopped

@@ -2,19 +2,21 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 
 import optuna
+import torch
 
 from autost_optuna.data import load
 from autost_optuna.search.search import Search
 from autost_optuna.search.study import open_search
 from autost_optuna.search.workers import STOPS, death, environment, undisturbed
 from autost_optuna.training.member import carry_out_one, present
-from autost_optuna.training.orders import Means, Message, Order, Tell, artifacts_folder, share_of_machine
+from autost_optuna.training.orders import Means, Message, Order, Tell, artifacts_folder
 from autost_optuna.training.records import open_trained
 from autost_optuna.units import one_line
 
@@ -27,7 +29,7 @@ class Crew:
         self._todo = todo
         self._processes = {}
         for number in range(min(count, len(todo))):
-            with environment(**share_of_machine(number, count, means.accelerator)), undisturbed():
+            with environment(**_share_of_machine(number, count, means.accelerator)), undisturbed():
                 ours, theirs = context.Pipe()
                 given = (theirs, search.study.study_name, search.storage, tuple(todo), means)
                 process = context.Process(target=_work, args=given, daemon=True)
@@ -117,3 +119,14 @@ def _work(pipe: "Connection[Message, int]", name: str, storage: str, todo: Seque
         kind = "" if isinstance(error, ValueError | OSError | RuntimeError) else f"{type(error).__name__}: "
         with contextlib.suppress(OSError):
             pipe.send(Message(kind="failed", index=index, text=one_line(f"{kind}{error}")))
+
+
+def _share_of_machine(number: int, count: int, accelerator: str) -> dict[str, str]:
+    """The share of the machine of worker `number` of `count`: its part of the processors, and one of the GPUs."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = {"OMP_NUM_THREADS": str(max(1, processors // count))}
+    gpus = torch.cuda.device_count() if accelerator != "cpu" else 0
+    if gpus:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+        share["CUDA_VISIBLE_DEVICES"] = seen[number % len(seen)]
+    return share

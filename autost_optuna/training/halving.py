@@ -23,8 +23,9 @@ from autost_optuna.data import Dataset
 from autost_optuna.search.presence import Presence
 from autost_optuna.search.search import Search
 from autost_optuna.training.claims import Claim, Records
+from autost_optuna.training.member import claim, store
 from autost_optuna.training.members import carry_out, foretell, prepare
-from autost_optuna.training.orders import Means, Message, Order, Tell, claim, key_of, store, world
+from autost_optuna.training.orders import Means, Message, Order, Tell, key_of, world
 from autost_optuna.training.record import Record, Taken
 from autost_optuna.training.resume import Result, identity_of, log_of
 from autost_optuna.units import counted, one_line

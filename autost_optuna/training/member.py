@@ -2,18 +2,21 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from autost_optuna.data import Dataset
 from autost_optuna.search.presence import Presence
 from autost_optuna.search.search import Search
+from autost_optuna.search.settings import installed_versions
 from autost_optuna.training.claims import Claim, Records
 from autost_optuna.training.device import make_fabric
-from autost_optuna.training.orders import Means, Message, Order, Tell, claim, process_rank, store, world
-from autost_optuna.training.record import Record, Taken
+from autost_optuna.training.orders import Means, Message, Order, Tell, process_rank, world
+from autost_optuna.training.record import CURVE, Record, Taken, write_curve
 from autost_optuna.training.resume import Result, Stopped, identity_of, log_of
 from autost_optuna.training.trainer import train
 from autost_optuna.units import one_line
+
+CURVE_FILE = "curve.csv"
 
 
 def carry_out_one(
@@ -151,3 +154,56 @@ def present(trainings: Records) -> Iterator[Presence | None]:
     else:
         with Presence(trainings.study, retires=False) as presence:
             yield presence
+
+
+def claim(trainings: Records, order: Order, dataset: Dataset, presence: Presence) -> Claim | Record | Taken:
+    """Claim the network of an order, while `presence` is in context."""
+    return trainings.claim(
+        order.candidate,
+        recipe_name=order.recipe.label,
+        recipe_hash=order.recipe.hash,
+        seed=order.recipe.seed,
+        data=dataset.name,
+        data_fingerprint=dataset.fingerprint(),
+        presence=presence,
+    )
+
+
+def store(claim: Claim, order: Order, dataset: Dataset, trained: Result) -> Record:
+    """Store the result of a training in the study, with its learning curve."""
+    candidate, recipe, measured = order.candidate, order.recipe, trained.measured
+    assert candidate.number is not None
+    training = Record(
+        number=claim.number,
+        search_trial=candidate.number,
+        architecture=candidate.architecture,
+        seed=recipe.seed,
+        recipe=recipe.to_dict(),
+        recipe_hash=recipe.hash,
+        recipe_name=recipe.label,
+        data=dataset.name,
+        data_fingerprint=dataset.fingerprint(),
+        validation_accuracy=trained.validation_accuracy,
+        test_accuracy=trained.test_accuracy,
+        energy_mj=measured.energy_mj,
+        energy_std_mj=measured.std_mj,
+        images=measured.images,
+        convention=measured.convention,
+        mean_rate=measured.mean_rate,
+        rates=measured.rates,
+        initial_rates=measured.initial_rates,
+        predicted_mj=candidate.energy_mj,
+        params=candidate.params,
+        flops=candidate.flops,
+        epochs=len(trained.log),
+        images_per_s=trained.images_per_s,
+        duration_s=trained.duration_s,
+        path=str(order.folder.resolve()),
+        machine=trained.machine,
+        versions=installed_versions(),
+        test_images=trained.test_images,
+    )
+    curve = order.folder / CURVE_FILE
+    write_curve(curve, [{name: asdict(line)[name] for name in CURVE} for line in trained.log])
+    claim.complete(training, [curve], [line.validation_accuracy for line in trained.log])
+    return training

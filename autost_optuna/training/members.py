@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autost_optuna.data import Dataset, load
 from autost_optuna.search.search import Search
+from autost_optuna.training.checkpoint import WEIGHTS
 from autost_optuna.training.claims import Records
 from autost_optuna.training.crew import Crew
 from autost_optuna.training.device import make_fabric
@@ -19,13 +21,12 @@ from autost_optuna.training.orders import (
     artifacts_folder,
     key_of,
     process_rank,
-    where_left,
     world,
 )
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.record import Record
 from autost_optuna.training.records import dropped_of, open_trained, trainings_of
-from autost_optuna.training.resume import Stopped, check_folder, identity_of, log_of
+from autost_optuna.training.resume import RESUME, Stopped, check_folder, identity_of, log_of
 from autost_optuna.training.trainer import check
 from autost_optuna.units import counted
 
@@ -80,7 +81,7 @@ def prepare(
         check(task, dataset, recipe, means.accelerator, means.judging)
     known = {training.key for training in trainings_of(search)}
     left = {dropped.key: Path(dropped.path) for dropped in dropped_of(search)}
-    found = [where_left(order, left.get(key_of(order, dataset))) for order in todo]
+    found = [_where_left(order, left.get(key_of(order, dataset))) for order in todo]
     for order in found:
         if key_of(order, dataset) not in known:
             check_folder(order.folder, identity_of(order.candidate.architecture, task, dataset, order.recipe))
@@ -138,3 +139,12 @@ def _one_first(recipe: Recipe, accelerator: str) -> Iterator[None]:
     yield
     if fabric is not None and not process_rank():
         fabric.barrier()
+
+
+def _where_left(order: Order, left: Path | None) -> Order:
+    """The order, moved to the folder `left`, which has its state, if its own folder has none."""
+
+    def begun(folder: Path) -> bool:
+        return any((folder / name).exists() for name in (WEIGHTS, RESUME))
+
+    return replace(order, folder=left) if left is not None and begun(left) and not begun(order.folder) else order

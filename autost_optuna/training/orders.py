@@ -2,29 +2,21 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
-
-import torch
 
 from autost_optuna.data import Dataset
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.network.architecture import as_count
-from autost_optuna.search.presence import Presence
 from autost_optuna.search.search import Search
-from autost_optuna.search.settings import installed_versions
 from autost_optuna.storage.artifacts import folder_of
-from autost_optuna.training.checkpoint import WEIGHTS
-from autost_optuna.training.claims import Claim, Records
 from autost_optuna.training.evaluation import Judging
 from autost_optuna.training.recipe import Recipe
-from autost_optuna.training.record import CURVE, Key, Record, Taken, write_curve
-from autost_optuna.training.resume import RESUME, Epoch, Result
+from autost_optuna.training.record import Key, Record
+from autost_optuna.training.resume import Epoch, Result
 from autost_optuna.training.trainer import WHOLE
 from autost_optuna.units import StrPath
-
-CURVE_FILE = "curve.csv"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,68 +105,6 @@ def key_of(order: Order, dataset: Dataset) -> Key:
     )
 
 
-def where_left(order: Order, left: Path | None) -> Order:
-    """The order, moved to the folder `left`, which has its state, if its own folder has none."""
-
-    def begun(folder: Path) -> bool:
-        return any((folder / name).exists() for name in (WEIGHTS, RESUME))
-
-    return replace(order, folder=left) if left is not None and begun(left) and not begun(order.folder) else order
-
-
-def claim(trainings: Records, order: Order, dataset: Dataset, presence: Presence) -> Claim | Record | Taken:
-    """Claim the network of an order, while `presence` is in context."""
-    return trainings.claim(
-        order.candidate,
-        recipe_name=order.recipe.label,
-        recipe_hash=order.recipe.hash,
-        seed=order.recipe.seed,
-        data=dataset.name,
-        data_fingerprint=dataset.fingerprint(),
-        presence=presence,
-    )
-
-
-def store(claim: Claim, order: Order, dataset: Dataset, trained: Result) -> Record:
-    """Store the result of a training in the study, with its learning curve."""
-    candidate, recipe, measured = order.candidate, order.recipe, trained.measured
-    assert candidate.number is not None
-    training = Record(
-        number=claim.number,
-        search_trial=candidate.number,
-        architecture=candidate.architecture,
-        seed=recipe.seed,
-        recipe=recipe.to_dict(),
-        recipe_hash=recipe.hash,
-        recipe_name=recipe.label,
-        data=dataset.name,
-        data_fingerprint=dataset.fingerprint(),
-        validation_accuracy=trained.validation_accuracy,
-        test_accuracy=trained.test_accuracy,
-        energy_mj=measured.energy_mj,
-        energy_std_mj=measured.std_mj,
-        images=measured.images,
-        convention=measured.convention,
-        mean_rate=measured.mean_rate,
-        rates=measured.rates,
-        initial_rates=measured.initial_rates,
-        predicted_mj=candidate.energy_mj,
-        params=candidate.params,
-        flops=candidate.flops,
-        epochs=len(trained.log),
-        images_per_s=trained.images_per_s,
-        duration_s=trained.duration_s,
-        path=str(order.folder.resolve()),
-        machine=trained.machine,
-        versions=installed_versions(),
-        test_images=trained.test_images,
-    )
-    curve = order.folder / CURVE_FILE
-    write_curve(curve, [{name: asdict(line)[name] for name in CURVE} for line in trained.log])
-    claim.complete(training, [curve], [line.validation_accuracy for line in trained.log])
-    return training
-
-
 def process_rank() -> int:
     """The rank of this process under torchrun, 0 without it: the first process judges, writes and reports."""
     return int(os.environ.get("RANK", 0))
@@ -188,14 +118,3 @@ def world() -> int:
 def artifacts_folder(search: Search, todo: Sequence[Order]) -> Path:
     """The folder of learning curves: beside the storage's file, else beside the trained networks."""
     return folder_of(search.storage) or todo[0].folder.parent / "artifacts"
-
-
-def share_of_machine(number: int, count: int, accelerator: str) -> dict[str, str]:
-    """The share of the machine of worker `number` of `count`: its part of the processors, and one of the GPUs."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = {"OMP_NUM_THREADS": str(max(1, processors // count))}
-    gpus = torch.cuda.device_count() if accelerator != "cpu" else 0
-    if gpus:
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
-        share["CUDA_VISIBLE_DEVICES"] = seen[number % len(seen)]
-    return share
