@@ -21,7 +21,7 @@ from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.training import checkpoint
 from autost_optuna.training.batches import Batches, split_training
 from autost_optuna.training.checkpoint import WEIGHTS
-from autost_optuna.training.evaluation import accuracy_of, measure
+from autost_optuna.training.evaluation import accuracy_of, judge, measured_of
 from autost_optuna.training.loss import loss_of
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.resume import RESUME, Stopped
@@ -92,7 +92,8 @@ def test_the_energy_is_of_the_trained_network_on_the_validation_split(few, whole
     network, _ = checkpoint.load_network(whole.path)
     _, held_out = split_training(few, RECIPE.validation_share, 0)
     images = Batches(few.train, held_out, few.normalisation, TASK, CPU)
-    found = measure(network, images, CONVENTIONS["horowitz-45nm-fp32"], seed=0)
+    rates = judge(network, images, rate_images=len(images)).rates
+    found = measured_of(network, images, rates, CONVENTIONS["horowitz-45nm-fp32"], seed=0)
     assert found == whole.measured
     assert found.images == 20
     seen = []

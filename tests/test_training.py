@@ -181,7 +181,7 @@ def wait_for(condition):
 @pytest.mark.slow
 @pytest.mark.process
 def test_two_commands_at_once_and_one_killed(search, tmp_path):
-    """Two processes train three networks by two seeds; one is killed; a third goes on: each is trained once."""
+    """Two processes train three networks by two seeds; one is killed; the other goes on: each is trained once."""
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(dataclasses.replace(RECIPE, epochs=4).to_toml())
     given = (
@@ -196,11 +196,23 @@ def test_two_commands_at_once_and_one_killed(search, tmp_path):
         "-o",
         str(tmp_path / "out"),
     )
-    victim, other = (warm.Popen(command(search, *given), stdout=warm.DEVNULL, stderr=warm.DEVNULL) for _ in range(2))
+
+    def train():
+        return warm.Popen(command(search, *given), stdout=warm.DEVNULL, stderr=warm.DEVNULL)
 
     def begun():
         return [t for t in _trials(search) if t.state == TrialState.RUNNING]
 
+    def stopped_at_work():
+        victim.send_signal(signal.SIGSTOP)
+        if begun():
+            return True
+        victim.send_signal(signal.SIGCONT)
+        return False
+
+    victim = train()
+    wait_for(lambda: begun() and stopped_at_work())  # for as long as the other needs to start
+    other = train()
     wait_for(lambda: len(begun()) == 2)
     victim.send_signal(signal.SIGKILL)
     victim.wait()
