@@ -1,4 +1,3 @@
-import multiprocessing
 import os
 import signal
 
@@ -61,9 +60,9 @@ def cli(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def warm_workers(monkeypatch):
-    """Workers of this process start in milliseconds; other tests and processes start them as the package does."""
-    monkeypatch.setattr(multiprocessing, "get_context", lambda method: warm.forks())
+def warm_workers():
+    """Workers of this process are forked from the server of the tests, which has imported more than the package's own."""
+    warm.ensure_server()
 
 
 @pytest.fixture(scope="session")

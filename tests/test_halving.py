@@ -193,7 +193,7 @@ def test_seeds_are_judged_by_their_mean_and_workers_share_the_members(search, tm
     recipe = dataclasses.replace(RECIPE, epochs=2)
     todo = ordered(search, 2, tmp_path / "out", seeds=2, recipe=recipe)
     told = []
-    found = train_by_halving(search, todo, MEANS, workers=2, tell=told.append)
+    found = train_by_halving(search, todo, dataclasses.replace(MEANS, workers=2), tell=told.append)
     assert [one.seed for one in found] == [0, 1]
     assert sum(epochs(told).values()) == 4 + 2
     assert states(search) == {"complete": 2, "pruned": 2}

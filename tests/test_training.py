@@ -92,7 +92,7 @@ def test_a_network_is_trained_once_whoever_asks(search, tmp_path):
 def test_workers_share_the_orders(search, tmp_path):
     todo = orders(search, members(search, 3), RECIPE, 1, tmp_path / "out")
     told = []
-    found = train_members(search, todo, MEANS, workers=2, tell=told.append)
+    found = train_members(search, todo, dataclasses.replace(MEANS, workers=2), tell=told.append)
     assert sorted(one.search_trial for one in found) == sorted(order.candidate.number for order in todo)
     assert Counter(message.kind for message in told)["trained"] == 3
     states = Counter(trial.state for trial in open_trained(search).study.trials)
@@ -132,7 +132,7 @@ def test_a_wrong_folder_is_told_before_anything_is_trained(search, tmp_path):
     swapped = [dataclasses.replace(todo[0], folder=todo[1].folder), todo[2]]
     for workers in (1, 2):
         with pytest.raises(ValueError, match="holds a training of another architecture"):
-            train_members(search, swapped, MEANS, workers=workers)
+            train_members(search, swapped, dataclasses.replace(MEANS, workers=workers))
     assert len(_trials(search)) == 1
 
 

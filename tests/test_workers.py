@@ -1,25 +1,29 @@
 """Several processes on one study: as many trials as asked for, whoever dies; and a search that stops when it is done."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import optuna
 import pytest
+import torch
 import warm
 
 from autost_optuna import Space
 from autost_optuna.front.convergence import StopRule
 from autost_optuna.search import study as studies
+from autost_optuna.search import workers
+from autost_optuna.search.pool import STOPS, Done, Ended, Pool, on_stop
 from autost_optuna.search.presence import RETRY, Presence, abandoned, alive
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.runner import run
-from autost_optuna.search.workers import Pool, WorkerMessage
 from autost_optuna.storage.storage import open_storage
 
 # Small enough to be exhausted, and large enough not to be by chance.
@@ -42,17 +46,21 @@ def states(storage, name="s"):
     return Counter(trial.state.name for trial in trials)
 
 
-def children(process):
-    """Processes whose parent is `process`, with their command lines; those of a pool, not its resource tracker."""
-    found = {}
+def forked(process):
+    """The processes whose parent is `process`: of a command, the server of its workers; of that, the workers."""
+    found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == process and fields[0] != "Z":
-                found[int(stat.parent.name)] = (stat.parent / "cmdline").read_text().replace("\0", " ")
+            if int(fields[1]) == process and fields[0] != "Z" and "forkserver" in (stat.parent / "cmdline").read_text():
+                found.append(int(stat.parent.name))
         except OSError:
             continue
-    return {number: line for number, line in found.items() if "spawn_main" in line}
+    return found
+
+
+def workers_of(process):
+    return [worker for server in forked(process) for worker in forked(server)]
 
 
 def wait_for(condition, seconds=90):
@@ -83,57 +91,110 @@ def folder(cli, tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def slow_here(monkeypatch):
+    """This process takes its time over the trials that it runs before its workers have started; returns what came of them."""
+    ran = []
+
+    def run_trial(study, objective):
+        time.sleep(0.1)
+        ran.append(workers.run_trial(study, objective))
+        return ran[-1]
+
+    monkeypatch.setattr("autost_optuna.search.runner.run_trial", run_trial)
+    return ran
+
+
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
+@pytest.mark.usefixtures("warm_workers")
 @pytest.mark.slow
 @pytest.mark.process
-def test_workers_run_exactly_the_trials_asked_for(request, tmp_path, toy_space, toy_task, kind):
-    if kind == "sqlite":
-        request.getfixturevalue("warm_workers")
+def test_workers_run_exactly_the_trials_asked_for(tmp_path, toy_space, toy_task, kind, slow_here):
     storage = {"journal": str(tmp_path / "s.journal"), "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
     search = studies.create("s", storage, space=toy_space, task=toy_task)
     seen, notes = [], []
-    outcome = run(search, trials=17, workers=3, on_trial=seen.append, on_note=notes.append)
-    assert (outcome.done, outcome.ending) == (17, "trials")
-    assert [progress.done for progress in seen] == list(range(1, 18))
-    assert states(storage) == {"COMPLETE": 17}
+    outcome = run(search, trials=60, workers=3, on_trial=seen.append, on_note=notes.append)
+    assert (outcome.done, outcome.ending) == (60, "trials")
+    assert [progress.done for progress in seen] == list(range(1, 61))
+    assert states(storage) == {"COMPLETE": 60}
+    assert 0 < len(slow_here) < 60
     again = studies.open_search("s", storage)
     assert seen[-1].front_size == len(again.front())
-    assert len({c.architecture.key for c in again.candidates()}) == 17
+    assert len({c.architecture.key for c in again.candidates()}) == 60
     objective = make_objective(again.settings)
-    assert all(objective.evaluate(c.architecture).energy_mj == c.energy_mj for c in again.candidates()[::4])
+    assert all(objective.evaluate(c.architecture).energy_mj == c.energy_mj for c in again.candidates()[::9])
 
 
+@contextlib.contextmanager
+def looking(name, storage, say, what):
+    on_stop(signal.SIG_IGN)
+
+    def look(job):
+        say(f"job {job}")
+        if job == 2:
+            raise ValueError("no such job\nat all")
+        lines = [Path(f"/proc/{number}/cmdline").read_text() for number in (os.getpid(), os.getppid())]
+        threads = [len(os.listdir(f"/proc/{number}/task")) for number in (os.getpid(), os.getppid())]
+        stopped = signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(STOPS)
+        return what, torch.get_num_threads(), os.environ.get("HERE"), os.getcwd(), lines, threads, stopped
+
+    yield look
+
+
+def served(pool):
+    """The messages of a pool's only worker, up to the end of its job."""
+    found = []
+    while not found or not isinstance(found[-1], Done | Ended):
+        found += [message for _, message in pool.receive(10)]
+    return found
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("warm_workers")
 @pytest.mark.process
-def test_a_worker_has_one_thread_and_no_password_on_its_command_line(search):
-    with Pool(search, 2) as pool:
-        for worker in pool.workers:
-            process = Path(f"/proc/{worker.process.pid}")
-            deadline = time.monotonic() + 30
-            while not (environment := (process / "environ").read_bytes()) and time.monotonic() < deadline:
-                time.sleep(0.01)  # between its fork and its exec a process has none
-            assert b"OMP_NUM_THREADS=1" in environment.split(b"\0")
-            assert search.storage not in (process / "cmdline").read_text()
+def test_a_worker_has_what_its_parent_has_and_says_how_it_ends(monkeypatch, tmp_path, threads):
+    monkeypatch.setenv("HERE", "since the server started")
+    monkeypatch.chdir(tmp_path)
+    with Pool(looking, ("s", "secret://"), ["this"], [{"OMP_NUM_THREADS": str(threads)}]) as pool:
+        (worker,) = pool.workers
+        assert served(pool) == [Done()]
+        worker.give(1)
+        told, done = served(pool)
+        assert told == "job 1"
+        *found, lines, each, stopped = done.result
+        assert found == ["this", threads, "since the server started", str(tmp_path)]
+        assert not any("secret" in line for line in lines)
+        assert each == [1, 1]  # no thread that did not survive the fork
+        assert not stopped
+        worker.give(2)
+        assert served(pool)[1:] == [Ended("no such job")]
+        assert not pool.workers
+        worker.process.join(30)
+        assert worker.process.exitcode == 0
+    with Pool(looking, ("s", "secret://"), ["this"], [{"OMP_NUM_THREADS": "1"}] * 2) as pool:
         numbers = [worker.process.pid for worker in pool.workers]
+        os.kill(numbers[0], signal.SIGKILL)
+        ended = next(message for message in iter(lambda: served(pool)[-1], None) if isinstance(message, Ended))
+        assert ended == Ended(f"process {numbers[0]} was killed, perhaps for want of memory", died=True)
     assert not any(Path(f"/proc/{number}").exists() for number in numbers)
-    assert states(search.storage) == {}
 
 
 @pytest.mark.slow
 @pytest.mark.process
 def test_a_worker_that_is_killed_is_told_and_its_share_done(folder):
     storage = str(folder / "autost.journal")
-    process = command("--trials", 150, "--workers", 3, folder=folder)
-    wait_for(lambda: completed(storage) > 3)
-    os.kill(next(iter(children(process.pid))), signal.SIGKILL)
+    process = command("--trials", 500, "--workers", 3, folder=folder)
+    wait_for(lambda: len(workers_of(process.pid)) == 3)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert out.startswith("150 trials in ")
+    assert out.startswith("500 trials in ")
     told = [line for line in err.splitlines() if line.startswith("warning: a worker died")]
     assert len(told) == 1
     assert "was killed" in told[0]
     assert "2 workers go on and will do its share" in told[0]
     found = states(storage)
-    assert found["COMPLETE"] == 150
+    assert found["COMPLETE"] == 500
     assert found["RUNNING"] == 0
     assert found["FAIL"] <= 1
     assert "Traceback" not in err
@@ -144,8 +205,8 @@ def test_a_worker_that_is_killed_is_told_and_its_share_done(folder):
 def test_when_all_workers_die_the_run_has_failed_in_one_line(folder):
     storage = str(folder / "autost.journal")
     process = command("--trials", 5000, "--workers", 2, folder=folder)
-    wait_for(lambda: completed(storage) > 3)
-    for number in children(process.pid):
+    wait_for(lambda: len(workers_of(process.pid)) == 2)
+    for number in workers_of(process.pid):
         os.kill(number, signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -159,8 +220,8 @@ def test_when_all_workers_die_the_run_has_failed_in_one_line(folder):
 def test_workers_end_their_trial_when_interrupted_or_left_alone(folder):
     storage = str(folder / "autost.journal")
     process = command("--trials", 5000, "--workers", 2, folder=folder)
-    wait_for(lambda: completed(storage) > 3)
-    numbers = [process.pid, *children(process.pid)]
+    wait_for(lambda: completed(storage) > 3 and len(workers_of(process.pid)) == 2)
+    numbers = [process.pid, *workers_of(process.pid)]
     assert len(numbers) == 3
     for number in numbers:  # as a terminal does, to all of a group
         os.kill(number, signal.SIGINT)
@@ -171,25 +232,22 @@ def test_workers_end_their_trial_when_interrupted_or_left_alone(folder):
     before = completed(storage)
 
     process = command("--trials", 5000, "--workers", 2, folder=folder)
-    wait_for(lambda: completed(storage) > before + 3)
-    left = children(process.pid)
+    wait_for(lambda: completed(storage) > before + 3 and len(workers_of(process.pid)) == 2)
+    left = [*forked(process.pid), *workers_of(process.pid)]
     process.kill()
     process.communicate()
     wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in left), 30)
     assert set(states(storage)) == {"COMPLETE"}
 
 
-@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.usefixtures("warm_workers", "slow_here")
 @pytest.mark.process
-def test_an_error_in_a_worker_is_one_line(search, monkeypatch, tmp_path):
-    search.settings.versions["torch"] = "0.0"  # not seen by the worker, which reads the study
-    monkeypatch.setattr("autost_optuna.search.runner.make_objective", lambda *arguments: None)
-    stored = search.study.user_attrs[studies.ATTRIBUTE]
-    search.study.set_user_attr(studies.ATTRIBUTE, {**stored, "versions": {**stored["versions"], "torch": "0.0"}})
-    with pytest.raises(RuntimeError, match=r"made with torch 0\.0, here is") as caught:
-        run(search, trials=5, workers=2)
+def test_an_error_in_a_worker_is_one_line(search, tmp_path):
+    elsewhere = replace(search, storage=str(tmp_path / "none.journal"))  # where only the workers look
+    with pytest.raises(RuntimeError, match=r"none\.journal") as caught:
+        run(elsewhere, trials=500, workers=2)
     assert "\n" not in str(caught.value)
-    assert states(search.storage) == {}
+    assert set(states(search.storage)) == {"COMPLETE"}
 
 
 @pytest.mark.parametrize("workers", [0, -1, 257, 10**9])
@@ -298,10 +356,10 @@ def maps(process):
     "begun",
     [
         lambda process: "libtorch" in maps(process.pid),
-        lambda process: children(process.pid),
-        lambda process: any("libtorch" in maps(number) for number in children(process.pid)),
+        lambda process: forked(process.pid),
+        lambda process: any("libtorch" in maps(number) for number in forked(process.pid)),
     ],
-    ids=["torch is imported", "workers start", "workers import torch"],
+    ids=["torch is imported", "the server starts", "the server imports torch"],
 )
 @pytest.mark.parametrize("seconds", [0, 0.5])
 @pytest.mark.slow
@@ -311,12 +369,14 @@ def test_an_interrupt_while_workers_start_is_told_and_leaves_none(folder, begun,
     process = subprocess.Popen(command, cwd=folder, start_new_session=True, **PIPES)
     wait_for(lambda: begun(process))
     time.sleep(seconds)
+    started = [*forked(process.pid), *workers_of(process.pid)]
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C on a terminal, which the whole group gets
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     resume = "interrupted; the study is safe. Resume by the same command, with --trials 5000"
-    assert said.splitlines() in (["error: interrupted"], [resume, "error: interrupted"])
-    assert not children(process.pid)
+    # click ends the line that has the terminal's ^C
+    assert said.lstrip("\n").splitlines() in (["error: interrupted"], [resume, "error: interrupted"])
+    wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in started), 30)
 
 
 KILLED = """
@@ -421,41 +481,46 @@ def test_what_a_killed_process_had_drawn_as_another_did_is_not_tried_again(searc
     assert len(set(points(storage))) == 4
 
 
-def dies_with_a_trial_untold(pipe, name, storage, *settings):
-    """A worker that is killed in the moment between the begin of its trial and its message."""
-    search = studies.open_search(name, storage, write=True)
-    pipe.send(WorkerMessage(kind="ready"))
-    pipe.recv()
-    search.study.ask()
-    os.kill(os.getpid(), signal.SIGKILL)
+@contextlib.contextmanager
+def dies_with_a_trial_untold(name, storage, say, pickled):
+    """The work of one that is killed in the moment between the begin of its trial and its message."""
+    study = studies.open_search(name, storage, write=True).study
+
+    def die(ticket):
+        study.ask()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    yield die
 
 
-@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.usefixtures("warm_workers", "slow_here")
 @pytest.mark.process
 def test_a_trial_that_its_dead_worker_had_not_told_of_is_retired_at_the_end(search, storage):
     notes = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autost_optuna.search.workers._work", dies_with_a_trial_untold)
+        patch.setattr("autost_optuna.search.workers._searching", dies_with_a_trial_untold)
         with pytest.raises(RuntimeError, match="all workers died"):
-            run(search, trials=5, workers=2, on_note=notes.append)
-    assert states(storage) == {"FAIL": 2}
+            run(search, trials=500, workers=2, on_note=notes.append)
+    here = completed(storage)
+    assert states(storage) == {"FAIL": 2, "COMPLETE": here}
     assert notes[-1] == "note: 2 unfinished trials that no process works on any more: set to failed"
     said = search.study._storage.get_study_system_attrs(search.study._study_id)
     assert [run for key, run in said.items() if ":run:" in key] == [None]  # nobody is there any more
     assert run(search, trials=2, workers=2).done == 2
-    assert states(storage) == {"FAIL": 2, "COMPLETE": 2}
+    assert states(storage) == {"FAIL": 2, "COMPLETE": here + 2}
 
 
-@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.usefixtures("warm_workers", "slow_here")
 @pytest.mark.process
 def test_a_trial_that_a_dead_worker_left_is_retired_by_the_run_that_ends_last(search, storage, monkeypatch):
-    monkeypatch.setattr("autost_optuna.search.workers._work", dies_with_a_trial_untold)
+    monkeypatch.setattr("autost_optuna.search.workers._searching", dies_with_a_trial_untold)
     other = studies.open_search("s", storage, write=True)
     with Presence(other.study):
         with pytest.raises(RuntimeError, match="all workers died"):
-            run(search, trials=5, workers=2)
-        assert states(storage) == {"RUNNING": 2}  # one of them may be that of the other run, which is at work
-    assert states(storage) == {"FAIL": 2}
+            run(search, trials=500, workers=2)
+        # Either of them may be a trial of the other run, which is at work.
+        assert states(storage) == {"RUNNING": 2, "COMPLETE": completed(storage)}
+    assert states(storage) == {"FAIL": 2, "COMPLETE": completed(storage)}
 
 
 def test_who_is_alive():

@@ -10,6 +10,7 @@ from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import describe_candidate, number, quiet_optuna
+from autost_optuna.search.pool import start_server
 
 if TYPE_CHECKING:
     from autost_optuna.front.convergence import Convergence, StopRule
@@ -60,6 +61,8 @@ def run(
       autost-optuna study run demo --until-converged --workers 2
     """
     rule = _stop_rule(trials, until_converged, patience)
+    if workers > 1:  # it imports torch while this process does
+        start_server("autost_optuna.search.workers")
     quiet_optuna()
     from autost_optuna.proxies.convention import Convention
     from autost_optuna.search.study import open_search
@@ -105,10 +108,9 @@ def run_search(
     device: str = "cpu",
 ) -> "Outcome":
     """Run trials under a progress bar, then print the results and why the run ended."""
-    from autost_optuna.search.runner import Progress
-    from autost_optuna.search.runner import run as run_trials
-
     with printing.interruptible() as stopped, printing.progress("searching", trials, "trials") as update:
+        from autost_optuna.search.runner import Progress
+        from autost_optuna.search.runner import run as run_trials
 
         def on_trial(state: Progress) -> None:
             update(state.done, f"front {state.front_size}")

@@ -15,6 +15,7 @@ from autost_optuna.cli.front import picked
 from autost_optuna.cli.study import quiet_optuna
 from autost_optuna.cli.teller import Teller
 from autost_optuna.files import read_toml
+from autost_optuna.search.pool import start_server
 
 if TYPE_CHECKING:
     from autost_optuna.search.search import Search
@@ -137,6 +138,8 @@ def train(
       autost-optuna train demo --front 20 --halving
       torchrun --nproc-per-node 2 -m autost_optuna train demo --knee --recipe cifar --precision bf16-mixed
     """
+    if workers > 1:  # it imports torch while this process does
+        start_server("autost_optuna.training.crew")
     quiet_optuna()
     from autost_optuna.search.study import open_search
     from autost_optuna.training.evaluation import Judging
@@ -154,9 +157,10 @@ def train(
         fuse=fuse,
         tensorboard=tensorboard,
         judging=Judging(eval_images=eval_images, test_images=test_images),
+        workers=workers,
     )
     try:
-        trained = train_under_bars(search, todo, means, workers, halving=halving)
+        trained = train_under_bars(search, todo, means, halving=halving)
         if not process_rank():
             _print_trained(trained)
     finally:  # some may be trained before another fails
@@ -165,7 +169,7 @@ def train(
 
 
 def train_under_bars(
-    search: "Search", todo: "Sequence[Order]", means: "Means", workers: int = 1, *, halving: bool = False
+    search: "Search", todo: "Sequence[Order]", means: "Means", *, halving: bool = False
 ) -> "list[Record]":
     """Carry out orders under progress bars, with a line for each that ends. Abort if it was stopped."""
     from autost_optuna.training.halving import train_by_halving
@@ -183,7 +187,6 @@ def train_under_bars(
                 search,
                 todo,
                 means,
-                workers=workers,
                 tell=(lambda message: None) if process_rank() else teller,
                 on_frames=teller.frames,
                 stopped=(lambda: False) if many else stopped,

@@ -104,9 +104,14 @@ def init_mlp(mlp: MLP, seed: int, index: int) -> MLP:
     return mlp
 
 
+def materialise(module: nn.Module) -> None:
+    """Move a module from the meta device to CPU memory that is not set. `to_empty` would import sympy, for half a second."""
+    module._apply(lambda there: torch.empty(there.shape, dtype=there.dtype))
+
+
 def _fresh(part: Part) -> Part:
     """`part` in CPU memory, with identity normalisation and neurons at tau 2; its weights are still to be set."""
-    part.to_empty(device="cpu")
+    materialise(part)
     for module in part.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_parameters()

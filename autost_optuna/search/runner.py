@@ -12,12 +12,13 @@ from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.convergence import Convergence, StopRule
 from autost_optuna.front.front import nondominated
 from autost_optuna.proxies.goals import check_plane
+from autost_optuna.proxies.reuse import CACHE_BYTES
 from autost_optuna.search.objective import Objective
+from autost_optuna.search.pool import Done, Ended, Pool, Worker, one_thread
 from autost_optuna.search.presence import Presence, retire
 from autost_optuna.search.restore import make_objective
-from autost_optuna.search.sampler import SpaceExhausted
 from autost_optuna.search.search import Search
-from autost_optuna.search.workers import Pool, WorkerMessage, run_trial
+from autost_optuna.search.workers import TICKET, WorkerMessage, make_pool, run_trial
 from autost_optuna.units import StrPath, command, counted
 
 MOST_WORKERS = 256
@@ -61,6 +62,7 @@ def run(
     """Run `trials` more trials, or fewer if `until` is met, `timeout` seconds have passed or `stopped()`.
 
     With `workers` above 1, as many processes share the trials, with one thread of torch each; their trials add up exactly.
+    This process runs trials itself until the workers have started.
     `data_root` replaces the folder that the study was created with. ValueError if it holds other images. RuntimeError if a
     worker fails or all have died.
     """
@@ -83,70 +85,89 @@ def run(
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers > processors:
         on_note(f"note: {workers} workers on {counted(processors, 'processor')}; more than one on each rarely pays")
-    objective = make_objective(search.settings, data_root, device)  # checked here, whichever process evaluates
+    objective = make_objective(search.settings, data_root, device, CACHE_BYTES // workers)
     tally = _Tally(search, trials, until, timeout, on_trial, stopped)
     if tally.ending() is None:
         with Presence(search.study, on_note) as presence:
+            objective.remember(search.candidates())
             if workers == 1:
-                _work_alone(search, objective, tally, presence)
+                while tally.ending() is None:
+                    tally.take(run_trial(search.study, objective))
+                    presence.beat()
             else:
-                with Pool(search, workers, data_root=data_root, device=device) as pool:
+                with make_pool(search, objective, workers) as pool, one_thread():
                     presence.add(worker.process.pid or 0 for worker in pool.workers)
-                    _lead(pool, search, tally, presence, on_note)
+                    _Lead(pool, search, objective, tally, presence, on_note).lead()
     return tally.outcome()
 
 
-def _work_alone(search: Search, objective: Objective, tally: "_Tally", presence: Presence) -> None:
-    objective.remember(search.candidates())
-    while tally.ending() is None:
-        try:
-            tally.take(run_trial(search.study, objective))
-        except SpaceExhausted:
-            tally.exhausted = True
-        presence.beat()
+@dataclass(frozen=True, slots=True)
+class _Lead:
+    """Hands out tickets to workers until a run ends."""
 
+    pool: Pool
+    search: Search
+    objective: Objective
+    tally: "_Tally"
+    presence: Presence
+    on_note: Callable[[str], None]
 
-def _lead(pool: Pool, search: Search, tally: "_Tally", presence: Presence, on_note: Callable[[str], None]) -> None:
-    """Hand out tickets until the run ends. Then all tickets have come back, one for each trial."""
-    failure = ""
-    while True:
-        ended = bool(failure) or tally.ending() is not None
-        if ended and not pool.busy:
-            break
-        if not ended:
-            pool.hand_out(tally.left(pool.busy))
-        for message in pool.receive(timeout=0.5):
-            if message.kind == "failed":
-                failure = failure or message.text
-            elif message.kind == "died":
-                _bury(message, search, tally, presence)
-                if pool.workers and tally.ending() is None:
-                    going = "1 worker goes" if len(pool.workers) == 1 else f"{len(pool.workers)} workers go"
-                    on_note(f"warning: a worker died ({message.text}); {going} on and will do its share")
-                elif not pool.workers and tally.ending() is None:
-                    failure = failure or (
-                        f"all workers died (the last: {message.text}) after {counted(tally.done, 'trial')}; run again to "
-                        "resume, with fewer --workers if memory was short"
-                    )
-            else:
-                tally.take(message)
-        presence.beat()
-    if failure:
-        raise RuntimeError(failure)
+    def lead(self) -> None:
+        """When it returns, all tickets have come back, one for each trial. RuntimeError as `run` has it."""
+        pool, tally, failure = self.pool, self.tally, ""
+        begun: dict[Worker, int | None] = {}  # the trial of each worker that has told it
+        while True:
+            ended = bool(failure) or tally.ending() is not None
+            if ended and not pool.count("busy"):
+                break
+            if not ended:
+                self._hand_out()
+            starting = not ended and pool.count("starting") > 0
+            if starting and tally.left(pool.count("busy")) > 0:  # the first workers start for seconds
+                tally.take(run_trial(self.search.study, self.objective))
+            for worker, message in pool.receive(timeout=0 if starting else 0.5):
+                if isinstance(message, WorkerMessage):
+                    begun[worker] = message.number
+                    continue
+                trial = begun.pop(worker, None)
+                if isinstance(message, Done) and message.result is not None:
+                    tally.take(message.result)
+                elif isinstance(message, Ended) and not message.died:
+                    failure = failure or message.text
+                elif isinstance(message, Ended):
+                    failure = failure or self._bury(message, trial)
+            self.presence.beat()
+        if failure:
+            raise RuntimeError(failure)
 
+    def _hand_out(self) -> None:
+        idle = [worker for worker in self.pool.workers if worker.state == "idle"]
+        for worker in idle[: max(0, self.tally.left(self.pool.count("busy")))]:
+            worker.give(TICKET)
 
-def _bury(message: WorkerMessage, search: Search, tally: "_Tally", presence: Presence) -> None:
-    """Handle the trial of a worker that died: it may have been stored before the worker could report it."""
-    if message.number is None:
-        presence.leave_trial()
-    else:
-        trial = search.study.get_trials(deepcopy=False)[message.number]
-        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-            found = next((c for c in search.candidates() if c.number == trial.number), None)
-            tally.take(WorkerMessage(kind="finished", number=trial.number, candidate=found))
-        elif trial.state == TrialState.RUNNING:
-            retire(search.study, [trial])
-            tally.exhausted = False  # it is queued again
+    def _bury(self, message: Ended, number: int | None) -> str:
+        """Handle the trial of a worker that died, which it may have stored before it could report it. Returns an error."""
+        if number is None:
+            self.presence.leave_trial()
+        else:
+            trial = self.search.study.get_trials(deepcopy=False)[number]
+            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                found = next((c for c in self.search.candidates() if c.number == number), None)
+                self.tally.take(WorkerMessage(kind="finished", number=number, candidate=found))
+            elif trial.state == TrialState.RUNNING:
+                retire(self.search.study, [trial])
+                self.tally.exhausted = False  # it is queued again
+        if self.tally.ending() is not None:
+            return ""
+        going = len(self.pool.workers)
+        if going:
+            some = "1 worker goes" if going == 1 else f"{going} workers go"
+            self.on_note(f"warning: a worker died ({message.text}); {some} on and will do its share")
+            return ""
+        return (
+            f"all workers died (the last: {message.text}) after {counted(self.tally.done, 'trial')}; run again to "
+            "resume, with fewer --workers if memory was short"
+        )
 
 
 class _Tally:

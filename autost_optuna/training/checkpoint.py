@@ -23,7 +23,7 @@ from autost_optuna.data import NAMES
 from autost_optuna.files import parse_json
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.task import Task
-from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.network.transformer import SpikingTransformer, materialise
 from autost_optuna.units import StrPath
 
 HEADER = "autost_optuna"
@@ -131,7 +131,7 @@ def load_network(path: StrPath) -> tuple[SpikingTransformer, dict[str, Any]]:
     tensors, info = load(path)
     try:
         model = SpikingTransformer(Architecture.from_dict(info["architecture"]), Task(**info["task"]), seed=None)
-        model.to_empty(device="cpu")
+        materialise(model)
         model.load_state_dict(weights_of(tensors))
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]

@@ -23,7 +23,7 @@ from autost_optuna.data import Dataset
 from autost_optuna.search.presence import Presence
 from autost_optuna.search.search import Search
 from autost_optuna.training.claims import Claim, Records
-from autost_optuna.training.member import claim, store
+from autost_optuna.training.member import Workshop, claim, store
 from autost_optuna.training.members import carry_out, foretell, prepare
 from autost_optuna.training.orders import Means, Message, Order, Tell, key_of, world
 from autost_optuna.training.record import Record, Taken
@@ -63,7 +63,6 @@ def train_by_halving(
     todo: Sequence[Order],
     means: Means,
     *,
-    workers: int = 1,
     tell: Tell = lambda message: None,
     on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
     stopped: Callable[[], bool] = lambda: False,
@@ -89,10 +88,10 @@ def train_by_halving(
         raise ValueError(
             f"epochs {recipe.epochs} leave no rung beyond the warm-up; train for more, or leave --halving out"
         )
-    dataset, trainings, todo = prepare(search, todo, means, workers, on_frames)
+    dataset, trainings, todo = prepare(search, todo, means, on_frames)
     judged = trainings.accuracies()
     fresh = [order for order in todo if key_of(order, dataset) not in judged]
-    if text := foretell(trainings, fresh, dataset, means, min(workers, len(todo))):
+    if text := foretell(trainings, fresh, dataset, means):
         tell(Message(kind="forecast", text=f"{text}; halving leaves a part of it out"))
     began, seeds, before, spent = len(members), len(todo) // len(members), 0, 0
     with (
@@ -100,7 +99,7 @@ def train_by_halving(
         _Field(trainings, todo, dataset, presence, tell) as field,
     ):
         for level in (*levels, recipe.epochs):
-            field.advance(members, level, means, min(workers, len(todo)), stopped)
+            field.advance(members, level, means, stopped)
             spent, before = spent + (level - before) * len(members) * seeds, level
             standings = field.standings(members, level)
             entered, members = members, survivors(standings)
@@ -165,9 +164,7 @@ class _Field:
             with contextlib.suppress(Exception):  # the first error is the one to report
                 held.fail(reason)
 
-    def advance(
-        self, members: Sequence[int], until: int, means: Means, workers: int, stopped: Callable[[], bool]
-    ) -> None:
+    def advance(self, members: Sequence[int], until: int, means: Means, stopped: Callable[[], bool]) -> None:
         """Train the networks of `members` to epoch `until`, except those with known results."""
         work = [index for index in self._of(members) if self._lacks(index, until) and self._claimed(index)]
 
@@ -179,11 +176,7 @@ class _Field:
             self._tell(replace(message, index=index))
 
         orders = [replace(self._todo[index], until=until) for index in work]
-        ends = (
-            carry_out(self._trainings, orders, self._dataset, means, workers=workers, tell=tell, stopped=stopped)
-            if work
-            else []
-        )
+        ends = carry_out(Workshop(self._trainings, self._dataset, means, tell, stopped), orders) if work else []
         for index, end in zip(work, ends, strict=True):
             if end.kind == "reached":
                 self._accuracies[self._keys[index]] = end.accuracies

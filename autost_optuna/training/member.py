@@ -2,11 +2,10 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 from autost_optuna.data import Dataset
 from autost_optuna.search.presence import Presence
-from autost_optuna.search.search import Search
 from autost_optuna.search.settings import installed_versions
 from autost_optuna.training.claims import Claim, Records
 from autost_optuna.training.device import make_fabric
@@ -19,131 +18,116 @@ from autost_optuna.units import one_line
 CURVE_FILE = "curve.csv"
 
 
-def carry_out_one(
-    trainings: Records,
-    order: Order,
-    index: int,
-    dataset: Dataset,
-    means: Means,
-    presence: Presence | None,
-    tell: Tell,
-    stopped: Callable[[], bool],
-) -> Message:
-    """Train one network, unless another process has or does. Returns and reports the outcome."""
-    if order.until is not None:
-        end = _reach(trainings.search, order, order.until, index, dataset, means, tell, stopped)
-        tell(end)
-        return end
-    held = _claim(trainings, order, dataset, means, presence)
-    if isinstance(held, Message):
-        end = replace(held, index=index)
-        tell(end)
-        return end
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Where orders are carried out: the study of trained networks, the data, the means, who hears of it and may stop it, and
+    the announcement of this process, which torchrun's other processes lack."""
 
-    def beat(message: Message) -> None:
-        if presence is not None:
-            presence.beat()
-        tell(message)
+    trainings: Records
+    dataset: Dataset
+    means: Means
+    tell: Tell
+    stopped: Callable[[], bool]
+    presence: Presence | None = None
 
-    try:
-        trained = _train(trainings.search, order, index, dataset, means, beat, stopped)
-        training = None if held is None else store(held, order, dataset, trained)
-        end = Message(kind="trained", index=index, training=training)
-    except Stopped:
-        end = Message(kind="stopped", index=index, text="stopped; its state is kept")
-    except RuntimeError as error:
-        end = Message(kind="failed", index=index, text=one_line(str(error)))
-        if world() > 1:  # the other processes wait for this one, so all must end
-            raise
-    except BaseException as error:
-        if held is not None:
-            with contextlib.suppress(Exception):  # the first error is the one to report
-                held.fail(one_line(f"{type(error).__name__}: {error}"))
-        raise
-    if held is not None and end.kind != "trained":
-        held.fail(end.text)
-    tell(end)
-    return end
+    def carry_out(self, order: Order, index: int) -> Message:
+        """Train one network, unless another process has or does. Returns the outcome."""
+        if order.until is not None:
+            return self._reach(order, order.until, index)
+        held = self._claim(order)
+        if isinstance(held, Message):
+            return replace(held, index=index)
 
+        def beat(message: Message) -> None:
+            if self.presence is not None:
+                self.presence.beat()
+            self.tell(message)
 
-def _reach(
-    search: Search,
-    order: Order,
-    until: int,
-    index: int,
-    dataset: Dataset,
-    means: Means,
-    tell: Tell,
-    stopped: Callable[[], bool],
-) -> Message:
-    """Train a network to the end of epoch `until` and save its state; the last epoch of all completes it as usual."""
-    identity = identity_of(order.candidate.architecture, search.settings.task, dataset, order.recipe)
-    done = len(log_of(order.folder, identity))
-
-    def watch(message: Message) -> None:
-        nonlocal done
-        done = done if message.line is None else message.line.epoch
-        tell(message)
-
-    trained = None
-    if done < until or until == order.recipe.epochs:
         try:
-            trained = _train(search, order, index, dataset, means, watch, lambda: done >= until or stopped())
+            trained = replace(self, tell=beat)._train(order, index)
+            training = None if held is None else store(held, order, self.dataset, trained)
+            return Message(kind="trained", index=index, training=training)
         except Stopped:
-            if done < until:
-                return Message(kind="stopped", index=index, text="stopped; its state is kept")
+            end = Message(kind="stopped", index=index, text="stopped; its state is kept")
         except RuntimeError as error:
-            return Message(kind="failed", index=index, text=one_line(str(error)), itself=True)
-    accuracies = tuple(line.validation_accuracy for line in log_of(order.folder, identity))
-    text = f"validation {accuracies[until - 1]:.2%} after {until} of {order.recipe.epochs} epochs"
-    return Message(kind="reached", index=index, accuracies=accuracies, trained=trained, text=text)
+            end = Message(kind="failed", index=index, text=one_line(str(error)))
+            if world() > 1:  # the other processes wait for this one, so all must end
+                raise
+        except BaseException as error:
+            if held is not None:
+                with contextlib.suppress(Exception):  # the first error is the one to report
+                    held.fail(one_line(f"{type(error).__name__}: {error}"))
+            raise
+        if held is not None:
+            held.fail(end.text)
+        return end
 
+    def _reach(self, order: Order, until: int, index: int) -> Message:
+        """Train a network to the end of epoch `until` and save its state; the last epoch of all completes it as usual."""
+        task = self.trainings.search.settings.task
+        identity = identity_of(order.candidate.architecture, task, self.dataset, order.recipe)
+        done = len(log_of(order.folder, identity))
 
-def _train(
-    search: Search, order: Order, index: int, dataset: Dataset, means: Means, tell: Tell, stopped: Callable[[], bool]
-) -> Result:
-    """Train one network to its end, and report its batches, epochs and judging."""
+        def watch(message: Message) -> None:
+            nonlocal done
+            done = done if message.line is None else message.line.epoch
+            self.tell(message)
 
-    def on_batch(epoch: int, batch: int, batches: int) -> None:
-        done, total = epoch * batches + batch, order.recipe.epochs * batches
-        tell(Message(kind="batch", index=index, done=done, total=total))
+        trained = None
+        if done < until or until == order.recipe.epochs:
+            try:
+                reaching = replace(self, tell=watch, stopped=lambda: done >= until or self.stopped())
+                trained = reaching._train(order, index)
+            except Stopped:
+                if done < until:
+                    return Message(kind="stopped", index=index, text="stopped; its state is kept")
+            except RuntimeError as error:
+                return Message(kind="failed", index=index, text=one_line(str(error)), itself=True)
+        accuracies = tuple(line.validation_accuracy for line in log_of(order.folder, identity))
+        text = f"validation {accuracies[until - 1]:.2%} after {until} of {order.recipe.epochs} epochs"
+        return Message(kind="reached", index=index, accuracies=accuracies, trained=trained, text=text)
 
-    def on_judged(phase: str, done: int, total: int) -> None:
-        tell(Message(kind="judged", index=index, done=done, total=total, text=phase))
+    def _train(self, order: Order, index: int) -> Result:
+        """Train one network to its end, and report its batches, epochs and judging."""
+        settings, means = self.trainings.search.settings, self.means
 
-    return train(
-        order.candidate.architecture,
-        search.settings.task,
-        dataset,
-        order.recipe,
-        order.folder,
-        convention=search.settings.convention,
-        judging=means.judging,
-        accelerator=means.accelerator,
-        tensorboard=means.tensorboard,
-        fuse=means.fuse,
-        on_batch=on_batch,
-        on_judged=on_judged,
-        on_epoch=lambda line: tell(Message(kind="epoch", index=index, line=line)),
-        stopped=stopped,
-    )
+        def on_batch(epoch: int, batch: int, batches: int) -> None:
+            done, total = epoch * batches + batch, order.recipe.epochs * batches
+            self.tell(Message(kind="batch", index=index, done=done, total=total))
 
+        def on_judged(phase: str, done: int, total: int) -> None:
+            self.tell(Message(kind="judged", index=index, done=done, total=total, text=phase))
 
-def _claim(
-    trainings: Records, order: Order, dataset: Dataset, means: Means, presence: Presence | None
-) -> Claim | Message | None:
-    """The claim to train, or why there is nothing to do; None in torchrun's other processes, which only help."""
-    found: Claim | Record | Taken | None = None
-    if presence is not None:
-        found = claim(trainings, order, dataset, presence)
-    ours = isinstance(found, Claim)
-    if world() > 1:
-        ours = make_fabric(order.recipe, means.accelerator).broadcast(ours)
-    if isinstance(found, Record):
-        return Message(kind="trained", training=found, before=True)
-    if isinstance(found, Taken):
-        return Message(kind="taken", text=f"process {found.process} on {found.host} is training it")
-    return found if ours else Message(kind="taken")
+        return train(
+            order.candidate.architecture,
+            settings.task,
+            self.dataset,
+            order.recipe,
+            order.folder,
+            convention=settings.convention,
+            judging=means.judging,
+            accelerator=means.accelerator,
+            tensorboard=means.tensorboard,
+            fuse=means.fuse,
+            on_batch=on_batch,
+            on_judged=on_judged,
+            on_epoch=lambda line: self.tell(Message(kind="epoch", index=index, line=line)),
+            stopped=self.stopped,
+        )
+
+    def _claim(self, order: Order) -> Claim | Message | None:
+        """The claim to train, or why there is nothing to do; None in torchrun's other processes, which only help."""
+        found: Claim | Record | Taken | None = None
+        if self.presence is not None:
+            found = claim(self.trainings, order, self.dataset, self.presence)
+        ours = isinstance(found, Claim)
+        if world() > 1:
+            ours = make_fabric(order.recipe, self.means.accelerator).broadcast(ours)
+        if isinstance(found, Record):
+            return Message(kind="trained", training=found, before=True)
+        if isinstance(found, Taken):
+            return Message(kind="taken", text=f"process {found.process} on {found.host} is training it")
+        return found if ours else Message(kind="taken")
 
 
 @contextlib.contextmanager

@@ -9,10 +9,10 @@ from autost_optuna.data import Dataset, load
 from autost_optuna.search.search import Search
 from autost_optuna.training.checkpoint import WEIGHTS
 from autost_optuna.training.claims import Records
-from autost_optuna.training.crew import Crew
+from autost_optuna.training.crew import share_out
 from autost_optuna.training.device import make_fabric
 from autost_optuna.training.forecast import forecast
-from autost_optuna.training.member import carry_out_one, present
+from autost_optuna.training.member import Workshop, present
 from autost_optuna.training.orders import (
     Means,
     Message,
@@ -36,22 +36,20 @@ def train_members(
     todo: Sequence[Order],
     means: Means,
     *,
-    workers: int = 1,
     tell: Tell = lambda message: None,
     on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[Record]:
     """Train the networks of all orders that no process has trained or is training, and return the trained ones.
 
-    If the loss of an order is NaN or infinite, or it runs out of memory, only that order fails. With `workers` above 1, as
-    many processes share the orders, each with its own GPU if there are any. `on_frames` reports recordings that are cut into
-    frames. Stopped if `stopped()`; RuntimeError at the end if an order failed.
+    If the loss of an order is NaN or infinite, or it runs out of memory, only that order fails. Processes that share the
+    orders have a GPU each if there are any. `on_frames` reports recordings that are cut into frames. Stopped if
+    `stopped()`; RuntimeError at the end if an order failed.
     """
-    dataset, trainings, todo = prepare(search, todo, means, workers, on_frames)
-    workers = min(workers, len(todo))
-    if text := foretell(trainings, todo, dataset, means, workers):
+    dataset, trainings, todo = prepare(search, todo, means, on_frames)
+    if text := foretell(trainings, todo, dataset, means):
         tell(Message(kind="forecast", text=text))
-    ends = carry_out(trainings, todo, dataset, means, workers=workers, tell=tell, stopped=stopped)
+    ends = carry_out(Workshop(trainings, dataset, means, tell, stopped), todo)
     failures = sum(end.kind == "failed" for end in ends)
     if failures:
         raise RuntimeError(f"{failures} of {counted(len(todo), 'training')} failed; the reasons stand above")
@@ -62,17 +60,16 @@ def prepare(
     search: Search,
     todo: Sequence[Order],
     means: Means,
-    workers: int,
     on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
 ) -> tuple[Dataset, Records, list[Order]]:
     """The data, the study of trained networks, and the orders, each in the folder where a halving left it.
 
     ValueError if one of the orders cannot be trained.
     """
-    if workers < 1:
-        raise ValueError(f"workers {workers} is not positive; use 1, or one per GPU")
-    if workers > 1 and world() > 1:
-        raise ValueError(f"workers {workers} and torchrun are two ways to use several processes; leave one out")
+    if means.workers < 1:
+        raise ValueError(f"workers {means.workers} is not positive; use 1, or one per GPU")
+    if means.workers > 1 and world() > 1:
+        raise ValueError(f"workers {means.workers} and torchrun are two ways to use several processes; leave one out")
     task, frames = search.settings.task, todo[0].recipe.frames
     with _one_first(todo[0].recipe, means.accelerator):
         download = means.download and not process_rank()
@@ -88,7 +85,7 @@ def prepare(
     return dataset, open_trained(search, create=True, artifacts=artifacts_folder(search, todo)), found
 
 
-def foretell(trainings: Records, todo: Sequence[Order], dataset: Dataset, means: Means, workers: int) -> str:
+def foretell(trainings: Records, todo: Sequence[Order], dataset: Dataset, means: Means) -> str:
     """One line on how long the remaining orders will take; nothing if there are none."""
     task, known = trainings.search.settings.task, {training.key for training in trainings.all()}
     left = [order for order in todo if key_of(order, dataset) not in known]
@@ -101,30 +98,22 @@ def foretell(trainings: Records, todo: Sequence[Order], dataset: Dataset, means:
         identity = identity_of(order.candidate.architecture, task, dataset, order.recipe)
         epochs = order.recipe.epochs - len(log_of(order.folder, identity))
         sizes.append((epochs, order.candidate.flops / sample.candidate.flops))
-    return foreseen.in_words(sizes, workers=min(workers, len(left)), processes=world())
+    return foreseen.in_words(sizes, workers=min(means.workers, len(left)), processes=world())
 
 
-def carry_out(
-    trainings: Records,
-    todo: Sequence[Order],
-    dataset: Dataset,
-    means: Means,
-    *,
-    workers: int,
-    tell: Tell,
-    stopped: Callable[[], bool],
-) -> list[Message]:
-    """The outcome of each order, carried out one by one here or by `workers` processes. Stopped if `stopped()`."""
-    if workers == 1:
-        ends = []
-        with present(trainings) as presence:
-            for index, order in enumerate(todo):
-                ends.append(carry_out_one(trainings, order, index, dataset, means, presence, tell, stopped))
-                if ends[-1].kind == "stopped" or stopped():
-                    break
+def carry_out(workshop: Workshop, todo: Sequence[Order]) -> list[Message]:
+    """The outcome of each order, carried out one by one here or by several processes. Stopped if the workshop is."""
+    if min(workshop.means.workers, len(todo)) > 1:
+        ends = share_out(workshop, todo)
     else:
-        with Crew(trainings.search, todo, means, workers) as crew:
-            ends = crew.lead(tell, stopped)
+        ends = []
+        with present(workshop.trainings) as presence:
+            here = replace(workshop, presence=presence)
+            for index, order in enumerate(todo):
+                ends.append(here.carry_out(order, index))
+                workshop.tell(ends[-1])
+                if ends[-1].kind == "stopped" or workshop.stopped():
+                    break
     if len(ends) < len(todo) or any(end.kind == "stopped" for end in ends):
         raise Stopped
     return ends

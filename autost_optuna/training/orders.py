@@ -35,7 +35,7 @@ class Order:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Means:
     """What all orders share: the data set and its folder, the device (auto, cpu or cuda), logs for TensorBoard, whether
-    torch.compile fuses operations, and the number of images for judging."""
+    torch.compile fuses operations, the number of images for judging, and the number of processes."""
 
     data: str
     data_root: StrPath | None = None
@@ -44,6 +44,7 @@ class Means:
     tensorboard: bool = False
     fuse: bool = False
     judging: Judging = WHOLE
+    workers: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,12 +55,10 @@ class Message:
     "epoch": a line of its log; "forecast": how long all orders will take; "trained", possibly `before`, with the result;
     "taken": another process is training it; "failed", with the reason, by `itself` if the network failed and not its
     process; "stopped"; "reached": its last epoch for now, with the accuracy after each, and the result if it was the last
-    epoch of all; "rung": the result of a rung for all. A worker is "ready" before it has an order.
+    epoch of all; "rung": the result of a rung for all.
     """
 
-    kind: Literal[
-        "ready", "forecast", "batch", "judged", "epoch", "trained", "taken", "failed", "stopped", "reached", "rung"
-    ]
+    kind: Literal["forecast", "batch", "judged", "epoch", "trained", "taken", "failed", "stopped", "reached", "rung"]
     index: int = -1
     done: int = 0
     total: int = 0

@@ -75,7 +75,7 @@ def main():
             print(message.kind, message.index, message.line or message.text, flush=True)
 
     train_members(
-        search, orders(search, chosen, recipe, SEEDS, HERE / "trained"), Means(data="digits"), workers=2, tell=tell
+        search, orders(search, chosen, recipe, SEEDS, HERE / "trained"), Means(data="digits", workers=2), tell=tell
     )
     trained = open_trained(search).all()
     found = [{"knee": row["number"] == chosen[-1].number, **row} for row in rows(search, trained)]

@@ -264,8 +264,8 @@ def main():
             if message.kind == "epoch":  # before its result is stored, so that none is without
                 (kept / todo[message.index].folder.name).write_text(here)
 
-        means = Means(data=PLAN["data"], data_root=options.data_root)
-        train_members(search, todo, means, workers=options.workers, tell=tell)
+        means = Means(data=PLAN["data"], data_root=options.data_root, workers=options.workers)
+        train_members(search, todo, means, tell=tell)
     if options.report or shard == of:
         report(search, recipe, options.scale, options.data_root, options.work)
 
