@@ -1,13 +1,19 @@
-"""Module paths of 0.1.0 still import until the next version: they warn and forward to the modules that replaced them."""
+"""What 0.1.0 called otherwise still works until the next version: module paths and arguments. Each use warns."""
 
+import functools
+import inspect
 import sys
 import warnings
+from collections.abc import Callable
+from dataclasses import fields, replace
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 KEPT_NAME = {  # by room, the modules that kept their names when they moved there
     "network": "architecture published task",
@@ -96,3 +102,35 @@ def install() -> None:
     """Make old paths importable. This finder comes last, so that modules that exist take precedence."""
     if not any(isinstance(finder, OldPaths) for finder in sys.meta_path):
         sys.meta_path.append(OldPaths())
+
+
+def regrouped(name: str, group: type, *, first: int = 0) -> Callable[[Function], Function]:
+    """A function that also takes the arguments of 0.1.0 that the dataclass `group`, its argument `name`, holds now.
+
+    They are keywords, and, where `first` is given, that many positional arguments at the front.
+    """
+
+    def decorate(function: Function) -> Function:
+        own = inspect.signature(function).parameters
+        held = [field.name for field in fields(group)]
+
+        @functools.wraps(function)
+        def call(*given: Any, **named: Any) -> Any:
+            old = {field: named.pop(field) for field in held if field in named and field not in own}
+            if first and given and not isinstance(given[0], group):
+                old.update(zip(held, given[:first], strict=False))
+                given = given[first:]
+            if old:
+                there = f"{group.__module__}.{group.__name__}"
+                told = f"{', '.join(old)} of {function.__name__} are fields of its {name}, a {there}, from the next version on"
+                warnings.warn(told, FutureWarning, stacklevel=2)
+                made = replace(named[name], **old) if name in named else group(**old)
+                if first:
+                    given = (made, *given)
+                else:
+                    named[name] = made
+            return function(*given, **named)
+
+        return call  # type: ignore[return-value]
+
+    return decorate

@@ -6,11 +6,12 @@ Each measurement is a fresh process and a fresh study of `small` on digits, on a
 measured once; ratios are taken within a round, and the median over rounds is given with the least and the most. A
 measurement waits for a quiet machine, and is repeated where others used more than a tenth of a core beside it: `others`
 has what they used beside those that count, and `disturbed` the repeated ones. `steady` counts from the end of the first
-trial to that of the last, `whole` from the start of the run, with the start of the workers. The last line is one JSON
-object.
+trial to that of the last, `whole` from the start of the run, with the start of the workers. `command` is the time of
+`autost-optuna study run` with its imports, measured once a round for each way. The last line is one JSON object.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -45,7 +46,31 @@ def measure(workers, trials, seed):
         "steady": (trials - 1) / (ends[-1] - ends[0]),
         "whole": trials / outcome.duration_s,
         "mean_depth": statistics.fmean(depths),
+        "served": served(),
     }
+
+
+def served():
+    """Core seconds of the server that workers are forked from, and of the workers: no child of ours waits for them."""
+    seconds = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == os.getpid() and "forkserver" in (stat.parent / "cmdline").read_text():
+                seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+def command(workers, trials, seed, environment):
+    """Seconds of one `autost-optuna study run`."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = [sys.executable, "-m", "autost_optuna", "study"]
+        made = ["--space", "small", "--task", "digits", "--seed", str(seed)]
+        subprocess.run([*program, "create", "bench", *made], cwd=folder, check=True, capture_output=True)
+        start = time.monotonic()
+        ran = [*program, "run", "bench", "--trials", str(trials), "--workers", str(workers)]
+        subprocess.run(ran, cwd=folder, env=environment, check=True, capture_output=True)
+        return time.monotonic() - start
 
 
 def clock():
@@ -56,10 +81,10 @@ def clock():
     return time.monotonic(), busy, ours.children_user + ours.children_system
 
 
-def others_since(start):
-    """Cores that others used since `start`, on average."""
+def others_since(start, served=0):
+    """Cores that others used since `start`, on average; ours and those that `served` us do not count."""
     seconds, busy, ours = (now - then for now, then in zip(clock(), start, strict=True))
-    return (busy - ours) / seconds
+    return (busy - ours - served) / seconds
 
 
 def quiet():
@@ -94,7 +119,7 @@ def main():
     for number in range(options.rounds):
         found = {}
         for way, (workers, environment) in ways.items():
-            command = [
+            words = [
                 sys.executable,
                 __file__,
                 "--measure",
@@ -109,11 +134,13 @@ def main():
                 quiet()
                 start = clock()
                 result = subprocess.run(
-                    list(map(str, command)), env={**plain, **environment}, check=True, capture_output=True, text=True
+                    list(map(str, words)), env={**plain, **environment}, check=True, capture_output=True, text=True
                 )
-                tries.append({**json.loads(result.stdout.splitlines()[-1]), "others": others_since(start)})
+                made = json.loads(result.stdout.splitlines()[-1])
+                tries.append({**made, "others": others_since(start, made["served"])})
             tries.sort(key=lambda made: made["others"])
-            found[way] = tries[0]
+            command_s = command(workers, options.trials, options.seed, {**plain, **environment})
+            found[way] = {**tries[0], "command_s": command_s}
             disturbed += [{"way": way, "others": made["others"], "steady": made["steady"]} for made in tries[1:]]
         rounds.append(found)
         print(f"round {number}: {found}", flush=True)
@@ -127,6 +154,9 @@ def main():
         "over_one_thread": median(f["workers"]["steady"] / f["one_thread"]["steady"] for f in rounds),
         "one_thread_over_default": median(f["one_thread"]["steady"] / f["default_threads"]["steady"] for f in rounds),
         "whole_over_default_threads": median(f["workers"]["whole"] / f["default_threads"]["whole"] for f in rounds),
+        "command_over_default_threads": median(
+            f["default_threads"]["command_s"] / f["workers"]["command_s"] for f in rounds
+        ),
         "mean_depth": {way: statistics.fmean(found[way]["mean_depth"] for found in rounds) for way in ways},
         "others": {way: median(found[way]["others"] for found in rounds) for way in ways},
         "disturbed": disturbed,
