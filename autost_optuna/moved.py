@@ -122,7 +122,7 @@ def regrouped(name: str, group: type, *, first: int = 0) -> Callable[[Function],
                 given = given[first:]
             if old:
                 there = f"{group.__module__}.{group.__name__}"
-                told = f"{', '.join(old)} of {function.__name__} are fields of its {name}, a {there}, from the next version on"
+                told = f"{function.__name__}: {', '.join(old)} will only be fields of {name}, {there}, from the next version on"
                 warnings.warn(told, FutureWarning, stacklevel=2)
                 made = replace(named[name], **old) if name in named else group(**old)
                 if first:

@@ -7,13 +7,14 @@ import tempfile
 from autost_optuna import Space, Task
 from autost_optuna.front.picks import knee, pick
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create
 from autost_optuna.search.summary import summarise
 
 TRIALS = int(os.environ.get("TRIALS", 500))  # less than a minute on two cores
 
 folder = tempfile.TemporaryDirectory()
-search = create("minute", f"{folder.name}/autost.journal", space=Space.load("tiny"), task=Task.preset("cifar10"))
+search = create("minute", f"{folder.name}/autost.journal", Plan(space=Space.load("tiny"), task=Task.preset("cifar10")))
 
 # %% Nothing is trained: FLOPs are counted, energy is estimated. Run the cell again for more trials.
 outcome = run(search, trials=TRIALS)

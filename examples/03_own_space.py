@@ -8,6 +8,7 @@ from pathlib import Path
 from autost_optuna import Space, Task
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create, find_exact
 from autost_optuna.search.summary import reached
 
@@ -22,16 +23,14 @@ folder = tempfile.TemporaryDirectory()
 search = create(
     "mine",
     f"{folder.name}/autost.journal",
-    space=space,
-    task=Task.preset("digits"),
-    constraints=Constraints(max_params=150_000),
+    Plan(space=space, task=Task.preset("digits"), constraints=Constraints(max_params=150_000)),
 )
 run(search, trials=TRIALS)
 for member in search.front()[-3:]:
     print(f"{member.params:,} parameters  {member.energy_mj:.4f} mJ  {member.architecture.to_text()}")
 
 # %% The exact front, without constraints: one architecture of each class, and more to see how these spread.
-free = create("free", f"{folder.name}/autost.journal", space=space, task=Task.preset("digits"))
+free = create("free", f"{folder.name}/autost.journal", Plan(space=space, task=Task.preset("digits")))
 run(free, trials=TRIALS)
 exact = find_exact(free)
 near = reached(free)

@@ -1,6 +1,8 @@
 import os
 import signal
 
+from autost_optuna.search.settings import Plan
+
 # A shell has its background jobs ignore Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -99,7 +101,7 @@ def database():
 
 @pytest.fixture
 def create(toy_space, toy_task):
-    def make(name, storage, **options):
-        return studies.create(name, storage, space=toy_space, task=toy_task, **options)
+    def make(name, storage, **planned):
+        return studies.create(name, storage, Plan(toy_space, toy_task, **planned))
 
     return make

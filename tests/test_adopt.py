@@ -28,7 +28,7 @@ from autost_optuna.search import study as studies
 from autost_optuna.search.enrol import PROGRAM, check_trials, write_settings
 from autost_optuna.search.objective import measure_box
 from autost_optuna.search.runner import run
-from autost_optuna.search.settings import ATTRIBUTE, Settings
+from autost_optuna.search.settings import ATTRIBUTE, Plan, Settings
 from autost_optuna.search.summary import summarise
 
 TWO = ("maximize", "minimize")
@@ -152,13 +152,13 @@ def test_a_network_of_a_plain_study_is_exported(cli, objective, file):
 def test_the_settings_are_those_that_create_stores(objective, task, tmp_path):
     study = in_memory()
     study.optimize(objective, n_trials=2)
-    made = studies.create("s", str(tmp_path / "s.journal"), space=SPACE, task=task)
+    made = studies.create("s", str(tmp_path / "s.journal"), Plan(space=SPACE, task=task))
     assert Settings.from_dict(study.user_attrs[ATTRIBUTE]) == made.settings
     assert study.user_attrs[PROGRAM] == {"sampler": "RandomSampler"}
 
 
 def test_settings_are_written_once_and_never_into_a_study_that_has_some(objective, task, tmp_path):
-    made = studies.create("s", str(tmp_path / "s.journal"), space=SPACE, task=task, population=7)
+    made = studies.create("s", str(tmp_path / "s.journal"), Plan(space=SPACE, task=task, population=7))
     before = made.study.user_attrs
     made.study.optimize(objective, n_trials=3)
     run(made, trials=3)
@@ -199,7 +199,7 @@ def test_a_study_of_another_objective_is_not_overwritten(objective, task, other,
 
 
 def test_settings_of_other_packages_are_refused(objective, tmp_path, task):
-    made = studies.create("s", str(tmp_path / "s.journal"), space=SPACE, task=task)
+    made = studies.create("s", str(tmp_path / "s.journal"), Plan(space=SPACE, task=task))
     stored = made.settings.to_dict()
     made.study.set_user_attr(ATTRIBUTE, {**stored, "versions": {**stored["versions"], "torch": "2.0.1"}})
     with pytest.raises(ValueError, match=r"made with torch 2\.0\.1, here is .*study fork"):
@@ -374,7 +374,7 @@ def test_a_study_of_an_older_version_is_adopted(cli, old, task):
     assert "1 complete trial outside the space: left out of the front" in done.stderr  # 0.1.0 measured its width of 32
     search = studies.open_search("plain", old)
     assert [trial.values for trial in search.study.trials] == before
-    assert search.settings == studies.create("new", old, space=SPACE, task=task, population=6).settings
+    assert search.settings == studies.create("new", old, Plan(space=SPACE, task=task, population=6)).settings
     assert search.settings.box == measure_box(Objective(SPACE, task))
     summary = summarise(search)
     assert (summary.health.trials, summary.outside) == (11, 1)

@@ -29,6 +29,7 @@ from autost_optuna.search.baselines import (
 )
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import open_search
 from autost_optuna.search.summary import summarise
 
@@ -38,7 +39,7 @@ OWN = "C=48,depth=2,heads=4/2,ratio=2"
 
 @pytest.fixture
 def search(toy_space, toy_task, tmp_path):
-    made = studies.create("s", str(tmp_path / "s.journal"), space=toy_space, task=toy_task)
+    made = studies.create("s", str(tmp_path / "s.journal"), Plan(space=toy_space, task=toy_task))
     run(made, trials=20)
     return made
 
@@ -249,7 +250,7 @@ def test_a_silent_baseline_is_refused(search, monkeypatch):
 def test_a_trial_of_another_study_is_a_baseline(search, toy_task, tmp_path):
     storage = str(tmp_path / "s.journal")
     narrow = Space(name="n", embed_dim=(24,), depth=(1,), num_heads=(2,), mlp_ratio=(1, 2))
-    other = studies.create("other", storage, space=narrow, task=toy_task)
+    other = studies.create("other", storage, Plan(space=narrow, task=toy_task))
     run(other, trials=1)
     add_baselines(search, find_networks(["other:0"], storage))
     (found,) = baselines_of(search)

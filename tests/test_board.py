@@ -21,6 +21,7 @@ from autost_optuna.delivery.board import ABOVE, BELOW, figures_of, quoted, write
 from autost_optuna.front.picks import knee
 from autost_optuna.search.baselines import add_baselines, find_networks
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create, open_search
 from autost_optuna.storage.artifacts import keep_artifact, store_of
 
@@ -29,7 +30,7 @@ NAME = "my <b>study</b> | *one*"
 
 @pytest.fixture
 def search(tmp_path, toy_space):
-    found = create(NAME, str(tmp_path / "s.journal"), space=toy_space, task=Task.preset("digits"))
+    found = create(NAME, str(tmp_path / "s.journal"), Plan(space=toy_space, task=Task.preset("digits")))
     run(found, trials=12)
     return open_search(NAME, found.storage, write=True)
 
@@ -126,7 +127,7 @@ def test_what_no_longer_applies_gives_way(search, monkeypatch):
 
 def test_a_front_that_says_little_is_called_so(tmp_path):
     space = Space(name="few", embed_dim=(16, 24, 32), depth=(1,), num_heads=(2,), mlp_ratio=(1,))
-    found = create("few", str(tmp_path / "s.journal"), space=space, task=Task.preset("digits"))
+    found = create("few", str(tmp_path / "s.journal"), Plan(space=space, task=Task.preset("digits")))
     run(found, trials=3)
     write_board(found)
     assert "**Warning: degenerate objectives: all 3 of the space's architectures" in get_note(found.study)
@@ -214,7 +215,7 @@ def test_what_fails_on_the_board_is_a_warning(search, cli, monkeypatch):
 
 
 def test_without_a_candidate_there_is_no_board(tmp_path, toy_space):
-    empty = create("empty", str(tmp_path / "s.journal"), space=toy_space, task=Task.preset("digits"))
+    empty = create("empty", str(tmp_path / "s.journal"), Plan(space=toy_space, task=Task.preset("digits")))
     write_board(empty)
     assert (get_note(empty.study), drawn(empty)) == ("", {})
 

@@ -17,6 +17,7 @@ from autost_optuna.proxies.reuse import InitialRates
 from autost_optuna.search import study as studies
 from autost_optuna.search.exact import check_feasible
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import find_exact
 from autost_optuna.search.summary import summarise
 from autost_optuna.storage.storage import open_storage
@@ -88,11 +89,11 @@ class Silent(WSGIRequestHandler):
 def constrained(tmp_path, toy_space, toy_task):
     """A study in which about a half of the space keeps the counted constraints, and the energy rules some more out."""
     storage = str(tmp_path / "s.journal")
-    free = studies.create("free", storage, space=toy_space, task=toy_task)
+    free = studies.create("free", storage, Plan(space=toy_space, task=toy_task))
     run(free, trials=40)
     energies = sorted(c.energy_mj for c in free.candidates())
     bounds = Constraints(min_depth=2, max_params=30_000, max_energy_mj=energies[len(energies) // 2])
-    search = studies.create("s", storage, space=toy_space, task=toy_task, constraints=bounds)
+    search = studies.create("s", storage, Plan(space=toy_space, task=toy_task, constraints=bounds))
     run(search, trials=60)
     return search, storage
 
@@ -175,9 +176,9 @@ def test_constraints_that_nothing_keeps_are_refused(tmp_path, toy_space, toy_tas
     flops = sorted({count_flops(architecture, toy_task) for architecture in toy_space.enumerate()})
     between = Constraints(min_flops=flops[0] + 1, max_flops=flops[1] - 1)
     with pytest.raises(ValueError, match="no architecture of the space toy keeps FLOPs"):
-        studies.create("s", storage, space=toy_space, task=toy_task, constraints=between)
+        studies.create("s", storage, Plan(space=toy_space, task=toy_task, constraints=between))
     with pytest.raises(ValueError, match=r"max_energy 1e-09 mJ cannot be kept: the smallest network .* takes"):
-        studies.create("s", storage, space=toy_space, task=toy_task, constraints=Constraints(max_energy_mj=1e-9))
+        studies.create("s", storage, Plan(space=toy_space, task=toy_task, constraints=Constraints(max_energy_mj=1e-9)))
     assert list(tmp_path.iterdir()) == []
     check_feasible(small, CIFAR10, Constraints(min_params=11e6, max_params=12e6))
     check_feasible(small, CIFAR10, Constraints())

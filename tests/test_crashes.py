@@ -14,7 +14,8 @@ from warm import FORKS, start
 
 from autost_optuna.search import study as studies
 from autost_optuna.search.catalogue import list_searches
-from autost_optuna.search.runner import run
+from autost_optuna.search.runner import RunCallbacks, run
+from autost_optuna.search.settings import Plan
 
 
 def search_until_killed(storage, report):
@@ -29,7 +30,7 @@ def search_until_killed(storage, report):
         os.write(report, "".join(f"{trial.number} {trial.values[1]!r}\n" for trial in mine).encode())
 
     told = set()
-    run(search, trials=10**6, on_trial=tell)
+    run(search, trials=10**6, callbacks=RunCallbacks(on_trial=tell))
 
 
 def told_in(path):
@@ -55,7 +56,7 @@ def work(storage, path):
 def test_whatever_is_killed_whenever_no_finished_trial_is_lost(tmp_path, toy_space, toy_task, kind, kills, lives_s):
     toy_space = replace(toy_space, depth=(1, 2, 3, 4, 5))  # not to be exhausted
     storage = {"journal": str(tmp_path / "s.journal"), "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
-    studies.create("s", storage, space=toy_space, task=toy_task, population=10)
+    studies.create("s", storage, Plan(space=toy_space, task=toy_task, population=10))
     moments, path = random.Random(kind), tmp_path / "told"
     at_work = [start(work, storage, str(path)) for _ in range(3)]
     for kill in range(kills):
@@ -91,7 +92,7 @@ def create(storage, skip, space, task, barrier):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     barrier.wait(60)
     try:
-        search = studies.create("s", storage, space=space, task=task, skip_if_exists=skip)
+        search = studies.create("s", storage, Plan(space=space, task=task), skip_if_exists=skip)
     except studies.StudyExists:
         sys.exit(3)
     assert search.settings.space == space

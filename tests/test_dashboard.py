@@ -17,6 +17,7 @@ from autost_optuna.delivery.board import write_board
 from autost_optuna.delivery.dashboard import dashboard
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create, open_search
 from autost_optuna.storage.artifacts import FIGURES
 from autost_optuna.storage.storage import open_storage
@@ -28,7 +29,7 @@ GOLDEN = Path(__file__).parent / "golden" / "0.1.0"
 @pytest.fixture(scope="module")
 def search(tmp_path_factory):
     place = str(tmp_path_factory.mktemp("dashboard") / "s.journal")
-    found = create("demo", place, space=SPACE, task=Task.preset("digits"), constraints=Constraints(max_depth=3))
+    found = create("demo", place, Plan(space=SPACE, task=Task.preset("digits"), constraints=Constraints(max_depth=3)))
     run(found, trials=12)
     return open_search("demo", place, write=True)
 

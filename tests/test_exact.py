@@ -21,6 +21,7 @@ from autost_optuna.search.exact import (
 )
 from autost_optuna.search.objective import measure_box
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import find_exact, open_search
 from autost_optuna.search.summary import reached
 
@@ -132,7 +133,7 @@ def test_a_space_that_is_too_large_is_refused_with_its_count(toy_task, tmp_path,
     monkeypatch.setattr(module, "MOST_CLASSES", 2)
     storage = str(tmp_path / "s.journal")
     space = Space(name="s", embed_dim=(16,), depth=(1, 2), num_heads=(2,), mlp_ratio=(1, 2))
-    search = studies.create("s", storage, space=space, task=toy_task)
+    search = studies.create("s", storage, Plan(space=space, task=toy_task))
     with pytest.raises(ValueError, match="s has 5 classes"):
         find_exact(search)
 
@@ -140,7 +141,7 @@ def test_a_space_that_is_too_large_is_refused_with_its_count(toy_task, tmp_path,
 @pytest.mark.slow
 def test_a_search_knows_how_near_it_came(toy_space, toy_task, tmp_path):
     storage = str(tmp_path / "s.journal")
-    search = studies.create("s", storage, space=toy_space, task=toy_task)
+    search = studies.create("s", storage, Plan(space=toy_space, task=toy_task))
     assert reached(search) is None
     seen = []
     exact = find_exact(search, on_done=lambda done, total: seen.append((done, total)))

@@ -29,8 +29,10 @@ from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.search import study as studies
 from autost_optuna.search.describe import describe
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.training.evaluation import recalibrate
 from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.resume import Assignment
 from autost_optuna.training.trainer import train
 
 ROOT = Path(__file__).parent.parent
@@ -55,7 +57,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def search(place):
-    made = studies.create("s<b>", str(place / "s.journal"), space=SPACE, task=TASK)
+    made = studies.create("s<b>", str(place / "s.journal"), Plan(space=SPACE, task=TASK))
     run(made, trials=5)
     return made
 
@@ -73,7 +75,9 @@ def untrained(search, candidate, place):
 @pytest.fixture(scope="module")
 def training(search, candidate, place):
     digits = load_data("digits", TASK)
-    return train(candidate.architecture, TASK, digits, Recipe(epochs=2, batch_size=128, images=512), place / "t")
+    return train(
+        Assignment(candidate.architecture, TASK, digits, Recipe(epochs=2, batch_size=128, images=512)), place / "t"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from autost_optuna.proxies.convention import Convention
 from autost_optuna.search import study as studies
 from autost_optuna.search.fork import ORIGIN, fork
 from autost_optuna.search.runner import run
-from autost_optuna.search.settings import installed_versions
+from autost_optuna.search.settings import Plan, installed_versions
 from autost_optuna.search.study import open_search
 
 
@@ -17,7 +17,7 @@ def storage(tmp_path):
 
 @pytest.fixture
 def old(storage, toy_space, toy_task):
-    search = studies.create("old", storage, space=toy_space, task=toy_task, population=8)
+    search = studies.create("old", storage, Plan(space=toy_space, task=toy_task, population=8))
     run(search, trials=20)
     return search
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from autost_optuna.training.resume import Assignment
+
 GOLDEN = Path(__file__).parent / "golden"
 spec = importlib.util.spec_from_file_location("make_golden", GOLDEN / "make.py")
 make = importlib.util.module_from_spec(spec)
@@ -64,9 +66,8 @@ def test_a_bundle_is_loaded_and_computes_the_same(folder, expected, images, name
 
 def test_an_interrupted_training_goes_on(folder):
     architecture = make.open_search("golden", str(folder / make.STORAGE)).front()[0].architecture
-    trained = make.train(
-        architecture, make.TASK, make.load_data("digits", make.TASK), make.RECIPE, folder / "interrupted"
-    )
+    assignment = Assignment(architecture, make.TASK, make.load_data("digits", make.TASK), make.RECIPE)
+    trained = make.train(assignment, folder / "interrupted")
     assert len(trained.log) == 2
     assert not (folder / "interrupted" / "resume.safetensors").exists()
 

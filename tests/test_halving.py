@@ -16,6 +16,7 @@ from autost_optuna.data import load
 from autost_optuna.front.picks import pick
 from autost_optuna.search.presence import Presence
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create, open_search
 from autost_optuna.training import checkpoint
 from autost_optuna.training.checkpoint import WEIGHTS
@@ -26,18 +27,19 @@ from autost_optuna.training.orders import Means, orders
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.records import open_trained
 from autost_optuna.training.resume import RESUME, Stopped
+from autost_optuna.training.trainer import TrainOptions
 
 SPACE = Space(name="toy", embed_dim=(8, 16, 24, 32), depth=(1,), num_heads=(2, 4), mlp_ratio=(1, 2))
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=2, pooling="0011")
 RECIPE = Recipe(name="tiny", epochs=4, batch_size=25, images=50, warmup_share=0.0, validation_share=0.05)
-MEANS = Means(data="digits", accelerator="cpu")
+MEANS = Means(data="digits", options=TrainOptions(accelerator="cpu"))
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     path = tmp_path_factory.mktemp("searched") / "s.journal"
-    run(create("demo", str(path), space=SPACE, task=TASK), trials=12)
+    run(create("demo", str(path), Plan(space=SPACE, task=TASK)), trials=12)
     return path
 
 

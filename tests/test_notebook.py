@@ -10,6 +10,7 @@ from autost_optuna.front.picks import knee
 from autost_optuna.search import study as studies
 from autost_optuna.search.describe import describe
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.summary import summarise
 
 
@@ -54,7 +55,7 @@ def test_a_description_shows_a_bill_that_adds_up():
 
 
 def test_a_search_shows_its_front_and_health(toy_space, toy_task, tmp_path):
-    search = studies.create(EVIL, str(tmp_path / "s.journal"), space=toy_space, task=toy_task)
+    search = studies.create(EVIL, str(tmp_path / "s.journal"), Plan(space=toy_space, task=toy_task))
     assert read(search)[0][-1] == "no complete trial yet"
     assert dict(read(summarise(search))[1])["trials"].startswith("0 complete")
     run(search, trials=60)

@@ -27,8 +27,8 @@ from autost_optuna.proxies.scores import scores
 from autost_optuna.search import objective
 from autost_optuna.search import study as studies
 from autost_optuna.search.fork import fork
-from autost_optuna.search.runner import run
-from autost_optuna.search.settings import ATTRIBUTE, Settings
+from autost_optuna.search.runner import RunCallbacks, run
+from autost_optuna.search.settings import ATTRIBUTE, Plan, Settings
 from autost_optuna.search.summary import summarise
 
 THREE = ("flops", "sahd", "energy_mj")
@@ -144,8 +144,8 @@ def storage(tmp_path):
 
 @pytest.fixture
 def create(storage, toy_space, toy_task):
-    def make(name="s", **options):
-        return studies.create(name, storage, space=toy_space, task=toy_task, **options)
+    def make(name="s", *, skip_if_exists=False, **planned):
+        return studies.create(name, storage, Plan(toy_space, toy_task, **planned), skip_if_exists=skip_if_exists)
 
     return make
 
@@ -154,7 +154,7 @@ def create(storage, toy_space, toy_task):
 def test_a_search_of_three_objectives(create, storage, toy_task):
     search = create(objectives=THREE, population=8)
     seen = []
-    run(search, trials=13, on_trial=seen.append)
+    run(search, trials=13, callbacks=RunCallbacks(on_trial=seen.append))
     run(studies.open_search("s", storage), trials=12)
     again = studies.open_search("s", storage)
     assert again.settings == search.settings

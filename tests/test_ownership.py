@@ -17,6 +17,7 @@ from autost_optuna.search.catalogue import delete
 from autost_optuna.search.ownership import find_trained, owner_of
 from autost_optuna.search.presence import Presence
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.storage.artifacts import artifacts_of
 from autost_optuna.storage.storage import open_storage
 from autost_optuna.training.record import write_curve
@@ -29,7 +30,7 @@ def storage(tmp_path):
 
 
 def make(storage, name, seed=0, trials=4):
-    search = studies.create(name, storage, space=SPACE, task=TASK, seed=seed, population=6)
+    search = studies.create(name, storage, Plan(space=SPACE, task=TASK, seed=seed, population=6))
     run(search, trials=trials)
     return search
 

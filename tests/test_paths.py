@@ -23,7 +23,8 @@ from autost_optuna.search.bills import bills_of
 from autost_optuna.search.catalogue import find_architecture
 from autost_optuna.search.describe import describe, describe_scores
 from autost_optuna.search.fork import fork
-from autost_optuna.search.runner import run
+from autost_optuna.search.runner import Resources, run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create, find_exact, open_search
 from autost_optuna.storage.artifacts import store_of
 from autost_optuna.storage.storage import open_storage
@@ -31,6 +32,7 @@ from autost_optuna.training import checkpoint
 from autost_optuna.training.orders import Means, orders
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.records import open_trained
+from autost_optuna.training.resume import Assignment
 from autost_optuna.training.trainer import train
 
 ROOT = Path(__file__).parent.parent
@@ -102,11 +104,11 @@ def test_files_are_read_where_a_caller_says(tmp_path, form):
 def test_a_search_is_made_trained_and_taken_away_where_a_caller_says(root, tmp_path):
     form = as_path_like
     place = tmp_path / "autost.journal"
-    search = create("s", form(place), space=SPACE, task=TASK, data="imagefolder", data_root=form(root))
+    search = create("s", form(place), Plan(space=SPACE, task=TASK, data="imagefolder", data_root=form(root)))
     assert search.settings.data_root == str(root)
     assert open_search("s", form(place)).settings == search.settings
     assert open_storage(form(place)).get_all_studies()[0].study_name == "s"
-    run(search, trials=2, data_root=form(root))
+    run(search, trials=2, resources=Resources(data_root=form(root)))
     front = search.front()
     assert find_exact(search, data_root=form(root)).members
     assert fork(search, "again", form(place), data_root=form(root)).reason is None
@@ -121,7 +123,7 @@ def test_a_search_is_made_trained_and_taken_away_where_a_caller_says(root, tmp_p
     assert order.folder == tmp_path / "trained" / f"s-{front[0].number}"
     means = Means(data="imagefolder", data_root=form(root))
     dataset = load_data(means.data, TASK, means.data_root)
-    trained = train(front[0].architecture, TASK, dataset, recipe, form(order.folder))
+    trained = train(Assignment(front[0].architecture, TASK, dataset, recipe), form(order.folder))
     assert trained.path == order.folder / "model.safetensors"
     for given in (form(order.folder), form(trained.path)):
         assert checkpoint.load_trained(given, front[0].architecture, TASK)[0].architecture == front[0].architecture

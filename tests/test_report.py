@@ -24,6 +24,7 @@ from autost_optuna.proxies.energy import total_mj
 from autost_optuna.search.baselines import baselines_of
 from autost_optuna.search.bills import bills_of
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create, find_exact, open_search
 from autost_optuna.storage.storage import open_storage
 from autost_optuna.training.records import trainings_of
@@ -37,7 +38,9 @@ SPACE = Space(name="<b>toy", embed_dim=(16, 32), depth=(1, 2, 3), num_heads=(2, 
 def storage(tmp_path_factory):
     """A storage with a study of a name that is hard to bear, run to the end."""
     place = str(tmp_path_factory.mktemp("report") / "a.journal")
-    create(NAME, place, space=SPACE, task=Task.preset("digits"), population=10, constraints=Constraints(max_depth=3))
+    create(
+        NAME, place, Plan(space=SPACE, task=Task.preset("digits"), population=10, constraints=Constraints(max_depth=3))
+    )
     run(open_search(NAME, place, write=True), trials=25)
     return place
 
@@ -318,7 +321,7 @@ def test_where_packages_are_others_energies_are_not_parted(search):
 def test_other_endings_and_studies_without_a_front_are_refused(storage, search, tmp_path):
     with pytest.raises(ValueError, match=r"a.pdf is not a page; name it .html"):
         write_report(search, tmp_path / "a.pdf")
-    create("empty", storage, space=SPACE, task=Task.preset("digits"))
+    create("empty", storage, Plan(space=SPACE, task=Task.preset("digits")))
     with pytest.raises(ValueError, match="no complete trial yet"):
         write_report(open_search("empty", storage), tmp_path / "a.html")
     assert list(tmp_path.iterdir()) == []

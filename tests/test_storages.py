@@ -23,7 +23,7 @@ from warm import PIPE, Popen, program
 from autost_optuna.search import study as studies
 from autost_optuna.search.catalogue import delete, list_searches
 from autost_optuna.search.presence import Presence
-from autost_optuna.search.runner import run
+from autost_optuna.search.runner import RunCallbacks, run
 from autost_optuna.search.summary import summarise
 from autost_optuna.storage import patience
 from autost_optuna.storage.journal import JournalFile, JournalFileSymlinkLock, JournalOperation
@@ -128,7 +128,7 @@ def test_of_two_that_create_a_study_at_once_one_is_told(storage, tmp_path):
 
 def run_while(search, harm, trials=40):
     """Run `trials` trials while `harm` is done after some of them; the trials afterwards."""
-    run(search, trials=trials, on_trial=lambda progress: harm(progress.done))
+    run(search, trials=trials, callbacks=RunCallbacks(on_trial=lambda progress: harm(progress.done)))
     return search.study.get_trials()
 
 

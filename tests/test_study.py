@@ -13,7 +13,8 @@ from autost_optuna.data import RateImages
 from autost_optuna.search import study as studies
 from autost_optuna.search.catalogue import delete, list_searches
 from autost_optuna.search.restore import make_objective
-from autost_optuna.search.runner import run
+from autost_optuna.search.runner import Resources, RunCallbacks, run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.summary import reached, summarise
 from autost_optuna.storage.location import shown
 from autost_optuna.storage.storage import open_storage
@@ -26,8 +27,8 @@ def storage(tmp_path):
 
 @pytest.fixture
 def create(storage, toy_space, toy_task):
-    def make(name="s", **options):
-        return studies.create(name, storage, space=toy_space, task=toy_task, **options)
+    def make(name="s", *, skip_if_exists=False, **planned):
+        return studies.create(name, storage, Plan(toy_space, toy_task, **planned), skip_if_exists=skip_if_exists)
 
     return make
 
@@ -35,7 +36,7 @@ def create(storage, toy_space, toy_task):
 def test_a_search_end_to_end(create, storage, toy_space):
     search = create()
     seen = []
-    assert run(search, trials=30, on_trial=seen.append).done == 30
+    assert run(search, trials=30, callbacks=RunCallbacks(on_trial=seen.append)).done == 30
     assert [progress.done for progress in seen] == list(range(1, 31))
     again = studies.open_search("s", storage)
     assert again.settings == search.settings
@@ -130,7 +131,9 @@ def test_candidates_measured_again_after_a_resume_are_equal(create, storage):
 def test_stopping_leaves_whole_trials(create, storage):
     search = create()
     done = []
-    assert run(search, trials=50, on_trial=done.append, stopped=lambda: len(done) >= 5).done == 5
+    assert (
+        run(search, trials=50, callbacks=RunCallbacks(on_trial=done.append, stopped=lambda: len(done) >= 5)).done == 5
+    )
     states = {trial.state for trial in studies.open_search("s", storage).study.trials}
     assert states == {TrialState.COMPLETE}
     assert run(search, trials=50, timeout=0.001).done <= 1
@@ -214,7 +217,7 @@ def test_a_value_that_another_sampler_brings_from_outside_is_pruned_too(toy_spac
 
 
 def test_a_run_goes_on_after_points_outside_the_space_and_does_not_count_them(cli, uneven, storage, toy_task):
-    search = studies.create("s", storage, space=uneven, task=toy_task)
+    search = studies.create("s", storage, Plan(space=uneven, task=toy_task))
     for point, _ in OUTSIDE[:3]:
         search.study.enqueue_trial(point)
     done = cli("study", "run", "s", "--trials", 8, "--storage", storage)
@@ -252,15 +255,14 @@ def test_other_images_than_the_studys_are_refused(tmp_path, storage, toy_space):
     write_cifar10(tmp_path / "a")
     write_cifar10(tmp_path / "b", count=7)
     task = Task(name="cifar10", image_size=8, channels=3, num_classes=10, time_steps=2, pooling="0001")
-    options = {"space": toy_space, "task": task, "data": "cifar10"}
-    search = studies.create("c", storage, data_root=tmp_path / "a", **options)
+    search = studies.create("c", storage, Plan(toy_space, task, data="cifar10", data_root=tmp_path / "a"))
     assert run(search, trials=2).done == 2
     with pytest.raises(ValueError, match=r"fingerprint .* those of the study"):
-        run(search, trials=2, data_root=tmp_path / "b")
+        run(search, trials=2, resources=Resources(data_root=tmp_path / "b"))
     (tmp_path / "a").rename(tmp_path / "moved")
     with pytest.raises(ValueError, match="no CIFAR-10 batch"):
         run(search, trials=2)
-    assert run(search, trials=2, data_root=tmp_path / "moved").done == 2
+    assert run(search, trials=2, resources=Resources(data_root=tmp_path / "moved")).done == 2
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ def test_what_cannot_be_a_study_is_refused_and_nothing_is_made(create, tmp_path,
 
 def test_a_refused_study_makes_no_database(tmp_path, toy_space, toy_task):
     with pytest.raises(ValueError, match="images 0"):
-        studies.create("s", f"sqlite:///{tmp_path}/a.db", space=toy_space, task=toy_task, images=0)
+        studies.create("s", f"sqlite:///{tmp_path}/a.db", Plan(space=toy_space, task=toy_task, images=0))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -301,7 +303,7 @@ def test_existing_and_missing_studies(create, storage, toy_space):
         ):
             create(skip_if_exists=True, **{name: value})
     with pytest.raises(ValueError, match="has task digits, this command asks for nmnist"):
-        studies.create("s", storage, space=toy_space, task=Task.preset("nmnist"), skip_if_exists=True)
+        studies.create("s", storage, Plan(space=toy_space, task=Task.preset("nmnist")), skip_if_exists=True)
     with pytest.raises(ValueError, match=r"no study 'other' .*it has s"):
         studies.open_search("other", storage)
     with pytest.raises(ValueError, match="no complete trial yet; run autost-optuna study run s"):
@@ -355,7 +357,7 @@ def test_no_storage_is_made_by_looking_for_one(tmp_path):
 
 def test_sqlite_holds_a_study_too(tmp_path, toy_space, toy_task):
     storage = f"sqlite:///{tmp_path}/a.db"
-    search = studies.create("s", storage, space=toy_space, task=toy_task)
+    search = studies.create("s", storage, Plan(space=toy_space, task=toy_task))
     run(search, trials=3)
     assert len(studies.open_search("s", storage).candidates()) == 3
 

@@ -22,6 +22,7 @@ from autost_optuna.search import study as studies
 from autost_optuna.search.catalogue import delete, list_searches
 from autost_optuna.search.presence import Presence, owner_alive
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.storage.transfer import copy_study
 from autost_optuna.training.claims import Claim, Records
 from autost_optuna.training.record import CURVE, Key, Record, Taken, write_curve
@@ -34,7 +35,7 @@ on_files = pytest.mark.parametrize("storage", ["journal", "sqlite"], indirect=Tr
 def searched(tmp_path_factory):
     """A folder with one search of four trials in a journal and in a database."""
     folder = tmp_path_factory.mktemp("searched")
-    search = studies.create("demo", str(folder / "s.journal"), space=SPACE, task=TASK, population=4)
+    search = studies.create("demo", str(folder / "s.journal"), Plan(space=SPACE, task=TASK, population=4))
     run(search, trials=4)
     copy_study(search.study, f"sqlite:///{folder}/s.db")
     return folder
@@ -374,13 +375,13 @@ def test_a_trained_study_is_no_search_and_a_search_is_not_called_so(search, stor
     with pytest.raises(ValueError, match="is no search; autost-optuna study show demo shows them"):
         studies.open_search("demo.trained", storage)
     with pytest.raises(ValueError, match=r"choose one without \.trained"):
-        studies.create("mine.trained", storage, space=SPACE, task=TASK)
+        studies.create("mine.trained", storage, Plan(space=SPACE, task=TASK))
 
 
 def test_networks_of_another_search_of_the_same_name_are_not_mixed_in(search, storage):
     store(search, search.front()[0])
     delete("demo", storage)
-    other = studies.create("demo", storage, space=replace(SPACE, embed_dim=(16,)), task=TASK)
+    other = studies.create("demo", storage, Plan(space=replace(SPACE, embed_dim=(16,)), task=TASK))
     for create in (True, False):
         with pytest.raises(ValueError, match=r"another space than demo has now; .*study delete demo\.trained"):
             open_trained(other, create=create)

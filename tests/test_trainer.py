@@ -24,8 +24,8 @@ from autost_optuna.training.checkpoint import WEIGHTS
 from autost_optuna.training.evaluation import accuracy_of, judge, measured_of
 from autost_optuna.training.loss import loss_of
 from autost_optuna.training.recipe import Recipe
-from autost_optuna.training.resume import RESUME, Stopped
-from autost_optuna.training.trainer import train
+from autost_optuna.training.resume import RESUME, Assignment, Stopped
+from autost_optuna.training.trainer import TrainCallbacks, TrainOptions, train
 
 ARCHITECTURE = Architecture.uniform(embed_dim=16, depth=1, num_heads=2, mlp_ratio=1)
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=2, pooling="0001")
@@ -61,7 +61,11 @@ def few():
 
 @pytest.fixture(scope="module")
 def whole(few, tmp_path_factory):
-    return train(ARCHITECTURE, TASK, few, RECIPE, tmp_path_factory.mktemp("whole"), accelerator="cpu")
+    return train(
+        Assignment(ARCHITECTURE, TASK, few, RECIPE),
+        tmp_path_factory.mktemp("whole"),
+        options=TrainOptions(accelerator="cpu"),
+    )
 
 
 def assert_equal_trainings(one, other):
@@ -76,7 +80,7 @@ def assert_equal_trainings(one, other):
 
 @pytest.mark.slow
 def test_training_learns_and_keeps_what_it_learned(few, tmp_path):
-    result = train(ARCHITECTURE, TASK, few, Recipe(epochs=20, batch_size=16, lr=5e-3), tmp_path)
+    result = train(Assignment(ARCHITECTURE, TASK, few, Recipe(epochs=20, batch_size=16, lr=5e-3)), tmp_path)
     assert result.log[-1].loss < result.log[0].loss - 0.3
     assert result.validation_accuracy > 0.3
     network, info = checkpoint.load_network(result.path)
@@ -106,16 +110,18 @@ def test_the_energy_is_of_the_trained_network_on_the_validation_split(few, whole
 
 def test_energies_under_other_prices_are_not_mixed(few, whole):
     with pytest.raises(ValueError, match="energy under horowitz-45nm-fp32, not horowitz-45nm-int8"):
-        train(ARCHITECTURE, TASK, few, RECIPE, whole.path.parent, convention=CONVENTIONS["horowitz-45nm-int8"])
+        train(
+            Assignment(ARCHITECTURE, TASK, few, RECIPE), whole.path.parent, convention=CONVENTIONS["horowitz-45nm-int8"]
+        )
 
 
 def test_a_folder_is_for_one_process_at_a_time(few, tmp_path):
     def again(line):
-        train(ARCHITECTURE, TASK, few, Recipe(epochs=1), tmp_path)
+        train(Assignment(ARCHITECTURE, TASK, few, Recipe(epochs=1)), tmp_path)
 
     with pytest.raises(ValueError, match="another process trains in"):
-        train(ARCHITECTURE, TASK, few, Recipe(epochs=1), tmp_path, on_epoch=again)
-    train(ARCHITECTURE, TASK, few, Recipe(epochs=1), tmp_path)
+        train(Assignment(ARCHITECTURE, TASK, few, Recipe(epochs=1)), tmp_path, callbacks=TrainCallbacks(on_epoch=again))
+    train(Assignment(ARCHITECTURE, TASK, few, Recipe(epochs=1)), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "recipe.toml"]
     assert Recipe.load(str(tmp_path / "recipe.toml")) == Recipe(epochs=1)
 
@@ -154,12 +160,20 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_end(few, whole, tmp_pat
 
     with pytest.raises(Stopped):
         train(
-            ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu", on_batch=look, stopped=lambda: at in progress
+            Assignment(ARCHITECTURE, TASK, few, RECIPE),
+            tmp_path,
+            options=TrainOptions(accelerator="cpu"),
+            callbacks=TrainCallbacks(on_batch=look, stopped=lambda: at in progress),
         )
     assert progress[-1] == at  # at the end of an epoch too
     assert (tmp_path / RESUME).exists()
     assert not (tmp_path / WEIGHTS).exists()
-    resumed = train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu", on_batch=look)
+    resumed = train(
+        Assignment(ARCHITECTURE, TASK, few, RECIPE),
+        tmp_path,
+        options=TrainOptions(accelerator="cpu"),
+        callbacks=TrainCallbacks(on_batch=look),
+    )
     assert progress == [(epoch, batch + 1) for epoch in range(3) for batch in range(9)]
     assert not (tmp_path / RESUME).exists()
     assert_equal_trainings(resumed, whole)
@@ -200,14 +214,21 @@ def test_a_training_that_was_killed_goes_on_to_the_same_end(few, whole, tmp_path
     process.stdout.close()
     process.stderr.close()
     assert (tmp_path / RESUME).exists()
-    assert_equal_trainings(train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu"), whole)
+    assert_equal_trainings(
+        train(Assignment(ARCHITECTURE, TASK, few, RECIPE), tmp_path, options=TrainOptions(accelerator="cpu")), whole
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.process
 def test_a_full_disk_keeps_the_state_before_it(few, whole, tmp_path):
     with pytest.raises(Stopped):
-        train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu", stopped=lambda: True)
+        train(
+            Assignment(ARCHITECTURE, TASK, few, RECIPE),
+            tmp_path,
+            options=TrainOptions(accelerator="cpu"),
+            callbacks=TrainCallbacks(stopped=lambda: True),
+        )
     before = (tmp_path / RESUME).read_bytes()
     limit = f"import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); \
 resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, -1))"
@@ -215,7 +236,9 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, -1))"
     assert "OSError" in err.splitlines()[-1]
     assert (tmp_path / RESUME).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [RESUME]
-    assert_equal_trainings(train(ARCHITECTURE, TASK, few, RECIPE, tmp_path, accelerator="cpu"), whole)
+    assert_equal_trainings(
+        train(Assignment(ARCHITECTURE, TASK, few, RECIPE), tmp_path, options=TrainOptions(accelerator="cpu")), whole
+    )
 
 
 @pytest.mark.process
@@ -234,7 +257,7 @@ mlp_ratio=4)"
 def test_recordings_are_trained_on(tmp_path):
     task = dataclasses.replace(Task.preset("nmnist"), time_steps=2)
     few = first(load("digits-saccades", task), 80, 20)
-    result = train(ARCHITECTURE, task, few, Recipe(epochs=2, batch_size=16, erasing=0.25), tmp_path)
+    result = train(Assignment(ARCHITECTURE, task, few, Recipe(epochs=2, batch_size=16, erasing=0.25)), tmp_path)
     assert result.log[-1].loss < result.log[0].loss
     network, _ = checkpoint.load_network(result.path)
     assert network.task == task
@@ -242,17 +265,17 @@ def test_recordings_are_trained_on(tmp_path):
 
 def test_a_finished_training_is_not_repeated(few, whole):
     before = whole.path.read_bytes()
-    assert train(ARCHITECTURE, TASK, few, RECIPE, whole.path.parent) == whole
+    assert train(Assignment(ARCHITECTURE, TASK, few, RECIPE), whole.path.parent) == whole
     assert whole.path.read_bytes() == before
 
 
 def test_a_folder_of_another_training_is_refused(few, whole):
     folder = whole.path.parent
     with pytest.raises(ValueError, match="trained with epochs 3, not 4"):
-        train(ARCHITECTURE, TASK, few, dataclasses.replace(RECIPE, epochs=4), folder)
+        train(Assignment(ARCHITECTURE, TASK, few, dataclasses.replace(RECIPE, epochs=4)), folder)
     other = Architecture.uniform(embed_dim=32, depth=1, num_heads=2, mlp_ratio=1)
     with pytest.raises(ValueError, match="another architecture"):
-        train(other, TASK, few, RECIPE, folder)
+        train(Assignment(other, TASK, few, RECIPE), folder)
 
 
 def test_files_that_are_no_training_of_ours_are_told(few, whole, tmp_path):
@@ -262,10 +285,10 @@ def test_files_that_are_no_training_of_ours_are_told(few, whole, tmp_path):
         folder.mkdir()
         checkpoint.save(folder / name, network.state_dict(), checkpoint.describe_network(network))
         with pytest.raises(ValueError, match=r"does not hold a training; choose another folder with -o"):
-            train(ARCHITECTURE, TASK, few, RECIPE, folder)
+            train(Assignment(ARCHITECTURE, TASK, few, RECIPE), folder)
         (folder / name).write_bytes(b"cut")
         with pytest.raises(ValueError, match=r"truncated .*; delete it to train from the start, or choose another"):
-            train(ARCHITECTURE, TASK, few, RECIPE, folder)
+            train(Assignment(ARCHITECTURE, TASK, few, RECIPE), folder)
 
 
 def test_other_images_of_the_same_name_are_another_training(few, whole):
@@ -273,34 +296,34 @@ def test_other_images_of_the_same_name_are_another_training(few, whole):
     images[0] = 0
     other = dataclasses.replace(few, train=dataclasses.replace(few.train, images=images))
     with pytest.raises(ValueError, match="holds a training of other images of digits"):
-        train(ARCHITECTURE, TASK, other, RECIPE, whole.path.parent)
+        train(Assignment(ARCHITECTURE, TASK, other, RECIPE), whole.path.parent)
 
 
 def test_training_on_data_of_another_task_is_refused(few, tmp_path):
     with pytest.raises(ValueError, match="data digits has 10 classes, task digits 7"):
-        train(ARCHITECTURE, dataclasses.replace(TASK, num_classes=7), few, RECIPE, tmp_path / "x")
+        train(Assignment(ARCHITECTURE, dataclasses.replace(TASK, num_classes=7), few, RECIPE), tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 
 def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_good_weights(few, tmp_path):
     good = Recipe(epochs=2, batch_size=60)
     with pytest.raises(RuntimeError, match=r"the (loss is (nan|inf) at epoch 1, step 2|weights are NaN or infinite)"):
-        train(ARCHITECTURE, TASK, few, dataclasses.replace(good, lr=1e9, min_lr=1e9), tmp_path / "first")
+        train(Assignment(ARCHITECTURE, TASK, few, dataclasses.replace(good, lr=1e9, min_lr=1e9)), tmp_path / "first")
     assert not (tmp_path / "first" / WEIGHTS).exists()
     with pytest.raises(Stopped):
-        train(ARCHITECTURE, TASK, few, good, tmp_path, stopped=lambda: True)
+        train(Assignment(ARCHITECTURE, TASK, few, good), tmp_path, callbacks=TrainCallbacks(stopped=lambda: True))
     kept = (tmp_path / RESUME).read_bytes()
     poisoned = dataclasses.replace(few, normalisation=dataclasses.replace(few.normalisation, mean=(float("nan"),)))
     # Neurons hide it from the loss: what is no number does not fire.
     with pytest.raises(
         RuntimeError, match=r"weights are NaN or infinite after 3 steps; the last good weights are in .*"
     ):
-        train(ARCHITECTURE, TASK, poisoned, good, tmp_path)
+        train(Assignment(ARCHITECTURE, TASK, poisoned, good), tmp_path)
     assert (tmp_path / RESUME).read_bytes() == kept
 
 
 def test_patience_ends_a_training_that_gets_no_better(few, tmp_path):
-    result = train(ARCHITECTURE, TASK, few, Recipe(epochs=9, lr=1e-8, min_lr=1e-8, patience=2), tmp_path)
+    result = train(Assignment(ARCHITECTURE, TASK, few, Recipe(epochs=9, lr=1e-8, min_lr=1e-8, patience=2)), tmp_path)
     accuracies = [line.validation_accuracy for line in result.log]
     best = accuracies.index(max(accuracies))
     assert len(accuracies) == best + 3 < 9
@@ -308,7 +331,9 @@ def test_patience_ends_a_training_that_gets_no_better(few, tmp_path):
 
 def test_two_batches_a_step_are_half_the_steps(few, tmp_path):
     lines = [
-        train(ARCHITECTURE, TASK, few, Recipe(epochs=1, lr=1e-9, min_lr=0.0, **size), tmp_path / str(index)).log[0]
+        train(
+            Assignment(ARCHITECTURE, TASK, few, Recipe(epochs=1, lr=1e-9, min_lr=0.0, **size)), tmp_path / str(index)
+        ).log[0]
         for index, size in enumerate(({"batch_size": 90}, {"batch_size": 45, "accumulate": 2}))
     ]
     assert lines[0].lr == lines[1].lr
@@ -317,8 +342,16 @@ def test_two_batches_a_step_are_half_the_steps(few, tmp_path):
 
 def test_half_precision_needs_a_gpu(few, tmp_path):
     with pytest.raises(ValueError, match="precision 16-mixed needs a GPU; use bf16-mixed or 32-true"):
-        train(ARCHITECTURE, TASK, few, Recipe(precision="16-mixed"), tmp_path, accelerator="cpu")
-    result = train(ARCHITECTURE, TASK, few, Recipe(precision="bf16-mixed", epochs=2), tmp_path, accelerator="cpu")
+        train(
+            Assignment(ARCHITECTURE, TASK, few, Recipe(precision="16-mixed")),
+            tmp_path,
+            options=TrainOptions(accelerator="cpu"),
+        )
+    result = train(
+        Assignment(ARCHITECTURE, TASK, few, Recipe(precision="bf16-mixed", epochs=2)),
+        tmp_path,
+        options=TrainOptions(accelerator="cpu"),
+    )
     assert result.log[1].loss < result.log[0].loss
 
 
@@ -328,7 +361,11 @@ def test_half_precision_needs_a_gpu(few, tmp_path):
 def test_fused_training_is_the_same_training(few, tmp_path):
     recipe = Recipe(epochs=1, batch_size=60)
     plain, fused = (
-        train(ARCHITECTURE, TASK, few, recipe, tmp_path / str(fuse), accelerator="cpu", fuse=fuse)
+        train(
+            Assignment(ARCHITECTURE, TASK, few, recipe),
+            tmp_path / str(fuse),
+            options=TrainOptions(accelerator="cpu", fuse=fuse),
+        )
         for fuse in (False, True)
     )
     assert fused.log[0].loss == pytest.approx(plain.log[0].loss, rel=1e-3)
@@ -340,7 +377,11 @@ def test_fused_training_is_the_same_training(few, tmp_path):
 def test_fusing_needs_a_compiler(few, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ValueError, match="--compile needs the C\\+\\+ compiler no-such-compiler; install it, or leave"):
-        train(ARCHITECTURE, TASK, few, Recipe(epochs=1), tmp_path, accelerator="cpu", fuse=True)
+        train(
+            Assignment(ARCHITECTURE, TASK, few, Recipe(epochs=1)),
+            tmp_path,
+            options=TrainOptions(accelerator="cpu", fuse=True),
+        )
 
 
 def test_losses_by_hand():
@@ -356,7 +397,7 @@ def test_losses_by_hand():
 
 
 def test_scalars_for_tensorboard(few, tmp_path):
-    train(ARCHITECTURE, TASK, few, Recipe(epochs=2), tmp_path, tensorboard=True)
+    train(Assignment(ARCHITECTURE, TASK, few, Recipe(epochs=2)), tmp_path, options=TrainOptions(tensorboard=True))
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "tensorboard"))

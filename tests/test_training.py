@@ -17,6 +17,7 @@ from autost_optuna import Space, Task
 from autost_optuna.data import load
 from autost_optuna.front.picks import pick
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create, open_search
 from autost_optuna.training.evaluation import Judging
 from autost_optuna.training.members import train_members
@@ -24,15 +25,16 @@ from autost_optuna.training.orders import Means, folder_name, orders
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.records import open_trained
 from autost_optuna.training.resume import Stopped
+from autost_optuna.training.trainer import TrainOptions
 
 SPACE = Space(name="toy", embed_dim=(16, 24, 32), depth=(1, 2), num_heads=(2, 4), mlp_ratio=(1, 2))
 RECIPE = Recipe(name="tiny", epochs=1, batch_size=100, images=200)
-MEANS = Means(data="digits", accelerator="cpu")
+MEANS = Means(data="digits", options=TrainOptions(accelerator="cpu"))
 
 
 @pytest.fixture
 def search(tmp_path):
-    found = create("demo", str(tmp_path / "s.journal"), space=SPACE, task=Task.preset("digits"))
+    found = create("demo", str(tmp_path / "s.journal"), Plan(space=SPACE, task=Task.preset("digits")))
     run(found, trials=12)
     return open_search("demo", found.storage, write=True)
 
@@ -98,7 +100,7 @@ def test_workers_share_the_orders(search, tmp_path):
     states = Counter(trial.state for trial in open_trained(search).study.trials)
     assert states == {TrialState.COMPLETE: 3}
     # Each network equals that of one process with as many threads, whoever trained it.
-    alone = create("demo", str(tmp_path / "alone.journal"), space=SPACE, task=Task.preset("digits"))
+    alone = create("demo", str(tmp_path / "alone.journal"), Plan(space=SPACE, task=Task.preset("digits")))
     run(alone, trials=12)
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
@@ -320,7 +322,9 @@ def test_names_become_folders():
 @pytest.mark.slow
 def test_how_much_is_judged_is_recorded_and_does_not_tell_trainings_apart(search, tmp_path):
     todo = orders(search, members(search, 1), RECIPE, 1, tmp_path / "out")
-    bounded = dataclasses.replace(MEANS, judging=Judging(eval_images=20, test_images=50))
+    bounded = dataclasses.replace(
+        MEANS, options=TrainOptions(accelerator="cpu", judging=Judging(eval_images=20, test_images=50))
+    )
     (found,) = train_members(search, todo, bounded)
     assert (found.images, found.test_images) == (20, 50)
     assert (found.test_accuracy * 50) % 1 == pytest.approx(0, abs=1e-9)
@@ -328,7 +332,7 @@ def test_how_much_is_judged_is_recorded_and_does_not_tell_trainings_apart(search
     assert train_members(search, todo, MEANS, tell=told.append) == [found]
     assert [message.kind for message in told] == ["trained"]
     with pytest.raises(ValueError, match=r"test_images 1,000 is out of range; the test set of digits has 1 to 359"):
-        train_members(search, todo, dataclasses.replace(MEANS, judging=Judging(test_images=1000)))
+        train_members(search, todo, dataclasses.replace(MEANS, options=TrainOptions(judging=Judging(test_images=1000))))
 
 
 def test_the_validation_split_shrinks_with_the_training_images_but_keeps_enough_to_judge_on():

@@ -39,6 +39,7 @@ from autost_optuna.search import study as studies
 from autost_optuna.search.describe import describe
 from autost_optuna.search.presence import Presence
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.training.record import Dropped
 from autost_optuna.training.records import open_trained
 from autost_optuna.training.worth import trained_table, worth
@@ -678,8 +679,8 @@ TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=
 def journal(tmp_path_factory):
     """A search whose networks were trained: accuracy rises with FLOPs, energy is 1.1 times the predicted; one otherwise."""
     path = tmp_path_factory.mktemp("trained") / "autost.journal"
-    search = studies.create("demo", str(path), space=SPACE, task=TASK, population=4)
-    studies.create("new", str(path), space=SPACE, task=TASK)
+    search = studies.create("demo", str(path), Plan(space=SPACE, task=TASK, population=4))
+    studies.create("new", str(path), Plan(space=SPACE, task=TASK))
     run(search, trials=10)
     members = ranked(search)
     for place, member in enumerate(members):

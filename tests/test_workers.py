@@ -23,7 +23,8 @@ from autost_optuna.search import workers
 from autost_optuna.search.pool import STOPS, Done, Ended, Pool, on_stop
 from autost_optuna.search.presence import RETRY, Presence, abandoned, alive
 from autost_optuna.search.restore import make_objective
-from autost_optuna.search.runner import run
+from autost_optuna.search.runner import Resources, RunCallbacks, run
+from autost_optuna.search.settings import Plan
 from autost_optuna.storage.storage import open_storage
 
 # Small enough to be exhausted, and large enough not to be by chance.
@@ -37,7 +38,7 @@ def storage(tmp_path):
 
 @pytest.fixture
 def search(storage, toy_space, toy_task):
-    return studies.create("s", storage, space=toy_space, task=toy_task)
+    return studies.create("s", storage, Plan(space=toy_space, task=toy_task))
 
 
 def states(storage, name="s"):
@@ -111,9 +112,14 @@ def slow_here(monkeypatch):
 @pytest.mark.process
 def test_workers_run_exactly_the_trials_asked_for(tmp_path, toy_space, toy_task, kind, slow_here):
     storage = {"journal": str(tmp_path / "s.journal"), "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
-    search = studies.create("s", storage, space=toy_space, task=toy_task)
+    search = studies.create("s", storage, Plan(space=toy_space, task=toy_task))
     seen, notes = [], []
-    outcome = run(search, trials=60, workers=3, on_trial=seen.append, on_note=notes.append)
+    outcome = run(
+        search,
+        trials=60,
+        resources=Resources(workers=3),
+        callbacks=RunCallbacks(on_trial=seen.append, on_note=notes.append),
+    )
     assert (outcome.done, outcome.ending) == (60, "trials")
     assert [progress.done for progress in seen] == list(range(1, 61))
     assert states(storage) == {"COMPLETE": 60}
@@ -245,7 +251,7 @@ def test_workers_end_their_trial_when_interrupted_or_left_alone(folder):
 def test_an_error_in_a_worker_is_one_line(search, tmp_path):
     elsewhere = replace(search, storage=str(tmp_path / "none.journal"))  # where only the workers look
     with pytest.raises(RuntimeError, match=r"none\.journal") as caught:
-        run(elsewhere, trials=500, workers=2)
+        run(elsewhere, trials=500, resources=Resources(workers=2))
     assert "\n" not in str(caught.value)
     assert set(states(search.storage)) == {"COMPLETE"}
 
@@ -253,7 +259,7 @@ def test_an_error_in_a_worker_is_one_line(search, tmp_path):
 @pytest.mark.parametrize("workers", [0, -1, 257, 10**9])
 def test_workers_out_of_range_are_refused(search, workers):
     with pytest.raises(ValueError, match=f"workers {workers} is out of range; use 1 to 256"):
-        run(search, trials=1, workers=workers)
+        run(search, trials=1, resources=Resources(workers=workers))
 
 
 @pytest.mark.usefixtures("warm_workers")
@@ -261,7 +267,7 @@ def test_workers_out_of_range_are_refused(search, workers):
 def test_more_workers_than_processors_are_allowed_and_told(search, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda number: {0})
     notes = []
-    assert run(search, trials=2, workers=2, on_note=notes.append).done == 2
+    assert run(search, trials=2, resources=Resources(workers=2), callbacks=RunCallbacks(on_note=notes.append)).done == 2
     assert notes == ["note: 2 workers on 1 processor; more than one on each rarely pays"]
 
 
@@ -314,7 +320,7 @@ def test_a_bound_that_comes_before_convergence_is_told(folder, cli):
 
 def test_a_stop_rule_alone_stops_at_the_same_trial_as_the_course_says(storage, toy_task):
     space = Space(name="toy", embed_dim=(16, 32), depth=(1, 2, 3), num_heads=(2, 4), mlp_ratio=(1, 2))
-    search = studies.create("s", storage, space=space, task=toy_task)
+    search = studies.create("s", storage, Plan(space=space, task=toy_task))
     outcome = run(search, trials=None, until=StopRule(patience=15))
     assert outcome.ending == "converged"
     assert outcome.evidence == search.course().evidence(StopRule(patience=15))
@@ -396,7 +402,7 @@ def test_the_trial_of_a_dead_run_is_failed_and_its_parameters_tried_once_more(se
         assert warm.run(["-c", KILLED, storage]).returncode == -signal.SIGKILL
     assert states(storage) == {"FAIL": 1, "RUNNING": 1}  # the second found the trial of the first, and tried it again
     notes = []
-    assert run(studies.open_search("s", storage), trials=3, on_note=notes.append).done == 3
+    assert run(studies.open_search("s", storage), trials=3, callbacks=RunCallbacks(on_note=notes.append)).done == 3
     assert notes == ["note: 1 unfinished trial that no process works on any more: set to failed"]
     trials = studies.open_search("s", storage).study.get_trials(deepcopy=False)
     assert [trial.state.name for trial in trials] == ["FAIL"] * 2 + ["COMPLETE"] * 3
@@ -408,7 +414,7 @@ def test_the_trial_of_a_dead_run_is_failed_and_its_parameters_tried_once_more(se
 def test_a_killed_run_equals_an_uninterrupted_one_up_to_the_trial_at_hand_which_comes_next(
     search, storage, toy_space, toy_task
 ):
-    whole = studies.create("whole", storage, space=toy_space, task=toy_task)
+    whole = studies.create("whole", storage, Plan(space=toy_space, task=toy_task))
     run(whole, trials=7)
     run(search, trials=6)
     assert warm.run(["-c", KILLED, storage]).returncode == -signal.SIGKILL
@@ -500,13 +506,13 @@ def test_a_trial_that_its_dead_worker_had_not_told_of_is_retired_at_the_end(sear
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("autost_optuna.search.workers._searching", dies_with_a_trial_untold)
         with pytest.raises(RuntimeError, match="all workers died"):
-            run(search, trials=500, workers=2, on_note=notes.append)
+            run(search, trials=500, resources=Resources(workers=2), callbacks=RunCallbacks(on_note=notes.append))
     here = completed(storage)
     assert states(storage) == {"FAIL": 2, "COMPLETE": here}
     assert notes[-1] == "note: 2 unfinished trials that no process works on any more: set to failed"
     said = search.study._storage.get_study_system_attrs(search.study._study_id)
     assert [run for key, run in said.items() if ":run:" in key] == [None]  # nobody is there any more
-    assert run(search, trials=2, workers=2).done == 2
+    assert run(search, trials=2, resources=Resources(workers=2)).done == 2
     assert states(storage) == {"FAIL": 2, "COMPLETE": here + 2}
 
 
@@ -517,7 +523,7 @@ def test_a_trial_that_a_dead_worker_left_is_retired_by_the_run_that_ends_last(se
     other = studies.open_search("s", storage, write=True)
     with Presence(other.study):
         with pytest.raises(RuntimeError, match="all workers died"):
-            run(search, trials=500, workers=2)
+            run(search, trials=500, resources=Resources(workers=2))
         # Either of them may be a trial of the other run, which is at work.
         assert states(storage) == {"RUNNING": 2, "COMPLETE": completed(storage)}
     assert states(storage) == {"FAIL": 2, "COMPLETE": completed(storage)}

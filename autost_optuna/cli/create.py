@@ -9,6 +9,7 @@ from autost_optuna.cli import options, printing
 from autost_optuna.cli.study import quiet_optuna, settings_line
 from autost_optuna.files import check_keys, read_toml
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, further
+from autost_optuna.search.settings import Plan
 
 if TYPE_CHECKING:
     from autost_optuna.network.task import Task
@@ -104,25 +105,27 @@ def create(
     search = create_study(
         name,
         storage,
-        space=Space.load(space, uniform=uniform),
-        task=on,
-        data=options.chosen_data(data, data_root, on),
-        data_root=data_root,
-        images=images,
-        seeds=seeds,
-        convention=Convention.load(energy) if energy else None,
-        constraints=Constraints(
-            min_params=min_params,
-            max_params=max_params,
-            min_flops=min_flops,
-            max_flops=max_flops,
-            min_depth=min_depth,
-            max_depth=max_depth,
-            max_energy_mj=max_energy,
+        Plan(
+            space=Space.load(space, uniform=uniform),
+            task=on,
+            data=options.chosen_data(data, data_root, on),
+            data_root=data_root,
+            images=images,
+            seeds=seeds,
+            convention=Convention.load(energy) if energy else None,
+            constraints=Constraints(
+                min_params=min_params,
+                max_params=max_params,
+                min_flops=min_flops,
+                max_flops=max_flops,
+                min_depth=min_depth,
+                max_depth=max_depth,
+                max_energy_mj=max_energy,
+            ),
+            seed=seed,
+            population=population,
+            objectives=objective,
         ),
-        seed=seed,
-        population=population,
-        objectives=objective,
         skip_if_exists=skip_if_exists,
         device=options.chosen_device(device),
     )

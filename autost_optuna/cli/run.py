@@ -15,7 +15,7 @@ from autost_optuna.search.pool import start_server
 if TYPE_CHECKING:
     from autost_optuna.front.convergence import Convergence, StopRule
     from autost_optuna.front.front import Box
-    from autost_optuna.search.runner import Outcome
+    from autost_optuna.search.runner import Outcome, Resources
     from autost_optuna.search.search import Search
 
 
@@ -65,13 +65,14 @@ def run(
         start_server("autost_optuna.search.workers")
     quiet_optuna()
     from autost_optuna.proxies.convention import Convention
+    from autost_optuna.search.runner import Resources
     from autost_optuna.search.study import open_search
 
     search = open_search(name, storage, write=True)
     search.settings.check_convention(Convention.load(energy) if energy else None)
-    on = options.chosen_device(device)
+    resources = Resources(workers=workers, data_root=data_root, device=options.chosen_device(device))
     warn_of_stand_in(search.settings.data, search.settings.task)
-    outcome = run_search(search, trials, until=rule, workers=workers, timeout=timeout, data_root=data_root, device=on)
+    outcome = run_search(search, trials, until=rule, timeout=timeout, resources=resources)
     if outcome.ending == "stopped":
         left = "" if trials is None else f", with --trials {trials - outcome.done}"
         printing.note(f"interrupted; the study is safe. Resume by the same command{left}")
@@ -102,15 +103,15 @@ def run_search(
     trials: int | None,
     *,
     until: "StopRule | None" = None,
-    workers: int = 1,
     timeout: float | None = None,
-    data_root: Path | None = None,
-    device: str = "cpu",
+    resources: "Resources | None" = None,
 ) -> "Outcome":
     """Run trials under a progress bar, then print the results and why the run ended."""
+    from autost_optuna.search.runner import Progress, Resources, RunCallbacks
+    from autost_optuna.search.runner import run as run_trials
+
+    resources = resources or Resources()
     with printing.interruptible() as stopped, printing.progress("searching", trials, "trials") as update:
-        from autost_optuna.search.runner import Progress
-        from autost_optuna.search.runner import run as run_trials
 
         def on_trial(state: Progress) -> None:
             update(state.done, f"front {state.front_size}")
@@ -119,13 +120,9 @@ def run_search(
             search,
             trials=trials,
             until=until,
-            workers=workers,
             timeout=timeout,
-            data_root=data_root,
-            device=device,
-            on_trial=on_trial,
-            on_note=printing.note,
-            stopped=stopped,
+            resources=resources,
+            callbacks=RunCallbacks(on_trial=on_trial, on_note=printing.note, stopped=stopped),
         )
     if outcome.done:
         rate = units.significant(outcome.done / outcome.duration_s, 2)
@@ -138,7 +135,7 @@ def run_search(
         click.echo(("" if outcome.done else "nothing was run: ") + evidence_line(outcome.evidence, search.settings.box))
     _print_result(search)
     if outcome.done:
-        keep_board(search, data_root)
+        keep_board(search, None if resources.data_root is None else Path(resources.data_root))
     return outcome
 
 

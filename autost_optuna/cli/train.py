@@ -144,6 +144,7 @@ def train(
     from autost_optuna.search.study import open_search
     from autost_optuna.training.evaluation import Judging
     from autost_optuna.training.orders import orders, process_rank
+    from autost_optuna.training.trainer import TrainOptions
 
     search = open_search(study, storage, write=True)
     candidates = chosen(search, trials, knee, front)
@@ -153,10 +154,12 @@ def train(
     means = replace(
         _means(search, data, data_root),
         download=download,
-        accelerator=accelerator,
-        fuse=fuse,
-        tensorboard=tensorboard,
-        judging=Judging(eval_images=eval_images, test_images=test_images),
+        options=TrainOptions(
+            accelerator=accelerator,
+            fuse=fuse,
+            tensorboard=tensorboard,
+            judging=Judging(eval_images=eval_images, test_images=test_images),
+        ),
         workers=workers,
     )
     try:

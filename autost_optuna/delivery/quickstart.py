@@ -8,6 +8,7 @@ from autost_optuna.delivery.plots.front import draw_front, front_view
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.network.task import Task
 from autost_optuna.search.search import Search
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create as create_study
 from autost_optuna.space.space import Space
 from autost_optuna.storage.location import DEFAULT
@@ -40,7 +41,7 @@ def open_quickstart(folder: StrPath) -> Search:
     if strangers:
         raise ValueError(f"{folder} is not empty and holds no quickstart; choose another folder with -o")
     make_folder(folder)
-    return create_study(NAME, storage_of(folder), space=SPACE, task=Task.preset("digits"), skip_if_exists=True)
+    return create_study(NAME, storage_of(folder), Plan(space=SPACE, task=Task.preset("digits")), skip_if_exists=True)
 
 
 def draw_quickstart(search: Search, folder: StrPath) -> Path:

@@ -19,6 +19,8 @@ from autost_optuna.units import one_line
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 FORKS = multiprocessing.get_context("forkserver")
+# With torch, which is imported on first use elsewhere.
+PRELOADED = ("autost_optuna.proxies.reuse", "autost_optuna.storage.storage", "autost_optuna.storage.journal")
 
 Say = Callable[[Any], None]
 # Called with the study's name and storage, how to say something, and what else was given; yields what carries out a job.
@@ -116,7 +118,7 @@ class Pool:
 
 def start_server(*modules: str) -> None:
     """Start the server that workers are forked from, unless it runs. Returns at once, while it imports `modules`."""
-    FORKS.set_forkserver_preload(["autost_optuna.storage.storage", "autost_optuna.storage.journal", *modules])
+    FORKS.set_forkserver_preload([*PRELOADED, *modules])
     with _alone():
         forkserver.ensure_running()
 

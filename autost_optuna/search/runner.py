@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.convergence import Convergence, StopRule
 from autost_optuna.front.front import nondominated
+from autost_optuna.moved import regrouped
 from autost_optuna.proxies.goals import check_plane
-from autost_optuna.proxies.reuse import CACHE_BYTES
 from autost_optuna.search.objective import Objective
 from autost_optuna.search.pool import Done, Ended, Pool, Worker, one_thread
 from autost_optuna.search.presence import Presence, retire
@@ -46,26 +46,44 @@ class Outcome:
     evidence: Convergence | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What a run uses: processes, the folder of the images if it is not the study's, and the device that measures."""
+
+    workers: int = 1
+    data_root: StrPath | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunCallbacks:
+    """Who hears of a run and may stop it: `on_trial` after each trial, `on_note` of what a user should know."""
+
+    on_trial: Callable[[Progress], None] = lambda progress: None
+    on_note: Callable[[str], None] = lambda text: None
+    stopped: Callable[[], bool] = lambda: False
+
+
+@regrouped("resources", Resources)
+@regrouped("callbacks", RunCallbacks)
 def run(
     search: Search,
     *,
     trials: int | None,
     until: StopRule | None = None,
-    workers: int = 1,
     timeout: float | None = None,
-    data_root: StrPath | None = None,
-    device: str = "cpu",
-    on_trial: Callable[[Progress], None] = lambda progress: None,
-    on_note: Callable[[str], None] = lambda text: None,
-    stopped: Callable[[], bool] = lambda: False,
+    resources: Resources = Resources(),
+    callbacks: RunCallbacks = RunCallbacks(),
 ) -> Outcome:
     """Run `trials` more trials, or fewer if `until` is met, `timeout` seconds have passed or `stopped()`.
 
-    With `workers` above 1, as many processes share the trials, with one thread of torch each; their trials add up exactly.
-    This process runs trials itself until the workers have started.
-    `data_root` replaces the folder that the study was created with. ValueError if it holds other images. RuntimeError if a
-    worker fails or all have died.
+    Several workers share the trials, with one thread of torch each; their trials add up exactly. This process runs trials
+    itself until they have started. ValueError if the folder holds other images than the study was created with.
+    RuntimeError if a worker fails or all have died.
     """
+    from autost_optuna.proxies.reuse import CACHE_BYTES
+
+    workers, on_note = resources.workers, callbacks.on_note
     if len(search.study.directions) > len(search.settings.objectives):
         name = search.study.study_name
         raise ValueError(
@@ -85,8 +103,8 @@ def run(
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers > processors:
         on_note(f"note: {workers} workers on {counted(processors, 'processor')}; more than one on each rarely pays")
-    objective = make_objective(search.settings, data_root, device, CACHE_BYTES // workers)
-    tally = _Tally(search, trials, until, timeout, on_trial, stopped)
+    objective = make_objective(search.settings, resources.data_root, resources.device, CACHE_BYTES // workers)
+    tally = _Tally(search, trials, until, timeout, callbacks)
     if tally.ending() is None:
         with Presence(search.study, on_note) as presence:
             objective.remember(search.candidates())
@@ -179,11 +197,10 @@ class _Tally:
         trials: int | None,
         until: StopRule | None,
         timeout: float | None,
-        on_trial: Callable[[Progress], None],
-        stopped: Callable[[], bool],
+        callbacks: RunCallbacks,
     ) -> None:
         self._search, self._trials, self._until, self._timeout = search, trials, until, timeout
-        self._on_trial, self._stopped = on_trial, stopped
+        self._callbacks = callbacks
         self._members: list[Candidate] = nondominated(search.candidates())
         self._start = time.monotonic()
         self.done = 0
@@ -210,7 +227,9 @@ class _Tally:
                 self._read_at = number
                 self._read_course()
         front_size, duration = len(self._members), time.monotonic() - self._start
-        self._on_trial(Progress(done=self.done, trials=self._trials, front_size=front_size, duration_s=duration))
+        self._callbacks.on_trial(
+            Progress(done=self.done, trials=self._trials, front_size=front_size, duration_s=duration)
+        )
 
     def left(self, out: int) -> int:
         """The number of tickets left to hand out while `out` are out."""
@@ -226,7 +245,7 @@ class _Tally:
             return "exhausted"
         if self._trials is not None and self.done >= self._trials:
             return "trials"
-        if self._stopped():
+        if self._callbacks.stopped():
             return "stopped"
         if self._timeout is not None and time.monotonic() - self._start >= self._timeout:
             return "timeout"

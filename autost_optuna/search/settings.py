@@ -1,7 +1,7 @@
 """Settings: what all trials of a study share. The study stores them, so that a resumed run measures in the same way."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, fields, is_dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -11,10 +11,33 @@ from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, check_objectives
 from autost_optuna.space.space import Space
+from autost_optuna.units import StrPath
 
 ATTRIBUTE = "autost_optuna"
 POPULATION = 50  # NSGA-II's default
 VERSIONED = ("autost-optuna", "optuna", "torch", "spikingjelly")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a new study is to search, and how.
+
+    `images` is the number of images for the rates, split among `seeds` initialisations. `objectives` names FLOPs, energy and
+    further proxies (`goals.GOALS`), each with its own direction. `population` is NSGA-II's.
+    """
+
+    space: Space
+    task: Task
+    _: KW_ONLY
+    data: str = "digits"
+    data_root: StrPath | None = None
+    images: int = 4
+    seeds: int = 1
+    convention: Convention | None = None
+    constraints: Constraints | None = None
+    seed: int = 0
+    population: int = POPULATION
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,18 +12,16 @@ from optuna.samplers import NSGAIISampler
 from optuna.trial import FrozenTrial
 
 from autost_optuna import units
-from autost_optuna.data import check_classes, rate_images
 from autost_optuna.front.constraints import Constraints
-from autost_optuna.network.task import Task
-from autost_optuna.proxies.convention import DEFAULT, Convention
-from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, check_plane
+from autost_optuna.moved import regrouped
+from autost_optuna.proxies.convention import DEFAULT
+from autost_optuna.proxies.goals import GOALS, check_objectives, check_plane
 from autost_optuna.search.enrol import CANDIDATE, name_objectives
 from autost_optuna.search.exact import ExactFront, check_enumerable, check_feasible, exact_front
 from autost_optuna.search.objective import Objective
 from autost_optuna.search.restore import make_objective, make_sampler
 from autost_optuna.search.search import EXACT, Search
-from autost_optuna.search.settings import ATTRIBUTE, POPULATION, Settings, check_population
-from autost_optuna.space.space import Space
+from autost_optuna.search.settings import ATTRIBUTE, Plan, Settings, check_population
 from autost_optuna.storage.location import check_file, file_of, shown
 from autost_optuna.storage.storage import open_storage
 from autost_optuna.units import StrPath
@@ -37,42 +35,25 @@ class StudyExists(ValueError):  # noqa: N818 - a state, not an error
     """A study with that name exists."""
 
 
-def create(
-    name: str,
-    storage: StrPath,
-    *,
-    space: Space,
-    task: Task,
-    data: str = "digits",
-    data_root: StrPath | None = None,
-    images: int = 4,
-    seeds: int = 1,
-    convention: Convention | None = None,
-    constraints: Constraints | None = None,
-    seed: int = 0,
-    population: int = POPULATION,
-    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
-    skip_if_exists: bool = False,
-    device: str = "cpu",
-) -> Search:
-    """Create a study with two objectives, FLOPs (maximise) and energy_mj (minimise); everything is checked first.
+@regrouped("plan", Plan)
+def create(name: str, storage: StrPath, plan: Plan, *, skip_if_exists: bool = False, device: str = "cpu") -> Search:
+    """Create a study, by default with two objectives, FLOPs (maximise) and energy_mj (minimise); all is checked first.
 
-    `objectives` names these two and further proxies (`goals.GOALS`), each with its own direction. ValueError if the space
-    does not fit the task, nothing in it satisfies the constraints, the images are missing, silent or have another number of
-    classes, the storage is not writable, or the study exists (unless `skip_if_exists` and it has these settings; the
-    convention is compared if one is given).
+    ValueError if the space does not fit the task, nothing in it satisfies the constraints, the images are missing, silent or
+    have another number of classes, the storage is not writable, or the study exists (unless `skip_if_exists` and it has these
+    settings; the convention is compared if the plan has one).
     """
     check_name(name)
-    storage = os.fspath(storage)
-    check_population(population)
-    check_objectives(objectives)
-    constraints, objectives = constraints or Constraints(), tuple(objectives)
-    asked = {"space": space, "task": task, "data": data, "images": images, "seeds": seeds, "constraints": constraints}
+    storage, constraints = os.fspath(storage), plan.constraints or Constraints()
+    check_population(plan.population)
+    check_objectives(plan.objectives)
 
     def existing() -> Search:
         search = open_search(name, storage)
-        search.settings.check_convention(convention)
-        search.settings.check_same({**asked, "seed": seed, "population": population, "objectives": objectives})
+        search.settings.check_convention(plan.convention)
+        same = ("space", "task", "data", "images", "seeds", "seed", "population")
+        asked = {field: getattr(plan, field) for field in same}
+        search.settings.check_same({**asked, "constraints": constraints, "objectives": tuple(plan.objectives)})
         return search
 
     if name in existing_names(storage):
@@ -80,27 +61,26 @@ def create(
             return existing()
         raise _exists(name, storage)
     check_file(storage, create=True, write=True)
-    space.check(task)
-    check_feasible(space, task, constraints)
-    drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
-    check_classes(drawn, task)
+    plan.space.check(plan.task)
+    check_feasible(plan.space, plan.task, constraints)
     objective = Objective(
-        space,
-        task,
-        images=drawn,
-        data_root=data_root,
-        convention=convention or DEFAULT,
+        plan.space,
+        plan.task,
+        data=plan.data,
+        data_root=plan.data_root,
+        num_images=plan.images,
+        convention=plan.convention or DEFAULT,
         constraints=constraints,
-        seed=seed,
-        seeds=seeds,
+        seed=plan.seed,
+        seeds=plan.seeds,
         device=device,
-        objectives=objectives,
+        objectives=plan.objectives,
     )
-    settings = objective.settings(population)
+    settings = objective.settings(plan.population)
     most, box = constraints.max_energy_mj, settings.box
     if most is not None and most < 0.9 * box.best_energy_mj:  # the smallest network uses about the least energy
         raise ValueError(
-            f"max_energy {most} mJ cannot be kept: the smallest network of the space {space.name} takes "
+            f"max_energy {most} mJ cannot be kept: the smallest network of the space {plan.space.name} takes "
             f"{box.best_energy_mj:.4g} mJ; raise it"
         )
     try:

@@ -11,7 +11,6 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-import autost_optuna.proxies.reuse  # noqa: F401 - with torch, before workers are forked
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.search.objective import Objective
 from autost_optuna.search.pool import Pool, on_stop

@@ -29,7 +29,7 @@ def share_out(workshop: Workshop, todo: Sequence[Order]) -> list[Message]:
 
     study = search.study.study_name, search.storage
     count = min(means.workers, len(todo))
-    shares = [_share_of_machine(number, count, means.accelerator) for number in range(count)]
+    shares = [_share_of_machine(number, count, means.options.accelerator) for number in range(count)]
     with Pool(_training, study, [tuple(todo), means], shares) as pool:
         while pool.workers and len(ends) < len(todo):
             if workshop.stopped() and not asked:

@@ -10,17 +10,14 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 
 from autost_optuna import units
-from autost_optuna.data import Dataset
-from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.packed import packed
-from autost_optuna.network.task import Task
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.pages import keeping_all_pages
 from autost_optuna.training.batches import Batches, split_training
 from autost_optuna.training.device import make_fabric
 from autost_optuna.training.evaluation import Judging, accuracy_of
 from autost_optuna.training.loop import RECALIBRATION_IMAGES
-from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.resume import Assignment
 
 SAMPLES = (16, 128)  # images to time: more if they are fast, because a call has its own cost
 ENOUGH_S = 0.2
@@ -58,19 +55,13 @@ class Forecast:
         return f"about {units.duration(total)}{many} on this machine: {parts}; {shorter}"
 
 
-def forecast(
-    architecture: Architecture,
-    task: Task,
-    dataset: Dataset,
-    recipe: Recipe,
-    judging: Judging,
-    accelerator: str = "auto",
-) -> Forecast:
+def forecast(assignment: Assignment, judging: Judging, accelerator: str = "auto") -> Forecast:
     """Time a training step and a batch of judging, each the second of two, on a temporary network."""
+    task, dataset, recipe = assignment.task, assignment.dataset, assignment.recipe
     trained_on, _ = split_training(dataset, recipe.validation_share, recipe.images)
     validation, test = judging.chosen(dataset, recipe)
     fabric = make_fabric(recipe, accelerator)
-    network = SpikingTransformer(architecture, task, seed=recipe.seed).to(fabric.device)
+    network = SpikingTransformer(assignment.architecture, task, seed=recipe.seed).to(fabric.device)
     with keeping_all_pages():
         for sample in SAMPLES:
             few = trained_on[: min(sample, recipe.batch_size)]

@@ -27,7 +27,7 @@ from autost_optuna.training.member import Workshop, claim, store
 from autost_optuna.training.members import carry_out, foretell, prepare
 from autost_optuna.training.orders import Means, Message, Order, Tell, key_of, world
 from autost_optuna.training.record import Record, Taken
-from autost_optuna.training.resume import Result, identity_of, log_of
+from autost_optuna.training.resume import Assignment, Result, log_of
 from autost_optuna.units import counted, one_line
 
 
@@ -244,7 +244,7 @@ class _Field:
         key, order = self._keys[index], self._todo[index]
         if key not in self._accuracies:
             task = self._trainings.search.settings.task
-            identity = identity_of(order.candidate.architecture, task, self._dataset, order.recipe)
+            identity = Assignment(order.candidate.architecture, task, self._dataset, order.recipe).identity
             log = log_of(Path(training.path), identity)
             if not log:
                 raise ValueError(

@@ -10,16 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from autost_optuna.data import Dataset
-from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.neuron import PLIF
-from autost_optuna.network.task import Task
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.training import checkpoint
@@ -38,8 +34,8 @@ from autost_optuna.training.evaluation import (
     recalibrate,
 )
 from autost_optuna.training.loss import loss_of, optimizer_of
-from autost_optuna.training.recipe import TET, Recipe
-from autost_optuna.training.resume import RECIPE, RESUME, Epoch, Stopped, resume
+from autost_optuna.training.recipe import TET
+from autost_optuna.training.resume import RECIPE, RESUME, Assignment, Epoch, Stopped, resume
 
 RECALIBRATION_IMAGES = 512
 EMA_WARMUP = 10  # the average follows the first steps closely: its decay is at most (1 + step) / (10 + step)
@@ -50,17 +46,14 @@ class Run:
 
     def __init__(
         self,
-        identity: dict[str, Any],
-        architecture: Architecture,
-        task: Task,
-        dataset: Dataset,
-        recipe: Recipe,
+        assignment: Assignment,
         folder: Path,
         fabric: Fabric,
         judging: Judging,
         on_judged: Callable[[str, int, int], None],
     ) -> None:
-        self.identity, self.recipe, self.folder, self.fabric = identity, recipe, folder, fabric
+        task, dataset, recipe = assignment.task, assignment.dataset, assignment.recipe
+        self.identity, self.recipe, self.folder, self.fabric = assignment.identity, recipe, folder, fabric
         self._augment = Augment(recipe, task)
         self._glance = min(EVAL_BATCH, 2 * recipe.batch_size)  # without gradients, an image takes less memory
         trained_on, _ = split_training(dataset, recipe.validation_share, recipe.images)
@@ -72,7 +65,7 @@ class Run:
         self._train = Batches(dataset.train, trained_on, *reads)
         self._validation = Batches(dataset.train, validation, *reads)
         self._test = Batches(dataset.test, test, *reads)
-        self.network = SpikingTransformer(architecture, task, seed=recipe.seed)
+        self.network = SpikingTransformer(assignment.architecture, task, seed=recipe.seed)
         self._plain = plain = optimizer_of(self.network, recipe)
         self._order_channels(
             torch.channels_last
@@ -81,7 +74,7 @@ class Run:
         self._order_channels(torch.contiguous_format)
         self._average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema_decay else None
         # After the weights are on the device, because the optimizer's state follows them.
-        state = resume(folder / RESUME, identity, self.network, plain, self._average)
+        state = resume(folder / RESUME, self.identity, self.network, plain, self._average)
         self.log = [Epoch(**entry) for entry in state["log"]]
         self._batch, self._step = int(state["batch"]), int(state["step"])
         self._losses: list[float] = state["losses"]

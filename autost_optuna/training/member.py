@@ -11,8 +11,8 @@ from autost_optuna.training.claims import Claim, Records
 from autost_optuna.training.device import make_fabric
 from autost_optuna.training.orders import Means, Message, Order, Tell, process_rank, world
 from autost_optuna.training.record import CURVE, Record, Taken, write_curve
-from autost_optuna.training.resume import Result, Stopped, identity_of, log_of
-from autost_optuna.training.trainer import train
+from autost_optuna.training.resume import Assignment, Result, Stopped, log_of
+from autost_optuna.training.trainer import TrainCallbacks, train
 from autost_optuna.units import one_line
 
 CURVE_FILE = "curve.csv"
@@ -65,7 +65,7 @@ class Workshop:
     def _reach(self, order: Order, until: int, index: int) -> Message:
         """Train a network to the end of epoch `until` and save its state; the last epoch of all completes it as usual."""
         task = self.trainings.search.settings.task
-        identity = identity_of(order.candidate.architecture, task, self.dataset, order.recipe)
+        identity = Assignment(order.candidate.architecture, task, self.dataset, order.recipe).identity
         done = len(log_of(order.folder, identity))
 
         def watch(message: Message) -> None:
@@ -89,7 +89,7 @@ class Workshop:
 
     def _train(self, order: Order, index: int) -> Result:
         """Train one network to its end, and report its batches, epochs and judging."""
-        settings, means = self.trainings.search.settings, self.means
+        settings = self.trainings.search.settings
 
         def on_batch(epoch: int, batch: int, batches: int) -> None:
             done, total = epoch * batches + batch, order.recipe.epochs * batches
@@ -99,20 +99,16 @@ class Workshop:
             self.tell(Message(kind="judged", index=index, done=done, total=total, text=phase))
 
         return train(
-            order.candidate.architecture,
-            settings.task,
-            self.dataset,
-            order.recipe,
+            Assignment(order.candidate.architecture, settings.task, self.dataset, order.recipe),
             order.folder,
             convention=settings.convention,
-            judging=means.judging,
-            accelerator=means.accelerator,
-            tensorboard=means.tensorboard,
-            fuse=means.fuse,
-            on_batch=on_batch,
-            on_judged=on_judged,
-            on_epoch=lambda line: self.tell(Message(kind="epoch", index=index, line=line)),
-            stopped=self.stopped,
+            options=self.means.options,
+            callbacks=TrainCallbacks(
+                on_batch=on_batch,
+                on_judged=on_judged,
+                on_epoch=lambda line: self.tell(Message(kind="epoch", index=index, line=line)),
+                stopped=self.stopped,
+            ),
         )
 
     def _claim(self, order: Order) -> Claim | Message | None:
@@ -122,7 +118,7 @@ class Workshop:
             found = claim(self.trainings, order, self.dataset, self.presence)
         ours = isinstance(found, Claim)
         if world() > 1:
-            ours = make_fabric(order.recipe, self.means.accelerator).broadcast(ours)
+            ours = make_fabric(order.recipe, self.means.options.accelerator).broadcast(ours)
         if isinstance(found, Record):
             return Message(kind="trained", training=found, before=True)
         if isinstance(found, Taken):

@@ -26,7 +26,7 @@ from autost_optuna.training.orders import (
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.record import Record
 from autost_optuna.training.records import dropped_of, open_trained, trainings_of
-from autost_optuna.training.resume import RESUME, Stopped, check_folder, identity_of, log_of
+from autost_optuna.training.resume import RESUME, Assignment, Stopped, check_folder, log_of
 from autost_optuna.training.trainer import check
 from autost_optuna.units import counted
 
@@ -71,17 +71,17 @@ def prepare(
     if means.workers > 1 and world() > 1:
         raise ValueError(f"workers {means.workers} and torchrun are two ways to use several processes; leave one out")
     task, frames = search.settings.task, todo[0].recipe.frames
-    with _one_first(todo[0].recipe, means.accelerator):
+    with _one_first(todo[0].recipe, means.options.accelerator):
         download = means.download and not process_rank()
         dataset = load(means.data, task, means.data_root, download=download, frames=frames, on_frames=on_frames)
     for recipe in {order.recipe for order in todo}:
-        check(task, dataset, recipe, means.accelerator, means.judging)
+        check(task, dataset, recipe, means.options.accelerator, means.options.judging)
     known = {training.key for training in trainings_of(search)}
     left = {dropped.key: Path(dropped.path) for dropped in dropped_of(search)}
     found = [_where_left(order, left.get(key_of(order, dataset))) for order in todo]
     for order in found:
         if key_of(order, dataset) not in known:
-            check_folder(order.folder, identity_of(order.candidate.architecture, task, dataset, order.recipe))
+            check_folder(order.folder, Assignment(order.candidate.architecture, task, dataset, order.recipe).identity)
     return dataset, open_trained(search, create=True, artifacts=artifacts_folder(search, todo)), found
 
 
@@ -92,10 +92,11 @@ def foretell(trainings: Records, todo: Sequence[Order], dataset: Dataset, means:
     if not left or process_rank():
         return ""
     sample = left[0]
-    foreseen = forecast(sample.candidate.architecture, task, dataset, sample.recipe, means.judging, means.accelerator)
+    first = Assignment(sample.candidate.architecture, task, dataset, sample.recipe)
+    foreseen = forecast(first, means.options.judging, means.options.accelerator)
     sizes = []
     for order in left:
-        identity = identity_of(order.candidate.architecture, task, dataset, order.recipe)
+        identity = Assignment(order.candidate.architecture, task, dataset, order.recipe).identity
         epochs = order.recipe.epochs - len(log_of(order.folder, identity))
         sizes.append((epochs, order.candidate.flops / sample.candidate.flops))
     return foreseen.in_words(sizes, workers=min(means.workers, len(left)), processes=world())

@@ -11,11 +11,10 @@ from autost_optuna.front.candidate import Candidate
 from autost_optuna.network.architecture import as_count
 from autost_optuna.search.search import Search
 from autost_optuna.storage.artifacts import folder_of
-from autost_optuna.training.evaluation import Judging
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.record import Key, Record
 from autost_optuna.training.resume import Epoch, Result
-from autost_optuna.training.trainer import WHOLE
+from autost_optuna.training.trainer import AS_USUAL, TrainOptions
 from autost_optuna.units import StrPath
 
 
@@ -34,16 +33,12 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Means:
-    """What all orders share: the data set and its folder, the device (auto, cpu or cuda), logs for TensorBoard, whether
-    torch.compile fuses operations, the number of images for judging, and the number of processes."""
+    """What all orders share: the data set and its folder, how to train, and the number of processes."""
 
     data: str
     data_root: StrPath | None = None
     download: bool = False
-    accelerator: str = "auto"
-    tensorboard: bool = False
-    fuse: bool = False
-    judging: Judging = WHOLE
+    options: TrainOptions = AS_USUAL
     workers: int = 1
 
 

@@ -17,9 +17,7 @@ from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.training import checkpoint
 from autost_optuna.training.checkpoint import WEIGHTS
-from autost_optuna.training.evaluation import (
-    Measured,
-)
+from autost_optuna.training.evaluation import Measured
 from autost_optuna.training.recipe import Recipe
 
 RESUME = "resume.safetensors"
@@ -64,15 +62,25 @@ class Result:
         return sorted(line.images_per_s for line in self.log)[len(self.log) // 2]
 
 
-def identity_of(architecture: Architecture, task: Task, dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
-    """The identity of a training, which is stored with the weights."""
-    return {
-        "architecture": architecture.to_dict(),
-        "task": asdict(task),
-        "data": dataset.name,
-        "data_fingerprint": dataset.fingerprint(),
-        "recipe": recipe.to_dict(),
-    }
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What is to be trained: a network, for a task, on data, by a recipe."""
+
+    architecture: Architecture
+    task: Task
+    dataset: Dataset
+    recipe: Recipe
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What distinguishes it from other trainings, as it is stored with the weights."""
+        return {
+            "architecture": self.architecture.to_dict(),
+            "task": asdict(self.task),
+            "data": self.dataset.name,
+            "data_fingerprint": self.dataset.fingerprint(),
+            "recipe": self.recipe.to_dict(),
+        }
 
 
 def check_folder(folder: Path, identity: dict[str, Any]) -> None:

@@ -6,80 +6,99 @@ with the same batches and augmentation. Choices use a validation split; the test
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from autost_optuna.data import Dataset
-from autost_optuna.network.architecture import Architecture
+from autost_optuna.moved import regrouped
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.pages import keeping_all_pages
 from autost_optuna.training.augment import Augment
 from autost_optuna.training.checkpoint import WEIGHTS
 from autost_optuna.training.device import make_fabric
-from autost_optuna.training.evaluation import (
-    Judging,
-)
+from autost_optuna.training.evaluation import Judging
 from autost_optuna.training.loop import Run
 from autost_optuna.training.recipe import Recipe
-from autost_optuna.training.resume import Epoch, Result, Stopped, alone_in, completed, identity_of
+from autost_optuna.training.resume import Assignment, Epoch, Result, Stopped, alone_in, completed
 from autost_optuna.units import StrPath
 
 CHECKPOINT_S = 60.0
 WHOLE = Judging()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainOptions:
+    """How to train, with no effect on what is learned: the number of images for judging, the device (auto, cpu or cuda), logs
+    for TensorBoard, whether torch.compile fuses operations, which needs a compiler, and the seconds between saved states."""
+
+    judging: Judging = WHOLE
+    accelerator: str = "auto"
+    tensorboard: bool = False
+    fuse: bool = False
+    checkpoint_s: float = CHECKPOINT_S
+
+
+AS_USUAL = TrainOptions()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainCallbacks:
+    """Who hears of a training and may stop it.
+
+    `on_batch` is called with the epoch, the batches done in it and their number; `on_judged` with the phase ("validation" or
+    "test", or "energy" if the call only finishes an earlier one), the images done and their total; `on_epoch` with each new
+    line of the log.
+    """
+
+    on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None
+    on_judged: Callable[[str, int, int], None] = lambda phase, done, total: None
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    stopped: Callable[[], bool] = lambda: False
+
+
+@regrouped("assignment", Assignment, first=4)
+@regrouped("options", TrainOptions)
+@regrouped("callbacks", TrainCallbacks)
 def train(
-    architecture: Architecture,
-    task: Task,
-    dataset: Dataset,
-    recipe: Recipe,
+    assignment: Assignment,
     folder: StrPath,
     *,
     convention: Convention = DEFAULT,
-    judging: Judging = WHOLE,
-    accelerator: str = "auto",
-    tensorboard: bool = False,
-    fuse: bool = False,
-    checkpoint_s: float = CHECKPOINT_S,
-    on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None,
-    on_judged: Callable[[str, int, int], None] = lambda phase, done, total: None,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-    stopped: Callable[[], bool] = lambda: False,
+    options: TrainOptions = AS_USUAL,
+    callbacks: TrainCallbacks = TrainCallbacks(),
 ) -> Result:
     """Train a network and write `folder`/model.safetensors, weights and description.
 
-    `judging` gives the number of images to judge on. `on_judged` is called with the phase ("validation" or "test", or
-    "energy" if the call only finishes an earlier one), the images done and their total.
     After each epoch, and every `checkpoint_s` seconds within one, the whole state is saved in `folder`/resume.safetensors,
-    from which the same call continues; if the training is complete, the call returns its result. With `fuse`, torch.compile
-    fuses operations, which needs a compiler. Under torchrun all processes share the batches, and the first one judges and
-    writes. ValueError if the folder holds another training, Stopped if `stopped()`, RuntimeError if the loss is NaN or
-    infinite or memory runs out.
+    from which the same call continues; if the training is complete, the call returns its result. Under torchrun all
+    processes share the batches, and the first one judges and writes. ValueError if the folder holds another training,
+    Stopped if `stopped()`, RuntimeError if the loss is NaN or infinite or memory runs out.
     """
-    check(task, dataset, recipe, accelerator, judging)
-    folder, identity = Path(folder), identity_of(architecture, task, dataset, recipe)
+    recipe, stopped = assignment.recipe, callbacks.stopped
+    check(assignment.task, assignment.dataset, recipe, options.accelerator, options.judging)
+    folder, identity = Path(folder), assignment.identity
     if (folder / WEIGHTS).exists():
         return completed(folder / WEIGHTS, identity, convention)
-    fabric = make_fabric(recipe, accelerator)
+    fabric = make_fabric(recipe, options.accelerator)
     first = fabric.is_global_zero
     with (
         keeping_all_pages(),
         alone_in(folder) if first else contextlib.nullcontext(),
-        _scalars(folder, wanted=tensorboard and first) as log_scalars,
+        _scalars(folder, wanted=options.tensorboard and first) as log_scalars,
     ):
-        run = Run(identity, architecture, task, dataset, recipe, folder, fabric, judging, on_judged)
-        if fuse:
+        run = Run(assignment, folder, fabric, options.judging, callbacks.on_judged)
+        if options.fuse:
             run.fuse()
         for epoch in range(len(run.log), recipe.epochs):
             if run.ended_early():
                 break
-            run.train_epoch(epoch, checkpoint_s, on_batch, stopped)
+            run.train_epoch(epoch, options.checkpoint_s, callbacks.on_batch, stopped)
             line = run.judge_epoch(epoch)
             log_scalars(line)
-            on_epoch(line)
+            callbacks.on_epoch(line)
             if stopped() and epoch + 1 < recipe.epochs and not run.ended_early():
                 raise Stopped
         run.finish(convention)

@@ -33,6 +33,8 @@ from autost_optuna.data import Dataset, Normalisation, Split, fit
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.task import Task
 from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.training.resume import Assignment
+from autost_optuna.training.trainer import TrainOptions
 
 EPOCHS = 2
 HELD = 32  # images of the validation split, and of the test set
@@ -217,7 +219,9 @@ def train_ours(architecture, task, dataset, options):
     )
     with tempfile.TemporaryDirectory() as folder:
         trained = train(
-            architecture, task, dataset, recipe, Path(folder), accelerator=options.device, fuse=options.compile
+            Assignment(architecture, task, dataset, recipe),
+            Path(folder),
+            options=TrainOptions(accelerator=options.device, fuse=options.compile),
         )
     return trained.log[-1].images_per_s
 

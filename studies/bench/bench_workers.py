@@ -21,6 +21,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from autost_optuna.search.runner import Resources, RunCallbacks
+from autost_optuna.search.settings import Plan
+
 QUIET = 0.1  # cores
 TRIES = 5
 
@@ -38,8 +41,13 @@ def measure(workers, trials, seed):
     ends = []
     with tempfile.TemporaryDirectory() as folder:
         storage = str(Path(folder) / "bench.journal")
-        search = create("bench", storage, space=Space.load("small"), task=Task.preset("digits"), seed=seed)
-        outcome = run(search, trials=trials, workers=workers, on_trial=lambda state: ends.append(state.duration_s))
+        search = create("bench", storage, Plan(space=Space.load("small"), task=Task.preset("digits"), seed=seed))
+        outcome = run(
+            search,
+            trials=trials,
+            resources=Resources(workers=workers),
+            callbacks=RunCallbacks(on_trial=lambda state: ends.append(state.duration_s)),
+        )
         depths = [candidate.architecture.depth for candidate in search.candidates()]
     assert outcome.done == trials
     return {

@@ -37,8 +37,8 @@ from autost_optuna.training.batches import split_training
 from autost_optuna.training.evaluation import EVAL_BATCH, RATE_IMAGES
 from autost_optuna.training.loop import RECALIBRATION_IMAGES
 from autost_optuna.training.recipe import Recipe
-from autost_optuna.training.resume import Stopped
-from autost_optuna.training.trainer import train
+from autost_optuna.training.resume import Assignment, Stopped
+from autost_optuna.training.trainer import TrainCallbacks, train
 from autost_optuna.units import counted, duration, one_line
 
 RESERVE = 0.9  # the part of the budget that is planned; the rest is for what was estimated too low
@@ -52,8 +52,13 @@ def speed(scale, task, dataset, architecture, recipe):
         times[batch] = time.monotonic()
 
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Stopped):
-        settings = {"on_batch": on_batch, "stopped": lambda: last in times}
-        train(architecture, task, dataset, replace(recipe, epochs=2), Path(folder), convention=CONVENTION, **settings)
+        callbacks = TrainCallbacks(on_batch=on_batch, stopped=lambda: last in times)
+        train(
+            Assignment(architecture, task, dataset, replace(recipe, epochs=2)),
+            Path(folder),
+            convention=CONVENTION,
+            callbacks=callbacks,
+        )
     network = SpikingTransformer(architecture, task).to(DEVICE).eval()
     ledger, layers = operations(architecture, task), populations(architecture, task)
 
@@ -226,13 +231,10 @@ def carry_out(jobs, chosen, task, dataset, recipe, paths, ends):
             by = kept(work / "commits" / f"{name}.json", lambda: here)  # that began it
             try:
                 trained = train(
-                    Architecture.from_dict(contestant["architecture"]),
-                    task,
-                    dataset,
-                    own,
+                    Assignment(Architecture.from_dict(contestant["architecture"]), task, dataset, own),
                     work / name,
                     convention=CONVENTION,
-                    stopped=lambda: time.monotonic() >= ends,
+                    callbacks=TrainCallbacks(stopped=lambda: time.monotonic() >= ends),
                 )
             except Stopped:
                 print("the time is over, the state is kept; run again to go on", flush=True)

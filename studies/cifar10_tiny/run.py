@@ -23,7 +23,8 @@ from autost_optuna import Space, Task
 from autost_optuna.cli.front import front_row
 from autost_optuna.delivery.plots.figure import BLUE, GREEN, ORANGE, dress, write_figure
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.search.runner import run
+from autost_optuna.search.runner import Resources, run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create
 from autost_optuna.search.summary import summarise
 from autost_optuna.training.members import train_members
@@ -82,19 +83,21 @@ def main():
     search = create(
         NAME,
         str(HERE / f"{NAME}.journal"),
-        space=Space.load(plan["space"]),
-        task=Task.preset(plan["task"]),
-        data=plan["data"],
-        data_root=options.data_root,
-        images=plan["images"],
-        convention=Convention.load(plan["energy"]),
-        seed=plan["seed"],
-        population=plan["population"],
+        Plan(
+            space=Space.load(plan["space"]),
+            task=Task.preset(plan["task"]),
+            data=plan["data"],
+            data_root=options.data_root,
+            images=plan["images"],
+            convention=Convention.load(plan["energy"]),
+            seed=plan["seed"],
+            population=plan["population"],
+        ),
         skip_if_exists=True,
     )
     missing = TRIALS - summarise(search).health.trials
     if missing > 0:
-        run(search, trials=missing, data_root=options.data_root)
+        run(search, trials=missing, resources=Resources(data_root=options.data_root))
     narrow = [m for m in search.front() if (m.architecture.embed_dim, m.architecture.depth) == (WIDTH, DEPTH)]
     member = narrow[-1]  # of these the one of most FLOPs
 

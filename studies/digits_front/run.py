@@ -24,6 +24,7 @@ from autost_optuna.delivery.plots.trained import draw_trained, trained_view
 from autost_optuna.front.picks import knee, pick
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create
 from autost_optuna.search.summary import summarise
 from autost_optuna.training.calibration import calibrate
@@ -55,13 +56,15 @@ def main():
     search = create(
         NAME,
         str(HERE / f"{NAME}.journal"),
-        space=Space.load(str(HERE / Path(plan["space"]).name)),
-        task=Task.preset(plan["task"]),
-        data=plan["data"],
-        images=plan["images"],
-        convention=Convention.load(plan["energy"]),
-        seed=plan["seed"],
-        population=plan["population"],
+        Plan(
+            space=Space.load(str(HERE / Path(plan["space"]).name)),
+            task=Task.preset(plan["task"]),
+            data=plan["data"],
+            images=plan["images"],
+            convention=Convention.load(plan["energy"]),
+            seed=plan["seed"],
+            population=plan["population"],
+        ),
         skip_if_exists=True,
     )
     missing = TRIALS - summarise(search).health.trials

@@ -24,6 +24,7 @@ from autost_optuna.proxies.convention import Convention
 from autost_optuna.search.exact import class_of, representatives
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create, find_exact
 from autost_optuna.search.summary import reached, summarise
 from autost_optuna.units import csv_text
@@ -73,13 +74,15 @@ def main():
         return create(
             name,
             storage,
-            space=Space.load(space),
-            task=Task.preset(plan["task"]),
-            data=plan["data"],
-            data_root=options.data_root,
-            images=plan["images"],
-            convention=Convention.load(plan["energy"]),
-            seed=seed,
+            Plan(
+                space=Space.load(space),
+                task=Task.preset(plan["task"]),
+                data=plan["data"],
+                data_root=options.data_root,
+                images=plan["images"],
+                convention=Convention.load(plan["energy"]),
+                seed=seed,
+            ),
             skip_if_exists=True,
         )
 

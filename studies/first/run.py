@@ -23,7 +23,8 @@ from autost_optuna.delivery.plots.figure import write_figure
 from autost_optuna.delivery.plots.front import draw_front, front_view
 from autost_optuna.front.picks import knee
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.search.runner import run
+from autost_optuna.search.runner import Resources, run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create
 from autost_optuna.search.summary import summarise
 from autost_optuna.units import csv_text
@@ -45,20 +46,22 @@ def main():
     search = create(
         NAME,
         str(HERE / "first.journal"),
-        space=Space.load(plan["space"]),
-        task=Task.preset(plan["task"]),
-        data=plan["data"],
-        data_root=options.data_root,
-        images=plan["images"],
-        convention=Convention.load(plan["energy"]),
-        seed=plan["seed"],
-        population=plan["population"],
+        Plan(
+            space=Space.load(plan["space"]),
+            task=Task.preset(plan["task"]),
+            data=plan["data"],
+            data_root=options.data_root,
+            images=plan["images"],
+            convention=Convention.load(plan["energy"]),
+            seed=plan["seed"],
+            population=plan["population"],
+        ),
         skip_if_exists=True,
     )
     start = time.perf_counter()
     missing = TRIALS - summarise(search).health.trials
     if missing > 0:
-        run(search, trials=missing, data_root=options.data_root)
+        run(search, trials=missing, resources=Resources(data_root=options.data_root))
     duration_s = time.perf_counter() - start
     members, summary = search.front(), summarise(search)
     (HERE / "front.csv").write_text(csv_text([flat_row(member) for member in members]))

@@ -24,6 +24,7 @@ from autost_optuna.front.picks import pick
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.ranks import rank
 from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create
 from autost_optuna.search.summary import summarise
 from autost_optuna.training.halving import RungStanding, rungs, survivors, train_by_halving
@@ -31,6 +32,7 @@ from autost_optuna.training.members import train_members
 from autost_optuna.training.orders import Means, orders
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.records import open_trained
+from autost_optuna.training.trainer import TrainOptions
 from autost_optuna.units import csv_text
 
 HERE = Path(__file__).parent
@@ -108,19 +110,24 @@ def main():
     search = create(
         NAME,
         str(HERE / f"{NAME}.journal"),
-        space=Space.load(str(HERE / Path(plan["space"]).name)),
-        task=Task.preset(plan["task"]),
-        data=plan["data"],
-        images=plan["images"],
-        convention=Convention.load(plan["energy"]),
-        seed=plan["seed"],
-        population=plan["population"],
+        Plan(
+            space=Space.load(str(HERE / Path(plan["space"]).name)),
+            task=Task.preset(plan["task"]),
+            data=plan["data"],
+            images=plan["images"],
+            convention=Convention.load(plan["energy"]),
+            seed=plan["seed"],
+            population=plan["population"],
+        ),
         skip_if_exists=True,
     )
     missing = TRIALS - summarise(search).health.trials
     if missing > 0:
         run(search, trials=missing)
-    members, means = pick(search.front(), search.settings.box, MEMBERS), Means(data="digits", accelerator="cpu")
+    members, means = (
+        pick(search.front(), search.settings.box, MEMBERS),
+        Means(data="digits", options=TrainOptions(accelerator="cpu")),
+    )
     todo = {
         s: [o for o in orders(search, members, recipe, SEEDS, HERE / "trained") if o.recipe.seed == s]
         for s in range(SEEDS)

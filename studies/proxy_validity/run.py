@@ -28,7 +28,8 @@ from autost_optuna.front.front import nondominated
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.scores import scores
 from autost_optuna.ranks import rank
-from autost_optuna.search.runner import run
+from autost_optuna.search.runner import Resources, run
+from autost_optuna.search.settings import Plan
 from autost_optuna.search.study import create
 from autost_optuna.search.summary import summarise
 from autost_optuna.training.calibration import group, measured_front
@@ -75,20 +76,22 @@ def open_plan(scale, data_root, work):
     search = create(
         f"validity-{space.name}",
         str(work / "validity.journal"),
-        space=space,
-        task=task,
-        data=PLAN["data"],
-        data_root=data_root,
-        images=PLAN["images"],
-        convention=Convention.load(PLAN["energy"]),
-        seed=PLAN["seed"],
+        Plan(
+            space=space,
+            task=task,
+            data=PLAN["data"],
+            data_root=data_root,
+            images=PLAN["images"],
+            convention=Convention.load(PLAN["energy"]),
+            seed=PLAN["seed"],
+        ),
         skip_if_exists=True,
     )
     for genome in chosen[len(search.study.trials) :]:
         search.study.enqueue_trial(genome)
     missing = len(chosen) - summarise(search).health.trials
     if missing:
-        run(search, trials=missing, data_root=data_root)
+        run(search, trials=missing, resources=Resources(data_root=data_root))
     return search
 
 

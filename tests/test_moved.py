@@ -1,0 +1,70 @@
+"""Arguments of 0.1.0 that a dataclass groups now do the same until the next version, and warn."""
+
+from dataclasses import replace
+
+import pytest
+
+from autost_optuna import Architecture
+from autost_optuna.data import load
+from autost_optuna.search import study as studies
+from autost_optuna.search.runner import Resources, RunCallbacks, run
+from autost_optuna.search.settings import Plan
+from autost_optuna.training.evaluation import Judging
+from autost_optuna.training.recipe import Recipe
+from autost_optuna.training.resume import Assignment
+from autost_optuna.training.trainer import TrainCallbacks, TrainOptions, train
+
+
+def test_a_study_is_created_from_keywords(tmp_path, toy_space, toy_task):
+    storage = str(tmp_path / "s.journal")
+    new = studies.create("new", storage, Plan(toy_space, toy_task, images=8, seed=3), device="cpu")
+    with pytest.warns(FutureWarning, match="create: space, task, images, seed will only be fields of plan, autost"):
+        old = studies.create("old", storage, space=toy_space, task=toy_task, images=8, seed=3)
+    assert old.settings == new.settings
+    with pytest.raises(TypeError, match="pictures"):
+        studies.create("other", storage, Plan(toy_space, toy_task), pictures=8)
+
+
+def test_trials_are_run_with_keywords(tmp_path, toy_space, toy_task):
+    storage, notes, seen = str(tmp_path / "s.journal"), [], []
+    new, old = (studies.create(name, storage, Plan(toy_space, toy_task)) for name in ("new", "old"))
+    callbacks = RunCallbacks(on_trial=seen.append, stopped=lambda: len(seen) == 3)
+    assert run(new, trials=9, resources=Resources(device="cpu"), callbacks=callbacks).ending == "stopped"
+    seen.clear()
+    with (
+        pytest.warns(FutureWarning, match="run: device .* resources"),
+        pytest.warns(FutureWarning, match="callbacks"),
+    ):
+        outcome = run(
+            old, trials=9, device="cpu", on_trial=seen.append, on_note=notes.append, stopped=lambda: len(seen) == 3
+        )
+    assert (outcome.ending, len(seen)) == ("stopped", 3)
+    assert old.candidates() == new.candidates()
+
+
+def test_a_network_is_trained_with_keywords(tmp_path, toy_task):
+    task = replace(toy_task, channels=1)
+    network = Architecture.uniform(embed_dim=16, num_heads=2, mlp_ratio=1, depth=1)
+    digits, recipe, epochs = load("digits", task), Recipe(epochs=1, images=60), []
+    new = train(
+        Assignment(network, task, digits, recipe),
+        tmp_path / "new",
+        options=TrainOptions(accelerator="cpu", judging=Judging(test_images=10)),
+        callbacks=TrainCallbacks(on_epoch=epochs.append),
+    )
+    with (
+        pytest.warns(FutureWarning, match="train: architecture, task, dataset, recipe .* assignment"),
+        pytest.warns(FutureWarning, match="train: judging, accelerator .* options"),
+        pytest.warns(FutureWarning, match="train: on_epoch .* callbacks"),
+    ):
+        old = train(
+            network,
+            task,
+            digits,
+            recipe,
+            tmp_path / "old",
+            accelerator="cpu",
+            judging=Judging(test_images=10),
+            on_epoch=epochs.append,
+        )
+    assert (old.measured, old.test_accuracy, len(epochs)) == (new.measured, new.test_accuracy, 2)
