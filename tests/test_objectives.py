@@ -219,7 +219,7 @@ def test_images_that_look_alike_are_refused_and_their_trials_pruned(toy_space, t
     )
     assert [trial.state for trial in study.trials] == [TrialState.PRUNED] * 2
     assert all("naswot is -inf" in trial.user_attrs["unscored"] for trial in study.trials)
-    monkeypatch.setattr(studies, "rate_images", lambda *_, **__: twins)
+    monkeypatch.setattr("autost_optuna.search.objective.rate_images", lambda *_, **__: twins)
     with pytest.raises(ValueError, match=r"naswot is -inf, so it cannot tell: .*; give other images"):
         create(objectives=("flops", "energy_mj", "naswot"))
     with pytest.raises(ValueError, match="the classes of the images are not known"):
