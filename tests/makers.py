@@ -193,16 +193,8 @@ def store(search, candidate, artifacts=(), **changes):
 
 
 def claim_of(trainings, candidate, presence, like=None):
-    key = like or training(candidate.architecture)
-    return trainings.claim(
-        candidate,
-        recipe_name=key.recipe_name,
-        recipe_hash=key.recipe_hash,
-        seed=key.seed,
-        data=key.data,
-        data_fingerprint=key.data_fingerprint,
-        presence=presence,
-    )
+    made = like or training(candidate.architecture)
+    return trainings.claim(candidate, made.key, recipe_name=made.recipe_name, presence=presence)
 
 
 SPACE = Space(name="toy", embed_dim=(16, 32), depth=(1, 2), num_heads=(2, 4), mlp_ratio=(1, 2))

@@ -131,6 +131,8 @@ def test_a_claim_takes_no_other_networks_figures(search):
         claim = claim_of(trainings, members[0], presence)
         with pytest.raises(ValueError, match="store it under its own"):
             claim.complete(training(members[0].architecture, seed=7))
+        with pytest.raises(ValueError, match="give its own"):
+            claim_of(trainings, members[1], presence, training(members[0].architecture))
         with pytest.raises(ValueError, match="is of no trial"):
             claim_of(trainings, replace(members[1], number=None), presence)
 

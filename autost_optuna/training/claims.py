@@ -147,28 +147,16 @@ class Records:
         """The first trained network with that key."""
         return next((training for training in self.all() if training.key == key), None)
 
-    def claim(
-        self,
-        candidate: Candidate,
-        *,
-        recipe_name: str,
-        recipe_hash: str,
-        seed: int,
-        data: str,
-        data_fingerprint: str,
-        presence: Presence,
-    ) -> Claim | Record | Taken:
-        """Claim a member of the search to train it, while `presence` on this study is in context.
+    def claim(self, candidate: Candidate, key: Key, *, recipe_name: str, presence: Presence) -> Claim | Record | Taken:
+        """Claim a member of the search to train it as `key` says, while `presence` on this study is in context.
 
         A Claim lets this process train it; a Record is a finished training; Taken means that a live process is training it.
+        ValueError if the candidate is of no trial, or the key of another architecture.
         """
-        key = Key(
-            architecture=candidate.architecture.key,
-            data=data,
-            data_fingerprint=data_fingerprint,
-            recipe_hash=recipe_hash,
-            seed=seed,
-        )
+        if key.architecture != candidate.architecture.key:
+            raise ValueError(
+                f"the key is of {key.architecture}, the candidate {candidate.architecture.key}; give its own"
+            )
         found = self._found(key)
         if found is not None:
             return found
@@ -180,8 +168,8 @@ class Records:
             user_attrs={
                 "search_trial": origin.number,
                 "recipe": recipe_name,
-                "seed": seed,
-                "data": data,
+                "seed": key.seed,
+                "data": key.data,
                 "predicted_mj": candidate.energy_mj,
             },
             system_attrs={KEY: asdict(key), OWNER: presence.owner()},

@@ -9,7 +9,7 @@ from autost_optuna.search.presence import Presence
 from autost_optuna.search.settings import installed_versions
 from autost_optuna.training.claims import Claim, Records
 from autost_optuna.training.device import make_fabric
-from autost_optuna.training.orders import Means, Message, Order, Tell, process_rank, world
+from autost_optuna.training.orders import Means, Message, Order, Tell, key_of, process_rank, world
 from autost_optuna.training.record import CURVE, Record, Taken, write_curve
 from autost_optuna.training.resume import Assignment, Result, Stopped, log_of
 from autost_optuna.training.trainer import TrainCallbacks, train
@@ -138,15 +138,8 @@ def present(trainings: Records) -> Iterator[Presence | None]:
 
 def claim(trainings: Records, order: Order, dataset: Dataset, presence: Presence) -> Claim | Record | Taken:
     """Claim the network of an order, while `presence` is in context."""
-    return trainings.claim(
-        order.candidate,
-        recipe_name=order.recipe.label,
-        recipe_hash=order.recipe.hash,
-        seed=order.recipe.seed,
-        data=dataset.name,
-        data_fingerprint=dataset.fingerprint(),
-        presence=presence,
-    )
+    key = key_of(order, dataset)
+    return trainings.claim(order.candidate, key, recipe_name=order.recipe.label, presence=presence)
 
 
 def store(claim: Claim, order: Order, dataset: Dataset, trained: Result) -> Record:
