@@ -6,6 +6,7 @@ each. They say how certain it is for other architectures drawn like these, and n
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, combinations
 from statistics import harmonic_mean
 
@@ -35,6 +36,19 @@ FEW = 20  # with fewer architectures, bootstrap intervals are too narrow
 TIED = 0.5  # share of tied pairs from which on a proxy says little
 REGRETS = (1, 5, 10)
 SEEDS = ""  # stands for figures of seeds against each other; not the name of a proxy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranking:
+    """How the proxy `name` ranks architectures: all of them (Kendall), within each of TOPS, and with parameters held fixed.
+
+    `fixed` is Spearman's rho. It and a top are None if they are undefined.
+    """
+
+    name: str
+    whole: Figure
+    tops: Mapping[str, Top | None]
+    fixed: Figure | None
 
 
 def validate(
@@ -125,27 +139,31 @@ def _verdict(
 ) -> Verdict:
     proxy, accuracy = _better(evidence, evidence.proxies[name]), _better(evidence, evidence.means)
     number = len(accuracy)
-    tops = {top: _top(evidence, range(number), name, top, figures) for top in TOPS}
     fixed = figures.get((name, "fixed"))
-    fixed = None if fixed is None or math.isnan(fixed.value) else fixed
+    ranking = Ranking(
+        name=name,
+        whole=figures[name, "kendall"],
+        tops={top: _top(evidence, range(number), name, top, figures) for top in TOPS},
+        fixed=None if fixed is None or math.isnan(fixed.value) else fixed,
+    )
     same = np.zeros(number)
     regret = tuple(
         Regret(k=k, lost=lost(proxy, accuracy, k), random=lost(same, accuracy, k))
         for k in sorted(set(regrets))
         if k < number
     )
-    whole, share = figures[name, "kendall"], agreeing(proxy, accuracy)
+    share = agreeing(proxy, accuracy)
     return Verdict(
         name=name,
-        kendall=whole,
+        kendall=ranking.whole,
         spearman=figures[name, "spearman"],
-        top_tenth=tops["top_tenth"],
-        top_fifth=tops["top_fifth"],
-        fixed_params=fixed,
+        top_tenth=ranking.tops["top_tenth"],
+        top_fifth=ranking.tops["top_fifth"],
+        fixed_params=ranking.fixed,
         regret=regret,
         agreeing=share,
-        sentence=_sentence(name, evidence.target, share, whole, tops, fixed, regret),
-        warnings=_warnings(name, whole, tops, fixed, tied_pairs(proxy)),
+        sentence=_sentence(ranking, evidence.target, share, regret),
+        warnings=_warnings(ranking, tied_pairs(proxy)),
     )
 
 
@@ -186,41 +204,33 @@ def highest(between: float, seeds: float) -> float:
     return math.sqrt(reliability_of_mean(between, seeds)) if between > 0 else 0.0
 
 
-def _sentence(
-    name: str,
-    target: str,
-    share: float,
-    whole: Figure,
-    tops: Mapping[str, Top | None],
-    fixed: Figure | None,
-    regret: Sequence[Regret],
-) -> str:
-    """The verdict on a proxy in plain words."""
+def _sentence(ranking: Ranking, target: str, share: float, regret: Sequence[Regret]) -> str:
+    """The verdict on a proxy in plain words; `share` is that of the pairs in the order of `target`."""
     within = [
-        f"{found.kendall.text} within the {top.replace('_', ' ')}" for top, found in tops.items() if found is not None
+        f"{found.kendall.text} within the {top.replace('_', ' ')}"
+        for top, found in ranking.tops.items()
+        if found is not None
     ]
     most = [
         f"training only its top {one.k} loses {units.significant(one.lost)} of {target}, "
         f"{units.significant(one.random)} at random"
         for one in regret[-1:]
     ]
-    first = f"{name} puts {100 * share:.0f} of 100 pairs in the order of {target}: Kendall {whole.text}"
-    among_equals = [] if fixed is None else [f"Spearman {fixed.text} at fixed parameters"]
+    first = f"{ranking.name} puts {100 * share:.0f} of 100 pairs in the order of {target}: Kendall {ranking.whole.text}"
+    among_equals = [] if ranking.fixed is None else [f"Spearman {ranking.fixed.text} at fixed parameters"]
     return "; ".join([", ".join([first, *within[:1], *among_equals]), *most])
 
 
-def _warnings(
-    name: str, whole: Figure, tops: Mapping[str, Top | None], fixed: Figure | None, tied: float
-) -> tuple[str, ...]:
-    """The reasons not to trust a proxy."""
-    said = []
+def _warnings(ranking: Ranking, tied: float) -> tuple[str, ...]:
+    """The reasons not to trust a proxy; `tied` is the share of pairs that it ties."""
+    name, whole, fixed, said = ranking.name, ranking.whole, ranking.fixed, []
     if not whole.sure:
         holds = "is unknown" if whole.low is None else f"{whole.interval} contains 0"
         said.append(f"{name} cannot be told from chance: its interval {holds}; train more architectures to know")
     elif whole.value < 0:
         said.append(f"{name} ranks the wrong way round, Kendall {whole.text}: its negative is the proxy")
     else:
-        within = {top.replace("_", " "): found.kendall for top, found in tops.items() if found is not None}
+        within = {top.replace("_", " "): found.kendall for top, found in ranking.tops.items() if found is not None}
         unsure = [top for top, found in within.items() if not found.sure]
         wrong = [top for top, found in within.items() if found.sure and found.value < 0]
         if unsure:

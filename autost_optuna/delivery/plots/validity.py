@@ -148,9 +148,8 @@ def _draw_panel(
         }
     )
     for band, name in enumerate(BANDS):
-        points = [point for point in panel.points if point.band == band]
         legend = f"{name} by {escape(view.target)}" if band else name
-        figure.add_trace(_scatter(points, panel, x, y, COLOURS[band], legend, first=index == 0))
+        figure.add_trace(_scatter(panel, band, x, y, legend, first=index == 0))
     proxies, accuracies = [p.proxy for p in panel.points], [p.accuracy for p in panel.points]
     flat = [0.0] * len(proxies)
     figure.add_trace(_strip(proxies, flat, [p.accuracy_rank for p in panel.points], x, up, "line-ns"))
@@ -169,11 +168,11 @@ def _draw_panel(
     )
 
 
-def _scatter(
-    points: Sequence[RankedPoint], panel: Panel, x: str, y: str, colour: str, name: str, *, first: bool
-) -> Any:
+def _scatter(panel: Panel, band: int, x: str, y: str, name: str, *, first: bool) -> Any:
+    """The points of a band, on the axes `x` and `y`; the legend has the `name` from the first panel."""
     import plotly.graph_objects as go
 
+    points = [point for point in panel.points if point.band == band]
     few = len(panel.points) < 300
     return go.Scatter(
         name=name,
@@ -184,7 +183,7 @@ def _scatter(
         xaxis=x,
         yaxis=y,
         mode="markers",
-        marker={"color": colour, "size": 8 if few else 5, "opacity": 0.9 if few else 0.6},
+        marker={"color": COLOURS[band], "size": 8 if few else 5, "opacity": 0.9 if few else 0.6},
         customdata=[[escape(p.label), 100 * p.proxy_rank, 100 * p.accuracy_rank] for p in points],
         hovertemplate="<b>%{customdata[0]}</b><br>%{x:.4g}, better than %{customdata[1]:.0f} %<br>"
         "%{y:.4g}, better than %{customdata[2]:.0f} %<extra></extra>",
