@@ -11,7 +11,7 @@ from makers import candidate, listed
 from autost_optuna import Architecture
 from autost_optuna.delivery.plots.figure import FEWEST, ticks
 from autost_optuna.delivery.plots.frame import Frame, edges, frame_of, with_room
-from autost_optuna.delivery.plots.front import draw_front, front_view
+from autost_optuna.delivery.plots.front import Overlay, draw_front, front_view
 from autost_optuna.delivery.plots.labels import Room, Spot, place_labels, spots, steps
 from autost_optuna.delivery.plots.points import BUDGET, finding
 from autost_optuna.search.baselines import Baseline
@@ -116,7 +116,7 @@ def frame(figure):
 
 def test_a_far_baseline_leaves_the_front_its_width_and_is_named_at_the_edge():
     far = baseline("far away", 10**9, 1e6)
-    figure = draw_front(front_view("demo", listed(SEARCH), baselines=[far]))
+    figure = draw_front(front_view("demo", listed(SEARCH), Overlay(baselines=[far])))
     seen = frame(figure)
     assert seen.share((100.0, 1))[0] - seen.share((1.0, 1))[0] > 0.85
     (mark,) = [trace for trace in figure.data if trace.name == "baselines outside the plot"]
@@ -125,7 +125,7 @@ def test_a_far_baseline_leaves_the_front_its_width_and_is_named_at_the_edge():
     assert "<b>far away</b>" in mark.customdata[0]
     assert words(figure)["far away: 1000000 mJ, 1.00 GFLOPs"].at == (mark.x[0], mark.y[0])
     near = baseline("near", 60, 50.0)
-    figure = draw_front(front_view("demo", listed(SEARCH), baselines=[near]))
+    figure = draw_front(front_view("demo", listed(SEARCH), Overlay(baselines=[near])))
     assert [trace.name for trace in figure.data if "baselines" in (trace.name or "")] == ["baselines"]
     assert frame(figure).holds((50.0, 60e-9))
 
@@ -145,12 +145,12 @@ def test_a_title_has_the_figures_of_the_knee_or_of_what_a_budget_buys():
     assert finding(members, 0.5) == finding(members)  # it buys none
     alone = dataclasses.replace(members[0], number=None)
     assert finding([alone]) == "the only member gives 10 FLOPs for 1.00 mJ per image (C 8, depth 1)"
-    view = front_view("<b>", listed(SEARCH), limits={BUDGET: 50.0})
+    view = front_view("<b>", listed(SEARCH), Overlay(limits={BUDGET: 50.0}))
     assert draw_front(view).layout.title.text.startswith("&lt;b&gt;: 50 mJ per image buys at most 90 FLOPs")
 
 
 def test_limits_are_lines_with_their_names():
-    view = front_view("demo", listed(SEARCH), limits={BUDGET: 50.0, "constraint": 120.0})
+    view = front_view("demo", listed(SEARCH), Overlay(limits={BUDGET: 50.0, "constraint": 120.0}))
     figure = draw_front(view)
     seen = frame(figure)
     lines = {trace.name: trace for trace in figure.data if trace.mode == "lines"}
@@ -158,7 +158,7 @@ def test_limits_are_lines_with_their_names():
         assert list(lines[name].x) == [energy_mj] * 2
         assert [seen.share((energy_mj, y))[1] for y in lines[name].y] == pytest.approx([0, 1])
         assert words(figure)[name].at[0] == energy_mj
-    far = draw_front(front_view("demo", listed(SEARCH), limits={BUDGET: 1e9}))
+    far = draw_front(front_view("demo", listed(SEARCH), Overlay(limits={BUDGET: 1e9})))
     assert frame(far) == frame(draw_front(front_view("demo", listed(SEARCH))))
     assert not [trace for trace in far.data if trace.mode == "lines"]
     assert "1e+09 mJ per image buys" in far.layout.title.text
@@ -169,7 +169,7 @@ def test_picks_and_widths_have_names():
     bare = draw_front(front_view("demo", members))
     assert "knee: trial 1<br>C 16, depth 1" in words(bare) or "knee: trial 1, C 16, depth 1" in words(bare)
     assert {"C 8", "C 32", "C 40"} <= set(words(bare))
-    picked = words(draw_front(front_view("demo", members, picks=[members[0], members[3]])))
+    picked = words(draw_front(front_view("demo", members, Overlay(picks=[members[0], members[3]]))))
     assert {text.replace("<br>", ", ") for text in picked if "trial" in text} == {
         "trial 0, C 8, depth 1",
         "trial 3, C 32, depth 1",
@@ -195,7 +195,7 @@ def crowd(count, seed):
 @pytest.mark.parametrize("seed", range(8))
 def test_no_two_names_in_a_crowd_overlap_and_none_covers_a_mark(seed):
     candidates, baselines = crowd(40, seed)
-    view = front_view("demo", candidates, baselines=baselines, limits={BUDGET: 0.4})
+    view = front_view("demo", candidates, Overlay(baselines=baselines, limits={BUDGET: 0.4}))
     view = dataclasses.replace(view, picks=view.members[::8])
     figure = draw_front(view)
     seen, labels = frame(figure), words(figure)

@@ -29,7 +29,7 @@ from autost_optuna.delivery.plots.figure import (
     wrapped,
     write_figure,
 )
-from autost_optuna.delivery.plots.front import draw_front, front_view
+from autost_optuna.delivery.plots.front import Overlay, draw_front, front_view
 from autost_optuna.delivery.plots.genes import draw_genes, genes_view
 from autost_optuna.delivery.plots.points import export_command, hover, hull, in_a_line, thin
 from autost_optuna.delivery.plots.stages import draw_stages, stages_view
@@ -100,7 +100,7 @@ EXACT = ExactFront(
 
 def test_baselines_stand_beside_the_search_and_are_not_counted():
     family = [baseline(f"{name}-4-384", 28, 4.0, NETWORKS[f"{name}-4-384"].architecture) for name in FAMILY]
-    view = front_view("demo", listed(SEARCH), baselines=[*family, baseline("<b>mine", 200, 50.0)])
+    view = front_view("demo", listed(SEARCH), Overlay(baselines=[*family, baseline("<b>mine", 200, 50.0)]))
     bare = front_view("demo", listed(SEARCH))
     assert (view.title, view.members, view.dominated, view.knee) == (
         bare.title, bare.members, bare.dominated, bare.knee
@@ -121,7 +121,7 @@ def test_baselines_stand_beside_the_search_and_are_not_counted():
     )
     assert "95." not in seen  # a published accuracy
     assert "non-dominated" in points.customdata[1]
-    alone = draw_front(front_view("demo", listed(SEARCH), baselines=[baseline("mine", 200, 50.0)]))
+    alone = draw_front(front_view("demo", listed(SEARCH), Overlay(baselines=[baseline("mine", 200, 50.0)])))
     assert "baselines" in [trace.name for trace in alone.data]
 
 
@@ -135,7 +135,7 @@ def words(figure):
 
 
 def test_the_exact_front_lies_behind_the_searched_one():
-    view = front_view("demo", listed(SEARCH), exact=EXACT)
+    view = front_view("demo", listed(SEARCH), Overlay(exact=EXACT))
     figure = draw_front(view)
     assert [trace.name for trace in figure.data if trace.name] == [
         "dominated", "exact front (825 classes)", "Pareto front", "knee"
@@ -150,7 +150,7 @@ def test_the_exact_front_lies_behind_the_searched_one():
 
 def test_picks_are_ringed():
     members = listed(SEARCH)
-    figure = draw_front(front_view("demo", members, picks=[members[1], members[3]]))
+    figure = draw_front(front_view("demo", members, Overlay(picks=[members[1], members[3]])))
     (rings,) = [trace for trace in figure.data if trace.name == "2 picks"]
     assert rings.marker.symbol == "circle-open"
     assert list(rings.x) == [2.0, 40.0]
@@ -160,7 +160,9 @@ def test_the_colours_can_be_told_apart():
     # Okabe and Ito 2008, and a grey and an ink that differ in lightness.
     assert {BLUE, ORANGE, GREEN, PURPLE} <= {"#0072b2", "#d55e00", "#009e73", "#cc79a7"}
     kinds = draw_front(
-        front_view("demo", listed(SEARCH), exact=EXACT, picks=listed(SEARCH)[:1], baselines=[baseline("a", 9, 9.0)])
+        front_view(
+            "demo", listed(SEARCH), Overlay(exact=EXACT, picks=listed(SEARCH)[:1], baselines=[baseline("a", 9, 9.0)])
+        )
     ).data
     kinds = [trace for trace in kinds if trace.name]
     assert len({trace.name for trace in kinds}) == len(kinds) == 6
@@ -169,7 +171,7 @@ def test_the_colours_can_be_told_apart():
 
 
 def test_quantised_points_stand_beside_their_members():
-    figure = draw_front(front_view("demo", listed(SEARCH), quantised=True))
+    figure = draw_front(front_view("demo", listed(SEARCH), Overlay(quantised=True)))
     (points,) = [trace for trace in figure.data if trace.name == "without spikes, 8 bits"]
     assert list(points.x) == [0.5, 1.0, 20.0, 50.0]
     assert list(points.y) == list(figure.data[1].y)
@@ -388,7 +390,7 @@ def test_twenty_thousand_candidates_are_a_page_below_three_megabytes(tmp_path):
 
 def test_dark_colours_take_the_place_of_light_ones_and_no_text_is_touched():
     marks = [baseline("white", 28, 4.0)]
-    light = draw_front(front_view("white", listed(SEARCH), baselines=marks))
+    light = draw_front(front_view("white", listed(SEARCH), Overlay(baselines=marks)))
     dark = in_theme(light, "dark")
     assert (light.data[1].line.color, dark.data[1].line.color) == (BLUE, SKY)
     assert (light.layout.template.layout.paper_bgcolor, dark.layout.template.layout.paper_bgcolor) == (

@@ -2,8 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna import units
@@ -70,28 +69,32 @@ class FrontView:
     limits: tuple[tuple[str, float], ...]
 
 
-def front_view(
-    name: str,
-    candidates: Sequence[Candidate],
-    *,
-    quantised: bool = False,
-    exact: ExactFront | None = None,
-    picks: Sequence[Candidate] = (),
-    baselines: Sequence[Baseline] = (),
-    limits: Mapping[str, float] = MappingProxyType({}),
-    most: int = MOST,
-) -> FrontView:
-    """The plot of a search called `name`; with `quantised`, each member's network without spikes as a second point.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overlay:
+    """What the Pareto plot shows beside the candidates.
 
-    It also has the `exact` front of the space, marked `picks`, `baselines`, and `limits` in mJ by name, such as BUDGET, and
-    at most `most` dominated candidates. Raises ValueError if there is no candidate.
+    With `quantised`, each member's network without spikes is a second point. `exact` is the front of the whole space, `picks`
+    are marked, and `limits` are energies in mJ by name, such as BUDGET.
     """
+
+    quantised: bool = False
+    exact: ExactFront | None = None
+    picks: Sequence[Candidate] = ()
+    baselines: Sequence[Baseline] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+
+BARE = Overlay()
+
+
+def front_view(name: str, candidates: Sequence[Candidate], overlay: Overlay = BARE, *, most: int = MOST) -> FrontView:
+    """The plot of a search called `name`, with at most `most` dominated candidates. ValueError if there is no candidate."""
     whole, dominated = part(candidates)
     chosen, members = knee(whole), in_plane(whole)
     in_line = {member.architecture.key for member in members}
     return FrontView(
         name=name,
-        title=f"{name}: {finding(members, limits.get(BUDGET))}",
+        title=f"{name}: {finding(members, overlay.limits.get(BUDGET))}",
         subtitle=f"{units.counted(len(whole), 'member')} of the front among "
         f"{units.counted(len(whole) + len(dominated), 'architecture')}; {chosen.convention}; {chosen.provenance}",
         dominated=thin(dominated, most),
@@ -99,11 +102,11 @@ def front_view(
         members=tuple(members),
         others=tuple(member for member in whole if member.architecture.key not in in_line),
         knee=chosen,
-        quantised=quantised,
-        exact=exact,
-        picks=tuple(picks),
-        baselines=tuple(_marks(baselines, members)),
-        limits=tuple(limits.items()),
+        quantised=overlay.quantised,
+        exact=overlay.exact,
+        picks=tuple(overlay.picks),
+        baselines=tuple(_marks(overlay.baselines, members)),
+        limits=tuple(overlay.limits.items()),
     )
 
 

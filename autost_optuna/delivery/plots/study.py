@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from autost_optuna.delivery.plots.convergence import convergence_view, draw_convergence
-from autost_optuna.delivery.plots.front import draw_front, front_view
+from autost_optuna.delivery.plots.front import Overlay, draw_front, front_view
 from autost_optuna.delivery.plots.genes import draw_genes, genes_view
 from autost_optuna.delivery.plots.points import BUDGET, MOST
 from autost_optuna.delivery.plots.stages import draw_stages, stages_view
@@ -57,17 +57,14 @@ def front_figure(
     """The Pareto plot of a study with its baselines, exact front and energy bound. Raises ValueError without a candidate."""
     bound = search.settings.constraints.max_energy_mj
     asked = {BUDGET: budget_mj, "constraint": bound if bound != budget_mj else None}
-    view = front_view(
-        search.study.study_name,
-        search.candidates(),
+    overlay = Overlay(
         quantised=quantised,
         exact=search.exact(),
         picks=picks,
         baselines=baselines_of(search),
         limits={limit: energy_mj for limit, energy_mj in asked.items() if energy_mj is not None},
-        most=most,
     )
-    return draw_front(view, letters)
+    return draw_front(front_view(search.study.study_name, search.candidates(), overlay, most=most), letters)
 
 
 def hypervolume_figure(search: Search) -> "Figure":
