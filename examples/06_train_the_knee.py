@@ -10,7 +10,7 @@ import torch
 from autost_optuna import Space, Task, load
 from autost_optuna.data import fit
 from autost_optuna.data import load as load_data
-from autost_optuna.delivery.export import export
+from autost_optuna.delivery.export import Contents, export
 from autost_optuna.front.picks import knee
 from autost_optuna.search.runner import run
 from autost_optuna.search.settings import Plan
@@ -36,7 +36,7 @@ print(f"{trained.test_accuracy:.1%} of the test digits right after {EPOCHS} epoc
 print(f"{trained.measured.energy_mj:.4f} mJ measured, {chosen.energy_mj:.4f} mJ predicted")
 
 # %% Take it away: a folder that is complete in itself, and a network of torch again.
-bundle = export(search, chosen, here / "exported", weights=trained.path)
+bundle = export(search, chosen, here / "exported", Contents(weights=trained.path))
 network = load(bundle)
 images = fit(digits.test.images[:10], digits.normalisation, task)
 with torch.no_grad():

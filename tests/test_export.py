@@ -24,7 +24,7 @@ from autost_optuna.data import COUNTS, fit
 from autost_optuna.data import load as load_data
 from autost_optuna.delivery import graphs, standalone
 from autost_optuna.delivery.bundle import opened, pack, placed
-from autost_optuna.delivery.export import export
+from autost_optuna.delivery.export import Contents, export
 from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.search import study as studies
 from autost_optuna.search.describe import describe
@@ -393,12 +393,12 @@ def test_a_zip_is_the_same_files_and_the_same_bytes_again(untrained, trained, tm
 def test_weights_of_another_architecture_are_refused_and_nothing_is_left(search, candidate, untrained, place):
     other = next(c for c in search.candidates() if c.architecture != candidate.architecture)
     with unchanged(place), pytest.raises(ValueError, match="give the checkpoint of this one"):
-        export(search, other, place / "other", weights=untrained / "model.safetensors")
+        export(search, other, place / "other", Contents(weights=untrained / "model.safetensors"))
 
 
 def test_weights_without_a_finished_training_are_refused(search, candidate, untrained, place):
     with unchanged(place), pytest.raises(ValueError, match="holds no finished training"):
-        export(search, candidate, place / "other", weights=untrained / "model.safetensors")
+        export(search, candidate, place / "other", Contents(weights=untrained / "model.safetensors"))
 
 
 def test_what_is_there_is_never_overwritten(search, candidate, untrained, trained, place):

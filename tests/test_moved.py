@@ -1,11 +1,14 @@
 """Arguments of 0.1.0 that a dataclass groups now do the same until the next version, and warn."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from autost_optuna import Architecture
 from autost_optuna.data import load
+from autost_optuna.delivery.export import Contents, export
 from autost_optuna.search import study as studies
 from autost_optuna.search.runner import Resources, RunCallbacks, run
 from autost_optuna.search.settings import Plan
@@ -13,6 +16,8 @@ from autost_optuna.training.evaluation import Judging
 from autost_optuna.training.recipe import Recipe
 from autost_optuna.training.resume import Assignment
 from autost_optuna.training.trainer import TrainCallbacks, TrainOptions, train
+
+GOLDEN = Path(__file__).parent / "golden" / "0.1.0"
 
 
 def test_a_study_is_created_from_keywords(tmp_path, toy_space, toy_task):
@@ -68,3 +73,15 @@ def test_a_network_is_trained_with_keywords(tmp_path, toy_task):
             on_epoch=epochs.append,
         )
     assert (old.measured, old.test_accuracy, len(epochs)) == (new.measured, new.test_accuracy, 2)
+
+
+@pytest.mark.slow
+def test_export_takes_its_contents_as_keywords(tmp_path):
+    place = shutil.copytree(GOLDEN, tmp_path / "golden")
+    search = studies.open_search("golden", str(place / "studies.journal"))
+    (member,) = (one for one in search.candidates() if one.number == 3)
+    weights = place / "trained" / "golden-3" / "model.safetensors"
+    with pytest.warns(FutureWarning, match="export: weights, plain .* contents"):
+        old = export(search, member, tmp_path / "old.zip", weights=weights, plain=True)
+    new = export(search, member, tmp_path / "new.zip", Contents(weights=weights, plain=True))
+    assert old.read_bytes() == new.read_bytes()

@@ -13,7 +13,7 @@ from autost_optuna import Architecture, Objective, Space, Task, load, read_table
 from autost_optuna.data import load as load_data
 from autost_optuna.data import rate_images
 from autost_optuna.delivery.bundle import opened
-from autost_optuna.delivery.export import export
+from autost_optuna.delivery.export import Contents, export
 from autost_optuna.delivery.plots.figure import write_figure
 from autost_optuna.delivery.plots.study import stages_figure
 from autost_optuna.delivery.report import write_report
@@ -136,7 +136,7 @@ def test_a_search_is_made_trained_and_taken_away_where_a_caller_says(root, tmp_p
 
     (tmp_path / "bundle").mkdir()
     with pytest.raises(ValueError, match="bundle exists and is not overwritten"):
-        export(search, front[0], form(tmp_path / "bundle"), weights=form(trained.path), data_root=form(root))
+        export(search, front[0], form(tmp_path / "bundle"), Contents(weights=form(trained.path)), data_root=form(root))
 
 
 @FORMS

@@ -70,6 +70,7 @@ def export(
       autost-optuna export demo --trial 7 -o my-network.zip --standalone
     """
     quiet_optuna()
+    from autost_optuna.delivery.export import Contents
     from autost_optuna.delivery.export import export as export_bundle
     from autost_optuna.search.study import open_search
 
@@ -78,7 +79,8 @@ def export(
     if nir:
         _refuse_nir(candidate.architecture, search.settings.task)
     with _terminable():
-        export_bundle(search, candidate, output, weights=checkpoint, force=force, plain=standalone, data_root=data_root)
+        contents = Contents(weights=checkpoint, plain=standalone)
+        export_bundle(search, candidate, output, contents, force=force, data_root=data_root)
     weights = "trained weights" if checkpoint else "untrained weights (at initialisation)"
     click.echo(f"wrote {output}: trial {candidate.number}, {describe_candidate(candidate)}, {weights}")
     _print_files(output, search)

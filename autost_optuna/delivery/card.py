@@ -6,6 +6,7 @@ from autost_optuna import units
 from autost_optuna.delivery.bundle import MANIFEST
 from autost_optuna.delivery.graphs import INPUT, OUTPUT, Parity
 from autost_optuna.front.candidate import Candidate
+from autost_optuna.search.search import Search
 from autost_optuna.search.settings import Settings
 
 CLASSIFICATION = "image-classification"
@@ -23,19 +24,21 @@ FILES = {
 
 
 def write_card(
-    study: str,
-    settings: Settings,
+    search: Search,
     candidate: Candidate,
     training: dict[str, Any] | None,
     parity: Parity,
     *,
     standalone: bool,
-    audited: bool = True,
+    audited: bool,
 ) -> str:
-    """The text of README.md; `audited` says whether audit.csv has the spike rates."""
+    """The text of README.md for a candidate of the search.
+
+    `standalone` says whether the bundle has model.py, `audited` whether audit.csv has the spike rates.
+    """
     import yaml
 
-    front = _front_matter(study, settings, candidate, training)
+    settings, front = search.settings, _front_matter(search, candidate, training)
     architecture, task, shape = candidate.architecture, settings.task, ", ".join(map(str, settings.task.input_shape))
     rows = (
         ("architecture", f"`{architecture.to_text()}`"),
@@ -73,7 +76,7 @@ network = load()  # reads model.safetensors
 
 # Spiking transformer {short}
 
-Found by autost-optuna in study {_code(study)}, trial {candidate.number}.
+Found by autost-optuna in study {_code(search.study.study_name)}, trial {candidate.number}.
 
 {_table(("what", "value"), rows)}
 
@@ -93,11 +96,9 @@ write that one there.
 """
 
 
-def _front_matter(
-    study: str, settings: Settings, candidate: Candidate, training: dict[str, Any] | None
-) -> dict[str, Any]:
+def _front_matter(search: Search, candidate: Candidate, training: dict[str, Any] | None) -> dict[str, Any]:
     """The metadata that Hugging Face reads: https://huggingface.co/docs/hub/model-cards."""
-    data = training["data"] if training else settings.data
+    data = training["data"] if training else search.settings.data
     front: dict[str, Any] = {
         "license": "apache-2.0",
         "library_name": "autost-optuna",
@@ -125,7 +126,9 @@ def _front_matter(
             "dataset": {"name": data, "type": data},
             "metrics": [{"type": kind, "name": name, "value": value} for kind, name, value in found],
         }
-        front["model-index"] = [{"name": f"{units.one_line(study)}-{candidate.number}", "results": [result]}]
+        front["model-index"] = [
+            {"name": f"{units.one_line(search.study.study_name)}-{candidate.number}", "results": [result]}
+        ]
     return front
 
 

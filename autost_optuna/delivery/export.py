@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from autost_optuna.delivery.card import write_card
 from autost_optuna.delivery.graphs import check_alive, write_onnx, write_program
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.picks import Pick
+from autost_optuna.moved import regrouped
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.energy import charge_rows
 from autost_optuna.search.bills import bills_of, charges_of, known_rows
@@ -31,28 +32,41 @@ WRITERS = ("onnx", "onnxruntime", "onnxscript", "safetensors")
 CHECKED = 8  # images for comparing the graphs with the network
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """The contents of a bundle that the caller chooses.
+
+    `weights` is a training's checkpoint; without it the bundle holds the weights at initialisation, and says so. `plain` adds
+    model.py.
+    """
+
+    weights: StrPath | None = None
+    plain: bool = False
+
+
+UNTRAINED = Contents()
+
+
+@regrouped("contents", Contents)
 def export(
     search: Search,
     candidate: Candidate,
     target: StrPath,
+    contents: Contents = UNTRAINED,
     *,
-    weights: StrPath | None = None,
     force: bool = False,
-    plain: bool = False,
     data_root: StrPath | None = None,
 ) -> Path:
     """Write the bundle of a candidate to `target`, a folder or FILE.zip, completely or not at all.
 
-    `weights` is a training's checkpoint; without it the bundle holds the weights at initialisation, and says so. `force`
-    replaces an existing bundle; `plain` adds model.py; `data_root` is the folder of the images, if they have moved. If the
-    study's images are missing, audit.csv leaves the cost of spikes open, and the card says so.
+    `force` replaces an existing bundle; `data_root` is the folder of the images, if they have moved. If the study's images
+    are missing, audit.csv leaves the cost of spikes open, and the card says so.
     ValueError if the target exists, or the checkpoint belongs to another network; RuntimeError if ONNX or torch.export do
     not reproduce the network's logits.
     """
     target = Path(target)
     with placed(target, force=force) as folder:
-        network, training = _network(search, candidate, weights)
-        _write(folder, search, candidate, network, training, plain, data_root)
+        _write(folder, search, candidate, contents, data_root)
     return target
 
 
@@ -79,17 +93,11 @@ def _network(
     return network, {**said, **info["training"]}
 
 
-def _write(
-    folder: Path,
-    search: Search,
-    candidate: Candidate,
-    network: SpikingTransformer,
-    training: dict[str, Any] | None,
-    plain: bool,
-    data_root: StrPath | None,
-) -> None:
+def _write(folder: Path, search: Search, candidate: Candidate, contents: Contents, data_root: StrPath | None) -> None:
+    """Write the files of a bundle to `folder`, the manifest with their hashes last."""
     import yaml
 
+    network, training = _network(search, candidate, contents.weights)
     settings, architecture = search.settings, candidate.architecture
     normalisation = NORMALISATIONS[training["data"] if training else settings.data]
     (folder / "architecture.json").write_text(json.dumps(architecture.to_dict(), indent=2) + "\n")
@@ -101,12 +109,10 @@ def _write(
     write_program(network, images, folder / "model.pt2")
     parity = write_onnx(network, images, source, folder / "model.onnx")
     alive = None if training else check_alive(folder / "model.onnx", network, images, source)
-    if plain:
+    if contents.plain:
         text = standalone.write_model(architecture, settings.task, normalisation)
         (folder / standalone.NAME).write_text(text, encoding="utf-8")
-    card = write_card(
-        search.study.study_name, settings, candidate, training, alive or parity, standalone=plain, audited=audited
-    )
+    card = write_card(search, candidate, training, alive or parity, standalone=contents.plain, audited=audited)
     (folder / "README.md").write_text(card, encoding="utf-8")
     manifest = {
         "format": FORMAT,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from autost_optuna.delivery.export import export, load
+from autost_optuna.delivery.export import Contents, export, load
 from autost_optuna.delivery.plots.figure import write_figure
 from autost_optuna.delivery.plots.front import draw_front, front_view
 from autost_optuna.front.candidate import Candidate
@@ -57,4 +57,4 @@ def take_away(search: Search, candidate: Candidate, weights: StrPath, folder: St
     if bundle.exists():
         load(bundle)
         return bundle
-    return export(search, candidate, bundle, weights=weights)
+    return export(search, candidate, bundle, Contents(weights=weights))
