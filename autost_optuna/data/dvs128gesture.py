@@ -24,11 +24,11 @@ SOURCE = "DvsGesture.tar.gz from https://research.ibm.com/interactive/dvsgesture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """A gesture, 0 to 10, in a recording from `start` to before `end`, in microseconds of its clock."""
+class Gesture:
+    """A gesture with its class, 0 to 10, in a recording from `start` to before `end`, in microseconds of its clock."""
 
     path: Path
-    gesture: int
+    label: int
     start: int
     end: int
 
@@ -41,8 +41,8 @@ def load(root: Path, time_steps: int, cut: Cut) -> Recorded:
     make = functools.partial(_read_all, time_steps, cut, set())
     dataset = Dataset(
         name="dvs128gesture",
-        train=on_demand([(sample, sample.gesture) for sample in train], make),
-        test=on_demand([(sample, sample.gesture) for sample in test], make),
+        train=on_demand([(gesture, gesture.label) for gesture in train], make),
+        test=on_demand([(gesture, gesture.label) for gesture in test], make),
         num_classes=NUM_CLASSES,
         normalisation=COUNTS,
     )
@@ -58,23 +58,23 @@ def read(path: Path) -> Events:
         raise _damaged(path, str(error)) from None
 
 
-def read_labels(path: Path, recording: Path) -> list[Sample]:
-    """The samples that a label file cuts from `recording`. ValueError names the line that is wrong."""
+def read_labels(path: Path, recording: Path) -> list[Gesture]:
+    """The gestures that a label file cuts from `recording`. ValueError names the line that is wrong."""
     lines = text_lines(path)
     if not lines or [name.strip() for name in lines[0].split(",")] != LABELS_HEADER.split(","):
         raise damaged(path, "label file", f"its first line is not {LABELS_HEADER}", SOURCE)
-    samples = []
+    gestures = []
     for number, line in enumerate(lines[1:], 2):
         if not line:
             continue
         try:
-            gesture, start, end = (int(part) for part in line.split(","))
+            label, start, end = (int(part) for part in line.split(","))
         except ValueError:
             raise damaged(path, "label file", f"line {number} is not three whole numbers", SOURCE) from None
-        if not 1 <= gesture <= NUM_CLASSES or not 0 <= start < end:
+        if not 1 <= label <= NUM_CLASSES or not 0 <= start < end:
             raise damaged(path, "label file", f"line {number}, {line}, is not a gesture", SOURCE)
-        samples.append(Sample(path=recording, gesture=gesture - 1, start=start, end=end))
-    return samples
+        gestures.append(Gesture(path=recording, label=label - 1, start=start, end=end))
+    return gestures
 
 
 def _folder(root: Path) -> Path:
@@ -88,9 +88,9 @@ def _folder(root: Path) -> Path:
     )
 
 
-def _listed(path: Path) -> tuple[list[Sample], list[Path]]:
-    """The samples of a split, in the order of its list, and all files that they come from."""
-    samples, files = [], [path]
+def _listed(path: Path) -> tuple[list[Gesture], list[Path]]:
+    """The gestures of a split, in the order of its list, and all files that they come from."""
+    gestures, files = [], [path]
     for name in text_lines(path):
         if not name or hidden(Path(name).name):
             continue
@@ -104,27 +104,27 @@ def _listed(path: Path) -> tuple[list[Sample], list[Path]]:
             if not needed.is_file():
                 raise ValueError(f"{path} lists {name}, but there is no {needed}; download {SOURCE} again")
         files += [recording, labels]
-        samples += read_labels(labels, recording)
-    if not samples:
+        gestures += read_labels(labels, recording)
+    if not gestures:
         raise damaged(path, "list of recordings", "no gesture is in it", SOURCE)
-    return samples, files
+    return gestures, files
 
 
-def _read_all(time_steps: int, cut: Cut, told: set[Path], samples: Any) -> Pixels:
+def _read_all(time_steps: int, cut: Cut, told: set[Path], gestures: Any) -> Pixels:
     """Frames [n, T, 2, 128, 128]. One warning reports the invalid events of all recordings that are not in `told` yet."""
     import numpy as np
 
-    frames = np.empty((len(samples), time_steps, 2, SIDE, SIDE), np.uint8)
+    frames = np.empty((len(gestures), time_steps, 2, SIDE, SIDE), np.uint8)
     recordings: dict[Path, list[int]] = {}  # read each recording once, however many of its gestures are requested
-    for index, sample in enumerate(samples):
-        recordings.setdefault(sample.path, []).append(index)
+    for index, gesture in enumerate(gestures):
+        recordings.setdefault(gesture.path, []).append(index)
     invalid: dict[Path, int] = {}
     for path, chosen in recordings.items():
         events = read(path)
         if events.invalid and path not in told:
             invalid[path] = events.invalid
         for index in chosen:
-            start, end = samples[index].start, samples[index].end
+            start, end = gestures[index].start, gestures[index].end
             try:
                 frames[index] = saturated(gather(events.between(start, end), time_steps, cut, SIDE))
             except ValueError as error:
