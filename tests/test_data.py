@@ -15,8 +15,19 @@ from makers import FOLDER, event, write_cifar10, write_images, write_nmnist
 from PIL import Image
 
 from autost_optuna import Task, data
-from autost_optuna.data import fit, imagefolder, load, nmnist, own_data, rate_images, saccades, stand_in_warning
+from autost_optuna.data import (
+    Preparation,
+    fit,
+    imagefolder,
+    load,
+    nmnist,
+    own_data,
+    rate_images,
+    saccades,
+    stand_in_warning,
+)
 
+ON_DEMAND, DOWNLOAD = Preparation(cache=False), Preparation(download=True)
 CIFAR10, CIFAR100, DIGITS, IMAGENET, NMNIST = (
     Task.preset(name) for name in ("cifar10", "cifar100", "digits", "imagenet", "nmnist")
 )
@@ -121,12 +132,12 @@ def test_a_digit_without_recordings_is_refused_by_its_name(tmp_path, split):
 
 def test_hidden_files_are_no_digits_and_capitals_are_no_matter(tmp_path):
     write_nmnist(tmp_path)
-    expected = load("nmnist", NMNIST, tmp_path, cache=False).train.images[:]
+    expected = load("nmnist", NMNIST, tmp_path, preparation=ON_DEMAND).train.images[:]
     place = tmp_path / "Train" / "3"
     for name in ("._00000.bin", ".DS_Store", "Thumbs.db", ".00001.bin"):
         (place / name).write_bytes(b"no recording")
     (place / "00001.bin").rename(place / "00001.BIN")
-    found = load("nmnist", NMNIST, tmp_path, cache=False)
+    found = load("nmnist", NMNIST, tmp_path, preparation=ON_DEMAND)
     assert np.array_equal(found.train.images[:], expected)
 
 
@@ -396,8 +407,8 @@ def test_a_download_is_there_whole_and_once(tmp_path, monkeypatch, capsys):
     stand_in(monkeypatch, download)
     root = tmp_path / "new" / "data"
     for _ in range(2):
-        assert load("cifar10", CIFAR10, root, download=True).train.images.shape == (30, 3, 32, 32)
-    assert load("cifar10", CIFAR10, root / FOLDER, download=True).train.images.shape == (30, 3, 32, 32)
+        assert load("cifar10", CIFAR10, root, preparation=DOWNLOAD).train.images.shape == (30, 3, 32, 32)
+    assert load("cifar10", CIFAR10, root / FOLDER, preparation=DOWNLOAD).train.images.shape == (30, 3, 32, 32)
     assert len(asked) == 1
     assert [path.name for path in root.iterdir()] == [FOLDER]
     printed = capsys.readouterr()
@@ -425,17 +436,17 @@ def test_a_failed_download_leaves_nothing(tmp_path, monkeypatch, error, said):
 
     stand_in(monkeypatch, download)
     with pytest.raises(RuntimeError, match=said) as caught:
-        load("cifar10", CIFAR10, tmp_path, download=True)
+        load("cifar10", CIFAR10, tmp_path, preparation=DOWNLOAD)
     assert "by hand" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
     stand_in(monkeypatch, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        load("cifar10", CIFAR10, tmp_path, download=True)
+        load("cifar10", CIFAR10, tmp_path, preparation=DOWNLOAD)
     assert not list(tmp_path.iterdir())
     (tmp_path / "a file").touch()
     with pytest.raises(ValueError, match=r"cannot write to .*a file/data"):
-        load("cifar10", CIFAR10, tmp_path / "a file" / "data", download=True)
+        load("cifar10", CIFAR10, tmp_path / "a file" / "data", preparation=DOWNLOAD)
 
 
 def test_where_torchvision_cannot_be_imported_the_steps_are_said(tmp_path):
@@ -449,16 +460,16 @@ def test_where_torchvision_cannot_be_imported_the_steps_are_said(tmp_path):
         with pytest.raises(
             ValueError, match=f"torchvision cannot be imported here .*download {archive}-python"
         ) as caught:
-            load(name, task, tmp_path, download=True)
+            load(name, task, tmp_path, preparation=DOWNLOAD)
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_downloaded_says_where_it_lies(tmp_path):
     with pytest.raises(ValueError, match=r"download Train.zip and Test.zip from https://.* by hand"):
-        load("nmnist", NMNIST, tmp_path, download=True)
+        load("nmnist", NMNIST, tmp_path, preparation=DOWNLOAD)
     with pytest.raises(ValueError, match="put your images into DIR/train"):
-        load("imagefolder", IMAGENET, tmp_path, download=True)
+        load("imagefolder", IMAGENET, tmp_path, preparation=DOWNLOAD)
 
 
 # Folders of images.

@@ -18,10 +18,11 @@ from makers import event, write_nmnist
 from warm import PIPE, Popen
 
 from autost_optuna import Task
-from autost_optuna.data import aedat, cifar10dvs, dvs128gesture, load, nmnist, rate_images
+from autost_optuna.data import Preparation, aedat, cifar10dvs, dvs128gesture, load, nmnist, rate_images
 from autost_optuna.data.events import Events, by_count, by_time, gather, saturated
 
 NMNIST, CIFAR10DVS, GESTURE = (Task.preset(name) for name in ("nmnist", "cifar10dvs", "dvs128gesture"))
+ON_DEMAND, DOWNLOAD = Preparation(cache=False), Preparation(download=True)
 HEADER_2 = (
     b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n# Data format is int32 address, int32 timestamp\r\n"
 )
@@ -247,7 +248,7 @@ def test_nmnist_by_time_adds_the_overruns_of_its_clock(tmp_path):
 def test_cifar10dvs_as_its_layout_has_it(tmp_path):
     write_cifar10dvs(tmp_path / "cifar10dvs", each=11)
     for root in (tmp_path, tmp_path / "cifar10dvs"):
-        found = load("cifar10dvs", CIFAR10DVS, root, cache=False)
+        found = load("cifar10dvs", CIFAR10DVS, root, preparation=ON_DEMAND)
         assert found.num_classes == 10
         assert found.train.labels.tolist() == sorted(list(range(10)) * 10)  # nine tenths, rounded up
         assert found.test.labels.tolist() == list(range(10))
@@ -261,7 +262,7 @@ def test_cifar10dvs_as_its_layout_has_it(tmp_path):
     flickering = found.test.images.sources[1]
     flickering.write_bytes(aedat_2([(3, 5, 0, time) for time in range(2569)]))
     assert found.test.images[1:2][0, :, 1, 124, 122].tolist() == [255] * 10  # 256 events in each frame, 265 in the last
-    by_time_frames = load("cifar10dvs", CIFAR10DVS, root, frames="time", cache=False).test.images[:1][0]
+    by_time_frames = load("cifar10dvs", CIFAR10DVS, root, frames="time", preparation=ON_DEMAND).test.images[:1][0]
     assert by_time_frames.sum() == 60
     assert not np.array_equal(by_time_frames, frames[1])
 
@@ -269,7 +270,7 @@ def test_cifar10dvs_as_its_layout_has_it(tmp_path):
 def test_gestures_as_their_layout_has_them(tmp_path):
     write_gestures(tmp_path / "DvsGesture")
     for root in (tmp_path, tmp_path / "DvsGesture"):
-        found = load("dvs128gesture", GESTURE, root, cache=False)
+        found = load("dvs128gesture", GESTURE, root, preparation=ON_DEMAND)
         assert found.train.labels.tolist() == [0, 10, 3, 0, 10, 3]
         assert found.test.labels.tolist() == [0, 10, 3]
         assert found.num_classes == 11
@@ -339,7 +340,7 @@ def test_damaged_aedat_3_recordings_are_refused(tmp_path, name):
     content, said = SPOILT_3[name]
     path = tmp_path / "user02_led.aedat"
     path.write_bytes(content)
-    refused(said, path, lambda: load("dvs128gesture", GESTURE, tmp_path, cache=False).train.images[3:4])
+    refused(said, path, lambda: load("dvs128gesture", GESTURE, tmp_path, preparation=ON_DEMAND).train.images[3:4])
 
 
 LABELS_SPOILT = {
@@ -393,7 +394,7 @@ def test_missing_recordings_are_said_with_where_they_come_from(tmp_path):
             r"no DVS128 Gesture recordings in .* https://research.ibm.com/.* by hand, .* into DIR",
         ),
     ):
-        refused(said, tmp_path, lambda name=name, task=task: load(name, task, tmp_path, download=True))
+        refused(said, tmp_path, lambda name=name, task=task: load(name, task, tmp_path, preparation=DOWNLOAD))
     write_cifar10dvs(tmp_path, each=1)
     refused(
         "class airplane in .* has 1 recording such as .*, too few to split; download",
@@ -421,7 +422,7 @@ def test_a_class_without_recordings_is_refused_by_its_name(tmp_path):
 
 def test_hidden_files_do_not_shift_the_split(tmp_path):
     write_cifar10dvs(tmp_path, each=10)
-    before = load("cifar10dvs", CIFAR10DVS, tmp_path, cache=False)
+    before = load("cifar10dvs", CIFAR10DVS, tmp_path, preparation=ON_DEMAND)
     expected = before.train.images[:9], before.test.images[:]
     for name in cifar10dvs.CLASSES:
         for path in list((tmp_path / name).iterdir()):
@@ -430,7 +431,7 @@ def test_hidden_files_do_not_shift_the_split(tmp_path):
     (tmp_path / "._airplane").write_bytes(b"of macOS")
     first = tmp_path / "airplane" / "cifar10_airplane_0.aedat"
     first.rename(first.with_suffix(".AEDAT"))
-    found = load("cifar10dvs", CIFAR10DVS, tmp_path, cache=False)
+    found = load("cifar10dvs", CIFAR10DVS, tmp_path, preparation=ON_DEMAND)
     assert [len(found.train.labels), len(found.test.labels)] == [90, 10]
     assert np.array_equal(found.train.images[:9], expected[0])
     assert np.array_equal(found.test.images[:], expected[1])
@@ -439,7 +440,7 @@ def test_hidden_files_do_not_shift_the_split(tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_lists_and_labels_as_other_programs_save_them(tmp_path, encoding):
     write_gestures(tmp_path)
-    before = load("dvs128gesture", GESTURE, tmp_path, cache=False)
+    before = load("dvs128gesture", GESTURE, tmp_path, preparation=ON_DEMAND)
     expected = before.train.images[:], before.test.images[:]
     for path in (*tmp_path.glob("*.txt"), *tmp_path.glob("*.csv")):
         text = path.read_text().replace(",", ", ").replace("\n", " \n\n")
@@ -451,7 +452,7 @@ def test_lists_and_labels_as_other_programs_save_them(tmp_path, encoding):
         path.rename(path.with_name(path.name.replace("_lab.", " b\u00fcro.").replace("_lab_", " b\u00fcro_")))
     for path in list(tmp_path.glob("user02*")):
         path.rename(path.with_name(path.name.replace("_led", " led ")))
-    found = load("dvs128gesture", GESTURE, tmp_path, cache=False)
+    found = load("dvs128gesture", GESTURE, tmp_path, preparation=ON_DEMAND)
     assert np.array_equal(found.train.labels, before.train.labels)
     assert np.array_equal(found.train.images[:], expected[0])
     assert np.array_equal(found.test.images[:], expected[1])
@@ -472,7 +473,7 @@ def test_invalid_events_are_left_out_and_counted_once(tmp_path):
     for name, every in (("user01_lab", 3), ("user02_led", 5)):
         rows = [(*values, int(i % every > 0)) for i, values in enumerate(stream(0, 600, step=20))]
         (tmp_path / f"{name}.aedat").write_bytes(HEADER_3 + packet(rows))
-    found = load("dvs128gesture", GESTURE, tmp_path, cache=False)
+    found = load("dvs128gesture", GESTURE, tmp_path, preparation=ON_DEMAND)
     said = r"^320 events that the recording marks as invalid are left out of .*user01_lab.aedat and 1 other$"
     with pytest.warns(UserWarning, match=said):
         frames = found.train.images[:]
@@ -526,8 +527,10 @@ def test_what_is_kept_is_what_is_read_and_is_read_once(tmp_path, monkeypatch, na
     task, write = WRITERS[name]
     write(tmp_path)
     heard = []
-    kept = load(name, task, tmp_path, frames=frames, on_frames=lambda *line: heard.append(line))
-    read = load(name, task, tmp_path, frames=frames, cache=False)
+    kept = load(
+        name, task, tmp_path, frames=frames, preparation=Preparation(on_frames=lambda *line: heard.append(line))
+    )
+    read = load(name, task, tmp_path, frames=frames, preparation=ON_DEMAND)
     assert heard[-1] == ("test", len(read.test.labels), len(read.test.labels))
     for ours, theirs in ((kept.train, read.train), (kept.test, read.test)):
         assert np.array_equal(ours.images[:], theirs.images[:])
@@ -622,7 +625,7 @@ def test_where_the_data_cannot_be_written_frames_lie_in_the_users_cache(tmp_path
 def test_without_room_recordings_are_read_anew_and_one_line_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     write_nmnist(tmp_path / "data")
-    expected = load("nmnist", NMNIST, tmp_path / "data", cache=False).train.images[:]
+    expected = load("nmnist", NMNIST, tmp_path / "data", preparation=ON_DEMAND).train.images[:]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # bytes: a split takes 462,400
     try:

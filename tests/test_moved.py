@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autost_optuna import Architecture
-from autost_optuna.data import load
+from autost_optuna.data import Preparation, load
 from autost_optuna.delivery.export import Contents, export
 from autost_optuna.search import study as studies
 from autost_optuna.search.runner import Resources, RunCallbacks, run
@@ -85,3 +85,10 @@ def test_export_takes_its_contents_as_keywords(tmp_path):
         old = export(search, member, tmp_path / "old.zip", weights=weights, plain=True)
     new = export(search, member, tmp_path / "new.zip", Contents(weights=weights, plain=True))
     assert old.read_bytes() == new.read_bytes()
+
+
+def test_how_files_are_made_ready_is_a_preparation(toy_task):
+    new = load("digits", toy_task, preparation=Preparation(cache=False))
+    with pytest.warns(FutureWarning, match="download, cache of load are fields of its preparation, a .*Preparation"):
+        old = load("digits", toy_task, download=False, cache=False)
+    assert old.fingerprint() == new.fingerprint()

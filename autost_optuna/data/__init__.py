@@ -10,6 +10,7 @@ from autost_optuna.data import cache as frame_cache
 from autost_optuna.data import cifar, cifar10dvs, digits, dvs128gesture, imagefolder, nmnist, saccades
 from autost_optuna.data.dataset import COUNTS, Dataset, Normalisation, OnDemand, Pixels, Split
 from autost_optuna.data.events import CUTS, Cut, Recorded
+from autost_optuna.moved import regrouped
 from autost_optuna.network.architecture import as_count
 from autost_optuna.network.task import PRESETS, Task
 from autost_optuna.units import StrPath
@@ -25,6 +26,7 @@ __all__ = [
     "Dataset",
     "Normalisation",
     "OnDemand",
+    "Preparation",
     "RateImages",
     "Split",
     "check_classes",
@@ -71,21 +73,35 @@ def stand_in_warning(data: str, task: Task) -> str | None:
     return f"rates for {task.name} are measured on {data}{made}; give {option} for its own {held}"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """What is done to the files of a data set before they are used.
+
+    With `download`, CIFAR-10 and CIFAR-100 are fetched if they are missing; the others cannot be fetched by a program.
+    With `cache`, all recordings are cut into frames once, which are kept in files; without it, each recording is read when
+    it is used. `on_frames` is called with the split, the number of recordings done and their total.
+    """
+
+    download: bool = False
+    cache: bool = True
+    on_frames: Callable[[str, int, int], None] = lambda split, done, total: None
+
+
+KEPT = Preparation()
+
+
+@regrouped("preparation", Preparation)
 def load(
     name: str,
     task: Task,
     root: StrPath | None = None,
     *,
-    download: bool = False,
     frames: Cut = "count",
-    cache: bool = True,
-    on_frames: Callable[[str, int, int], None] = lambda split, done, total: None,
+    preparation: Preparation = KEPT,
 ) -> Dataset:
     """The data set called `name`, as the task reads it. Data that is not built in lies under `root`.
 
-    Recordings are cut into the task's T frames by count or by time (simulated ones have frames of equal time). With `cache`,
-    all of them are read once and kept in files; `on_frames` is called with the split, the number done and the total.
-    With `download`, CIFAR-10 and CIFAR-100 are fetched if they are missing; the others cannot be fetched by a program.
+    Recordings are cut into the task's T frames by count or by time (simulated ones have frames of equal time).
     ValueError names what is missing and where to get it, or says that the task reads recordings and these are images.
     """
     if name not in NAMES:
@@ -108,12 +124,14 @@ def load(
     if root is None:
         raise ValueError(f"data {name} needs --data-root, the folder that holds {_held(name)}")
     if name in cifar.RELEASES:
-        return cifar.load(cifar.RELEASES[name], root, download=download)
+        return cifar.load(cifar.RELEASES[name], root, download=preparation.download)
     if name == "imagefolder":
         return imagefolder.load(root, task.image_size)
     recorded, side = _recorded(name, root, task.time_steps, frames)
     task.check_images((1, task.time_steps, 2, side, side))
-    return frame_cache.keep_frames(recorded, task.time_steps, frames, side, on_frames) if cache else recorded.dataset
+    if not preparation.cache:
+        return recorded.dataset
+    return frame_cache.keep_frames(recorded, task.time_steps, frames, side, preparation.on_frames)
 
 
 def _held(name: str) -> str:
@@ -213,7 +231,7 @@ def rate_images(
     as_count("seeds", seeds)
     if not 0 <= seed <= seed + seeds - 1 < 2**32:
         raise ValueError(f"seed {seed + seeds - 1 if seed >= 0 else seed} is out of range; use 0 to 4294967295")
-    dataset = load(data, task, root, frames=frames, cache=False)
+    dataset = load(data, task, root, frames=frames, preparation=Preparation(cache=False))
     part = dataset.train if split == "train" else dataset.test
     if not 1 <= count <= len(part.labels) // seeds:
         each = "" if seeds == 1 else f" for each of {seeds} seeds"

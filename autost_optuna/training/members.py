@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autost_optuna.data import Dataset, load
+from autost_optuna.data import Dataset, Preparation, load
 from autost_optuna.search.search import Search
 from autost_optuna.training.checkpoint import WEIGHTS
 from autost_optuna.training.claims import Records
@@ -73,7 +73,8 @@ def prepare(
     task, frames = search.settings.task, todo[0].recipe.frames
     with _one_first(todo[0].recipe, means.options.accelerator):
         download = means.download and not process_rank()
-        dataset = load(means.data, task, means.data_root, download=download, frames=frames, on_frames=on_frames)
+        preparation = Preparation(download=download, on_frames=on_frames)
+        dataset = load(means.data, task, means.data_root, frames=frames, preparation=preparation)
     for recipe in {order.recipe for order in todo}:
         check(task, dataset, recipe, means.options.accelerator, means.options.judging)
     known = {training.key for training in trainings_of(search)}
