@@ -23,7 +23,8 @@ from autost_optuna.front.front import Box, in_plane, nondominated
 from autost_optuna.front.health import correlations
 from autost_optuna.front.picks import knee, pick, picks_of, within
 from autost_optuna.proxies.goals import GOALS, check_objectives, further
-from autost_optuna.proxies.scores import scores
+from autost_optuna.proxies.reuse import InitialRates
+from autost_optuna.proxies.scores import measure_scores
 from autost_optuna.search import objective
 from autost_optuna.search import study as studies
 from autost_optuna.search.fork import fork
@@ -164,7 +165,7 @@ def test_a_search_of_three_objectives(create, storage, toy_task):
         assert trial.values == [one.flops, dict(one.scores)["sahd"], one.energy_mj]
     drawn = rate_images(toy_task)
     one = again.candidate(20)
-    alone = scores(one.architecture, toy_task, drawn.images, drawn.labels, 0, THREE)
+    alone = measure_scores(one.architecture, InitialRates(toy_task, drawn.images, patterns=True), drawn.labels, THREE)
     assert {name: one.value(name) for name in THREE} == alone
     assert {tuple(trial.values) for trial in again.study.best_trials} == {
         tuple(member.value(name) for name in THREE) for member in again.front()

@@ -10,13 +10,13 @@ from torch import nn
 
 from autost_optuna import Architecture, SpikingTransformer
 from autost_optuna.network.neuron import PLIF
-from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT
 from autost_optuna.proxies.goals import GOALS
 from autost_optuna.proxies.gradients import grad_norm, path_network, snip, synflow, weight_gradients
 from autost_optuna.proxies.patterns import Pattern, hamming_kernel, naswot, sahd, sparse_kernel, total_spikes
 from autost_optuna.proxies.rates import batch_statistics
 from autost_optuna.proxies.reuse import InitialRates
-from autost_optuna.proxies.scores import measure_scores, scores
+from autost_optuna.proxies.scores import measure_scores
 from autost_optuna.proxies.zen import Features, zen
 from autost_optuna.search.evaluate import evaluate
 
@@ -39,6 +39,12 @@ def linear(rows):
     layer = nn.Linear(len(rows[0]), len(rows), bias=False)
     layer.weight.data = torch.tensor(rows, dtype=torch.float32)
     return layer
+
+
+def scores(task, images, labels=LABELS, names=GOALS, *, seed=0, convention=DEFAULT):
+    """The proxies of ARCHITECTURE with the weights of `seed`."""
+    rates = InitialRates(task, images, seed=seed, patterns=True)
+    return measure_scores(ARCHITECTURE, rates, labels, names, convention)
 
 
 # --- spike patterns ---
@@ -285,15 +291,15 @@ def test_zen_does_not_see_the_scale_of_weights(toy_task, images):
 
 
 def test_each_score_alone_is_what_it_is_among_all(toy_task, images):
-    found = scores(ARCHITECTURE, toy_task, images, LABELS)
+    found = scores(toy_task, images)
     assert list(found) == list(GOALS)
     assert all(math.isfinite(value) for value in found.values())
     for name in GOALS:
-        assert scores(ARCHITECTURE, toy_task, images, LABELS, 0, [name]) == {name: found[name]}
+        assert scores(toy_task, images, names=[name]) == {name: found[name]}
 
 
 def test_counts_and_energy_are_the_candidates(toy_task, images):
-    found = scores(ARCHITECTURE, toy_task, images, LABELS, 3, ["energy_mj", "params", "flops"])
+    found = scores(toy_task, images, names=["energy_mj", "params", "flops"], seed=3)
     candidate = evaluate(ARCHITECTURE, InitialRates(toy_task, images, seed=3))
     assert found == {"energy_mj": candidate.energy_mj, "params": candidate.params, "flops": candidate.flops}
 
@@ -303,7 +309,7 @@ def test_seeds_are_averaged_each_on_its_own_images(toy_task, images):
     rates = InitialRates(toy_task, images, seed=5, seeds=2, patterns=True)
     both = measure_scores(ARCHITECTURE, rates, LABELS, GOALS)
     parts = ((5, slice(0, 2)), (6, slice(2, 4)))
-    halves = [scores(ARCHITECTURE, toy_task, images[part], LABELS[part], seed) for seed, part in parts]
+    halves = [scores(toy_task, images[part], LABELS[part], seed=seed) for seed, part in parts]
     for name, value in both.items():
         assert value == pytest.approx((halves[0][name] + halves[1][name]) / 2, rel=1e-12), name
         assert (halves[0][name] == halves[1][name]) == (GOALS[name].source == "counts"), name
@@ -313,14 +319,14 @@ def test_scores_leave_the_random_numbers_of_others_alone(toy_task, images):
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    scores(ARCHITECTURE, toy_task, images, LABELS)
+    scores(toy_task, images)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_only_the_energy_sees_the_convention(toy_task, images):
     for name in ("energy_mj", "total_spikes"):
         own, other = (
-            scores(ARCHITECTURE, toy_task, images, LABELS, 0, [name], convention=convention)[name]
+            scores(toy_task, images, names=[name], convention=convention)[name]
             for convention in (CONVENTIONS["horowitz-45nm-fp32"], CONVENTIONS["horowitz-45nm-int8"])
         )
         assert (own == other) == (name == "total_spikes")
@@ -328,16 +334,16 @@ def test_only_the_energy_sees_the_convention(toy_task, images):
 
 def test_what_is_no_proxy_is_named(toy_task, images):
     with pytest.raises(ValueError, match="no proxy 'accuracy'; choose among params, flops"):
-        scores(ARCHITECTURE, toy_task, images, LABELS, 0, ["flops", "accuracy"])
+        scores(toy_task, images, names=["flops", "accuracy"])
 
 
 def test_classes_of_other_tasks_are_refused_where_they_are_needed(toy_task, images):
-    assert scores(ARCHITECTURE, toy_task, images, LABELS + 90, 0, ["sahd", "synflow", "zen"])
+    assert scores(toy_task, images, LABELS + 90, ["sahd", "synflow", "zen"])
     with pytest.raises(ValueError, match="class 99 of an image is not one of the 10 of task digits"):
-        scores(ARCHITECTURE, toy_task, images, LABELS + 90, 0, ["snip"])
+        scores(toy_task, images, LABELS + 90, ["snip"])
 
 
 def test_recordings_have_scores_too(toy_task):
     task = replace(toy_task, name="nmnist", channels=2, events=True)
     frames = torch.randint(0, 3, (4, 3, 2, 8, 8), generator=torch.Generator().manual_seed(0)).float()
-    assert all(math.isfinite(value) for value in scores(ARCHITECTURE, task, frames, LABELS, seed=1).values())
+    assert all(math.isfinite(value) for value in scores(task, frames, seed=1).values())

@@ -1,6 +1,6 @@
 """Goals: the proxies that a search may use as objectives, by name, with their labels and directions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +31,7 @@ GOALS = {
 }
 
 
-def check_goals(names: Sequence[str]) -> None:
+def check_goals(names: Collection[str]) -> None:
     """ValueError, with the available proxies, if one of `names` is not a proxy."""
     for name in names:
         if name not in GOALS:

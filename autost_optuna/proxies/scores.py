@@ -19,32 +19,6 @@ if TYPE_CHECKING:
     from autost_optuna.proxies.reuse import InitialRates
 
 
-def scores(
-    architecture: Architecture,
-    task: Task,
-    images: "Tensor",
-    labels: "Tensor",
-    seed: int = 0,
-    names: Sequence[str] = tuple(GOALS),
-    *,
-    convention: Convention = DEFAULT,
-    device: str = "cpu",
-) -> dict[str, float]:
-    """The proxies `names` of an architecture with the weights of `seed`, on `images` [B, *task.input_shape] of `labels` [B].
-
-    Proxies with the same `source` are computed together, others not at all. A score that cannot separate images is -inf, for
-    example if two spike patterns are equal. In a deep network rounding alone moves spikes: with another number of threads,
-    SNIP, GradNorm and Zen of ten blocks differ by a few per cent. ValueError if a name is not a proxy, or a label is not a
-    class of the task.
-    """
-    from autost_optuna.proxies.reuse import InitialRates
-
-    check_goals(names)
-    patterns = any(GOALS[name].source == "patterns" for name in names)
-    rates = InitialRates(task, images, seed=seed, device=device, patterns=patterns)
-    return measure_scores(architecture, rates, labels, names, convention)
-
-
 def measure_scores(
     architecture: Architecture,
     rates: "InitialRates",
@@ -52,12 +26,17 @@ def measure_scores(
     names: Collection[str],
     convention: Convention = DEFAULT,
 ) -> dict[str, float]:
-    """The same on the images, weights and kept spikes of `rates`: means over its seeds, in the order of `names`.
+    """The proxies `names` of an architecture on the images and weights of `rates`: means over its seeds, in that order.
 
-    `labels` are those of all its images, seed after seed; only SNIP and GradNorm need them. Any thread may call it.
+    `labels` [B] are the classes of all its images, seed after seed; only SNIP and GradNorm need them. Proxies with the same
+    `source` are computed together, others not at all. A score that cannot separate images is -inf, for example if two spike
+    patterns are equal. In a deep network rounding alone moves spikes: with another number of threads, SNIP, GradNorm and Zen
+    of ten blocks differ by a few per cent. Any thread may call it. ValueError if a name is not a proxy, or a label is not a
+    class of the task.
     """
     from autost_optuna.proxies.proof import MEASURING
 
+    check_goals(names)
     task, asked = rates.task, {GOALS[name].source for name in names}
     found: dict[str, float] = {}
     if "counts" in asked:

@@ -27,7 +27,8 @@ from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.front import nondominated
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.flops import count_params
-from autost_optuna.proxies.scores import scores
+from autost_optuna.proxies.reuse import InitialRates
+from autost_optuna.proxies.scores import measure_scores
 from autost_optuna.search.exact import class_of, representatives
 
 HERE = Path(__file__).parent
@@ -115,7 +116,7 @@ def by_luck(space, baseline, task):
     return None, f"none in {DRAWS:,} draws"
 
 
-def by_proxy(pool, baseline, task, drawn):
+def by_proxy(pool, baseline, score):
     """Of some architectures of equal energy the one that another proxy ranks first, and where it was looked for.
 
     None takes more energy than the baseline: proxies grow with size, and would take what is over.
@@ -124,16 +125,11 @@ def by_proxy(pool, baseline, task, drawn):
         one for one in near(pool, baseline, "energy_mj", PLAN["tolerance"]) if gap(one, baseline, "energy_mj") <= 0
     ]
     few = random.Random(PLAN["seed"]).sample(offered, min(PLAN["proxy_offered"], len(offered)))
-
-    def score(one):
-        found = scores(one.architecture, task, drawn.images, drawn.labels, PLAN["seed"], [PLAN["proxy"]], device=DEVICE)
-        return found[PLAN["proxy"]]
-
     where = f"highest of {len(few)} of the {len(offered)} classes of up to {PLAN['tolerance']:.0%} less energy"
-    return max(few, key=score, default=None), where
+    return max(few, key=lambda one: score(one.architecture), default=None), where
 
 
-def offers(space, objective, baseline, pool, drawn):
+def offers(space, objective, baseline, pool, score):
     """How a space fills each role in a baseline's place: functions that give a candidate or None, and where it was found."""
     others = [one for one in pool if class_of(one.architecture) != class_of(baseline.architecture)]
     bound = f"depth at most {PLAN['max_depth']}"
@@ -150,7 +146,7 @@ def offers(space, objective, baseline, pool, drawn):
     return {
         **{role: partial(nearest, others, baseline, measure) for role, measure in EQUAL.items()},
         LUCK: lucky,
-        f"{PLAN['proxy']} at equal energy": partial(by_proxy, others, baseline, objective.task, drawn),
+        f"{PLAN['proxy']} at equal energy": partial(by_proxy, others, baseline, score),
         f"{bound} at equal energy": shallow,
     }
 
@@ -173,6 +169,11 @@ def choose(scale, task, data_root, work):
     measured, roles, names, standings = {}, [], {}, []
     taken = {"data": scale["data"], "data_root": data_root, "seed": PLAN["seed"]}
     drawn = rate_images(task, data=scale["data"], root=data_root, count=PLAN["proxy_images"], seed=PLAN["seed"])
+    rates = InitialRates(task, drawn.images, seed=PLAN["seed"], device=DEVICE, patterns=True)
+
+    def score(architecture):
+        return measure_scores(architecture, rates, drawn.labels, [PLAN["proxy"]])[PLAN["proxy"]]
+
     for space in map(Space.from_dict, scale["spaces"]):
         objective = Objective(space, task, num_images=PLAN["images"], convention=CONVENTION, device=DEVICE, **taken)
         for one in scale["baselines"]:
@@ -189,7 +190,7 @@ def choose(scale, task, data_root, work):
         for one in scale["baselines"]:
             baseline = next(found for key, found in measured.items() if names[key] == one["name"])
             standings.append({"baseline": one["name"], **standing(space, baseline, pool)})
-            ways = offers(space, objective, baseline, pool, drawn)
+            ways = offers(space, objective, baseline, pool, score)
             for role in scale.get("roles", ways):
                 found, where = ways[role]()
                 row = {"baseline": one["name"], "space": space.name, "role": role, "found": where, "key": None}

@@ -26,7 +26,9 @@ from autost_optuna.delivery.plots.figure import write_figure
 from autost_optuna.delivery.plots.validity import draw_validity, validity_view
 from autost_optuna.front.front import nondominated
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.proxies.scores import scores
+from autost_optuna.proxies.goals import GOALS
+from autost_optuna.proxies.reuse import InitialRates
+from autost_optuna.proxies.scores import measure_scores
 from autost_optuna.ranks import rank
 from autost_optuna.search.runner import Resources, run
 from autost_optuna.search.settings import Plan
@@ -116,8 +118,9 @@ def proxies_of(search, data_root, work):
     drawn = rate_images(
         settings.task, data=settings.data, root=data_root, count=PLAN["proxy_images"], seed=PLAN["seed"]
     )
+    rates = InitialRates(settings.task, drawn.images, seed=PLAN["seed"], patterns=True)
     found = {
-        one.architecture.key: scores(one.architecture, settings.task, drawn.images, drawn.labels, PLAN["seed"])
+        one.architecture.key: measure_scores(one.architecture, rates, drawn.labels, tuple(GOALS))
         for one in search.candidates()
     }
     kept.write_text(json.dumps(found))
