@@ -2,6 +2,7 @@
 
 # %% A spiking transformer: width, depth, and heads and MLP ratio of every block. In a notebook, each object shows a table.
 from autost_optuna import Architecture, Task
+from autost_optuna.data import Sample
 from autost_optuna.search.describe import describe
 
 architecture = Architecture.from_text("C=256,depth=4,heads=8/8/4/4,ratio=4")
@@ -9,7 +10,7 @@ task = Task.preset("cifar10")
 print(architecture.to_text(), "on", task.name, task.input_shape)
 
 # %% Counted exactly, and estimated from the spikes that the untrained network fires on images; 4 built-in digits here.
-description = describe(architecture, task, images=4)
+description = describe(architecture, task, Sample(images=4))
 candidate = description.candidate
 print(f"{candidate.params:,} parameters, {candidate.flops / 1e9:.2f} GFLOPs, {candidate.energy_mj:.3f} mJ per image")
 print(f"rates: {candidate.provenance}, mean {candidate.mean_rate:.3f}; energy by {candidate.convention}")

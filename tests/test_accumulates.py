@@ -11,7 +11,7 @@ from spikingjelly.activation_based.op_counter.neuromorphic_memory_access import 
 from torch import nn
 
 from autost_optuna import Architecture, SpikingTransformer, Task
-from autost_optuna.data import rate_images
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.blocks import Product
 from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.operations import REAL, operations, populations
@@ -106,7 +106,7 @@ def counted(request):
     task = Task.preset("nmnist" if request.param == "nmnist" else "cifar10")
     architecture = Architecture.from_text(ARCHITECTURES[0] if request.param == "nmnist" else request.param)
     network = SpikingTransformer(architecture, task)
-    images = rate_images(task, data="digits-saccades" if task.events else "digits", count=3).images
+    images = rate_images(task, Sample(data="digits-saccades" if task.events else "digits", images=3)).images
     synapses, memory = SynOpCounter(), NeuromorphicMemoryAccessCounter()
     with batch_statistics(network):
         with torch.no_grad(), DispatchCounterMode([synapses]):

@@ -17,6 +17,7 @@ from PIL import Image
 from autost_optuna import Task, data
 from autost_optuna.data import (
     Preparation,
+    Sample,
     fit,
     imagefolder,
     load,
@@ -76,12 +77,12 @@ def test_only_the_recordings_that_are_drawn_are_read(tmp_path, monkeypatch):
     write_nmnist(tmp_path, each=5)
     read, seen = nmnist.read, []
     monkeypatch.setattr(nmnist, "read", lambda path, *how: (seen.append(path), read(path, *how))[1])
-    drawn = rate_images(NMNIST, data="nmnist", root=tmp_path, count=3)
+    drawn = rate_images(NMNIST, Sample(data="nmnist", data_root=tmp_path, images=3))
     assert len(set(seen)) == 3
     assert {path.parent.parent.name for path in seen} == {"Train"}
     assert drawn.images.shape == (3, 10, 2, 34, 34)
     assert torch.equal(drawn.images, torch.stack([torch.from_numpy(read(path, 10)).float() for path in seen]))
-    assert rate_images(NMNIST, data="nmnist", root=tmp_path, count=3).fingerprint == drawn.fingerprint
+    assert rate_images(NMNIST, Sample(data="nmnist", data_root=tmp_path, images=3)).fingerprint == drawn.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -489,8 +490,9 @@ def test_a_folder_of_images(tmp_path, test):
         assert {tuple(pixel) for pixel in chosen[0].reshape(3, -1).T.tolist()} == {(10, 20, 30)}  # dog, written first
         assert {tuple(pixel) for pixel in chosen[1].reshape(3, -1).T.tolist()} == {(11, 20, 30)}
         assert chosen.flags.writeable
-    assert rate_images(IMAGENET, data="imagefolder", root=tmp_path, count=2).images.shape == (2, 3, 224, 224)
-    grey = rate_images(DIGITS, data="imagefolder", root=tmp_path, count=2)
+    two = Sample(data="imagefolder", data_root=tmp_path, images=2)
+    assert rate_images(IMAGENET, two).images.shape == (2, 3, 224, 224)
+    grey = rate_images(DIGITS, two)
     assert grey.images.shape == (2, 1, 8, 8)
     assert (own_data(IMAGENET), own_data(CIFAR100), own_data(task)) == ("imagefolder", "cifar100", "imagefolder")
 
@@ -590,15 +592,15 @@ def test_images_become_what_the_task_reads():
 
 def test_rate_images_are_drawn_by_the_seed_and_told_apart_by_fingerprint():
     task = Task.preset("digits")
-    one, again, other = (rate_images(task, count=4, seed=seed) for seed in (0, 0, 1))
+    one, again, other = (rate_images(task, Sample(images=4, seed=seed)) for seed in (0, 0, 1))
     assert torch.equal(one.images, again.images)
     assert one.fingerprint == again.fingerprint != other.fingerprint
-    more = rate_images(task, count=6, seed=0)
+    more = rate_images(task, Sample(images=6, seed=0))
     assert torch.equal(more.images[:4], one.images)
     assert more.fingerprint != one.fingerprint
     for count in (0, -1, 1439):
         with pytest.raises(ValueError, match=f"images {count} is out of range"):
-            rate_images(task, count=count)
+            rate_images(task, Sample(images=count))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from makers import event, write_nmnist
 from warm import PIPE, Popen
 
 from autost_optuna import Task
-from autost_optuna.data import Preparation, aedat, cifar10dvs, dvs128gesture, load, nmnist, rate_images
+from autost_optuna.data import Preparation, Sample, aedat, cifar10dvs, dvs128gesture, load, nmnist, rate_images
 from autost_optuna.data.events import Events, by_count, by_time, gather, saturated
 
 NMNIST, CIFAR10DVS, GESTURE = (Task.preset(name) for name in ("nmnist", "cifar10dvs", "dvs128gesture"))
@@ -497,10 +497,10 @@ def test_recordings_that_do_not_fit_the_task_are_refused_before_they_are_read(tm
 
 def test_rates_are_measured_on_the_recordings_that_are_drawn_and_keep_nothing(tmp_path):
     write_gestures(tmp_path / "DvsGesture")
-    drawn = rate_images(GESTURE, data="dvs128gesture", root=tmp_path, count=2)
+    drawn = rate_images(GESTURE, Sample(data="dvs128gesture", data_root=tmp_path, images=2))
     assert drawn.images.shape == (2, 16, 2, 128, 128)
     assert drawn.images.dtype == torch.float32
-    by_time = rate_images(GESTURE, data="dvs128gesture", root=tmp_path, count=2, frames="time")
+    by_time = rate_images(GESTURE, Sample(data="dvs128gesture", data_root=tmp_path, images=2, frames="time"))
     assert by_time.fingerprint != drawn.fingerprint
     assert by_time.images.sum() == drawn.images.sum()
     assert not list(tmp_path.rglob("frames"))

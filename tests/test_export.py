@@ -167,7 +167,7 @@ def test_the_commit_is_that_of_the_checkout(untrained):
 
 def test_the_audit_is_the_bill_that_the_search_saw(search, candidate, untrained):
     rows = list(csv.DictReader((untrained / "audit.csv").read_text().splitlines()))
-    charges = describe(candidate.architecture, TASK, images=search.settings.images).charges
+    charges = describe(candidate.architecture, TASK, search.settings.sample()).charges
     assert [row["name"] for row in rows] == [charge.name for charge in charges]
     assert set(rows[0]) >= {"name", "macs", "steps", "driven_by", "rate", "kind", "energy_pj"}
     assert [float(row["energy_pj"]) for row in rows] == [charge.energy_pj for charge in charges]

@@ -33,7 +33,7 @@ def expected():
 
 @pytest.fixture(scope="module")
 def images():
-    return make.rate_images(make.TASK, count=4, seed=1, split="test").images
+    return make.rate_images(make.TASK, make.Sample(images=4, seed=1), split="test").images
 
 
 @pytest.mark.parametrize("storage", ["journal", "sqlite"])

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from autost_optuna import Architecture
-from autost_optuna.data import Preparation, load
+from autost_optuna.data import Preparation, Sample, load
 from autost_optuna.delivery.export import Contents, export
 from autost_optuna.search import study as studies
+from autost_optuna.search.describe import describe, describe_scores
 from autost_optuna.search.runner import Resources, RunCallbacks, run
 from autost_optuna.search.settings import Plan
 from autost_optuna.training.evaluation import Judging
@@ -18,6 +19,9 @@ from autost_optuna.training.resume import Assignment
 from autost_optuna.training.trainer import TrainCallbacks, TrainOptions, train
 
 GOLDEN = Path(__file__).parent / "golden" / "0.1.0"
+
+
+ARCHITECTURE = Architecture(embed_dim=32, depth=1, num_heads=(2,), mlp_ratio=(1,))
 
 
 def test_a_study_is_created_from_keywords(tmp_path, toy_space, toy_task):
@@ -89,6 +93,21 @@ def test_export_takes_its_contents_as_keywords(tmp_path):
 
 def test_how_files_are_made_ready_is_a_preparation(toy_task):
     new = load("digits", toy_task, preparation=Preparation(cache=False))
-    with pytest.warns(FutureWarning, match="download, cache of load are fields of its preparation, a .*Preparation"):
+    with pytest.warns(FutureWarning, match="load: download, cache .*Preparation"):
         old = load("digits", toy_task, download=False, cache=False)
     assert old.fingerprint() == new.fingerprint()
+
+
+def test_images_of_a_description_are_a_sample(toy_task):
+    new = describe(ARCHITECTURE, toy_task, Sample(images=2, seed=3, seeds=2), counting="exact")
+    with pytest.warns(FutureWarning, match="describe: images, seed, seeds .*Sample"):
+        old = describe(ARCHITECTURE, toy_task, images=2, seed=3, seeds=2, counting="exact")
+    assert old == new
+    with pytest.warns(FutureWarning, match="describe: images"):
+        assert describe(ARCHITECTURE, toy_task, images=4) == describe(ARCHITECTURE, toy_task)
+
+
+def test_images_of_scores_are_a_sample(toy_task):
+    new = describe_scores(ARCHITECTURE, toy_task, Sample(images=2, seed=3))
+    with pytest.warns(FutureWarning, match="describe_scores: images, seed"):
+        assert describe_scores(ARCHITECTURE, toy_task, images=2, seed=3) == new

@@ -10,8 +10,8 @@ from makers import write_images
 from PIL import Image
 
 from autost_optuna import Architecture, Objective, Space, Task, load, read_table
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.data import load as load_data
-from autost_optuna.data import rate_images
 from autost_optuna.delivery.bundle import opened
 from autost_optuna.delivery.export import Contents, export
 from autost_optuna.delivery.plots.figure import write_figure
@@ -76,11 +76,12 @@ def root(tmp_path):
 @FORMS
 def test_images_are_measured_where_a_caller_says(root, form):
     chosen = {"data": "imagefolder", "data_root": form(root)}
-    drawn = rate_images(TASK, data="imagefolder", root=form(root))
-    assert drawn.fingerprint == rate_images(TASK, data="imagefolder", root=root).fingerprint
+    sample = Sample(**chosen)
+    drawn = rate_images(TASK, sample)
+    assert drawn.fingerprint == rate_images(TASK, Sample(data="imagefolder", data_root=root)).fingerprint
     assert load_data("imagefolder", TASK, form(root)).num_classes == 2
-    found = describe(ARCHITECTURE, TASK, **chosen).candidate
-    assert describe_scores(ARCHITECTURE, TASK, **chosen)["energy_mj"] == found.energy_mj
+    found = describe(ARCHITECTURE, TASK, sample).candidate
+    assert describe_scores(ARCHITECTURE, TASK, sample)["energy_mj"] == found.energy_mj
     assert Objective(SPACE, TASK, **chosen).images.fingerprint == drawn.fingerprint
 
 

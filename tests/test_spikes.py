@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from autost_optuna import Architecture, Candidate, SpikingTransformer, Task
-from autost_optuna.data import rate_images
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.operations import REAL, operations
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.rates import batch_statistics, measure_rates
@@ -180,7 +180,7 @@ def test_still_images_and_recordings_of_other_steps_are_refused_by_an_events_tas
 
 def test_rates_on_recordings_are_alive_and_depend_on_the_order_of_their_frames():
     task = Task.preset("nmnist")
-    recordings = rate_images(task, data="digits-saccades").images
+    recordings = rate_images(task, Sample(data="digits-saccades")).images
     candidate = evaluate(uniform(192, 1, 3), InitialRates(task, recordings))
     assert not candidate.silent
     assert candidate.energy_mj == pytest.approx(1.39, abs=0.02)
@@ -205,9 +205,9 @@ def test_a_description_adds_up_to_the_last_digit():
 def test_a_description_is_the_searchs_candidate():
     # The audit runs the plain network with all its proofs, the search the fast way: the same figures, bit for bit.
     task = Task.preset("digits")
-    images = rate_images(task, data="digits", count=6, seed=5).images
+    images = rate_images(task, Sample(data="digits", images=6, seed=5)).images
     candidate = evaluate(uniform(64, 2, 3), InitialRates(task, images, seed=5, seeds=2), data="digits")
-    assert describe(uniform(64, 2, 3), task, images=3, seed=5, seeds=2).candidate == candidate
+    assert describe(uniform(64, 2, 3), task, Sample(images=3, seed=5, seeds=2)).candidate == candidate
 
 
 def test_seeds_with_their_images_make_a_table_whose_mean_is_the_energy(toy_task):
@@ -241,6 +241,6 @@ def test_no_seed_is_refused(toy_task, toy_images):
 def test_a_gpu_gives_the_same_rates_within_float_tolerance(noise):
     for architecture in (uniform(192, 2, 3), arch(256, (4, 8, 8), (3, 4, 5))):
         here = mean_by_operation(InitialRates(CIFAR10, noise).measure(architecture))
-        there = mean_by_operation(InitialRates(CIFAR10, noise, device="cuda").measure(architecture))
+        there = mean_by_operation(InitialRates(CIFAR10, noise.to("cuda")).measure(architecture))
         for name, rate in here.items():
             assert there[name] == pytest.approx(rate, rel=1e-3, abs=2e-5), name

@@ -21,6 +21,7 @@ from click.shell_completion import ShellComplete
 from makers import TOY_FILE, event, examples, free_port, write_nmnist
 
 from autost_optuna.cli import main
+from autost_optuna.data import Sample
 from autost_optuna.search.describe import describe
 from autost_optuna.storage.journal import study_names
 from autost_optuna.storage.storage import open_storage
@@ -148,15 +149,8 @@ def test_trained_weights_are_audited_on_frames_as_they_were_trained_on(cli, tmp_
     energies = {}
     network, _ = load_network(tmp_path / "trained" / "ev-0" / "model.safetensors")
     for cut in ("count", "time"):
-        found = describe(
-            network.architecture,
-            network.task,
-            data="nmnist",
-            data_root=tmp_path / "data",
-            images=20,
-            trained=network,
-            frames=cut,
-        )
+        sample = Sample(data="nmnist", data_root=tmp_path / "data", images=20, frames=cut)
+        found = describe(network.architecture, network.task, sample, trained=network)
         energies[cut] = found.candidate.energy_mj
     assert json.loads(cli(*audit).stdout)["energy_mj"] == energies["time"] != energies["count"]
 

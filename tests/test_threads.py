@@ -12,7 +12,7 @@ import torch
 from optuna.trial import TrialState
 
 from autost_optuna import DeclaredNSGAIISampler, Objective, Space, SpikingTransformer, Task
-from autost_optuna.data import rate_images
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.proxies.goals import GOALS
 from autost_optuna.proxies.rates import batch_statistics, measure_rates
 from autost_optuna.proxies.reuse import InitialRates
@@ -91,7 +91,7 @@ def test_what_threads_ask_for_at_once_is_measured_once(monkeypatch):
 @pytest.mark.parametrize("name", ["measure", "evaluate", "scores"])
 @pytest.mark.slow
 def test_measurements_from_threads_equal_those_of_one(name):
-    drawn = rate_images(DIGITS, count=4)
+    drawn = rate_images(DIGITS, Sample(images=4))
 
     def call(rates, architecture):
         if name == "measure":
@@ -111,7 +111,7 @@ def test_measurements_from_threads_equal_those_of_one(name):
 def test_threads_may_measure_one_network_and_leave_no_trace():
     flags = torch.backends.cudnn
     before = flags.benchmark, flags.deterministic, flags.allow_tf32
-    (architecture,), images = sampled(1), rate_images(DIGITS, count=8).images
+    (architecture,), images = sampled(1), rate_images(DIGITS, Sample(images=8)).images
     network = SpikingTransformer(architecture, DIGITS).eval()
 
     def call(batch):

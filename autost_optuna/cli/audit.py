@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from autost_optuna.front.candidate import INITIALISATION
 from autost_optuna.proxies.goals import GOALS
 
 if TYPE_CHECKING:
-    from autost_optuna.data import Cut
+    from autost_optuna.data import Sample
     from autost_optuna.search.describe import Description
     from autost_optuna.search.settings import Settings
 
@@ -93,10 +92,11 @@ def describe(
       autost-optuna describe "C=256,depth=2,heads=4/8,ratio=4" --task digits
     """
     quiet_optuna()
+    from autost_optuna.data import Sample
     from autost_optuna.delivery.plots.audit import audit_view, draw_audit
     from autost_optuna.delivery.plots.figure import check_ending, write_figure
     from autost_optuna.network.task import Task
-    from autost_optuna.proxies.convention import Convention
+    from autost_optuna.proxies.convention import DEFAULT, Convention
     from autost_optuna.search.catalogue import find_architecture
     from autost_optuna.search.describe import describe as describe_architecture
     from autost_optuna.search.describe import describe_scores
@@ -111,22 +111,20 @@ def describe(
     asked = Task.load(task) if task else stored.task if stored else None
     trained, info = (None, None) if checkpoint is None else load_trained(checkpoint, chosen, asked)
     on = asked or (trained.task if trained else Task.preset("cifar10"))
-    given = {"images": images, "seed": seed, "seeds": seeds, "convention": Convention.load(energy) if energy else None}
+    convention = Convention.load(energy) if energy else stored.convention if stored else DEFAULT
+    given = {"images": images, "seed": seed, "seeds": seeds}
     known = {**_defaults(stored, info), **{name: value for name, value in given.items() if value is not None}}
     if data is not None or data_root is not None:
         known |= {"data": data or known["data"], "data_root": data_root}
     known["data"] = options.chosen_data(known["data"], known["data_root"], on)
-    frames: Cut = "count"
     if info and known["data"] == info["data"]:
-        frames = info["recipe"].get("frames", frames)  # the data that the network was trained on
-    on_device = options.chosen_device(device)
-    same = stored is not None and checkpoint is None and on == stored.task and _same_images(known, stored)
+        known["frames"] = info["recipe"].get("frames", "count")  # the data that the network was trained on
+    sample = Sample(**known, device=options.chosen_device(device))
+    same = stored is not None and checkpoint is None and on == stored.task and _same_images(sample, stored)
     recall = same and data_root is None and energy is None and counting == "rate" and not proxies and plot is None
     found = None
     with contextlib.suppress(*([ValueError] if recall else [])):
-        found = describe_architecture(
-            chosen, on, **known, counting=counting, trained=trained, frames=frames, device=on_device
-        )
+        found = describe_architecture(chosen, on, sample, convention=convention, counting=counting, trained=trained)
     others = same and stored is not None and found is not None and found.fingerprint != stored.fingerprint
     if search is not None and (found is None or (others and recall)):
         print_stored(search, architecture, form)
@@ -134,23 +132,21 @@ def describe(
     assert found is not None
     if others:
         printing.note("warning: these images are not those of the study, so the energies differ from the study's")
-    warn_of_stand_in(known["data"], on)
+    warn_of_stand_in(sample.data, on)
     if plot is not None:
         write_figure(draw_audit(audit_view(found)), plot, theme)
         printing.note(units.one_line(f"wrote {plot}"))
-    _print(found, form, describe_scores(chosen, on, **known, device=on_device) if proxies else {})
+    _print(found, form, describe_scores(chosen, on, sample, convention=convention) if proxies else {})
 
 
-def _same_images(known: Mapping[str, Any], stored: "Settings") -> bool:
+def _same_images(sample: "Sample", stored: "Settings") -> bool:
     """Whether rates use the same data set, number of images and seeds as in the study."""
-    return all(known[name] == getattr(stored, name) for name in ("data", "images", "seed", "seeds"))
+    return all(getattr(sample, name) == getattr(stored, name) for name in ("data", "images", "seed", "seeds"))
 
 
 def _defaults(stored: "Settings | None", info: dict[str, Any] | None) -> dict[str, Any]:
-    """The defaults of options: the study's settings; for trained weights, the data that they were trained on."""
-    from autost_optuna.proxies.convention import DEFAULT
-
-    known: dict[str, Any] = {"data": None, "data_root": None, "images": 4, "seed": 0, "seeds": 1, "convention": DEFAULT}
+    """The defaults of a sample: the study's settings; for trained weights, the data that they were trained on."""
+    known: dict[str, Any] = {"data": None, "data_root": None, "images": 4, "seed": 0, "seeds": 1}
     if stored:
         root = Path(stored.data_root) if stored.data_root else None
         known = {name: getattr(stored, name) for name in known} | {"data_root": root}

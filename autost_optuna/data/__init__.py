@@ -28,6 +28,7 @@ __all__ = [
     "OnDemand",
     "Preparation",
     "RateImages",
+    "Sample",
     "Split",
     "check_classes",
     "fit",
@@ -187,6 +188,32 @@ def fit(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """Which images rates are measured on: `images` for each of `seeds` seeds, drawn from a data set by `seed`, the first.
+
+    The network that sees the images of a seed has the weights of that seed. `data_root` is the folder of data that is not
+    built in. Recordings are cut into `frames` of equal "count" or "time". The images are put on `device`. ValueError if a
+    seed is out of range.
+    """
+
+    data: str = "digits"
+    data_root: StrPath | None = None
+    images: int = 4
+    seed: int = 0
+    seeds: int = 1
+    frames: Cut = "count"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        last = self.seed + as_count("seeds", self.seeds) - 1
+        if not 0 <= self.seed <= last < 2**32:
+            raise ValueError(f"seed {last if self.seed >= 0 else self.seed} is out of range; use 0 to 4294967295")
+
+
+FOUR_DIGITS = Sample()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RateImages:
     """The images for measuring rates: normalised [B, *task.input_shape], their source, and a fingerprint of their pixels.
 
@@ -210,39 +237,27 @@ def check_classes(found: RateImages, task: Task) -> None:
     )
 
 
-def rate_images(
-    task: Task,
-    *,
-    data: str = "digits",
-    root: StrPath | None = None,
-    count: int = 4,
-    seeds: int = 1,
-    seed: int = 0,
-    split: Literal["train", "test"] = "train",
-    frames: Cut = "count",
-) -> RateImages:
-    """`count` images for each of `seeds` seeds, drawn from `split` by `seed` without repeats; only these are read.
+def rate_images(task: Task, sample: Sample = FOUR_DIGITS, *, split: Literal["train", "test"] = "train") -> RateImages:
+    """The images of a sample, from the training or test images of its data set, without repeats; only these are read.
 
     ValueError if the data set has too few, or does not fit the task's network.
     """
     import numpy as np
     import torch
 
-    as_count("seeds", seeds)
-    if not 0 <= seed <= seed + seeds - 1 < 2**32:
-        raise ValueError(f"seed {seed + seeds - 1 if seed >= 0 else seed} is out of range; use 0 to 4294967295")
-    dataset = load(data, task, root, frames=frames, preparation=Preparation(cache=False))
+    data, seeds, count = sample.data, sample.seeds, sample.images
+    dataset = load(data, task, sample.data_root, frames=sample.frames, preparation=Preparation(cache=False))
     part = dataset.train if split == "train" else dataset.test
     if not 1 <= count <= len(part.labels) // seeds:
         each = "" if seeds == 1 else f" for each of {seeds} seeds"
         raise ValueError(f"images {count}{each} is out of range; {data} has 1 to {len(part.labels) // seeds}{each}")
-    chosen = np.random.default_rng(seed).permutation(len(part.labels))[: count * seeds]
+    chosen = np.random.default_rng(sample.seed).permutation(len(part.labels))[: count * seeds]
     pixels = part.images[chosen]
     fingerprint = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
     return RateImages(
-        images=fit(pixels, dataset.normalisation, task),
+        images=fit(pixels, dataset.normalisation, task).to(sample.device),
         data=data,
         fingerprint=fingerprint,
-        labels=torch.as_tensor(part.labels[chosen]),
+        labels=torch.as_tensor(part.labels[chosen], device=sample.device),
         num_classes=dataset.num_classes,
     )

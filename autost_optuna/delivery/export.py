@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna import units
-from autost_optuna.data import NORMALISATIONS, rate_images
+from autost_optuna.data import NORMALISATIONS, Sample, rate_images
 from autost_optuna.delivery import standalone
 from autost_optuna.delivery.bundle import FORMAT, MANIFEST, opened, placed, sha256
 from autost_optuna.delivery.card import write_card
@@ -168,8 +168,9 @@ def _images(settings: Settings, training: dict[str, Any] | None, data_root: StrP
     data = training["data"] if training else settings.data
     own = Path(settings.data_root) if settings.data_root and data == settings.data else None
     root = data_root or own
+    sample = Sample(data=data, data_root=root, images=CHECKED, seed=settings.seed)
     try:
-        drawn = rate_images(settings.task, data=data, root=root, count=CHECKED, seed=settings.seed, split="test")
+        drawn = rate_images(settings.task, sample, split="test")
     except ValueError:
         generator = torch.Generator().manual_seed(settings.seed)
         return torch.randn(CHECKED, *settings.task.input_shape, generator=generator), f"noise, seed {settings.seed}"

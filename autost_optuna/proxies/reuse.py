@@ -31,9 +31,9 @@ class InitialRates:
 
     `images` [B, *task.input_shape] are normalised and split into `seeds` batches of equal size; the network that sees the
     first batch has the weights of `seed`, the next those of `seed` + 1, and so on. With `patterns`, the same forward also
-    provides `measure_patterns`, of whole batches. Residual streams after each block and the weights of blocks stay in the
-    memory of `device` up to `cache_bytes`; the least recently used are dropped first. On the CPU the rates equal those of
-    `measure_rates` bit for bit; a GPU rounds differently, which moves a few spikes.
+    provides `measure_patterns`, of whole batches. Networks run on the device of the images. Residual streams after each
+    block and the weights of blocks stay in its memory up to `cache_bytes`; the least recently used are dropped first. On the
+    CPU the rates equal those of `measure_rates` bit for bit; a GPU rounds differently, which moves a few spikes.
 
     Several threads may share it. A pickle or copy omits the kept streams and weights, and measures the same rates.
     """
@@ -46,7 +46,6 @@ class InitialRates:
         seed: int = 0,
         seeds: int = 1,
         cache_bytes: int = CACHE_BYTES,
-        device: str | torch.device = "cpu",
         patterns: bool = False,
     ) -> None:
         task.check_images(images.shape)
@@ -54,7 +53,7 @@ class InitialRates:
             raise ValueError(f"{len(images)} images cannot be split among {seeds} seeds; give a multiple")
         keep_pages()
         self.task = task
-        self.batches = dict(zip(range(seed, seed + seeds), images.to(device).chunk(seeds), strict=True))
+        self.batches = dict(zip(range(seed, seed + seeds), images.chunk(seeds), strict=True))
         self.seed = seed
         self.seeds = seeds
         self.patterns = patterns

@@ -3,11 +3,12 @@
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from autost_optuna import notebook, units
-from autost_optuna.data import Cut, rate_images
+from autost_optuna.data import FOUR_DIGITS, Sample, rate_images
 from autost_optuna.front.candidate import INITIALISATION, TRAINED, Candidate
+from autost_optuna.moved import regrouped
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import DEFAULT, Convention
@@ -16,7 +17,6 @@ from autost_optuna.proxies.goals import GOALS
 from autost_optuna.proxies.quantised import Quantised
 from autost_optuna.proxies.scores import measure_scores
 from autost_optuna.search.evaluate import assess
-from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from autost_optuna.network.transformer import SpikingTransformer
@@ -54,26 +54,21 @@ class Description:
         return self.candidate._repr_html_() + bill
 
 
+@regrouped("sample", Sample)
 def describe(
     architecture: Architecture,
     task: Task,
+    sample: Sample = FOUR_DIGITS,
     *,
-    data: str = "digits",
-    data_root: StrPath | None = None,
-    images: int = 4,
-    seed: int = 0,
-    seeds: int = 1,
     convention: Convention = DEFAULT,
     counting: str = RATE,
     trained: "SpikingTransformer | None" = None,
-    frames: Cut = "count",
-    device: str = "cpu",
 ) -> Description:
-    """An architecture's candidate on images of a data set, with the rate and energy of every operation.
+    """An architecture's candidate on a sample of images, with the rate and energy of every operation.
 
     Rates are at initialisation under batch statistics, or those of a `trained` network of the architecture on test images.
-    Recordings are cut into `frames` of equal "count" or "time". The ledger is proven on the network first. ValueError
-    if `trained` has another architecture; RuntimeError if the proof fails.
+    The ledger is proven on the network first. ValueError if `trained` has another architecture; RuntimeError if the proof
+    fails.
     """
     from autost_optuna.network.transformer import SpikingTransformer
     from autost_optuna.proxies.accumulates import measure_accumulates
@@ -83,29 +78,26 @@ def describe(
     task.check(architecture)
     if counting not in COUNTINGS:
         raise ValueError(f"counting {counting!r} is unknown; use {' or '.join(COUNTINGS)}")
-    if trained is not None and seeds != 1:
-        raise ValueError(f"seeds {seeds}: trained weights have one; leave out --seeds")
-    split: Literal["train", "test"] = "train" if trained is None else "test"
-    drawn = rate_images(
-        task, data=data, root=data_root, count=images, seeds=seeds, seed=seed, split=split, frames=frames
-    )
-    samples: list[Mapping[str, float]] = []
+    if trained is not None and sample.seeds != 1:
+        raise ValueError(f"seeds {sample.seeds}: trained weights have one; leave out --seeds")
+    drawn = rate_images(task, sample, split="train" if trained is None else "test")
+    rates: list[Mapping[str, float]] = []
     counted: list[Mapping[str, float]] = []
-    for chosen, batch in enumerate(drawn.images.to(device).chunk(seeds), seed):
-        network = (SpikingTransformer(architecture, task, seed=chosen) if trained is None else trained).to(device)
-        if chosen == seed:
+    for seed, batch in enumerate(drawn.images.chunk(sample.seeds), sample.seed):
+        network = (SpikingTransformer(architecture, task, seed=seed) if trained is None else trained).to(sample.device)
+        if seed == sample.seed:
             prove_ledger(network)
         with batch_statistics(network) if trained is None else contextlib.nullcontext():
-            samples += measure_rates(network, batch)
+            rates += measure_rates(network, batch)
             counted += measure_accumulates(network, batch)
     origin: dict[str, Any] = {
-        "data": data if trained is None else f"{data} (test)",
-        "seed": seed,
-        "seeds": seeds,
+        "data": sample.data if trained is None else f"{sample.data} (test)",
+        "seed": sample.seed,
+        "seeds": sample.seeds,
         "weights": INITIALISATION if trained is None else TRAINED,
     }
     by_rate, exact = (
-        assess(architecture, task, samples, convention, **origin, accumulates=counts) for counts in (None, counted)
+        assess(architecture, task, rates, convention, **origin, accumulates=counts) for counts in (None, counted)
     )
     candidate, charges, quantised = by_rate if counting == RATE else exact
     return Description(
@@ -121,21 +113,13 @@ def describe(
     )
 
 
+@regrouped("sample", Sample)
 def describe_scores(
-    architecture: Architecture,
-    task: Task,
-    *,
-    data: str = "digits",
-    data_root: StrPath | None = None,
-    images: int = 4,
-    seed: int = 0,
-    seeds: int = 1,
-    convention: Convention = DEFAULT,
-    device: str = "cpu",
+    architecture: Architecture, task: Task, sample: Sample = FOUR_DIGITS, *, convention: Convention = DEFAULT
 ) -> dict[str, float]:
     """All proxies of an architecture, by the names in `goals.GOALS`, on the images that `describe` uses at initialisation."""
     from autost_optuna.proxies.reuse import InitialRates
 
-    drawn = rate_images(task, data=data, root=data_root, count=images, seeds=seeds, seed=seed)
-    rates = InitialRates(task, drawn.images, seed=seed, seeds=seeds, device=device, patterns=True)
+    drawn = rate_images(task, sample)
+    rates = InitialRates(task, drawn.images, seed=sample.seed, seeds=sample.seeds, patterns=True)
     return measure_scores(architecture, rates, drawn.labels, tuple(GOALS), convention)

@@ -55,12 +55,12 @@ def fork(
     storage = os.fspath(storage)
     check_file(storage, create=True, write=True)
     old = search.settings
-    root = data_root or (Path(old.data_root) if old.data_root else None)
-    drawn = rate_images(old.task, data=old.data, root=root, count=old.images, seeds=old.seeds, seed=old.seed)
+    sample = old.sample(data_root)
+    drawn = rate_images(old.task, sample)
     settings = replace(
         old,
         convention=convention or old.convention,
-        data_root=None if root is None else str(Path(root).resolve()),
+        data_root=None if sample.data_root is None else str(Path(sample.data_root).resolve()),
         fingerprint=drawn.fingerprint,
         versions=installed_versions(),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from autost_optuna.data import RateImages, check_classes, rate_images
+from autost_optuna.data import RateImages, Sample, check_classes, rate_images
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.constraints import Constraints, violation
 from autost_optuna.front.front import Box
@@ -88,7 +88,9 @@ class Objective:
         self.space = space
         self.task = task
         self.data_root = data_root
-        self.images = images or rate_images(task, data=data, root=data_root, count=num_images, seeds=seeds, seed=seed)
+        self.images = images or rate_images(
+            task, Sample(data=data, data_root=data_root, images=num_images, seed=seed, seeds=seeds)
+        )
         if images is None:
             check_classes(self.images, task)
         self.convention = convention
@@ -96,11 +98,10 @@ class Objective:
         limit = CACHE_BYTES if cache_bytes is None else cache_bytes
         self.rates = InitialRates(
             task,
-            self.images.images,
+            self.images.images.to(device),
             seed=seed,
             seeds=seeds,
             cache_bytes=limit,
-            device=device,
             patterns=any(GOALS[name].source == "patterns" for name in objectives),
         )
         self._known: dict[str, Candidate] = {}

@@ -1,7 +1,6 @@
 """Restore the sampler and the objective of a study from its settings."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from autost_optuna.data import NAMES, rate_images
@@ -47,18 +46,11 @@ def make_objective(
             f"the study was measured on images that its program brought ({settings.data!r}), and no command has these; go on "
             "in that program"
         )
-    root = data_root or (Path(settings.data_root) if settings.data_root else None)
-    drawn = rate_images(
-        settings.task,
-        data=settings.data,
-        root=root,
-        count=settings.images,
-        seeds=settings.seeds,
-        seed=settings.seed,
-    )
+    sample = settings.sample(data_root)
+    drawn = rate_images(settings.task, sample)
     if drawn.fingerprint != settings.fingerprint:
         raise ValueError(
-            f"the {settings.data} images in {root} have fingerprint {drawn.fingerprint}, those of the study "
+            f"the {settings.data} images in {sample.data_root} have fingerprint {drawn.fingerprint}, those of the study "
             f"{settings.fingerprint}; give the folder that it was created with as --data-root, or go on from its "
             "results in a new study by autost-optuna study fork"
         )

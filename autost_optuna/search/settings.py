@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields, is_dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from autost_optuna.data import Sample
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.front.front import Box
 from autost_optuna.network.task import Task
@@ -85,6 +87,11 @@ class Settings:
                 f"under {data['convention_hash']}; create it again"
             )
         return settings
+
+    def sample(self, data_root: StrPath | None = None) -> Sample:
+        """The images that rates are measured on, in `data_root` or where they were when the study was created."""
+        root = data_root or (Path(self.data_root) if self.data_root else None)
+        return Sample(data=self.data, data_root=root, images=self.images, seed=self.seed, seeds=self.seeds)
 
     def check_convention(self, convention: Convention | None) -> None:
         """ValueError if `convention` is given and is not the study's, because energies could not be compared."""

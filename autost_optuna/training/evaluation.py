@@ -173,7 +173,7 @@ def measured_of(
     rates = mean_by_operation(samples)
     charges = estimate_energy(ledger, rates, convention, layers)
     inputs, _ = next(images.in_order(INITIAL_IMAGES))
-    untrained = InitialRates(network.task, inputs, seed=seed, device=inputs.device)
+    untrained = InitialRates(network.task, inputs, seed=seed)
     return Measured(
         convention=convention.label,
         images=len(samples),

@@ -27,7 +27,7 @@ from spikingjelly.activation_based.neuron import ParametricLIFNode
 from spikingjelly.activation_based.op_counter import estimate_simple_energy
 
 from autost_optuna import Objective, Space, SpikingTransformer, Task
-from autost_optuna.data import rate_images
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.operations import REAL, operations
 from autost_optuna.proxies.rates import batch_statistics
@@ -73,8 +73,8 @@ def hooked(network, images):
 
 
 def fresh(architecture, drawn, options):
-    rates = InitialRates(Task.preset("cifar10"), drawn.images, seed=options.seed, device=options.device)
-    return evaluate(architecture, rates)
+    images = drawn.images.to(options.device)
+    return evaluate(architecture, InitialRates(Task.preset("cifar10"), images, seed=options.seed))
 
 
 def main():
@@ -88,7 +88,7 @@ def main():
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space, task, clock = Space.load("small"), Task.preset("cifar10"), Clock(options.device)
-    drawn = rate_images(task, data="cifar10", root=options.data_root, count=4, seed=options.seed)
+    drawn = rate_images(task, Sample(data="cifar10", data_root=options.data_root, images=4, seed=options.seed))
     images = drawn.images.to(options.device)
     original = ParametricLIFNode.multi_step_forward
 

@@ -20,7 +20,7 @@ import torch
 from spikingjelly.activation_based.neuron import ParametricLIFNode
 from spikingjelly.activation_based.op_counter import estimate_simple_energy
 
-from autost_optuna.data import rate_images
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.blocks import Block, Stem
 from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.task import Task
@@ -116,7 +116,7 @@ def main():
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space, task = Space.load("small"), Task.preset("cifar10")
-    images = rate_images(task, data="cifar10", root=options.data_root, count=4, seed=options.seed)
+    images = rate_images(task, Sample(data="cifar10", data_root=options.data_root, images=4, seed=options.seed))
     with tempfile.TemporaryDirectory() as folder:
         objective = Objective(space, task, images=images, seed=options.seed)
         ours = search(objective, options.trials, options.seed, Path(folder))

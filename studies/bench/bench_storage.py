@@ -183,9 +183,7 @@ def measured_candidate():
     from autost_optuna.proxies.reuse import InitialRates
 
     task = Task.preset("cifar10")
-    rates = InitialRates(
-        task, rate_images(task, data="digits", root=None, count=4, seeds=1, seed=0).images, seed=0, seeds=1
-    )
+    rates = InitialRates(task, rate_images(task).images)
     return evaluate(SPACE.smallest, rates, data="digits").to_dict()
 
 

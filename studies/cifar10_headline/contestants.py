@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from autost_optuna import Architecture, Objective, Space
-from autost_optuna.data import rate_images
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.front import nondominated
 from autost_optuna.proxies.convention import Convention
@@ -168,8 +168,8 @@ def choose(scale, task, data_root, work):
     """Baselines and, for each with each space, its rivals: what each one is, and which roles it has."""
     measured, roles, names, standings = {}, [], {}, []
     taken = {"data": scale["data"], "data_root": data_root, "seed": PLAN["seed"]}
-    drawn = rate_images(task, data=scale["data"], root=data_root, count=PLAN["proxy_images"], seed=PLAN["seed"])
-    rates = InitialRates(task, drawn.images, seed=PLAN["seed"], device=DEVICE, patterns=True)
+    drawn = rate_images(task, Sample(images=PLAN["proxy_images"], device=DEVICE, **taken))
+    rates = InitialRates(task, drawn.images, seed=PLAN["seed"], patterns=True)
 
     def score(architecture):
         return measure_scores(architecture, rates, drawn.labels, [PLAN["proxy"]])[PLAN["proxy"]]

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from autost_optuna import Architecture, SpikingTransformer, Task
-from autost_optuna.data import rate_images
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.operations import operations, populations
 from autost_optuna.proxies.accumulates import measure_accumulates
 from autost_optuna.proxies.convention import CONVENTIONS
@@ -36,7 +36,7 @@ def audit(text, task, data):
     """A row for each convention, all from the same spikes."""
     architecture, on = Architecture.from_text(text), Task.preset(task)
     ledger, layers = operations(architecture, on), populations(architecture, on)
-    images, network = rate_images(on, data=data).images, SpikingTransformer(architecture, on)
+    images, network = rate_images(on, Sample(data=data)).images, SpikingTransformer(architecture, on)
     with batch_statistics(network):
         rates = mean_by_operation(measure_rates(network, images))
         exact = mean_by_operation(measure_accumulates(network, images))

@@ -21,7 +21,7 @@ import torch
 from scipy.stats import chi2, kendalltau
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
-from autost_optuna.data import rate_images
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.operations import operations, populations
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
@@ -67,8 +67,8 @@ def measure(root, device):
     most, reference = max(PLAN["images"]), PLAN["reference"]
     # No image is in two batches of a size: the draws are slices of one permutation of the training images.
     shares = (most * PLAN["draws"], 4 * PLAN["replicates"], reference["images"] * reference["seeds"])
-    images = rate_images(task, data=PLAN["data"], root=root, count=sum(shares), seed=PLAN["seed"]).images.to(device)
-    pool, own, truth = images.split(shares)
+    sample = Sample(data=PLAN["data"], data_root=root, images=sum(shares), seed=PLAN["seed"], device=device)
+    pool, own, truth = rate_images(task, sample).images.split(shares)
     name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else platform.machine()
     origin = {"device": name, "python": platform.python_version(), "versions": installed_versions(), "commit": commit()}
     (HERE / "measured.json").write_text(json.dumps(origin, indent=2) + "\n")

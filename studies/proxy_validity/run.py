@@ -21,7 +21,7 @@ import numpy as np
 import optuna
 
 from autost_optuna import Space, Task, read_table, validate
-from autost_optuna.data import rate_images
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.delivery.plots.figure import write_figure
 from autost_optuna.delivery.plots.validity import draw_validity, validity_view
 from autost_optuna.front.front import nondominated
@@ -115,9 +115,8 @@ def proxies_of(search, data_root, work):
     kept, settings = work / f"proxies-{search.study.study_name}.json", search.settings
     if kept.exists():
         return json.loads(kept.read_text())
-    drawn = rate_images(
-        settings.task, data=settings.data, root=data_root, count=PLAN["proxy_images"], seed=PLAN["seed"]
-    )
+    sample = Sample(data=settings.data, data_root=data_root, images=PLAN["proxy_images"], seed=PLAN["seed"])
+    drawn = rate_images(settings.task, sample)
     rates = InitialRates(settings.task, drawn.images, seed=PLAN["seed"], patterns=True)
     found = {
         one.architecture.key: measure_scores(one.architecture, rates, drawn.labels, tuple(GOALS))

@@ -27,7 +27,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Task
-from autost_optuna.data import rate_images
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.blocks import ChannelNorm, Product
 from autost_optuna.network.operations import REAL, operations
 from autost_optuna.proxies.convention import DEFAULT
@@ -211,7 +211,7 @@ def compare(name, root, seeds):
     """Both networks of the sizes of a published one, on the same images, with weights of `seeds` seeds."""
     published = NETWORKS[name]
     sizes, task = published.architecture, Task.preset(published.task)
-    drawn = rate_images(task, data=DATA, root=root, count=IMAGES)
+    drawn = rate_images(task, Sample(data=DATA, data_root=root, images=IMAGES))
     theirs, ours = [], []
     for seed in range(seeds):
         torch.manual_seed(seed)

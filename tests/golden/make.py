@@ -23,8 +23,8 @@ from optuna.storages.journal import JournalFileBackend
 
 from autost_optuna import Objective, Space, Task
 from autost_optuna.cli import main
+from autost_optuna.data import Sample, rate_images
 from autost_optuna.data import load as load_data
-from autost_optuna.data import rate_images
 from autost_optuna.delivery.export import load
 from autost_optuna.front.front import hypervolume, nondominated
 from autost_optuna.network.transformer import SpikingTransformer
@@ -99,7 +99,7 @@ def write_plain() -> None:
 
 def read(folder: Path) -> dict[str, Any]:
     """What is read from the unpacked files of `folder`, and what is measured again of what they hold, as JSON has it."""
-    images = rate_images(TASK, count=4, seed=1, split="test").images
+    images = rate_images(TASK, Sample(images=4, seed=1), split="test").images
     found = {
         "versions": installed_versions(),
         "journal": read_search(str(folder / STORAGE)),
