@@ -2,8 +2,8 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from autost_optuna import notebook, units
 from autost_optuna.data import FOUR_DIGITS, Sample, rate_images
@@ -16,7 +16,7 @@ from autost_optuna.proxies.energy import Charge, total_mj
 from autost_optuna.proxies.goals import GOALS
 from autost_optuna.proxies.quantised import Quantised
 from autost_optuna.proxies.scores import measure_scores
-from autost_optuna.search.evaluate import assess
+from autost_optuna.search.evaluate import Measurement, assess
 
 if TYPE_CHECKING:
     from autost_optuna.network.transformer import SpikingTransformer
@@ -90,15 +90,15 @@ def describe(
         with batch_statistics(network) if trained is None else contextlib.nullcontext():
             rates += measure_rates(network, batch)
             counted += measure_accumulates(network, batch)
-    origin: dict[str, Any] = {
-        "data": sample.data if trained is None else f"{sample.data} (test)",
-        "seed": sample.seed,
-        "seeds": sample.seeds,
-        "weights": INITIALISATION if trained is None else TRAINED,
-    }
-    by_rate, exact = (
-        assess(architecture, task, rates, convention, **origin, accumulates=counts) for counts in (None, counted)
+    measured = Measurement(
+        rates=rates,
+        data=sample.data if trained is None else f"{sample.data} (test)",
+        seed=sample.seed,
+        seeds=sample.seeds,
+        weights=INITIALISATION if trained is None else TRAINED,
     )
+    by_rate = assess(architecture, task, measured, convention)
+    exact = assess(architecture, task, replace(measured, accumulates=counted), convention)
     candidate, charges, quantised = by_rate if counting == RATE else exact
     return Description(
         candidate=candidate,

@@ -1,6 +1,7 @@
 """evaluate(): an architecture as a candidate, with its objectives counted and measured."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autost_optuna.front.candidate import INITIALISATION, Candidate
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
 SILENT_RATE = 0.01
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """The rates of an architecture's operations, one set per image, seed after seed, and what they were measured on.
+
+    `data` names the images. `seed` is the first of `seeds` seeds; `weights` says whether the weights are trained.
+    `accumulates` are counted ones, one set for each of the same images.
+    """
+
+    rates: Sequence[Mapping[str, float]]
+    data: str
+    seed: int
+    seeds: int
+    weights: str
+    accumulates: Sequence[Mapping[str, float]] | None = None
+
+
 def evaluate(
     architecture: Architecture,
     rates: "InitialRates",
@@ -28,38 +45,20 @@ def evaluate(
     data: str = "images",
 ) -> Candidate:
     """FLOPs, parameters (exact) and energy at initialisation (estimated) of an architecture; `data` names the images."""
-    samples = rates.measure(architecture)
-    candidate, _, _ = assess(
-        architecture,
-        rates.task,
-        samples,
-        convention,
-        data=data,
-        seed=rates.seed,
-        seeds=rates.seeds,
-        weights=INITIALISATION,
+    measured = Measurement(
+        rates=rates.measure(architecture), data=data, seed=rates.seed, seeds=rates.seeds, weights=INITIALISATION
     )
+    candidate, _, _ = assess(architecture, rates.task, measured, convention)
     return candidate
 
 
 def assess(
-    architecture: Architecture,
-    task: Task,
-    samples: Sequence[Mapping[str, float]],
-    convention: Convention,
-    *,
-    data: str,
-    seed: int,
-    seeds: int,
-    weights: str,
-    accumulates: Sequence[Mapping[str, float]] | None = None,
+    architecture: Architecture, task: Task, measured: Measurement, convention: Convention
 ) -> tuple[Candidate, list[Charge], Quantised]:
-    """The candidate with the mean rates of `samples`, one set per image, seed after seed; its bill; its form without spikes.
-
-    `accumulates` are counted ones, one set for each of the same images.
-    """
+    """The candidate with the mean rates of a measurement, its bill, and its form without spikes."""
+    samples, accumulates = measured.rates, measured.accumulates
     ledger, layers = operations(architecture, task), populations(architecture, task)
-    macs, images = sum(row.total_macs for row in ledger), len(samples) // seeds
+    macs, images = sum(row.total_macs for row in ledger), len(samples) // measured.seeds
     mean = mean_by_operation(samples)
     counted = None if accumulates is None else mean_by_operation(accumulates)
     charges = estimate_energy(ledger, mean, convention, layers, counted)
@@ -77,14 +76,14 @@ def assess(
         energy_mj=total_mj(charges),
         energies_mj=tuple(tuple(single[first : first + images]) for first in range(0, len(single), images)),
         mean_rate=rate,
-        silent=rate < SILENT_RATE if weights == INITIALISATION else rate == 0,
+        silent=rate < SILENT_RATE if measured.weights == INITIALISATION else rate == 0,
         quantised_mj=quantised.int8_mj,
         break_even_rate=quantised.break_even_rate,
         convention=convention.label,
-        data=data,
+        data=measured.data,
         images=images,
-        seed=seed,
-        seeds=seeds,
-        weights=weights,
+        seed=measured.seed,
+        seeds=measured.seeds,
+        weights=measured.weights,
     )
     return candidate, charges, quantised
