@@ -1,6 +1,7 @@
 """Imports point one way: a room imports only rooms above it, and no module itself through others."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections import Counter
@@ -32,16 +33,23 @@ def name(path):
 MODULES = {name(path) for path in FILES}
 
 
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def imported(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    """The modules that a file imports."""
+    modules = []
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             children = [f"{node.module}.{alias.name}" for alias in node.names]
             found = [child for child in children if child in MODULES]
-            yield from found
-            if len(found) < len(children):
-                yield node.module
+            modules += [*found, node.module] if len(found) < len(children) else found
+    return modules
 
 
 def ours(path):
@@ -134,7 +142,7 @@ def test_no_file_of_the_package_is_long():
 def test_no_function_but_commands_has_more_than_six_parameters():
     long = []
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef) and not any(
                 "click.command" in ast.unparse(d) for d in node.decorator_list
             ):
@@ -148,7 +156,7 @@ def test_no_two_classes_share_a_name_and_no_two_public_functions():
     readers = {"load", "read"}  # a common protocol
     seen = Counter()
     for path in FILES:
-        for node in ast.parse(path.read_text()).body:
+        for node in parsed(path).body:
             function = isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and path.parent.name != "cli"
             if isinstance(node, ast.ClassDef) or (function and node.name not in readers):
                 seen[node.name] += 1

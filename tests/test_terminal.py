@@ -374,3 +374,15 @@ def test_a_table_wider_than_the_terminal_is_whole(demo, tmp_path):
     assert len(rows) == 14
     assert all(re.search(r"[\d,]+ +\d+\.\d%$", row) for row in rows)  # its pJ and share, which stand last
     assert len({row.index("%") for row in rows}) == 1
+
+
+def test_an_error_that_follows_an_interrupt_is_an_interrupt(cli, monkeypatch):
+    def release(*given, **named):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            os.unlink("lock.rename")
+
+    monkeypatch.setattr("autost_optuna.search.study.open_search", release)
+    result = cli("study", "run", "s", "--trials", "3")
+    assert (result.exit_code, result.stderr) == (130, "\nerror: interrupted\n")

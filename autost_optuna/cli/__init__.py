@@ -89,10 +89,20 @@ class Program(click.Group):
             for stream in gone:  # the rest of its buffer is written at exit, and is lost
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             return 0
+        except Exception as error:
+            if _follows_interrupt(error):
+                raise _Interrupted from error
+            raise
 
 
 class _Interrupted(KeyboardInterrupt):
     """Ctrl-C. A plain KeyboardInterrupt out of `exec`, even if caught, makes `python -m` end by the signal, not with 130."""
+
+
+def _follows_interrupt(error: BaseException) -> bool:
+    """Whether an error came up because Ctrl-C left something half done, such as the release of a journal's lock."""
+    earlier = error.__context__
+    return earlier is not None and (isinstance(earlier, KeyboardInterrupt) or _follows_interrupt(earlier))
 
 
 @contextlib.contextmanager
