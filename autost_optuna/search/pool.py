@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Any, Literal
 
 from autost_optuna.units import one_line
@@ -21,6 +22,8 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 FORKS = multiprocessing.get_context("forkserver")
 # With torch, which is imported on first use elsewhere.
 PRELOADED = ("autost_optuna.proxies.reuse", "autost_optuna.storage.storage", "autost_optuna.storage.journal")
+
+FORK_S = 0.05
 
 Say = Callable[[Any], None]
 # Called with the study's name and storage, how to say something, and what else was given; yields what carries out a job.
@@ -81,18 +84,28 @@ class Pool:
     ) -> None:
         start_server(work.__module__)
         self.workers: list[Worker] = []
-        for share in shares:
-            ours, theirs = FORKS.Pipe()
-            variables = {**os.environ, **share}
-            process = FORKS.Process(target=_enter, args=(theirs, variables, work, study, tuple(given)), daemon=True)
-            process.start()
-            theirs.close()  # the worker has the other copy: when it dies, the pipe ends
-            self.workers.append(Worker(process, ours))
+        self._to_start, self._failure = len(shares), ""
+        # A fork waits for the server, which imports for seconds.
+        self._starter = Thread(target=self._start, args=(shares, (work, study, tuple(given))), daemon=True)
+        self._starter.start()
+
+    def _start(self, shares: Sequence[Mapping[str, str]], given: tuple[Any, ...]) -> None:
+        try:
+            for share in shares:
+                ours, theirs = FORKS.Pipe()
+                process = FORKS.Process(target=_enter, args=(theirs, {**os.environ, **share}, *given), daemon=True)
+                process.start()
+                theirs.close()  # the worker has the other copy: when it dies, the pipe ends
+                self.workers.append(Worker(process, ours))
+                self._to_start -= 1
+        except Exception as error:
+            self._failure = f"no worker could be started ({type(error).__name__}: {error}); repeat the command"
 
     def __enter__(self) -> "Pool":
         return self
 
     def __exit__(self, *ended: object) -> None:
+        self._starter.join()
         for worker in self.workers:
             worker.pipe.close()
         for worker in self.workers:
@@ -101,13 +114,30 @@ class Pool:
             worker.process.kill()
             worker.process.join()
 
-    def count(self, state: str) -> int:
-        """The number of workers in a state."""
-        return sum(worker.state == state for worker in self.workers)
+    @property
+    def starting(self) -> int:
+        """The number of workers that are not ready yet."""
+        return self._to_start + sum(worker.state == "starting" for worker in self.workers)
+
+    @property
+    def busy(self) -> int:
+        """The number of workers with a job."""
+        return sum(worker.state == "busy" for worker in self.workers)
+
+    @property
+    def left(self) -> int:
+        """The number of workers that have not ended."""
+        return self._to_start + len(self.workers)
 
     def receive(self, timeout: float) -> Iterator[tuple[Worker, Any]]:
-        """Messages that come within `timeout` seconds: Done, Ended, or what a job says. A worker that ended is removed."""
-        ready = wait([worker.pipe for worker in self.workers], timeout)
+        """Messages that come within `timeout` seconds: Done, Ended, or what a job says. A worker that ended is removed.
+
+        RuntimeError if workers cannot be started.
+        """
+        if self._failure:
+            raise RuntimeError(self._failure)
+        # One that is still to be forked has no pipe to wait for.
+        ready = wait([worker.pipe for worker in self.workers], min(timeout, FORK_S) if self._to_start else timeout)
         for worker in [worker for worker in self.workers if worker.pipe in ready]:
             message = worker.receive()
             if isinstance(message, Ended):

@@ -114,7 +114,6 @@ def run(
                     presence.beat()
             else:
                 with make_pool(search, objective, workers) as pool, one_thread():
-                    presence.add(worker.process.pid or 0 for worker in pool.workers)
                     _Lead(pool, search, objective, tally, presence, on_note).lead()
     return tally.outcome()
 
@@ -136,18 +135,20 @@ class _Lead:
         begun: dict[Worker, int | None] = {}  # the trial of each worker that has told it
         while True:
             ended = bool(failure) or tally.ending() is not None
-            if ended and not pool.count("busy"):
+            if ended and not pool.busy:
                 break
             if not ended:
                 self._hand_out()
-            starting = not ended and pool.count("starting") > 0
-            if starting and tally.left(pool.count("busy")) > 0:  # the first workers start for seconds
+            starting = not ended and pool.starting > 0
+            if starting and tally.left(pool.busy) > 0:  # the first workers start for seconds
                 tally.take(run_trial(self.search.study, self.objective))
             for worker, message in pool.receive(timeout=0 if starting else 0.5):
                 if isinstance(message, WorkerMessage):
                     begun[worker] = message.number
                     continue
                 trial = begun.pop(worker, None)
+                if isinstance(message, Done) and message.result is None:
+                    self.presence.add([worker.process.pid or 0])
                 if isinstance(message, Done) and message.result is not None:
                     tally.take(message.result)
                 elif isinstance(message, Ended) and not message.died:
@@ -160,7 +161,7 @@ class _Lead:
 
     def _hand_out(self) -> None:
         idle = [worker for worker in self.pool.workers if worker.state == "idle"]
-        for worker in idle[: max(0, self.tally.left(self.pool.count("busy")))]:
+        for worker in idle[: max(0, self.tally.left(self.pool.busy))]:
             worker.give(TICKET)
 
     def _bury(self, message: Ended, number: int | None) -> str:
@@ -177,7 +178,7 @@ class _Lead:
                 self.tally.exhausted = False  # it is queued again
         if self.tally.ending() is not None:
             return ""
-        going = len(self.pool.workers)
+        going = self.pool.left
         if going:
             some = "1 worker goes" if going == 1 else f"{going} workers go"
             self.on_note(f"warning: a worker died ({message.text}); {some} on and will do its share")

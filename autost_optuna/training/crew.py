@@ -31,7 +31,7 @@ def share_out(workshop: Workshop, todo: Sequence[Order]) -> list[Message]:
     count = min(means.workers, len(todo))
     shares = [_share_of_machine(number, count, means.options.accelerator) for number in range(count)]
     with Pool(_training, study, [tuple(todo), means], shares) as pool:
-        while pool.workers and len(ends) < len(todo):
+        while pool.left and len(ends) < len(todo):
             if workshop.stopped() and not asked:
                 asked = True
                 ends.update({index: Message(kind="stopped", index=index) for index in left})
