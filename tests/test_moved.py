@@ -1,5 +1,6 @@
 """Arguments of 0.1.0 that a dataclass groups now do the same until the next version, and warn."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from autost_optuna import Architecture
 from autost_optuna.data import Preparation, Sample, load
-from autost_optuna.delivery.export import Contents, export
+from autost_optuna.delivery.export import export
 from autost_optuna.search import study as studies
 from autost_optuna.search.describe import describe, describe_scores
 from autost_optuna.search.runner import Resources, RunCallbacks, run
@@ -86,9 +87,9 @@ def test_export_takes_its_contents_as_keywords(tmp_path):
     (member,) = (one for one in search.candidates() if one.number == 3)
     weights = place / "trained" / "golden-3" / "model.safetensors"
     with pytest.warns(FutureWarning, match="export: weights, plain .* contents"):
-        old = export(search, member, tmp_path / "old.zip", weights=weights, plain=True)
-    new = export(search, member, tmp_path / "new.zip", Contents(weights=weights, plain=True))
-    assert old.read_bytes() == new.read_bytes()
+        made = export(search, member, tmp_path / "bundle", weights=weights, plain=True)
+    assert (made / "model.py").exists()
+    assert json.loads((made / "manifest.json").read_text())["training"]["data"] == "digits"
 
 
 def test_how_files_are_made_ready_is_a_preparation(toy_task):

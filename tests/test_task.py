@@ -94,6 +94,7 @@ def test_own_images_and_a_task_of_other_classes_are_refused_before_the_search(sh
     assert "warning: rates for shapes are measured on digits, scaled up; give --data imagefolder" in digits.stderr
 
 
+@pytest.mark.slow
 def test_a_task_of_a_file_is_searched_trained_exported_and_made_again(shapes, tmp_path, monkeypatch):
     own = ["--data", "imagefolder", "--data-root", "images"]
     create = ["study", "create", "own", "--space", "toy.toml", "--task", "my_task.toml", *own]

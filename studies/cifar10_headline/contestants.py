@@ -99,10 +99,10 @@ def nearest(pool, baseline, measure):
     return None, f"nothing within {widest:.0%}"
 
 
-def by_luck(space, baseline, task):
+def by_luck(space, baseline, task, draws=DRAWS):
     """A random architecture of another class with the baseline's parameters, None where there is none, and how it was found."""
     draw = random.Random(PLAN["seed"])
-    for _ in range(DRAWS):
+    for _ in range(draws):
         depth = draw.choice(space.depth)
         one = Architecture(
             embed_dim=draw.choice(space.embed_dim),
@@ -113,7 +113,7 @@ def by_luck(space, baseline, task):
         other = class_of(one) != class_of(baseline.architecture)
         if other and abs(count_params(one, task) / baseline.params - 1) <= PLAN["tolerance"]:
             return one, "drawn from the whole space"
-    return None, f"none in {DRAWS:,} draws"
+    return None, f"none in {draws:,} draws"
 
 
 def by_proxy(pool, baseline, score):
