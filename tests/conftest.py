@@ -64,7 +64,7 @@ def cli(tmp_path, monkeypatch):
 @pytest.fixture
 def warm_workers():
     """Workers of this process are forked from the server of the tests, which has imported more than the package's own."""
-    warm.ensure_server()
+    warm.start(int).join()  # waits until the server has imported all
 
 
 @pytest.fixture(scope="session")

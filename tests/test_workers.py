@@ -27,8 +27,8 @@ from autost_optuna.search.runner import Resources, RunCallbacks, run
 from autost_optuna.search.settings import Plan
 from autost_optuna.storage.storage import open_storage
 
-# Small enough to be exhausted, and large enough not to be by chance.
-TOY = "embed_dim = [16, 32]\ndepth = [1, 2, 3, 4]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
+# Large enough not to be exhausted before a command's workers have started.
+TOY = "embed_dim = [16, 32]\ndepth = [1, 2, 3, 4, 5, 6]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
 
 
 @pytest.fixture
@@ -197,18 +197,18 @@ def test_a_worker_has_what_its_parent_has_and_says_how_it_ends(monkeypatch, tmp_
 @pytest.mark.process
 def test_a_worker_that_is_killed_is_told_and_its_share_done(folder):
     storage = str(folder / "autost.journal")
-    process = command("--trials", 300, "--workers", 3, folder=folder)
+    process = command("--trials", 400, "--workers", 3, folder=folder)
     wait_for(lambda: len(workers_of(process.pid)) == 3)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert out.startswith("300 trials in ")
+    assert out.startswith("400 trials in ")
     told = [line for line in err.splitlines() if line.startswith("warning: a worker died")]
     assert len(told) == 1
     assert "was killed" in told[0]
     assert "2 workers go on and will do its share" in told[0]
     found = states(storage)
-    assert found["COMPLETE"] == 300
+    assert found["COMPLETE"] == 400
     assert found["RUNNING"] == 0
     assert found["FAIL"] <= 1
     assert "Traceback" not in err
