@@ -44,7 +44,7 @@ SMALL = {
     ("study", "create"): "--space toy.toml",
     ("study", "adopt"): "--space toy.toml",
     ("study", "run"): "--trials 12",
-    ("train",): "--epochs 2 --images 100 --seeds 1",
+    ("train",): "--epochs 2 --images 100 --seeds 1 --eval-images 50 --test-images 50",
 }
 NOT_RUN = {"torchrun": "several processes by torch.distributed, in mixed precision, for 300 epochs"}
 ELSEWHERE = [("quickstart",)]  # run by its test in test_cli, whose two runs take long enough
