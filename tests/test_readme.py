@@ -62,7 +62,7 @@ def test_the_readme_is_short():
 def test_both_commands_are_one_line_with_an_environment_of_their_own():
     for name, ending in (
         ("main", "autost-optuna quickstart"),
-        ("test", "pytest -n 3 --dist worksteal"),
+        ("test", "pytest -n auto --maxprocesses 4 --dist worksteal"),
     ):
         command = fence(README, f"sh {name}")
         assert "\n" not in command
