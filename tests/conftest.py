@@ -30,8 +30,10 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def pytest_collection_modifyitems(items):
-    """What needs a server says so by its fixture, or by a parameter."""
+    """What needs a server, an export or a training says so by its fixture, or by a parameter."""
     for item in items:
+        if {"untrained", "told", "trained_once"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
         if "database" in item.fixturenames or "postgresql" in item.name:
             item.add_marker(pytest.mark.postgres)
         elif "server" in item.fixturenames or "grpc" in item.name:

@@ -64,6 +64,7 @@ def test_each_class_of_the_whole_space_has_one_representative(space):
         assert {class_of(a) for a in chosen} == {class_of(a) for a in space.enumerate()}
 
 
+@pytest.mark.slow
 def test_a_class_is_what_flops_and_parameters_depend_on(toy_task):
     figures = {}
     for architecture in UNEVEN.enumerate():
