@@ -104,31 +104,32 @@ def install() -> None:
         sys.meta_path.append(OldPaths())
 
 
-def regrouped(name: str, group: type, *, first: int = 0) -> Callable[[Function], Function]:
-    """A function that also takes the arguments of 0.1.0 that the dataclass `group`, its argument `name`, holds now.
+def regrouped(**groups: type) -> Callable[[Function], Function]:
+    """A function that also takes the arguments of 0.1.0 that now are fields of its arguments `groups`, dataclasses.
 
-    They are keywords, and, where `first` is given, that many positional arguments at the front.
+    They are keywords. Those of the first argument may also be positional.
     """
+    held = {name: [field.name for field in fields(group)] for name, group in groups.items()}
 
     def decorate(function: Function) -> Function:
-        own = inspect.signature(function).parameters
-        held = [field.name for field in fields(group)]
+        own = list(inspect.signature(function).parameters)
 
         @functools.wraps(function)
         def call(*given: Any, **named: Any) -> Any:
-            old = {field: named.pop(field) for field in held if field in named and field not in own}
-            if first and given and not isinstance(given[0], group):
-                old.update(zip(held, given[:first], strict=False))
-                given = given[first:]
-            if old:
-                there = f"{group.__module__}.{group.__name__}"
-                told = f"{function.__name__}: {', '.join(old)} will only be fields of {name}, {there}, from the next version on"
-                warnings.warn(told, FutureWarning, stacklevel=2)
-                made = replace(named[name], **old) if name in named else group(**old)
-                if first:
-                    given = (made, *given)
-                else:
-                    named[name] = made
+            for name, group in groups.items():
+                old = {field: named.pop(field) for field in held[name] if field in named and field not in own}
+                if name == own[0] and given and not isinstance(given[0], group):
+                    old.update(zip(held[name], given, strict=False))
+                    given = given[len(held[name]) :]
+                if old:
+                    there = f"{group.__module__}.{group.__name__}"
+                    told = (
+                        f"{function.__name__}: {', '.join(old)} are fields of {name}, {there}, from the next version on"
+                    )
+                    warnings.warn(told, FutureWarning, stacklevel=2)
+                    named[name] = replace(named[name], **old) if name in named else group(**old)
+            if own[0] in groups and own[0] in named:
+                given = (named.pop(own[0]), *given)
             return function(*given, **named)
 
         return call  # type: ignore[return-value]

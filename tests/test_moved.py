@@ -28,7 +28,7 @@ ARCHITECTURE = Architecture(embed_dim=32, depth=1, num_heads=(2,), mlp_ratio=(1,
 def test_a_study_is_created_from_keywords(tmp_path, toy_space, toy_task):
     storage = str(tmp_path / "s.journal")
     new = studies.create("new", storage, Plan(toy_space, toy_task, images=8, seed=3), device="cpu")
-    with pytest.warns(FutureWarning, match="create: space, task, images, seed will only be fields of plan, autost"):
+    with pytest.warns(FutureWarning, match="create: space, task, images, seed are fields of plan, autost"):
         old = studies.create("old", storage, space=toy_space, task=toy_task, images=8, seed=3)
     assert old.settings == new.settings
     with pytest.raises(TypeError, match="pictures"):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -264,6 +265,41 @@ def test_an_error_in_a_worker_is_one_line(search, tmp_path):
         run(elsewhere, trials=500, resources=Resources(workers=2))
     assert "\n" not in str(caught.value)
     assert set(states(search.storage)) == {"COMPLETE"}
+
+
+@contextlib.contextmanager
+def slowly(name, storage, say, pickled):
+    """The work of the first, whose trials take a second; any other does not get ready."""
+    try:
+        os.close(os.open(f"{storage}.first", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        time.sleep(60)
+    study = studies.open_search(name, storage, write=True).study
+
+    def work(ticket):
+        objective = pickle.loads(pickled)
+        return workers.run_trial(study, lambda trial: (time.sleep(1), objective(trial))[1])
+
+    yield work
+
+
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.process
+def test_an_error_here_waits_for_the_trials_of_workers(search, monkeypatch):
+    def fails(study, objective):
+        wait_for(lambda: states(search.storage)["RUNNING"])
+        raise OSError("no space left")
+
+    def late(study, objective):
+        monkeypatch.setattr("autost_optuna.search.runner.run_trial", fails)
+        time.sleep(1)  # the first worker is ready then
+        return workers.run_trial(study, objective)
+
+    monkeypatch.setattr("autost_optuna.search.workers._searching", slowly)
+    monkeypatch.setattr("autost_optuna.search.runner.run_trial", late)
+    with pytest.raises(OSError, match="no space left"):
+        run(search, trials=500, resources=Resources(workers=2))
+    assert states(search.storage) == {"COMPLETE": 2}
 
 
 @pytest.mark.parametrize("workers", [0, -1, 257, 10**9])

@@ -1,7 +1,7 @@
 """`study create`: create a study with its space, task, data and energy convention."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,11 +9,12 @@ from autost_optuna.cli import options, printing
 from autost_optuna.cli.study import quiet_optuna, settings_line
 from autost_optuna.files import check_keys, read_toml
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, further
-from autost_optuna.search.settings import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from autost_optuna.network.task import Task
-    from autost_optuna.search.settings import Settings
+    from autost_optuna.search.settings import Plan, Settings
 
 
 def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> None:
@@ -22,6 +23,27 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
         names = [p.name for p in context.command.params if isinstance(p, click.Option) and p.name]
         allowed = [name for name in names if name not in ("plan", "storage", "skip_if_exists", "device", "quiet")]
         context.default_map = check_keys(f"plan {path}", read_toml(Path(path), "studies/first/plan.toml"), allowed, [])
+
+
+def planned(given: "Mapping[str, Any]") -> "Plan":
+    """The plan that the options of `create` describe."""
+    from autost_optuna.front.constraints import Constraints
+    from autost_optuna.network.task import Task
+    from autost_optuna.proxies.convention import Convention
+    from autost_optuna.search.settings import Plan
+    from autost_optuna.space.space import Space
+
+    task = Task.load(given["task"])
+    counted = ("min_params", "max_params", "min_flops", "max_flops", "min_depth", "max_depth")
+    return Plan(
+        Space.load(given["space"], uniform=given["uniform"]),
+        task,
+        data=options.chosen_data(given["data"], given["data_root"], task),
+        convention=Convention.load(given["energy"]) if given["energy"] else None,
+        constraints=Constraints(**{bound: given[bound] for bound in counted}, max_energy_mj=given["max_energy"]),
+        objectives=given["objective"],
+        **{name: given[name] for name in ("data_root", "images", "seeds", "seed", "population")},
+    )
 
 
 @click.command(short_help="Create a study: its space, task, images and constraints.")
@@ -63,30 +85,7 @@ def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> N
 @click.option("--skip-if-exists", is_flag=True, help="Succeed without changes if the study exists.")
 @options.device
 @options.storage
-def create(
-    name: str,
-    space: str,
-    uniform: bool,
-    task: str,
-    data: str | None,
-    data_root: Path | None,
-    images: int,
-    seeds: int,
-    energy: str | None,
-    min_params: float | None,
-    max_params: float | None,
-    min_flops: float | None,
-    max_flops: float | None,
-    min_depth: int | None,
-    max_depth: int | None,
-    max_energy: float | None,
-    objective: tuple[str, ...],
-    population: int,
-    seed: int,
-    skip_if_exists: bool,
-    device: str,
-    storage: str,
-) -> None:
+def create(name: str, skip_if_exists: bool, device: str, storage: str, **given: Any) -> None:
     """Create the study NAME. Constraints (--min-params to --max-energy) keep candidates out of its front.
 
     \b
@@ -95,42 +94,13 @@ def create(
       autost-optuna study create demo3 --space tiny --objective flops --objective sahd --objective energy_mj
     """
     quiet_optuna()
-    from autost_optuna.front.constraints import Constraints
-    from autost_optuna.network.task import Task
-    from autost_optuna.proxies.convention import Convention
     from autost_optuna.search.study import create as create_study
-    from autost_optuna.space.space import Space
 
-    on = Task.load(task)
-    search = create_study(
-        name,
-        storage,
-        Plan(
-            space=Space.load(space, uniform=uniform),
-            task=on,
-            data=options.chosen_data(data, data_root, on),
-            data_root=data_root,
-            images=images,
-            seeds=seeds,
-            convention=Convention.load(energy) if energy else None,
-            constraints=Constraints(
-                min_params=min_params,
-                max_params=max_params,
-                min_flops=min_flops,
-                max_flops=max_flops,
-                min_depth=min_depth,
-                max_depth=max_depth,
-                max_energy_mj=max_energy,
-            ),
-            seed=seed,
-            population=population,
-            objectives=objective,
-        ),
-        skip_if_exists=skip_if_exists,
-        device=options.chosen_device(device),
-    )
+    plan = planned(given)
+    on = options.chosen_device(device)
+    search = create_study(name, storage, plan, skip_if_exists=skip_if_exists, device=on)
     click.echo(f"study {name}: {settings_line(search)}")
-    warn_of_stand_in(search.settings.data, on)
+    warn_of_stand_in(search.settings.data, plan.task)
     printing.note(f"next: {options.hint('study', 'run', name, '--trials', '200', storage=storage)}")
 
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import click
 
 from autost_optuna.cli import options, printing
-from autost_optuna.units import one_line
+from autost_optuna.units import StrPath, one_line
 
 if TYPE_CHECKING:
     from autost_optuna.search.search import Search
 
 
-def keep_board(search: "Search", data_root: Path | None = None) -> None:
+def keep_board(search: "Search", data_root: StrPath | None = None) -> None:
     """Update what the dashboard shows of a search, as the last step: if it fails, the study is still safe."""
     from autost_optuna.delivery.board import write_board
 

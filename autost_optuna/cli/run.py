@@ -10,7 +10,6 @@ from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import describe_candidate, number, quiet_optuna
-from autost_optuna.search.pool import start_server
 
 if TYPE_CHECKING:
     from autost_optuna.front.convergence import Convergence, StopRule
@@ -61,7 +60,9 @@ def run(
       autost-optuna study run demo --until-converged --workers 2
     """
     rule = _stop_rule(trials, until_converged, patience)
-    if workers > 1:  # it imports torch while this process does
+    if workers > 1:  # the server imports torch while this process does
+        from autost_optuna.search.pool import start_server
+
         start_server("autost_optuna.search.workers")
     quiet_optuna()
     from autost_optuna.proxies.convention import Convention
@@ -135,7 +136,7 @@ def run_search(
         click.echo(("" if outcome.done else "nothing was run: ") + evidence_line(outcome.evidence, search.settings.box))
     _print_result(search)
     if outcome.done:
-        keep_board(search, None if resources.data_root is None else Path(resources.data_root))
+        keep_board(search, resources.data_root)
     return outcome
 
 

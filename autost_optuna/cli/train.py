@@ -15,7 +15,6 @@ from autost_optuna.cli.front import picked
 from autost_optuna.cli.study import quiet_optuna
 from autost_optuna.cli.teller import Teller
 from autost_optuna.files import read_toml
-from autost_optuna.search.pool import start_server
 
 if TYPE_CHECKING:
     from autost_optuna.search.search import Search
@@ -138,7 +137,9 @@ def train(
       autost-optuna train demo --front 20 --halving
       torchrun --nproc-per-node 2 -m autost_optuna train demo --knee --recipe cifar --precision bf16-mixed
     """
-    if workers > 1:  # it imports torch while this process does
+    if workers > 1:  # the server imports torch while this process does
+        from autost_optuna.search.pool import start_server
+
         start_server("autost_optuna.training.crew")
     quiet_optuna()
     from autost_optuna.search.study import open_search

@@ -91,7 +91,7 @@ class Preparation:
 KEPT = Preparation()
 
 
-@regrouped("preparation", Preparation)
+@regrouped(preparation=Preparation)
 def load(
     name: str,
     task: Task,
@@ -191,7 +191,7 @@ def fit(
 class Sample:
     """Which images rates are measured on: `images` for each of `seeds` seeds, drawn from a data set by `seed`, the first.
 
-    The network that sees the images of a seed has the weights of that seed. `data_root` is the folder of data that is not
+    A network with the weights of a seed sees that seed's images. `data_root` is the folder of data that is not
     built in. Recordings are cut into `frames` of equal "count" or "time". The images are put on `device`. ValueError if a
     seed is out of range.
     """

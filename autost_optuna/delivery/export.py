@@ -47,7 +47,7 @@ class Contents:
 UNTRAINED = Contents()
 
 
-@regrouped("contents", Contents)
+@regrouped(contents=Contents)
 def export(
     search: Search,
     candidate: Candidate,

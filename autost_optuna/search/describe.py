@@ -54,7 +54,7 @@ class Description:
         return self.candidate._repr_html_() + bill
 
 
-@regrouped("sample", Sample)
+@regrouped(sample=Sample)
 def describe(
     architecture: Architecture,
     task: Task,
@@ -113,7 +113,7 @@ def describe(
     )
 
 
-@regrouped("sample", Sample)
+@regrouped(sample=Sample)
 def describe_scores(
     architecture: Architecture, task: Task, sample: Sample = FOUR_DIGITS, *, convention: Convention = DEFAULT
 ) -> dict[str, float]:

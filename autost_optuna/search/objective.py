@@ -28,7 +28,7 @@ from autost_optuna.search.enrol import (
     write_settings,
 )
 from autost_optuna.search.evaluate import evaluate
-from autost_optuna.search.settings import POPULATION, Settings, installed_versions
+from autost_optuna.search.settings import POPULATION, Plan, Settings, installed_versions
 from autost_optuna.space.space import Space
 from autost_optuna.units import StrPath
 
@@ -220,6 +220,23 @@ class Objective:
             reason = f"outside the constraints: {', '.join(broken)}"
             trial.set_user_attr("infeasible", reason)
             raise optuna.TrialPruned(reason)
+
+
+def objective_of(plan: Plan, device: str = "cpu") -> Objective:
+    """The objective of a study that goes by `plan`, on images that are drawn now."""
+    return Objective(
+        plan.space,
+        plan.task,
+        data=plan.data,
+        data_root=plan.data_root,
+        num_images=plan.images,
+        convention=plan.convention or DEFAULT,
+        constraints=plan.constraints,
+        seed=plan.seed,
+        seeds=plan.seeds,
+        device=device,
+        objectives=plan.objectives,
+    )
 
 
 def measure_box(objective: Objective) -> Box:

@@ -25,7 +25,6 @@ PRELOADED = ("autost_optuna.proxies.reuse", "autost_optuna.storage.storage", "au
 
 FORK_S = 0.05
 
-Say = Callable[[Any], None]
 # Called with the study's name and storage, how to say something, and what else was given; yields what carries out a job.
 Work = Callable[..., AbstractContextManager[Callable[[int], Any]]]
 

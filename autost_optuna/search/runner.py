@@ -64,8 +64,7 @@ class RunCallbacks:
     stopped: Callable[[], bool] = lambda: False
 
 
-@regrouped("resources", Resources)
-@regrouped("callbacks", RunCallbacks)
+@regrouped(resources=Resources, callbacks=RunCallbacks)
 def run(
     search: Search,
     *,
@@ -103,7 +102,8 @@ def run(
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers > processors:
         on_note(f"note: {workers} workers on {counted(processors, 'processor')}; more than one on each rarely pays")
-    objective = make_objective(search.settings, resources.data_root, resources.device, CACHE_BYTES // workers)
+    measuring = workers + (workers > 1)  # this process too, at first
+    objective = make_objective(search.settings, resources.data_root, resources.device, CACHE_BYTES // measuring)
     tally = _Tally(search, trials, until, timeout, callbacks)
     if tally.ending() is None:
         with Presence(search.study, on_note) as presence:
@@ -130,19 +130,23 @@ class _Lead:
     on_note: Callable[[str], None]
 
     def lead(self) -> None:
-        """When it returns, all tickets have come back, one for each trial. RuntimeError as `run` has it."""
-        pool, tally, failure = self.pool, self.tally, ""
+        """When it ends, also by an error, all tickets have come back, one for each trial. Errors are those of `run`."""
+        pool, tally = self.pool, self.tally
+        failure: Exception | None = None
         begun: dict[Worker, int | None] = {}  # the trial of each worker that has told it
         while True:
-            ended = bool(failure) or tally.ending() is not None
+            ended = failure is not None or tally.ending() is not None
             if ended and not pool.busy:
                 break
             if not ended:
                 self._hand_out()
-            starting = not ended and pool.starting > 0
-            if starting and tally.left(pool.busy) > 0:  # the first workers start for seconds
-                tally.take(run_trial(self.search.study, self.objective))
-            for worker, message in pool.receive(timeout=0 if starting else 0.5):
+            here = not ended and pool.starting > 0 and tally.left(pool.busy) > 0  # the first workers start for seconds
+            if here:
+                try:
+                    tally.take(run_trial(self.search.study, self.objective))
+                except Exception as error:  # raised when the workers have ended their trials
+                    failure = error
+            for worker, message in pool.receive(timeout=0 if here else 0.5):
                 if isinstance(message, WorkerMessage):
                     begun[worker] = message.number
                     continue
@@ -152,20 +156,23 @@ class _Lead:
                 if isinstance(message, Done) and message.result is not None:
                     tally.take(message.result)
                 elif isinstance(message, Ended) and not message.died:
-                    failure = failure or message.text
+                    failure = failure or RuntimeError(message.text)
                 elif isinstance(message, Ended):
                     failure = failure or self._bury(message, trial)
             self.presence.beat()
-        if failure:
-            raise RuntimeError(failure)
+        if failure is not None:
+            raise failure
 
     def _hand_out(self) -> None:
         idle = [worker for worker in self.pool.workers if worker.state == "idle"]
         for worker in idle[: max(0, self.tally.left(self.pool.busy))]:
             worker.give(TICKET)
 
-    def _bury(self, message: Ended, number: int | None) -> str:
-        """Handle the trial of a worker that died, which it may have stored before it could report it. Returns an error."""
+    def _bury(self, message: Ended, number: int | None) -> RuntimeError | None:
+        """Handle the trial of a worker that died, which it may have stored before it could report it.
+
+        Returns the error if no worker is left.
+        """
         if number is None:
             self.presence.leave_trial()
         else:
@@ -177,13 +184,13 @@ class _Lead:
                 retire(self.search.study, [trial])
                 self.tally.exhausted = False  # it is queued again
         if self.tally.ending() is not None:
-            return ""
+            return None
         going = self.pool.left
         if going:
             some = "1 worker goes" if going == 1 else f"{going} workers go"
             self.on_note(f"warning: a worker died ({message.text}); {some} on and will do its share")
-            return ""
-        return (
+            return None
+        return RuntimeError(
             f"all workers died (the last: {message.text}) after {counted(self.tally.done, 'trial')}; run again to "
             "resume, with fewer --workers if memory was short"
         )

@@ -14,11 +14,10 @@ from optuna.trial import FrozenTrial
 from autost_optuna import units
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.moved import regrouped
-from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.proxies.goals import GOALS, check_objectives, check_plane
 from autost_optuna.search.enrol import CANDIDATE, name_objectives
 from autost_optuna.search.exact import ExactFront, check_enumerable, check_feasible, exact_front
-from autost_optuna.search.objective import Objective
+from autost_optuna.search.objective import objective_of
 from autost_optuna.search.restore import make_objective, make_sampler
 from autost_optuna.search.search import EXACT, Search
 from autost_optuna.search.settings import ATTRIBUTE, Plan, Settings, check_population
@@ -35,7 +34,7 @@ class StudyExists(ValueError):  # noqa: N818 - a state, not an error
     """A study with that name exists."""
 
 
-@regrouped("plan", Plan)
+@regrouped(plan=Plan)
 def create(name: str, storage: StrPath, plan: Plan, *, skip_if_exists: bool = False, device: str = "cpu") -> Search:
     """Create a study, by default with two objectives, FLOPs (maximise) and energy_mj (minimise); all is checked first.
 
@@ -63,19 +62,7 @@ def create(name: str, storage: StrPath, plan: Plan, *, skip_if_exists: bool = Fa
     check_file(storage, create=True, write=True)
     plan.space.check(plan.task)
     check_feasible(plan.space, plan.task, constraints)
-    objective = Objective(
-        plan.space,
-        plan.task,
-        data=plan.data,
-        data_root=plan.data_root,
-        num_images=plan.images,
-        convention=plan.convention or DEFAULT,
-        constraints=constraints,
-        seed=plan.seed,
-        seeds=plan.seeds,
-        device=device,
-        objectives=plan.objectives,
-    )
+    objective = objective_of(plan, device)
     settings = objective.settings(plan.population)
     most, box = constraints.max_energy_mj, settings.box
     if most is not None and most < 0.9 * box.best_energy_mj:  # the smallest network uses about the least energy

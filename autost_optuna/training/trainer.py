@@ -59,9 +59,7 @@ class TrainCallbacks:
     stopped: Callable[[], bool] = lambda: False
 
 
-@regrouped("assignment", Assignment, first=4)
-@regrouped("options", TrainOptions)
-@regrouped("callbacks", TrainCallbacks)
+@regrouped(assignment=Assignment, options=TrainOptions, callbacks=TrainCallbacks)
 def train(
     assignment: Assignment,
     folder: StrPath,
