@@ -33,7 +33,10 @@ SPLIT = {  # modules that were renamed, or split into several
     "objective": "search.objective search.evaluate search.describe",
     "plots": "delivery.plots",
     "population": "search.archive",
-    "proxies.operations": "network.operations",
+    "model.blocks": "network.layers network.transformer network.parts.stem_torch network.parts.ssa_torch"
+    " network.parts.mlp_torch",
+    "model.linear": "network.layers",
+    "proxies.operations": "network.chain network.rows",
     "proxies.spikes": "proxies.rates proxies.reuse proxies.accumulates",
     "report": "delivery.report delivery.words delivery.trust",
     "space": "space.space space.parameters",
@@ -44,10 +47,11 @@ SPLIT = {  # modules that were renamed, or split into several
     "training": "training.orders training.crew training.members training.member",
 }
 WITHIN = {  # packages whose modules moved with them
-    "model": "blocks linear neuron transformer",
+    "model": "neuron transformer",
     "plots": "audit convergence figure frame front genes labels names page points stages study trained validity",
 }
 RENAMED = {
+    "model.blocks": {"Stem": "AutoSTStemModule", "Attention": "SSAModule", "MLP": "MLPModule"},
     "trained": {"Training": "Record", "Trainings": "Records"},
     "trainer": {"Trained": "Result"},
     "evaluation": {"evaluate": "accuracy_of"},

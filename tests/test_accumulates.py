@@ -12,9 +12,10 @@ from torch import nn
 
 from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.data import Sample, rate_images
-from autost_optuna.network.blocks import Product
+from autost_optuna.network.chain import operations, populations
+from autost_optuna.network.layers import Product
 from autost_optuna.network.neuron import PLIF
-from autost_optuna.network.operations import REAL, operations, populations
+from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.accumulates import count_accumulates, measure_accumulates
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj

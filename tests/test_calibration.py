@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from makers import training
 
 from autost_optuna import Architecture, Task
-from autost_optuna.network.operations import REAL, operations, populations
+from autost_optuna.network.chain import operations, populations
+from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT
 from autost_optuna.proxies.energy import estimate_energy, total_mj
 from autost_optuna.ranks import Ranks, rank

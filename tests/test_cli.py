@@ -24,7 +24,8 @@ from autost_optuna import Architecture, load
 from autost_optuna.cli import main
 from autost_optuna.delivery import quickstart
 from autost_optuna.delivery.board import figures_of
-from autost_optuna.network.operations import REAL, operations
+from autost_optuna.network.chain import operations
+from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.search.study import open_search
 from autost_optuna.training.worth import ELSEWHERE

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from autost_optuna.network.operations import REAL, Operation, Population
+from autost_optuna.network.rows import REAL, Operation, Population
 from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT, Convention, Cost
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj, total_pj
 from autost_optuna.proxies.quantised import compare_quantised

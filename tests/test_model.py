@@ -6,12 +6,16 @@ import torch
 from spikingjelly.activation_based.neuron import ParametricLIFNode
 
 from autost_optuna import Architecture, SpikingTransformer, Task
-from autost_optuna.network.blocks import MLP, Attention, ChannelNorm, Stem
-from autost_optuna.network.linear import GRID, SpikeLinear, draw_weights
+from autost_optuna.network.layers import GRID, ChannelNorm, ShortLinear, SpikeLinear, draw_weights
 from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.packed import GridLinear, pack_grid
-from autost_optuna.network.shortcuts import FORMS, ShortAttention, ShortLinear, ShortStem
-from autost_optuna.network.transformer import init_mlp, init_stem
+from autost_optuna.network.parts.mlp import MLP
+from autost_optuna.network.parts.mlp_torch import MLPModule
+from autost_optuna.network.parts.ssa import SSA
+from autost_optuna.network.parts.ssa_torch import ShortSSA, SSAModule
+from autost_optuna.network.parts.stem import AutoSTStem
+from autost_optuna.network.parts.stem_torch import AutoSTStemModule, ShortAutoSTStem
+from autost_optuna.network.place import Place
 
 
 def network(task, *, embed_dim=32, heads=(4, 2), ratios=(2, 1), seed=0):
@@ -126,7 +130,8 @@ def test_every_parameter_gets_a_gradient(toy_task):
 
 @pytest.mark.parametrize(("tokens", "dim"), [(9, 8), (4, 8)])
 def test_in_training_products_of_spikes_are_the_same_in_either_order(tokens, dim):
-    attention, short = Attention(2 * dim, num_heads=2), ShortAttention(2 * dim, num_heads=2)
+    at = Place(width=2 * dim, side=3, steps=4, still=False)
+    attention, short = (form(SSA(num_heads=2), at) for form in (SSAModule, ShortSSA))
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.rand(4, 3, 2, tokens, dim, generator=generator).lt(0.4).float() for _ in range(3))
     with torch.no_grad():
@@ -141,7 +146,8 @@ def test_in_training_products_of_spikes_are_the_same_in_either_order(tokens, dim
 
 
 def test_in_training_a_still_image_passes_the_first_convolution_once():
-    stem = init_stem(ShortStem(32, Task.preset("digits")), 0)
+    stem = ShortAutoSTStem(AutoSTStem(width=32, pooling="0001"), Place(width=1, side=8, steps=4, still=True))
+    stem.initialise(0)
     images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     shapes = []
     stem.conv1.register_forward_hook(lambda module, inputs, output: shapes.append(len(output)))
@@ -170,15 +176,18 @@ def test_in_training_a_linear_layer_is_the_same_layer():
     torch.testing.assert_close(found, expected)
 
 
+SHORT = {ShortAutoSTStem: AutoSTStemModule, ShortSSA: SSAModule, ShortLinear: SpikeLinear}
+
+
 def test_a_network_has_the_short_forms_and_without_gradients_computes_as_the_plain_ones(toy_task):
     model = network(toy_task).train()
     plain = copy.deepcopy(model)
     for module in plain.modules():
-        module.__class__ = {short: form for form, short in FORMS.items()}.get(type(module), type(module))
+        module.__class__ = SHORT.get(type(module), type(module))
     count = len(model.blocks)
     kinds = [type(module) for module in model.modules()]
-    assert [kinds.count(form) for form in FORMS.values()] == [1, count, 6 * count]
-    assert not {type(module) for module in plain.modules()} & set(FORMS.values())
+    assert [kinds.count(form) for form in SHORT] == [1, count, 6 * count]
+    assert not {type(module) for module in plain.modules()} & set(SHORT)
     assert list(model.state_dict()) == list(plain.state_dict())
     images = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     for mode in (True, False):
@@ -197,8 +206,11 @@ def test_equal_blocks_have_equal_weights_whatever_stands_behind_them(toy_task):
 
 
 def test_a_smaller_mlp_is_a_part_of_a_larger_one():
+    at = Place(width=40, side=2, steps=1, still=False).entering(3, "mlp")
     for small, large in ((40, 200), (24, 25), (39, 41)):
-        few, many = (init_mlp(MLP(40, hidden), seed=0, index=3) for hidden in (small, large))
+        few, many = (MLPModule(MLP(mlp_ratio=(hidden + 0.5) / 40), at) for hidden in (small, large))
+        for mlp in (few, many):
+            mlp.initialise(0)
         assert torch.equal(few.fc1.weight, many.fc1.weight[:small])
         assert torch.equal(few.fc2.weight, many.fc2.weight[:, :small])
 
@@ -247,7 +259,7 @@ def test_integers_give_the_sums_of_float32_and_of_any_order_bit_for_bit(rate):
 
 def test_stem_position_branch_reads_real_values_and_adds(toy_task):
     stem = network(toy_task).stem.train()
-    assert isinstance(stem, Stem)
+    assert isinstance(stem, AutoSTStemModule)
     seen = {}
     stem.position.register_forward_pre_hook(lambda module, inputs: seen.update(f=inputs[0]))
     with torch.no_grad():

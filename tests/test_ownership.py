@@ -11,7 +11,7 @@ from optuna_dashboard import get_note
 from optuna_dashboard._app import create_app
 
 from autost_optuna.delivery.board import write_board
-from autost_optuna.network.operations import operations
+from autost_optuna.network.chain import operations
 from autost_optuna.search import study as studies
 from autost_optuna.search.catalogue import delete
 from autost_optuna.search.ownership import find_trained, owner_of

@@ -8,10 +8,14 @@ from torch import nn
 from autost_optuna import Architecture, Task
 from autost_optuna.data import load
 from autost_optuna.network import packed as module
-from autost_optuna.network.blocks import Attention, Stem
-from autost_optuna.network.linear import SpikeLinear
+from autost_optuna.network.layers import SpikeLinear
 from autost_optuna.network.neuron import CACHED, PLIF, spikes, spikes_as_bytes
-from autost_optuna.network.packed import PackedAttention, PackedConv, PackedLinear, PackedStem, digits, packed
+from autost_optuna.network.packed import PackedConv, PackedLinear, digits, packed
+from autost_optuna.network.parts.ssa import SSA
+from autost_optuna.network.parts.ssa_torch import PackedSSA, SSAModule
+from autost_optuna.network.parts.stem import AutoSTStem
+from autost_optuna.network.parts.stem_torch import AutoSTStemModule, PackedAutoSTStem
+from autost_optuna.network.place import Place
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.proxies.counts import shares_of
@@ -205,8 +209,9 @@ def test_spikes_as_bytes_are_the_spikes(shape):
 
 
 def test_bytes_are_pooled_and_counted_as_floats_are():
+    part, at = AutoSTStem(width=16, pooling=TASK.pooling), Place(width=1, side=8, steps=3, still=True)
     with torch.device("meta"):
-        stem, bytes_stem = Stem(16, TASK), PackedStem(16, TASK)
+        stem, bytes_stem = AutoSTStemModule(part, at), PackedAutoSTStem(part, at)
     for size in (5, 8):
         x = (torch.rand(6, 4, size, size, generator=seeded()) < 0.3).float()
         few = x.to(torch.uint8).contiguous(memory_format=torch.channels_last)
@@ -220,7 +225,8 @@ def test_bytes_are_pooled_and_counted_as_floats_are():
 
 
 def test_the_order_of_products_changes_no_bit():
-    attention, packed_attention = Attention(32, 4).eval(), PackedAttention(32, 4).eval()
+    at = Place(width=32, side=6, steps=2, still=False)
+    attention, packed_attention = (form(SSA(num_heads=4), at).eval() for form in (SSAModule, PackedSSA))
     q, k, v = ((torch.rand(2, 3, 4, 40, 8, generator=seeded(n)) < 0.3).float() for n in range(3))
     with torch.inference_mode():
         assert torch.equal(packed_attention.attend(q, k, v), attention.attend(q, k, v))

@@ -10,9 +10,10 @@ from makers import uniform
 from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
-from autost_optuna.network.blocks import Product
+from autost_optuna.network.chain import operations, populations
+from autost_optuna.network.layers import Product
 from autost_optuna.network.neuron import PLIF
-from autost_optuna.network.operations import REAL, Operation, operations, populations
+from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import estimate_energy
 from autost_optuna.proxies.flops import count_flops, count_macs, count_params

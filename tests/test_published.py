@@ -18,7 +18,8 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.module_tracker import ModuleTracker
 
 from autost_optuna import Architecture, Task, evaluate
-from autost_optuna.network.operations import REAL, Operation, operations
+from autost_optuna.network.chain import operations
+from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.proxies.energy import estimate_energy, total_mj
 from autost_optuna.proxies.proof import check_ledger
 from autost_optuna.proxies.reuse import InitialRates

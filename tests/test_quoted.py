@@ -156,7 +156,7 @@ def published_flops(column, pick):
 def worked(name):
     """An operation of the worked example: C 256, depth 4 on CIFAR-10."""
     from autost_optuna import Architecture, Task
-    from autost_optuna.network.operations import operations
+    from autost_optuna.network.chain import operations
 
     ledger = operations(Architecture.from_text("C=256,depth=4,heads=8,ratio=4"), Task.preset("cifar10"))
     return {row.name: row for row in ledger}[name]

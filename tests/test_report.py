@@ -19,7 +19,8 @@ from autost_optuna.delivery.plots.study import study_figures
 from autost_optuna.delivery.report import report_of, write_report
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.front.picks import knee, pick, picks_of
-from autost_optuna.network.operations import REAL, operations
+from autost_optuna.network.chain import operations
+from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.energy import total_mj
 from autost_optuna.search.baselines import baselines_of
 from autost_optuna.search.bills import bills_of

@@ -3,7 +3,8 @@ import torch
 
 from autost_optuna import Architecture, Candidate, SpikingTransformer, Task
 from autost_optuna.data import Sample, rate_images
-from autost_optuna.network.operations import REAL, operations
+from autost_optuna.network.chain import operations
+from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.rates import batch_statistics, measure_rates
 from autost_optuna.proxies.reuse import InitialRates

@@ -17,7 +17,7 @@ from optuna.trial import TrialState, create_trial
 from warm import DEVNULL, FORKS, PIPE, Popen, start
 
 from autost_optuna import Architecture, Task
-from autost_optuna.network.operations import operations
+from autost_optuna.network.chain import operations
 from autost_optuna.search import study as studies
 from autost_optuna.search.catalogue import delete, list_searches
 from autost_optuna.search.presence import Presence, owner_alive

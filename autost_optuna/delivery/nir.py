@@ -6,7 +6,7 @@ additions. Networks are never exported in part.
 """
 
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.chain import operations, populations
 from autost_optuna.network.task import Task
 
 

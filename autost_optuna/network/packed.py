@@ -1,6 +1,6 @@
 """Prepare a network for inference on a CPU: the same network with faster sums over spikes.
 
-At initialisation weights are whole multiples of `linear.GRID`, so one 8-bit digit holds each of them exactly (`pack_grid`).
+At initialisation weights are whole multiples of `layers.GRID`, so one 8-bit digit holds each of them exactly (`pack_grid`).
 A trained network (`packed`) needs more. A spike is a byte. A layer that reads spikes absorbs the normalisation that follows
 it. Each of its weights is rounded to a multiple of a step, 2^-23 of the largest weight of its channel, and written as three
 8-bit digits. A sum over spikes is then three sums of products of 8-bit integers, each exact in any order. Only adding the
@@ -11,44 +11,32 @@ may fire in one and not in the other.
 
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.blocks import Attention, Block, Stem
-from autost_optuna.network.linear import GRID, SpikeLinear
-from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.network.layers import GRID, SpikeLinear
+from autost_optuna.network.neuron import PLIF
 
 DIGITS = 3
 STEPS = 127 << 8 * (DIGITS - 1)  # the largest weight, in steps: its digits are 127, 0, 0
 
 Norm = nn.modules.batchnorm._BatchNorm
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def packed(network: SpikingTransformer) -> SpikingTransformer:
+def packed(network: Network) -> Network:
     """A copy of `network` in eval mode, for inference only; `network` itself if its device has no 8-bit products."""
     network.eval()
     if next(network.parameters()).device.type != "cpu" or not _works():
         return network
     network = copy.deepcopy(network)
-    stem = network.stem
-    stem.__class__ = PackedStem
-    stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    neurons = [stem.neuron1, stem.neuron2, stem.neuron3]
-    for number in (2, 3, 4):
-        _pack(stem, f"conv{number}", f"bn{number}")
-    for block in network.blocks:
-        assert isinstance(block, Block)
-        attention, mlp = block.attention, block.mlp
-        attention.__class__ = PackedAttention
-        neurons += [attention.neuron, attention.out_neuron, mlp.neuron, mlp.hidden_neuron]
-        for name in ("q", "k", "v", "proj"):
-            _pack(attention, name, f"{name}_bn")
-        for name in ("fc1", "fc2"):
-            _pack(mlp, name, f"{name}_bn")
-    for neuron in neurons:
-        neuron.as_bytes = True
+    for module in list(network.modules()):
+        pack: Callable[[], None] | None = getattr(module, "pack", None)
+        if pack is not None:
+            pack()
     return network
 
 
@@ -66,26 +54,6 @@ def digits(weight: Tensor) -> list[tuple[Tensor, Tensor]]:
         left = (left - digit) // 256
         found.append((digit.to(torch.int8).view(weight.shape), step * 256.0**place))
     return found
-
-
-class PackedStem(Stem):
-    """A stem whose spikes are bytes."""
-
-    def pool(self, stage: int, x: Tensor) -> Tensor:
-        """As in `Stem`, for bytes, which torch's own pooling does not accept."""
-        if x.dtype == torch.uint8 and self.pooling[stage]:
-            return torch.ops.quantized.max_pool2d(x, [3, 3], [2, 2], [1, 1], [1, 1], False)  # type: ignore[no-any-return]
-        return super().pool(stage, x)
-
-
-class PackedAttention(Attention):
-    """Attention as q (k^T v) where its d x d values are fewer than N x N; for spikes both orders are exact and equal."""
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """[T, B, h, N, d] to [T, B, h, N, d]."""
-        if q.shape[-2] > q.shape[-1]:
-            return self.qk(q, self.av(k.transpose(-2, -1), v) * 0.125)  # type: ignore[no-any-return]
-        return super().attend(q, k, v)
 
 
 class PackedConv(nn.Module):
@@ -165,14 +133,21 @@ def pack_grid(part: nn.Module) -> int:
     return held
 
 
-def _pack(part: nn.Module, name: str, norm: str) -> None:
-    """Replace layer `name` of `part` and its `norm` by a packed layer."""
-    layer, normalised = part.get_submodule(name), part.get_submodule(norm)
-    assert isinstance(layer, nn.Conv2d | SpikeLinear)
-    assert isinstance(normalised, Norm)
-    made = PackedLinear(layer, normalised) if isinstance(layer, SpikeLinear) else PackedConv(layer, normalised)
-    setattr(part, name, made)
-    setattr(part, norm, nn.Identity())
+def as_bytes(*neurons: PLIF) -> None:
+    """Let neurons that only packed layers read return their spikes as bytes."""
+    for neuron in neurons:
+        neuron.as_bytes = True
+
+
+def pack_layers(part: nn.Module, **norms: str) -> None:
+    """Replace each layer of `part`, given with the name of the normalisation that follows it, by a packed layer."""
+    for name, norm in norms.items():
+        layer, normalised = part.get_submodule(name), part.get_submodule(norm)
+        assert isinstance(layer, nn.Conv2d | SpikeLinear)
+        assert isinstance(normalised, Norm)
+        made = PackedLinear(layer, normalised) if isinstance(layer, SpikeLinear) else PackedConv(layer, normalised)
+        setattr(part, name, made)
+        setattr(part, norm, nn.Identity())
 
 
 def _terms(layer: nn.Conv2d | nn.Linear, norm: Norm) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:

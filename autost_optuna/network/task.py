@@ -7,6 +7,7 @@ from typing import Any
 
 from autost_optuna.files import check_keys, read_toml
 from autost_optuna.network.architecture import Architecture, as_count
+from autost_optuna.network.parts.stem import pooled_sides
 
 NEEDED = ("image_size", "channels", "num_classes")
 MOST = {"image_size": 4096, "channels": 1024, "num_classes": 1_000_000, "time_steps": 1024}
@@ -72,15 +73,9 @@ class Task:
         return cls(**{"name": name, **known})
 
     @property
-    def sizes(self) -> tuple[int, int, int, int, int]:
-        """Side of the feature map at the input of each stem convolution, then of the token grid.
-
-        Pooling takes the maximum over 3x3 pixels with stride 2 and padding 1, which leaves ceil(side / 2).
-        """
-        sides = [self.image_size]
-        for flag in self.pooling:
-            sides.append(-(-sides[-1] // 2) if flag == "1" else sides[-1])
-        return (sides[0], sides[1], sides[2], sides[3], sides[4])
+    def sizes(self) -> tuple[int, ...]:
+        """Side of the feature map at the input of each of the four pooled stem convolutions, then of the token grid."""
+        return pooled_sides(self.image_size, self.pooling)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autost_optuna.network.blocks import Product
+from autost_optuna.network.layers import Product
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.proof import watching
 from autost_optuna.proxies.rates import are_spikes, demand_spikes, driven_names, measuring

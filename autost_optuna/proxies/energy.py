@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from autost_optuna.network.operations import REAL, Operation, Population
+from autost_optuna.network.rows import REAL, Operation, Population
 from autost_optuna.proxies.convention import DEFAULT, ONCE, Convention
 
 

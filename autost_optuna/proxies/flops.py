@@ -1,7 +1,7 @@
 """Exact counts from the specification: MACs, FLOPs and parameters, each a sum over the ledger. Arithmetic only."""
 
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.chain import operations, populations
 from autost_optuna.network.task import Task
 
 

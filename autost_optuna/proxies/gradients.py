@@ -5,14 +5,13 @@ Gradients pass through spikes by the same surrogate as in training (`network.neu
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autost_optuna.network.blocks import Block
 from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.transformer import SpikingTransformer
 
@@ -73,29 +72,20 @@ def synflow(network: nn.Module, inputs: Tensor, rescaled: Sequence[nn.Module] = 
     return math.log(total) + math.fsum(map(math.log, scales)) if total else -math.inf
 
 
-class CubeRoot(nn.Module):
-    """The cube root of x, whose elements are all positive."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[...] to [...]."""
-        return x.pow(1 / 3)
-
-
 def path_network(network: SpikingTransformer) -> SpikingTransformer:
     """A copy of the network, with its weights, for SynFlow: real values flow along every path from input to output.
 
     Normalisation is removed, because it would cancel the scale of all weights. Neurons are removed as well: like SynFlow's
-    ReLU, each passes a positive current on unchanged, the same at every step, so that one step suffices. Only the neuron
-    after attention becomes a cube root, because q k^T v is a product of three signals: otherwise R would grow as a power of
-    3^depth, and q, k and v would each count as much as all layers in series together. Pooling, residual additions and the
-    order of products stay.
+    ReLU, each passes a positive current on unchanged, the same at every step, so that one step suffices. A part may ask for
+    more (`follow_paths`): a product of several signals needs a root. Pooling, residual additions and the order of products
+    stay.
     """
     paths = copy.deepcopy(network).eval()
     paths.task = replace(network.task, time_steps=1)
-    paths.stem.time_steps = 1
-    for block in paths.blocks:
-        assert isinstance(block, Block)
-        block.attention.set_submodule("out_neuron", CubeRoot())
+    for part in list(paths.modules()):
+        follow: Callable[[], None] | None = getattr(part, "follow_paths", None)
+        if follow is not None:
+            follow()
     for name, module in list(paths.named_modules()):
         if isinstance(module, PLIF | nn.modules.batchnorm._BatchNorm):
             paths.set_submodule(name, nn.Identity())

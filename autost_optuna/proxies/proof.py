@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.blocks import Product
+from autost_optuna.network.chain import operations
+from autost_optuna.network.layers import Product
 from autost_optuna.network.neuron import PLIF
-from autost_optuna.network.operations import REAL, Operation, operations
+from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.network.transformer import SpikingTransformer
 
 Look = Callable[[str, nn.Module, tuple[Tensor, ...]], None]

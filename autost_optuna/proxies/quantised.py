@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from autost_optuna.network.operations import Operation, Population
+from autost_optuna.network.rows import Operation, Population
 from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_rate, total_mj
 

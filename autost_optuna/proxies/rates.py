@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from autost_optuna.network.chain import operations
 from autost_optuna.network.neuron import PLIF
-from autost_optuna.network.operations import REAL, operations
+from autost_optuna.network.rows import REAL
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.counts import shares_of
 from autost_optuna.proxies.patterns import Pattern

@@ -1,7 +1,7 @@
 """Spike rates at initialisation; parts that architectures share are measured once.
 
-The weights of a block depend only on the seed, its place and its sizes. So the residual stream after equal first blocks is
-equal and can be reused: reused rates equal those of a fresh network, bit for bit.
+The weights of a part depend only on the seed, its place and its sizes. So the stream after equal first blocks is equal and
+can be reused: reused rates equal those of a fresh network, bit for bit.
 """
 
 import os
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from autost_optuna.network.architecture import Architecture, as_count
-from autost_optuna.network.blocks import MLP, Attention, Stem
+from autost_optuna.network.chain import Link, chain
 from autost_optuna.network.packed import pack_grid
+from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.network.task import Task
-from autost_optuna.network.transformer import init_attention, init_mlp, init_stem
 from autost_optuna.proxies.pages import keep_pages
 from autost_optuna.proxies.patterns import Pattern
 from autost_optuna.proxies.rates import Rates, Seen, by_image, measuring, observe
@@ -93,54 +93,52 @@ class InitialRates:
             return [self._measure(architecture, seed).patterns for seed in self.batches]
 
     def _measure(self, architecture: Architecture, seed: int) -> Seen:
-        dim = architecture.embed_dim
-        blocks = list(zip(architecture.num_heads, architecture.hidden_dims, strict=True))
-        path = [("stream", seed, dim, *blocks[:depth]) for depth in range(len(blocks) + 1)]
-        known = max((depth for depth in range(len(path)) if path[depth] in self._cache), default=-1)
-        if known < 0:
-            x, found = self._stem(dim, seed)
-            self._cache.put(path[0], (x, (found,)), x.numel() * x.element_size() + ENTRY_BYTES)
-            known = 0
-        for depth in range(known):
-            self._cache.touch(path[depth])
-        x, seen = self._cache.get(path[known])
-        for index in range(known, len(blocks)):
-            heads, hidden = blocks[index]
-            out, found = self._attention(dim, index, heads, x, seed)
-            x = x + out
+        links = list(chain(architecture, self.task))
+        while not any(row.driven_by != REAL for row in _operations(links[-1])):
+            links.pop()  # no spike depends on what stands behind the last operation that reads spikes
+        keys: list[tuple[Any, ...]] = [("stream", seed, links[0].at)]
+        for link in links:
+            keys.append((*keys[-1], link.part))
+        stages = [link.at.stage for link in links] + [None]
+        ends = [end for end in range(1, len(stages)) if stages[end] != stages[end - 1]]
+        known = max((end for end in ends if keys[end] in self._cache), default=0)
+        for end in ends:
+            if end < known:
+                self._cache.touch(keys[end])
+        x, seen = self._cache.get(keys[known]) if known else (self.batches[seed], ())
+        shared = True  # x is kept, or belongs to the caller
+        for end, link in enumerate(links[known:], known + 1):
+            out, found = self._observe(link, x, seed)
+            if not link.adds:
+                x = out
+            elif shared:
+                x = x + out
+            else:
+                x += out
             seen = (*seen, found)
-            out, found = self._mlp(dim, index, hidden, x, seed)
-            x += out
-            seen = (*seen, found)
-            self._cache.put(path[index + 1], (x, seen), x.numel() * x.element_size() + ENTRY_BYTES)
+            shared = end in ends
+            if shared:
+                self._cache.put(keys[end], (x, seen), x.numel() * x.element_size() + ENTRY_BYTES)
         rates = {name: values for part in seen for name, values in part.rates.items()}
         return Seen(rates, tuple(pattern for part in seen for pattern in part.patterns))
 
-    def _stem(self, dim: int, seed: int) -> tuple[Tensor, Seen]:
-        with torch.device("meta"):
-            stem = Stem(dim, self.task)
-        self._prepare(init_stem(stem, seed))
-        images = self.batches[seed]
-        return observe(stem, "stem.", ("conv2", "conv3", "conv4"), images, len(images), self.patterns)
-
-    def _attention(self, dim: int, index: int, heads: int, x: Tensor, seed: int) -> tuple[Tensor, Seen]:
-        key = ("attention", seed, dim, index)
-        if key not in self._cache:
+    def _observe(self, link: Link, x: Tensor, seed: int) -> tuple[Tensor, Seen]:
+        """The output of a part for its stream `x`, and what was seen in it."""
+        at, part, _ = link
+        key = ("weights", seed, part.weights(at))
+        if key in self._cache:
+            module = self._cache.get(key)
+            module.part = part  # another part may have had the same weights
+        else:
             with torch.device("meta"):
-                made = Attention(dim, heads)
-            self._cache.put(key, made, self._prepare(init_attention(made, seed, index)))
-        part: Attention = self._cache.get(key)
-        part.num_heads = heads
-        names = ("q", "k", "v", "qk", "av", "proj")
-        return observe(part, f"blocks.{index}.attention.", names, x, x.shape[1], self.patterns)
-
-    def _mlp(self, dim: int, index: int, hidden: int, x: Tensor, seed: int) -> tuple[Tensor, Seen]:
-        key = ("mlp", seed, dim, index, hidden)
-        if key not in self._cache:
-            with torch.device("meta"):
-                made = MLP(dim, hidden)
-            self._cache.put(key, made, self._prepare(init_mlp(made, seed, index)))
-        return observe(self._cache.get(key), f"blocks.{index}.mlp.", ("fc1", "fc2"), x, x.shape[1], self.patterns)
+                module = part.module(at)
+            module.initialise(seed)
+            held = self._prepare(module)
+            if link.adds:  # the stream behind the stem is kept, so that its weights need not be
+                self._cache.put(key, module, held)
+        prefix = f"{at.path}."
+        names = [row.name.removeprefix(prefix) for row in _operations(link) if row.driven_by != REAL]
+        return observe(module, prefix, names, x, len(self.batches[seed]), self.patterns)
 
     def _prepare(self, part: nn.Module) -> int:
         """Prepare `part` for measurement, with batch statistics instead of running ones; returns the bytes that it holds."""
@@ -149,6 +147,10 @@ class InitialRates:
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.track_running_stats = False
         return pack_grid(part) + ENTRY_BYTES
+
+
+def _operations(link: Link) -> list[Operation]:
+    return [row for row in link.part.rows(link.at) if isinstance(row, Operation)]
 
 
 class _Cache:

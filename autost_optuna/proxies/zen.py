@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.blocks import ChannelNorm
+from autost_optuna.network.layers import ChannelNorm
 from autost_optuna.network.transformer import SpikingTransformer
 
 ALPHA = 0.01

@@ -7,7 +7,8 @@ from typing import Any
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.picks import Pick
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.operations import REAL, operations, populations
+from autost_optuna.network.chain import operations, populations
+from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.energy import Charge, charge_rows, estimate_energy, mean_by_operation
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.search import Search

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from autost_optuna.front.candidate import INITIALISATION, Candidate
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.chain import operations, populations
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj

@@ -23,7 +23,8 @@ from autost_optuna.data import NAMES
 from autost_optuna.files import parse_json
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.task import Task
-from autost_optuna.network.transformer import SpikingTransformer, materialise
+from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.network.weights import materialise
 from autost_optuna.units import StrPath
 
 HEADER = "autost_optuna"

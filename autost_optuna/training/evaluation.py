@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autost_optuna.data import Dataset
-from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.chain import operations, populations
 from autost_optuna.network.packed import packed
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.convention import Convention

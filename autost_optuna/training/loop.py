@@ -248,7 +248,7 @@ class Run:
         return loss.detach()
 
     def _order_channels(self, order: torch.memory_format) -> None:
-        self.network.stem.to(memory_format=order)  # type: ignore[call-overload]
+        self.network.stem.to(memory_format=order)
         for parameter in self.network.stem.parameters():
             state = self._plain.state[parameter]
             # The fused optimizer reads weight and state in memory order, which is wrong if their orders differ.

@@ -28,8 +28,9 @@ from spikingjelly.activation_based.op_counter import estimate_simple_energy
 
 from autost_optuna import Objective, Space, SpikingTransformer, Task
 from autost_optuna.data import Sample, rate_images
+from autost_optuna.network.chain import operations
 from autost_optuna.network.neuron import PLIF
-from autost_optuna.network.operations import REAL, operations
+from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.rates import batch_statistics
 from autost_optuna.proxies.reuse import InitialRates
 from autost_optuna.search.evaluate import evaluate

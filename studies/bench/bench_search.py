@@ -21,7 +21,7 @@ from spikingjelly.activation_based.neuron import ParametricLIFNode
 from spikingjelly.activation_based.op_counter import estimate_simple_energy
 
 from autost_optuna.data import Sample, rate_images
-from autost_optuna.network.blocks import Block, Stem
+from autost_optuna.network.chain import chain
 from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.flops import count_flops
@@ -36,18 +36,19 @@ class Plain(torch.nn.Module):
 
     def __init__(self, architecture, task):
         super().__init__()
-        dim = architecture.embed_dim
-        self.stem = Stem(dim, task)
-        blocks = zip(architecture.num_heads, architecture.hidden_dims, strict=True)
-        self.blocks = torch.nn.Sequential(*(Block(dim, heads, hidden) for heads, hidden in blocks))
-        self.head = torch.nn.Linear(dim, task.num_classes)
+        links = list(chain(architecture, task))
+        self.parts = torch.nn.ModuleList(part.module(at) for at, part, _ in links)
+        self.adds = [adds for _, _, adds in links]
         for module in self.modules():
             if isinstance(module, torch.nn.Linear):
                 torch.nn.init.trunc_normal_(module.weight, std=0.02)
                 torch.nn.init.zeros_(module.bias)
 
     def forward(self, images):
-        return self.head(self.blocks(self.stem(images)).mean((0, 2)))
+        x = images
+        for part, adds in zip(self.parts, self.adds, strict=True):
+            x = x + part(x) if adds else part(x)
+        return x
 
 
 class Straightforward:

@@ -29,7 +29,7 @@ from report import contestant_rows, write_report, write_results
 from autost_optuna import Architecture, Task
 from autost_optuna.data import load
 from autost_optuna.front.candidate import Candidate
-from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.chain import operations, populations
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.energy import estimate_energy, mean_rate, total_mj
 from autost_optuna.proxies.rates import measure_rates

@@ -14,7 +14,7 @@ from statistics import fmean
 
 from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.data import Sample, rate_images
-from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.chain import operations, populations
 from autost_optuna.proxies.accumulates import measure_accumulates
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj

@@ -22,7 +22,7 @@ from scipy.stats import chi2, kendalltau
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
 from autost_optuna.data import Sample, rate_images
-from autost_optuna.network.operations import operations, populations
+from autost_optuna.network.chain import operations, populations
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
 from autost_optuna.proxies.rates import batch_statistics, measure_rates

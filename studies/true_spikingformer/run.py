@@ -28,8 +28,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Task
 from autost_optuna.data import Sample, rate_images
-from autost_optuna.network.blocks import ChannelNorm, Product
-from autost_optuna.network.operations import REAL, operations
+from autost_optuna.network.chain import operations
+from autost_optuna.network.layers import ChannelNorm, Product
+from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
 from autost_optuna.proxies.flops import count_macs, count_params

@@ -1,0 +1,55 @@
+"""The chain: the one walk over an architecture's parts, each with its place, and the ledger that it adds up to."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.parts import Part
+from autost_optuna.network.parts.head import LinearHead
+from autost_optuna.network.parts.mlp import MLP
+from autost_optuna.network.parts.ssa import SSA
+from autost_optuna.network.parts.stem import AutoSTStem
+from autost_optuna.network.place import Place
+from autost_optuna.network.rows import Operation, Population, Row
+from autost_optuna.network.task import Task
+
+
+class Link(NamedTuple):
+    """A part at its place. The output of a part that `adds` is added to the stream that it reads."""
+
+    at: Place
+    part: Part
+    adds: bool
+
+
+def chain(architecture: Architecture, task: Task) -> Iterator[Link]:
+    """The parts of a network, in the order of the signal."""
+    at = Place(width=task.channels, side=task.image_size, steps=task.time_steps, still=not task.events)
+    for block, part, adds in _parts(architecture, task):
+        here = at.entering(block, part.name)
+        yield Link(here, part, adds)
+        at = part.after(here)
+
+
+def _parts(architecture: Architecture, task: Task) -> Iterator[tuple[int | None, Part, bool]]:
+    """Each part with the index of its block, and whether it adds."""
+    yield None, AutoSTStem(width=architecture.embed_dim, pooling=task.pooling), False
+    for block, (heads, ratio) in enumerate(zip(architecture.num_heads, architecture.mlp_ratio, strict=True)):
+        yield block, SSA(num_heads=heads), True
+        yield block, MLP(mlp_ratio=ratio), True
+    yield None, LinearHead(classes=task.num_classes), False
+
+
+def ledger(architecture: Architecture, task: Task) -> list[Row]:
+    """All rows of one inference of one image, in the order of the signal."""
+    return [row for at, part, _ in chain(architecture, task) for row in part.rows(at)]
+
+
+def operations(architecture: Architecture, task: Task) -> list[Operation]:
+    """The ledger's operations."""
+    return [row for row in ledger(architecture, task) if isinstance(row, Operation)]
+
+
+def populations(architecture: Architecture, task: Task) -> list[Population]:
+    """The ledger's layers of neurons."""
+    return [row for row in ledger(architecture, task) if isinstance(row, Population)]

@@ -1,0 +1,47 @@
+"""The MLP of a block."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from autost_optuna.network.place import Place
+from autost_optuna.network.rows import Row
+
+if TYPE_CHECKING:
+    from autost_optuna.network.parts.mlp_torch import MLPModule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MLP:
+    """Two linear layers, each reading spikes, with int(`mlp_ratio` C) hidden units."""
+
+    name: ClassVar[str] = "mlp"
+    mlp_ratio: int | float
+
+    def hidden(self, at: Place) -> int:
+        """The hidden units."""
+        return int(self.mlp_ratio * at.width)
+
+    def after(self, at: Place) -> Place:
+        """The same shape. ValueError if no hidden unit is left."""
+        if self.hidden(at) < 1:
+            raise ValueError(f"mlp_ratio {self.mlp_ratio} leaves no hidden unit at width {at.width}; raise it")
+        return at
+
+    def rows(self, at: Place) -> Iterator[Row]:
+        """Two layers of C int(ratio C) MACs per token."""
+        hidden = self.hidden(at)
+        yield at.neurons("neuron", at.tokens * at.width)
+        yield at.linear("fc1", "MLP", at.width, hidden, "neuron")
+        yield at.neurons("hidden_neuron", at.tokens * hidden)
+        yield at.linear("fc2", "MLP", hidden, at.width, "hidden_neuron")
+
+    def weights(self, at: Place) -> tuple[object, ...]:
+        """The block, the width and the hidden units."""
+        return self.name, at.block, at.width, self.hidden(at)
+
+    def module(self, at: Place) -> "MLPModule":
+        """The twin."""
+        from autost_optuna.network.parts.mlp_torch import MLPModule
+
+        return MLPModule(self, at)

@@ -1,0 +1,47 @@
+"""Spiking self-attention (Spikformer: Zhou et al., ICLR 2023, arXiv 2209.15425), reading the stream through a neuron."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from autost_optuna.network.place import Place
+from autost_optuna.network.rows import Row
+
+if TYPE_CHECKING:
+    from autost_optuna.network.parts.ssa_torch import SSAModule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SSA:
+    """q k^T v of spikes, without softmax, in `num_heads` heads, which change neither weights nor MACs."""
+
+    name: ClassVar[str] = "attention"
+    num_heads: int
+
+    def after(self, at: Place) -> Place:
+        """The same shape. ValueError unless the heads divide the width."""
+        if at.width % self.num_heads:
+            raise ValueError(f"num_heads {self.num_heads} does not divide the width {at.width}")
+        return at
+
+    def rows(self, at: Place) -> Iterator[Row]:
+        """Linear layers of C C MACs per token, and two products of N^2 C MACs, counted in the order (q k^T) v."""
+        yield at.neurons("neuron", at.tokens * at.width)
+        for name in ("q", "k", "v"):
+            yield at.linear(name, "q, k, v", at.width, at.width, "neuron")
+            yield at.neurons(f"{name}_neuron", at.tokens * at.width)
+        macs = at.tokens**2 * at.width
+        yield at.product("qk", "attention products", macs=macs, driven_by="q_neuron")
+        yield at.product("av", "attention products", macs=macs, driven_by="v_neuron")
+        yield at.neurons("out_neuron", at.tokens * at.width)
+        yield at.linear("proj", "projection", at.width, at.width, "out_neuron")
+
+    def weights(self, at: Place) -> tuple[object, ...]:
+        """The block and the width."""
+        return self.name, at.block, at.width
+
+    def module(self, at: Place) -> "SSAModule":
+        """The twin."""
+        from autost_optuna.network.parts.ssa_torch import SSAModule
+
+        return SSAModule(self, at)
