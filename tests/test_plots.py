@@ -31,7 +31,7 @@ from autost_optuna.delivery.plots.figure import (
 )
 from autost_optuna.delivery.plots.front import Overlay, draw_front, front_view
 from autost_optuna.delivery.plots.genes import draw_genes, genes_view
-from autost_optuna.delivery.plots.points import export_command, hover, hull, in_a_line, thin
+from autost_optuna.delivery.plots.points import export_command, hover, hull, thin
 from autost_optuna.delivery.plots.stages import draw_stages, stages_view
 from autost_optuna.delivery.plots.trained import draw_measured, draw_trained, trained_view
 from autost_optuna.front.convergence import Course, StopRule
@@ -314,7 +314,7 @@ def test_a_name_stays_text():
 
 
 def test_an_architecture_is_one_readable_line():
-    assert in_a_line(OWN) == "C 96, depth 2, heads 4/8, ratio 4"
+    assert OWN.in_words() == "C 96, depth 2, heads 4/8, ratio 4"
 
 
 @pytest.mark.parametrize(

@@ -223,28 +223,28 @@ def _print_front(
     members: list[Candidate], chosen: Candidate, extra: list[dict[str, Any]], beside: list[dict[str, Any]]
 ) -> None:
     rows = []
+    genes = list(dict.fromkeys(label for member in members for label in member.architecture.cells()))[2:]
     for member, more, own in zip(members, extra, beside, strict=True):
-        heads, ratios = (part.split("=")[1] for part in member.architecture.to_text().split(",")[2:])
+        cells = member.architecture.cells()
         rows.append(
             [
                 f"{'*' if member.number == chosen.number else ' '}{member.number}",
-                str(member.architecture.embed_dim),
-                str(member.architecture.depth),
+                cells["C"],
+                cells["depth"],
                 units.significant(member.params / 1e6),
                 f"{member.flops / 1e9:.3f}",
                 units.significant(member.energy_mj, 4),
                 *(units.significant(value, 4) for _, value in member.scores),
                 *map(_own_cell, own.values()),
                 *_spread_cells(more),
-                heads,
-                ratios,
+                *(cells.get(label, "-") for label in genes),
             ]
         )
     added = ["std mJ", "low mJ", "high mJ", "error mJ", "P"] if extra[0] else []
     scores = [GOALS[name].label for name, _ in members[0].scores]
     own_names = [name.partition("_")[2] for name in beside[0]]
-    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *scores, *own_names, *added, "heads", "ratio"]
-    printing.print_table(columns, rows, fold=["heads", "ratio"])
+    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *scores, *own_names, *added, *genes]
+    printing.print_table(columns, rows, fold=genes)
 
 
 def _own_cell(value: object) -> str:

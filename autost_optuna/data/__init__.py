@@ -11,8 +11,8 @@ from autost_optuna.data import cifar, cifar10dvs, digits, dvs128gesture, imagefo
 from autost_optuna.data.dataset import COUNTS, Dataset, Normalisation, OnDemand, Pixels, Split
 from autost_optuna.data.events import CUTS, Cut, Recorded
 from autost_optuna.moved import regrouped
-from autost_optuna.network.architecture import as_count
 from autost_optuna.network.task import PRESETS, Task
+from autost_optuna.network.values import as_count
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:

@@ -50,8 +50,9 @@ def write_card(
         ("weights", _state(settings, training)),
         ("ONNX against torch", _parity(parity)),
     )
-    files = {name: what for name, what in FILES.items() if standalone or name != "model.py"}
-    short = architecture.key if architecture.depth <= 4 else architecture.key.split("-h")[0]
+    absent = {name for name, there in (("model.py", standalone), ("autost.yaml", architecture.is_autost)) if not there}
+    files = {name: what for name, what in FILES.items() if name not in absent}
+    short = architecture.key if architecture.depth <= 4 else f"C{architecture.embed_dim}-d{architecture.depth}"
     plain = (
         """
 Without autost-optuna, `model.py` needs torch and spikingjelly:

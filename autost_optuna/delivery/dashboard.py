@@ -14,7 +14,6 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from autost_optuna import units
-from autost_optuna.delivery.plots.points import in_a_line
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.search.baselines import BASELINES
 from autost_optuna.search.exact import ExactFront
@@ -136,7 +135,7 @@ def _candidate(one: Candidate) -> Rows:
     low, high = units.energy(one.spread.low_mj), units.energy(one.spread.high_mj)
     single = "" if low == high else f" ({low} to {high} on single images)"
     return [
-        ("architecture", in_a_line(one.architecture)),
+        ("architecture", one.architecture.in_words()),
         ("energy", f"{units.energy(one.energy_mj)}{single}, {one.convention}"),
         (MILLIONS, units.significant(one.params / 1e6)),
         (RATE, units.significant(one.mean_rate)),
@@ -148,7 +147,7 @@ def _candidate(one: Candidate) -> Rows:
 def _training(record: Mapping[str, Any]) -> Rows:
     one = Record.from_dict({**{name: {} for name in RATES}, **record})
     return [
-        ("architecture", in_a_line(one.architecture)),
+        ("architecture", one.architecture.in_words()),
         ("measured energy", f"{units.energy(one.energy_mj)} ± {units.energy(one.energy_std_mj)}, {one.convention}"),
         (MILLIONS, units.significant(one.params / 1e6)),
         (RATE, units.significant(one.mean_rate)),

@@ -101,7 +101,8 @@ def _write(folder: Path, search: Search, candidate: Candidate, contents: Content
     settings, architecture = search.settings, candidate.architecture
     normalisation = NORMALISATIONS[training["data"] if training else settings.data]
     (folder / "architecture.json").write_text(json.dumps(architecture.to_dict(), indent=2) + "\n")
-    (folder / "autost.yaml").write_text(yaml.safe_dump(architecture.to_autost(), sort_keys=False))
+    if architecture.is_autost:
+        (folder / "autost.yaml").write_text(yaml.safe_dump(architecture.to_autost(), sort_keys=False))
     checkpoint.save(folder / WEIGHTS, network.state_dict(), checkpoint.describe_network(network))
     rows, audited = _audit(search, candidate, training, data_root)
     (folder / "audit.csv").write_text(units.csv_text(rows), encoding="utf-8")

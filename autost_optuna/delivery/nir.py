@@ -13,14 +13,11 @@ from autost_optuna.network.task import Task
 def inexpressible(architecture: Architecture, task: Task) -> dict[str, list[str]]:
     """The parts that NIR has no node for, by kind, each with the names of its modules."""
     ledger = operations(architecture, task)
-    convolutions = [row for row in ledger if row.group == "convolutions"]
     kinds = {
         "product of two spike trains (NIR has no node with two inputs)": [
             row.name for row in ledger if not row.weighted
         ],
-        "max-pooling (NIR has sums and averages)": [
-            row.name for row, flag in zip(convolutions, task.pooling, strict=True) if flag == "1"
-        ],
+        "max-pooling (NIR has sums and averages)": [row.name for row in ledger if row.pooled],
         "neuron that fires at its threshold, h >= v_threshold (NIR's LIF fires above it)": [
             row.name for row in populations(architecture, task)
         ],

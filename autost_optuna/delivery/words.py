@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.delivery.board import own_note
-from autost_optuna.delivery.plots.points import export_command, in_a_line
+from autost_optuna.delivery.plots.points import export_command
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.health import Health
 from autost_optuna.front.picks import Pick, numbers_of, pick
@@ -135,7 +135,7 @@ def member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
     """A row of the table of members."""
     return (
         f"{one.number}{'*' if one.number == knee.number else ''}",
-        in_a_line(one.architecture),
+        one.architecture.in_words(),
         units.significant(one.flops / 1e9, 4),
         units.significant(one.energy_mj, 4),
         units.significant(one.params / 1e6),
@@ -147,7 +147,7 @@ def baseline(group: Sequence[Baseline], members: Sequence[Candidate]) -> tuple[s
     one = group[0]
     return (
         one.label,
-        sizes_of(group) or in_a_line(one.architecture),
+        sizes_of(group) or one.architecture.in_words(),
         units.significant(one.flops / 1e9, 4),
         units.significant(one.energy_mj, 4),
         units.significant(one.params / 1e6),
@@ -164,7 +164,7 @@ def card(name: str, chosen: Pick, bill: Bill | None) -> Card:
     return Card(
         name=chosen.name,
         trial=f"trial {one.number}",
-        architecture=in_a_line(one.architecture),
+        architecture=one.architecture.in_words(),
         figures=(
             ("FLOPs", units.count(one.flops, "FLOPs")),
             (
@@ -242,7 +242,7 @@ def trained(trainings: Sequence[Record], candidates: Sequence[Candidate]) -> lis
     return [
         (
             f"{numbers.get(one.architecture.key, '?')}{'*' if one in front else ''}",
-            in_a_line(one.architecture),
+            one.architecture.in_words(),
             units.energy(one.predicted_mj),
             units.energy(one.energy_mj.mean),
             f"{one.ratio:.2f}",

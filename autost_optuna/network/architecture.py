@@ -1,56 +1,49 @@
 """Architecture: what the search chooses in a spiking transformer. A frozen value with JSON, text and AutoST YAML forms."""
 
 import itertools
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autost_optuna import notebook, units
 from autost_optuna.files import check_keys, parse_json, read_text, read_yaml
+from autost_optuna.network.parts import Part, genes_of
+from autost_optuna.network.parts.kinds import MIXERS
+from autost_optuna.network.parts.mlp import MLP
+from autost_optuna.network.place import Place
+from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio
 from autost_optuna.units import StrPath
 
-Ratio = int | float
-SHORT = {"embed_dim": "C", "num_heads": "heads", "mlp_ratio": "ratio"}  # names in the text form by those in JSON
-DEEPEST = 1024  # so that a typing error cannot fill the memory before the task checks its own bound
-
-
-def as_ratio(value: object) -> Ratio:
-    """`value` as an MLP ratio, an int if it is whole, so that 4 and 4.0 give equal architectures. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"mlp_ratio {value!r} is not a number; use values such as 3 or 4.5")
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError(f"mlp_ratio {value!r} is not positive and finite; use values such as 3 or 4.5")
-    return int(value) if value == int(value) else float(value)
-
-
-def as_count(name: str, value: object) -> int:
-    """`value` as an int. ValueError unless it is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} {value!r} is not a whole number of at least 1")
-    return value
-
-
-def as_depth(value: object) -> int:
-    """`value` as a number of blocks. ValueError if it is out of range."""
-    depth = as_count("depth", value)
-    if depth > DEEPEST:
-        raise ValueError(f"depth {depth} is over the bound {DEEPEST}; choose a smaller one")
-    return depth
+AUTOST = "ssa"  # the mixer of AutoST's form, which no text and no file needs to name
+# The genes of mixers, in the order of tables, and what the text form calls them, by their names in JSON.
+MIXER_GENES = tuple(dict.fromkeys(gene for kind in MIXERS.values() for gene in genes_of(kind)))
+LABELS = {
+    "embed_dim": "C",
+    "depth": "depth",
+    "mixer": "mixer",
+    **{gene: gene for gene in MIXER_GENES},
+    **{gene: label for kind in MIXERS.values() for gene, label in kind.labels.items()},
+    "mlp_ratio": "ratio",
+}
+NAMES = {label: name for name, label in LABELS.items()}
+EXAMPLE = '"C=384,depth=4,heads=8,ratio=4"'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
-    """A spiking transformer's embedding dimension, depth, and heads and MLP ratio of every block.
+    """A spiking transformer's embedding dimension, depth, and mixer and MLP ratio of every block.
 
-    Equal architectures compare equal and have equal hashes and keys. Raises ValueError if no such network exists.
+    `num_heads` alone gives every block AutoST's spiking self-attention with so many heads. `mixer` gives the blocks' mixers
+    themselves; `num_heads` then follows from it, with None for a block without heads. Equal
+    architectures compare equal and have equal hashes and keys. Raises ValueError if no such network exists.
     """
 
     embed_dim: int
     depth: int
-    num_heads: tuple[int, ...]
+    num_heads: tuple[int | None, ...] = ()
     mlp_ratio: tuple[Ratio, ...]
+    mixer: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         as_count("embed_dim", self.embed_dim)
@@ -59,23 +52,27 @@ class Architecture:
             raise ValueError(
                 f"embed_dim {self.embed_dim} is not a multiple of 8, which the stem (C/8, C/4, C/2, C channels) needs"
             )
-        for name in ("num_heads", "mlp_ratio"):
+        for name in ("mixer" if self.mixer else "num_heads", "mlp_ratio"):
             values = getattr(self, name)
             if not isinstance(values, list | tuple):
                 raise ValueError(f"{name} {values!r} is not a list; give one value for each of the {self.depth} blocks")
             if len(values) != self.depth:
                 raise ValueError(f"{name} lists {len(values)} values for depth {self.depth}; give one for each block")
-        object.__setattr__(self, "num_heads", tuple(as_count("num_heads", h) for h in self.num_heads))
+        mixer = tuple(self.mixer) or tuple(MIXERS[AUTOST](num_heads=as_count("num_heads", h)) for h in self.num_heads)
+        for part in mixer:
+            if not isinstance(part, tuple(MIXERS.values())):
+                raise ValueError(f"mixer {part!r} is not one of {', '.join(kind.__name__ for kind in MIXERS.values())}")
+        num_heads = tuple(getattr(part, "num_heads", None) for part in mixer)
+        if tuple(self.num_heads) not in ((), num_heads):
+            raise ValueError(
+                f"num_heads {self.num_heads} are not those of the mixers, {num_heads}; leave num_heads out"
+            )
+        object.__setattr__(self, "mixer", mixer)
+        object.__setattr__(self, "num_heads", num_heads)
         object.__setattr__(self, "mlp_ratio", tuple(as_ratio(r) for r in self.mlp_ratio))
-        for heads in self.num_heads:
-            if self.embed_dim % heads:
-                raise ValueError(
-                    f"num_heads {heads} does not divide embed_dim {self.embed_dim}; "
-                    "choose heads that divide it, or another width"
-                )
-        for ratio in self.mlp_ratio:
-            if int(ratio * self.embed_dim) < 1:
-                raise ValueError(f"mlp_ratio {ratio} leaves no hidden unit at embed_dim {self.embed_dim}; raise it")
+        at = Place(width=self.embed_dim, side=1, steps=1, still=False)
+        for part in dict.fromkeys((*mixer, *self.mlps)):
+            part.after(at)
 
     @classmethod
     def uniform(cls, *, embed_dim: int, depth: int, num_heads: int, mlp_ratio: Ratio) -> "Architecture":
@@ -84,80 +81,125 @@ class Architecture:
         return cls(embed_dim=embed_dim, depth=depth, num_heads=(num_heads,) * repeat, mlp_ratio=(mlp_ratio,) * repeat)
 
     @property
+    def is_autost(self) -> bool:
+        """Whether all blocks are those of AutoST's form."""
+        return all(part.word == AUTOST for part in self.mixer)
+
+    @property
+    def mlps(self) -> tuple[MLP, ...]:
+        """The MLP of every block."""
+        return tuple(MLP(mlp_ratio=ratio) for ratio in self.mlp_ratio)
+
+    @property
     def hidden_dims(self) -> tuple[int, ...]:
         """Hidden units of every block's MLP, int(ratio * C)."""
         return tuple(int(ratio * self.embed_dim) for ratio in self.mlp_ratio)
 
     @property
+    def genes(self) -> dict[str, tuple[Any, ...]]:
+        """What is chosen per block, one value for each block, by its name in JSON; None where a block has no such gene.
+
+        The mixers' words are among them unless all blocks are those of AutoST's form.
+        """
+        found: dict[str, tuple[Any, ...]] = {} if self.is_autost else {"mixer": tuple(part.word for part in self.mixer)}
+        for gene in MIXER_GENES:
+            values = tuple(getattr(part, gene, None) for part in self.mixer)
+            if any(value is not None for value in values):
+                found[gene] = values
+        return {**found, "mlp_ratio": self.mlp_ratio}
+
+    @property
     def key(self) -> str:
         """Canonical text: equal for equal architectures, different for different ones."""
-        heads = ".".join(map(str, self.num_heads))
+        if self.is_autost:
+            mixers = "h" + ".".join(map(str, self.num_heads))
+        else:
+            values = ([getattr(part, gene) for gene in genes_of(part)] for part in self.mixer)
+            words = zip((part.word for part in self.mixer), values, strict=True)
+            mixers = "m" + ".".join(word + "_".join(map(str, genes)) for word, genes in words)
         ratios = "_".join(map(str, self.mlp_ratio))
-        return f"C{self.embed_dim}-d{self.depth}-h{heads}-r{ratios}"
+        return f"C{self.embed_dim}-d{self.depth}-{mixers}-r{ratios}"
 
     def _repr_html_(self) -> str:
-        """In a notebook: heads and hidden units of the blocks, one line per run of equal blocks; numbered as in the ledger."""
+        """In a notebook: genes and hidden units of the blocks, one line per run of equal blocks; numbered as in the ledger."""
         rows = []
-        blocks = enumerate(zip(self.num_heads, self.mlp_ratio, self.hidden_dims, strict=True))
+        genes = self.genes
+        blocks = enumerate(zip(*genes.values(), self.hidden_dims, strict=True))
         for cells, group in itertools.groupby(blocks, key=lambda block: block[1]):
             numbers = [number for number, _ in group]
             span = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-            rows.append([span, *map(str, cells)])
+            rows.append([span, *(_said(cell) for cell in cells)])
         title = f"spiking transformer, C={self.embed_dim}, {units.counted(self.depth, 'block')}"
-        return notebook.titled(title, notebook.table(["blocks", "heads", "MLP ratio", "hidden units"], rows))
+        titles = ["MLP ratio" if name == "mlp_ratio" else LABELS[name] for name in genes]
+        return notebook.titled(title, notebook.table(["blocks", *titles, "hidden units"], rows))
+
+    def cells(self) -> dict[str, str]:
+        """All that is chosen, as short texts by their labels: {"C": "256", "depth": "2", "heads": "4/8", "ratio": "4"}."""
+        blocks = {LABELS[name]: _brief(values) for name, values in self.genes.items()}
+        return {"C": str(self.embed_dim), "depth": str(self.depth), **blocks}
 
     def to_text(self) -> str:
         """One readable line that `from_text` reads: "C=256,depth=2,heads=4/8,ratio=4"."""
+        return ",".join(f"{label}={text}" for label, text in self.cells().items())
 
-        def brief(values: tuple[Ratio, ...]) -> str:
-            return str(values[0]) if len(set(values)) == 1 else "/".join(map(str, values))
-
-        return f"C={self.embed_dim},depth={self.depth},heads={brief(self.num_heads)},ratio={brief(self.mlp_ratio)}"
+    def in_words(self, *, blocks: bool = True) -> str:
+        """The same line for people, with or without the blocks: "C 256, depth 2, heads 4/8, ratio 4"."""
+        said = [f"{label} {text}" for label, text in self.cells().items()]
+        return ", ".join(said if blocks else said[:2])
 
     @classmethod
     def from_text(cls, text: str) -> "Architecture":
-        """Read "C=384,depth=4,heads=8,ratio=4"; heads and ratio may list every block: heads=4/8/4/4.
+        """Read "C=384,depth=4,heads=8,ratio=4"; what is chosen per block may list every block: heads=4/8/4/4.
 
-        The names of the JSON form work too: "embed_dim=384,depth=4,num_heads=8,mlp_ratio=4".
+        The names of the JSON form work too: "embed_dim=384,depth=4,num_heads=8,mlp_ratio=4". Blocks may have other mixers:
+        "mixer=depthwise/ssa,heads=-/8,kernel=3/-", with - for a block that has no such gene.
         """
-        fields: dict[str, str] = {}
+        given: dict[str, str] = {}
         for part in text.split(","):
-            given, equals, value = part.partition("=")
-            name = SHORT.get(given.strip(), given.strip())
-            if not equals or name in fields:
-                raise ValueError(f'architecture {text!r}: cannot read {part!r}; write "C=384,depth=4,heads=8,ratio=4"')
-            fields[name] = value.strip()
-        if set(fields) != {"C", "depth", "heads", "ratio"}:
+            word, equals, value = part.partition("=")
+            name = NAMES.get(word.strip(), word.strip())
+            if not equals or name in given:
+                raise ValueError(f"architecture {text!r}: cannot read {part!r}; write {EXAMPLE}")
+            given[name] = value.strip()
+        needed = {"embed_dim", "depth", "mlp_ratio", "mixer" if "mixer" in given else "num_heads"}
+        if not needed <= set(given) <= set(LABELS):
             raise ValueError(
-                f"architecture {text!r} has the fields {', '.join(fields)}; "
-                'it needs C, depth, heads and ratio, as in "C=384,depth=4,heads=8,ratio=4"'
+                f"architecture {text!r} has the fields {', '.join(LABELS.get(name, name) for name in given)}; "
+                f"it needs C, depth, heads and ratio, as in {EXAMPLE}"
             )
-        depth = as_depth(_whole("depth", fields["depth"]))
-        heads = [_whole("heads", value) for value in fields["heads"].split("/")]
-        ratios = [_number("ratio", value) for value in fields["ratio"].split("/")]
-        return cls(
-            embed_dim=_whole("C", fields["C"]),
-            depth=depth,
-            num_heads=tuple(heads * depth if len(heads) == 1 else heads),
-            mlp_ratio=tuple(ratios * depth if len(ratios) == 1 else ratios),
-        )
+        depth = as_depth(_whole("depth", given.pop("depth")))
+        dim = _whole("C", given.pop("embed_dim"))
+        genes = {name: _listed(name, value, depth) for name, value in given.items()}
+        return cls.from_dict({"embed_dim": dim, "depth": depth, **genes})
 
     def to_dict(self) -> dict[str, Any]:
-        """The dict of the JSON form: {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}."""
-        return {
-            "embed_dim": self.embed_dim,
-            "depth": self.depth,
-            "num_heads": list(self.num_heads),
-            "mlp_ratio": list(self.mlp_ratio),
-        }
+        """The dict of the JSON form: {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}, and other genes if any."""
+        genes: dict[str, Any] = {name: list(values) for name, values in self.genes.items()}
+        return {"embed_dim": self.embed_dim, "depth": self.depth, **genes}
 
     @classmethod
     def from_dict(cls, data: object) -> "Architecture":
         """Read the JSON form; ValueError names a missing or unknown key."""
-        return cls(**check_keys("architecture", data, ("embed_dim", "depth", "num_heads", "mlp_ratio")))
+        known = ("embed_dim", "depth", "num_heads", "mlp_ratio")
+        if not isinstance(data, Mapping) or "mixer" not in data:
+            return cls(**check_keys("architecture", data, known))
+        found = check_keys("architecture", data, tuple(LABELS), ("embed_dim", "depth", "mixer", "mlp_ratio"))
+        lists = {name: found.pop(name) for name in ("mixer", *MIXER_GENES) if name in found}
+        for name, values in lists.items():
+            if not isinstance(values, list | tuple) or len(values) != found["depth"]:
+                raise ValueError(f"{name} {values!r} is not a list of {found['depth']} values; give one for each block")
+        return cls(
+            **found,
+            mixer=tuple(_mixer(dict(zip(lists, block, strict=True))) for block in zip(*lists.values(), strict=True)),
+        )
 
     def to_autost(self) -> dict[str, Any]:
-        """AutoST's form of a chosen network: {"RETRAIN": {"MLP_RATIO", "NUM_HEADS", "DEPTH", "EMBED_DIM"}}."""
+        """AutoST's form of a chosen network: {"RETRAIN": {"MLP_RATIO", "NUM_HEADS", "DEPTH", "EMBED_DIM"}}.
+
+        ValueError if blocks have other mixers, for which that form has no words.
+        """
+        if not self.is_autost:
+            raise ValueError(f"{self.to_text()} has mixers that AutoST's YAML has no words for; use JSON")
         return {
             "RETRAIN": {
                 "MLP_RATIO": list(self.mlp_ratio),
@@ -188,6 +230,38 @@ class Architecture:
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not an architecture in JSON ({error}); give an architecture.json") from None
         return cls.from_dict(data)
+
+
+def _mixer(genes: dict[str, Any]) -> Part:
+    """The mixer of a block from its word and genes. ValueError if it lacks a gene or has one that its kind has not."""
+    word = genes.pop("mixer")
+    if word not in MIXERS:
+        raise ValueError(f"mixer {word!r} is unknown; choose one of {', '.join(MIXERS)}")
+    own = genes_of(MIXERS[word])
+    for name in {**dict.fromkeys(own), **genes}:
+        if (genes.get(name) is not None) != (name in own):
+            raise ValueError(f"a block with mixer {word} {'has no' if name not in own else 'needs'} {name}")
+    part: Part = MIXERS[word](**{name: genes[name] for name in own})
+    return part
+
+
+def _said(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _brief(values: Sequence[object]) -> str:
+    return _said(values[0]) if len(set(values)) == 1 else "/".join(map(_said, values))
+
+
+def _listed(name: str, text: str, depth: int) -> list[Any]:
+    """One value for each block from "4" or "4/8/-"."""
+    values: Iterable[Any] = (value.strip() for value in text.split("/"))
+    if name == "mlp_ratio":
+        values = (_number("ratio", value) for value in values)
+    elif name != "mixer":
+        values = (None if value == "-" else _whole(LABELS[name], value) for value in values)
+    listed = list(values)
+    return listed * depth if len(listed) == 1 else listed
 
 
 def _whole(name: str, text: str) -> int:

@@ -6,8 +6,6 @@ from typing import NamedTuple
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.parts import Part
 from autost_optuna.network.parts.head import LinearHead
-from autost_optuna.network.parts.mlp import MLP
-from autost_optuna.network.parts.ssa import SSA
 from autost_optuna.network.parts.stem import AutoSTStem
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Operation, Population, Row
@@ -34,9 +32,9 @@ def chain(architecture: Architecture, task: Task) -> Iterator[Link]:
 def _parts(architecture: Architecture, task: Task) -> Iterator[tuple[int | None, Part, bool]]:
     """Each part with the index of its block, and whether it adds."""
     yield None, AutoSTStem(width=architecture.embed_dim, pooling=task.pooling), False
-    for block, (heads, ratio) in enumerate(zip(architecture.num_heads, architecture.mlp_ratio, strict=True)):
-        yield block, SSA(num_heads=heads), True
-        yield block, MLP(mlp_ratio=ratio), True
+    for block, parts in enumerate(zip(architecture.mixer, architecture.mlps, strict=True)):
+        for part in parts:
+            yield block, part, True
     yield None, LinearHead(classes=task.num_classes), False
 
 

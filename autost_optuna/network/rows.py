@@ -20,7 +20,7 @@ class Operation:
     that block, None outside blocks. `role` says what the operation is, in whichever block: "attention.q", "stem.conv1".
     `group` is the line of an audit that it belongs to: "q, k, v". `params` counts its learnable numbers: weights, biases,
     and the gain and shift of the normalisation that follows it. `weighted` operations read weights; attention products do
-    not. `still` operations see the same input at all steps.
+    not. `still` operations see the same input at all steps. `pooled` ones are followed by max-pooling.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Operation:
     params: int = 0
     weighted: bool = True
     still: bool = False
+    pooled: bool = False
 
     @property
     def total_macs(self) -> int:

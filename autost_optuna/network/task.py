@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from autost_optuna.files import check_keys, read_toml
-from autost_optuna.network.architecture import Architecture, as_count
+from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.parts.stem import pooled_sides
+from autost_optuna.network.values import as_count
 
 NEEDED = ("image_size", "channels", "num_classes")
 MOST = {"image_size": 4096, "channels": 1024, "num_classes": 1_000_000, "time_steps": 1024}

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.architecture import Architecture, as_count
+from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.chain import Link, chain
 from autost_optuna.network.packed import pack_grid
 from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.network.task import Task
+from autost_optuna.network.values import as_count
 from autost_optuna.proxies.pages import keep_pages
 from autost_optuna.proxies.patterns import Pattern
 from autost_optuna.proxies.rates import Rates, Seen, by_image, measuring, observe

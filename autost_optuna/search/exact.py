@@ -1,36 +1,46 @@
 """The exact front: every architecture of a uniform space, or one of each class if blocks differ.
 
-Parameters and FLOPs of an architecture depend only on its width, depth and sum of hidden units; architectures that share
-these form a class. With one of each class, the front is exact in FLOPs, and in energy up to the spread within a class,
-which is measured on further architectures.
+Architectures of a class have equal width and depth, as many blocks of each kind of mixer, and equal MACs in every role. So
+they have equal parameters and FLOPs; blocks stand in another order, or have other heads. With one of each class, the front is
+exact in FLOPs, and in energy up to the spread within a class, which is measured on further architectures.
 """
 
 import itertools
+import operator
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 from autost_optuna import units
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.constraints import Constraints, violation
 from autost_optuna.front.front import Box, hypervolume, nondominated, unique
 from autost_optuna.front.picks import numbers_of
-from autost_optuna.network.architecture import Architecture, Ratio
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.parts import Part
 from autost_optuna.network.task import Task
+from autost_optuna.network.values import Ratio
 from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.search.objective import Objective
+from autost_optuna.space.alphabet import Footprint, footprint, of_letters
 from autost_optuna.space.space import Space
 
 MOST_CLASSES = 20_000  # about 10 minutes on 2 cores
+MOST_COUNTED = 1_000_000
 SAMPLES = 100
+Sums = tuple[int, ...]  # blocks of each kind of mixer and MACs of each role, added up
 
 
-def class_of(architecture: Architecture) -> tuple[int, int, int]:
-    """(width, depth, sum of hidden units), which determine FLOPs and parameters."""
-    return architecture.embed_dim, architecture.depth, sum(architecture.hidden_dims)
+def class_of(architecture: Architecture) -> Hashable:
+    """What determines FLOPs and parameters: width, depth, kinds of mixer, and MACs in every role."""
+    total: Counter[str] = Counter()
+    for letter in zip(architecture.mixer, architecture.mlp_ratio, strict=True):
+        total.update(dict(footprint(letter, architecture.embed_dim)))
+    return architecture.embed_dim, architecture.depth, frozenset(total.items())
 
 
 def representatives(space: Space) -> Iterator[Architecture]:
@@ -41,21 +51,22 @@ def representatives(space: Space) -> Iterator[Architecture]:
     measurement that reuses prefixes measures one block per class.
     """
     if space.uniform:
-        yield from sorted(space.enumerate(), key=lambda a: (a.embed_dim, a.num_heads, a.mlp_ratio))
+        for dim in space.embed_dim:
+            for letter in space.alphabet(dim):
+                yield from (of_letters(dim, [letter] * depth) for depth in space.depth)  # each extends the one before
         return
     for dim in space.embed_dim:
-        heads = space.heads_of(dim)[-1]
-        hidden = {ratio: int(ratio * dim) for ratio in space.mlp_ratio}
-        parents: dict[int, tuple[Ratio, ...]] = {0: ()}
-        found: list[tuple[Ratio, ...]] = []
+        kinds = _kinds(space, dim)
+        parents: dict[Sums, tuple[int, ...]] = {(0,) * len(kinds[0].sums): ()}
+        found: list[tuple[int, ...]] = []
         for depth in range(1, space.depth[-1] + 1):
-            children: dict[int, tuple[Ratio, ...]] = {}
-            for ratio, (total, ratios) in itertools.product(space.mlp_ratio, parents.items()):
-                children.setdefault(total + hidden[ratio], (*ratios, ratio))  # the smallest ratio that fits comes last
+            children: dict[Sums, tuple[int, ...]] = {}
+            for (place, kind), (total, places) in itertools.product(enumerate(kinds), parents.items()):
+                children.setdefault(_add(total, kind.sums), (*places, place))  # the first kind that fits comes last
             parents = children
             found += children.values() if depth in space.depth else ()
-        for ratios in sorted(found):
-            yield Architecture(embed_dim=dim, depth=len(ratios), num_heads=(heads,) * len(ratios), mlp_ratio=ratios)
+        for places in sorted(found):
+            yield of_letters(dim, [(kinds[place].mixers[-1], kinds[place].ratio) for place in places])
 
 
 def count_classes(space: Space) -> int:
@@ -64,13 +75,38 @@ def count_classes(space: Space) -> int:
         return space.size
     count = 0
     for dim in space.embed_dim:
-        hidden, sums = {int(ratio * dim) for ratio in space.mlp_ratio}, {0}
+        steps = {kind.sums for kind in _kinds(space, dim)}
+        totals = {(0,) * len(next(iter(steps)))}
         for depth in range(1, space.depth[-1] + 1):
-            sums = {total + units for total in sums for units in hidden}
-            count += len(sums) * (depth in space.depth)
-            if count > 1_000_000:
+            totals = {_add(total, step) for total in itertools.islice(totals, MOST_COUNTED) for step in steps}
+            count += len(totals) * (depth in space.depth)
+            if count > MOST_COUNTED:
                 return count
     return count
+
+
+class Kind(NamedTuple):
+    """Blocks of a width that differ in nothing that FLOPs depend on: their mixers, MLP ratio, and summands of a class."""
+
+    mixers: list[Part]
+    ratio: Ratio
+    sums: Sums
+
+
+def _kinds(space: Space, embed_dim: int) -> list[Kind]:
+    """The kinds of block of a width, in the order of its alphabet."""
+    groups: dict[tuple[Footprint, Ratio], list[Part]] = {}
+    for part, ratio in space.alphabet(embed_dim):
+        groups.setdefault((footprint((part, ratio), embed_dim), ratio), []).append(part)
+    names = sorted({name for footing, _ in groups for name, _ in footing})
+    return [
+        Kind(mixers, ratio, tuple(dict(footing).get(name, 0) for name in names))
+        for (footing, ratio), mixers in groups.items()
+    ]
+
+
+def _add(one: Sums, other: Sums) -> Sums:
+    return tuple(map(operator.add, one, other))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,22 +254,21 @@ def member_rows(front: ExactFront, candidates: Iterable[Candidate]) -> list[dict
 def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: int) -> Iterator[Architecture]:
     """Up to `samples` other architectures of the classes of `chosen`, drawn at random: other ratios, orders or heads."""
     generator = random.Random(seed)
+    kinds = {dim: _kinds(space, dim) for dim in space.embed_dim}
     for _ in range(samples):
         first = generator.choice(chosen)
-        hidden = {ratio: int(ratio * first.embed_dim) for ratio in space.mlp_ratio}
-        ratios = list(first.mlp_ratio)
-        for one, other in itertools.pairwise(range(len(ratios))):
-            pairs = itertools.product(hidden, repeat=2)
-            total = hidden[ratios[one]] + hidden[ratios[other]]
-            fitting = [(a, b) for a, b in pairs if hidden[a] + hidden[b] == total]
-            ratios[one], ratios[other] = generator.choice(fitting)
-        generator.shuffle(ratios)
-        other_one = Architecture(
-            embed_dim=first.embed_dim,
-            depth=first.depth,
-            num_heads=tuple(generator.choices(space.heads_of(first.embed_dim), k=first.depth)),
-            mlp_ratio=tuple(ratios),
-        )
+        offered = kinds[first.embed_dim]
+        pairs = list(itertools.product(offered, repeat=2))
+        blocks = [
+            next(kind for kind in offered if kind.ratio == ratio and part in kind.mixers)
+            for part, ratio in zip(first.mixer, first.mlp_ratio, strict=True)
+        ]
+        for one, other in itertools.pairwise(range(len(blocks))):
+            total = _add(blocks[one].sums, blocks[other].sums)
+            blocks[one], blocks[other] = generator.choice([(a, b) for a, b in pairs if _add(a.sums, b.sums) == total])
+        generator.shuffle(blocks)
+        letters = [(kind.mixers[int(generator.random() * len(kind.mixers))], kind.ratio) for kind in blocks]
+        other_one = of_letters(first.embed_dim, letters)
         if other_one != first:
             yield other_one
 

@@ -3,8 +3,6 @@
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from autost_optuna.network.architecture import Ratio
-
 if TYPE_CHECKING:
     from optuna import Trial
     from optuna.distributions import BaseDistribution
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
 OUTSIDE = "outside"  # the user attribute of a trial whose values are outside the space
 
 
-def distribution_of(choices: tuple[Ratio, ...]) -> "BaseDistribution":
+def distribution_of(choices: tuple[Any, ...]) -> "BaseDistribution":
     """An integer range if the choices are evenly spaced integers, else a category."""
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
@@ -24,7 +22,7 @@ def distribution_of(choices: tuple[Ratio, ...]) -> "BaseDistribution":
     return CategoricalDistribution(choices)
 
 
-def suggest_choice(trial: "Trial", name: str, choices: tuple[Ratio, ...]) -> Ratio:
+def suggest_choice(trial: "Trial", name: str, choices: tuple[Any, ...]) -> Any:
     """Ask for one choice, from its distribution. TrialPruned if the trial has another value."""
     from optuna import TrialPruned
     from optuna.distributions import IntDistribution

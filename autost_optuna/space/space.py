@@ -1,16 +1,19 @@
 """Space: the choices for every field of an Architecture. AutoST's presets, uniform forms, and the user's own files."""
 
+import functools
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna import notebook
 from autost_optuna.files import check_keys, read_toml, read_yaml
-from autost_optuna.network.architecture import Architecture, Ratio, as_count, as_depth, as_ratio
+from autost_optuna.network.architecture import AUTOST, MIXER_GENES, Architecture
 from autost_optuna.network.task import Task
+from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio
+from autost_optuna.space.alphabet import Alphabet, Letter, footprint, of_letters
 from autost_optuna.space.parameters import distribution_of, suggest_choice
 from autost_optuna.units import StrPath
 
@@ -19,73 +22,92 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-def _as_choice(field: str, value: object) -> Ratio:
-    """`value` as a choice of an architecture's field."""
-    if field == "mlp_ratio":
-        return as_ratio(value)
-    return as_depth(value) if field == "depth" else as_count(field, value)
+CHOICES = ("embed_dim", "depth", "num_heads", "mlp_ratio")  # of AutoST's form
+CHECKS: "dict[str, Callable[[object], Ratio]]" = {"depth": as_depth, "mlp_ratio": as_ratio}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Space:
     """The values that a search may choose for each field of an architecture, in ascending order.
 
-    `num_heads` and `mlp_ratio` are chosen for each block, or once for all blocks if `uniform`. Heads must divide the width:
-    every choice must divide every width or, if `dividing_heads`, each width offers only the choices that divide it
-    (`heads_of`), at least one.
+    `mixer` lists kinds of mixer by their words. `num_heads`, and in `genes` what else they need, such as {"kernel": [3, 5]},
+    are chosen for each block that has them, `mixer` and `mlp_ratio` for each block; or all once for all blocks if `uniform`.
+    Heads must divide the width: every choice must divide every width or, if `dividing_heads`, each width offers only the
+    choices that divide it (`heads_of`), at least one.
     """
 
     name: str
     embed_dim: tuple[int, ...]
     depth: tuple[int, ...]
-    num_heads: tuple[int, ...]
+    num_heads: tuple[int, ...] = ()
     mlp_ratio: tuple[Ratio, ...]
     uniform: bool = False
     dividing_heads: bool = False
+    mixer: tuple[str, ...] = (AUTOST,)
+    genes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ValueError(f"space {self.name!r}: the name is not a text")
-        for field in CHOICES:
-            values = getattr(self, field)
+        self._alphabet.check_mixers(self.name)
+        for name, values in self.choices.items():
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-                raise ValueError(f"space {self.name}: {field} {values!r} is not a list of choices, such as [1, 2]")
+                raise ValueError(f"space {self.name}: {name} {values!r} is not a list of choices, such as [1, 2]")
+            check = CHECKS.get(name, functools.partial(as_count, name))
             try:
-                numbers = [_as_choice(field, v) for v in values]
+                numbers = list(values) if name == "mixer" else [check(value) for value in values]
             except ValueError as error:
                 raise ValueError(f"space {self.name}: {error}") from None
             if len(set(numbers)) != len(numbers):
-                raise ValueError(f"space {self.name}: {field} {list(values)} names a choice twice; name each once")
-            object.__setattr__(self, field, tuple(sorted(numbers)))
+                raise ValueError(f"space {self.name}: {name} {list(values)} names a choice twice; name each once")
+            ordered = tuple(numbers) if name == "mixer" else tuple(sorted(numbers))
+            if name in self.genes:
+                object.__setattr__(self, "genes", {**self.genes, name: ordered})
+            else:
+                object.__setattr__(self, name, ordered)
         for flag in ("uniform", "dividing_heads"):
             if not isinstance(getattr(self, flag), bool):
                 raise ValueError(f"space {self.name}: {flag} {getattr(self, flag)!r} is not true or false")
-        self._check_heads()
+        self._alphabet.check_heads(self.name, self.embed_dim)
         for dim in self.embed_dim:
-            for heads, ratio in itertools.product(self.heads_of(dim), self.mlp_ratio):
-                try:
-                    Architecture.uniform(embed_dim=dim, depth=1, num_heads=heads, mlp_ratio=ratio)
-                except ValueError as error:
-                    raise ValueError(f"space {self.name}: {error}") from None
+            try:
+                for part, ratio in self.alphabet(dim):
+                    Architecture(embed_dim=dim, depth=1, mixer=(part,), mlp_ratio=(ratio,))
+            except ValueError as error:
+                raise ValueError(f"space {self.name}: {error}") from None
 
-    def _check_heads(self) -> None:
-        """ValueError if a number of heads does not fit a width, as strictly as the space demands."""
-        for dim, heads in itertools.product(self.embed_dim, self.num_heads):
-            if dim % heads and not self.dividing_heads:
-                raise ValueError(
-                    f"space {self.name}: num_heads {heads} does not divide embed_dim {dim}; choose heads that divide every "
-                    "width, or set dividing_heads to true, so that each width has those that divide it"
-                )
-        for dim in self.embed_dim:
-            if not self.heads_of(dim):
-                raise ValueError(f"space {self.name}: none of num_heads divides embed_dim {dim}; add one that does")
-        for heads in self.num_heads:
-            if all(dim % heads for dim in self.embed_dim):
-                raise ValueError(f"space {self.name}: num_heads {heads} divides no width; leave it out")
+    @property
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        """The choices by the names of FILE.toml; mixers and their genes only where the space has them."""
+        mixers = {} if tuple(self.mixer) == (AUTOST,) else {"mixer": self.mixer}
+        heads = {"num_heads": self.num_heads} if self.num_heads else {}
+        return {
+            "embed_dim": self.embed_dim,
+            "depth": self.depth,
+            **mixers,
+            **heads,
+            **self.genes,
+            "mlp_ratio": self.mlp_ratio,
+        }
+
+    @property
+    def _alphabet(self) -> Alphabet:
+        """What a block may be."""
+        return Alphabet(
+            mixer=self.mixer,
+            num_heads=self.num_heads,
+            mlp_ratio=self.mlp_ratio,
+            dividing_heads=self.dividing_heads,
+            genes=self.genes,
+        )
 
     def heads_of(self, embed_dim: int) -> tuple[int, ...]:
         """The choices of num_heads for a width."""
-        return tuple(heads for heads in self.num_heads if not (self.dividing_heads and embed_dim % heads))
+        return self._alphabet.choices("num_heads", embed_dim)
+
+    def alphabet(self, embed_dim: int) -> tuple[Letter, ...]:
+        """All blocks that a network of a width may have: their mixers and MLP ratios."""
+        return self._alphabet.letters(embed_dim)
 
     @classmethod
     def load(cls, source: StrPath, *, uniform: bool = False) -> "Space":
@@ -101,26 +123,30 @@ class Space:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, with the keys of FILE.toml."""
-        lists = {field: list(getattr(self, field)) for field in CHOICES}
+        lists = {name: list(values) for name, values in self.choices.items()}
         flags = {"uniform": self.uniform, **({"dividing_heads": True} if self.dividing_heads else {})}
         return {"name": self.name, **lists, **flags}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, name: str = "space") -> "Space":
         """Read the form of `to_dict` or of FILE.toml; ValueError names a missing or unknown key."""
-        known = check_keys(f"space {name}", data, [field.name for field in fields(cls)], CHOICES)
-        return cls(**{"name": name, **known})
+        allowed = list(dict.fromkeys(["name", *CHOICES, "uniform", "dividing_heads", "mixer", *MIXER_GENES]))
+        needed = [key for key in CHOICES if key != "num_heads" or "mixer" not in data]
+        known = check_keys(f"space {name}", data, allowed, needed)
+        genes = {gene: known.pop(gene) for gene in MIXER_GENES if gene in known and gene != "num_heads"}
+        return cls(**{"name": name, **known}, genes=genes)
 
-    def in_words(self, field: str) -> str:
-        """The choices of a field, in words."""
-        some = ", of these the ones that divide the width" if field == "num_heads" and self.dividing_heads else ""
-        return ", ".join(map(str, getattr(self, field))) + some
+    def in_words(self, name: str) -> str:
+        """The choices called `name`, in words."""
+        some = ", of these the ones that divide the width" if name == "num_heads" and self.dividing_heads else ""
+        return ", ".join(map(str, self.choices[name])) + some
 
     def _repr_html_(self) -> str:
-        """In a notebook: the choices of every field."""
-        pairs = [(field, self.in_words(field)) for field in CHOICES]
-        chosen = "once for all blocks" if self.uniform else "for every block"
-        title = f"space {self.name}: {self.size:,} architectures, num_heads and mlp_ratio chosen {chosen}"
+        """In a notebook: all choices."""
+        pairs = [(name, self.in_words(name)) for name in self.choices]
+        *others, last = [name for name in self.choices if name not in ("embed_dim", "depth")]
+        chosen = f"chosen {'once for all blocks' if self.uniform else 'for every block'}"
+        title = f"space {self.name}: {self.size:,} architectures, {', '.join(others)} and {last} {chosen}"
         return notebook.titled(title, notebook.facts(pairs))
 
     @property
@@ -128,7 +154,7 @@ class Space:
         """How many architectures the space holds."""
         total = 0
         for dim in self.embed_dim:
-            per_block = len(self.heads_of(dim)) * len(self.mlp_ratio)
+            per_block = len(self.alphabet(dim))
             total += sum(per_block if self.uniform else per_block**depth for depth in self.depth)
         return total
 
@@ -158,80 +184,77 @@ class Space:
         return self._corner(-1)
 
     def _corner(self, end: int) -> Architecture:
-        return Architecture.uniform(
-            embed_dim=self.embed_dim[end],
-            depth=self.depth[end],
-            num_heads=self.heads_of(self.embed_dim[end])[end],
-            mlp_ratio=self.mlp_ratio[end],
-        )
+        dim, depth = self.embed_dim[end], self.depth[end]
+        letters = self.alphabet(dim)
+        sized = [(sum(size for _, size in footprint(letter, dim)), place) for place, letter in enumerate(letters)]
+        part, ratio = letters[(max(sized) if end else min(sized))[1]]
+        return Architecture(embed_dim=dim, depth=depth, mixer=(part,) * depth, mlp_ratio=(ratio,) * depth)
 
     def __contains__(self, architecture: object) -> bool:
+        if not isinstance(architecture, Architecture):
+            return False
+        blocks = set(zip(architecture.mixer, architecture.mlp_ratio, strict=True))
         return (
-            isinstance(architecture, Architecture)
-            and architecture.embed_dim in self.embed_dim
+            architecture.embed_dim in self.embed_dim
             and architecture.depth in self.depth
-            and set(architecture.num_heads) <= set(self.num_heads)
-            and set(architecture.mlp_ratio) <= set(self.mlp_ratio)
-            and not (self.uniform and (len(set(architecture.num_heads)) > 1 or len(set(architecture.mlp_ratio)) > 1))
+            and blocks <= set(self.alphabet(architecture.embed_dim))
+            and not (self.uniform and len(blocks) > 1)
         )
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture of the space once, narrow and shallow ones first; there are `size`."""
         for dim, depth in itertools.product(self.embed_dim, self.depth):
-            genes = itertools.product(self.heads_of(dim), self.mlp_ratio)
-            blocks = (((gene,) * depth) for gene in genes) if self.uniform else itertools.product(genes, repeat=depth)
+            letters = self.alphabet(dim)
+            blocks = (
+                ((letter,) * depth for letter in letters) if self.uniform else itertools.product(letters, repeat=depth)
+            )
             for block in blocks:
-                heads, ratios = zip(*block, strict=True)
-                yield Architecture(embed_dim=dim, depth=depth, num_heads=heads, mlp_ratio=ratios)
+                yield of_letters(dim, block)
 
     def distributions(self) -> "dict[str, BaseDistribution]":
         """Every parameter that `suggest` may ask for, in its order; those of a block follow the depth that adds it."""
         found = {"embed_dim": distribution_of(self.embed_dim), "depth": distribution_of(self.depth)}
-        choices = list(dict.fromkeys(self.heads_of(dim) for dim in self.embed_dim))
-        for block in zip(*(self._blocks(self.depth[-1], heads) for heads in choices), strict=True):
-            found |= {name: distribution_of(heads) for (name, _), heads in zip(block, choices, strict=True)}
-            found |= {ratio: distribution_of(self.mlp_ratio) for _, ratio in block}
+        for suffix in self._suffixes(self.depth[-1]):
+            found |= self._alphabet.distributions(suffix, self.embed_dim)
         return found
 
+    def _asked(self, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """The parameters of an architecture and their choices, one after another; `values` has those that came before."""
+        yield "embed_dim", self.embed_dim
+        yield "depth", self.depth
+        for suffix in self._suffixes(int(values["depth"])):
+            yield from self._alphabet.asked(suffix, int(values["embed_dim"]), values)
+
     def active(self, values: Mapping[str, Any]) -> set[str]:
-        """The parameters that `suggest` asks for, given at least the width and the depth."""
-        blocks = self._blocks(values["depth"], self.heads_of(values["embed_dim"]))
-        return {"embed_dim", "depth", *(name for names in blocks for name in names)}
+        """The parameters that `suggest` asks for, given at least the width, the depth and, if it has a choice, the mixers."""
+        return {name for name, _ in self._asked(values)}
 
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
         """The architecture with these parameters, by name; parameters of blocks that it does not have are ignored."""
-        depth, names = values["depth"], self._blocks(values["depth"], self.heads_of(values["embed_dim"]))
-        blocks = [(values[heads], as_ratio(values[ratio])) for heads, ratio in names]
-        heads, ratios = zip(*(blocks * depth if self.uniform else blocks), strict=True)
-        return Architecture(embed_dim=values["embed_dim"], depth=depth, num_heads=heads, mlp_ratio=ratios)
+        dim, depth = values["embed_dim"], values["depth"]
+        letters = [self._alphabet.letter(suffix, dim, values) for suffix in self._suffixes(depth)]
+        return of_letters(dim, letters * depth if self.uniform else letters)
 
     def suggest(self, trial: "Trial") -> Architecture:
         """Ask an Optuna trial for an architecture: embed_dim, depth, then num_heads_01, mlp_ratio_01 for each block.
 
-        Where a width offers only some of the choices, its heads are a separate parameter, such as num_heads_01_of_4_8. So no
-        sampler can draw heads that do not divide the width, and the choices of a parameter never change.
+        Where a space offers several mixers, mixer_01 comes first, and only its own genes are asked for. Where a width offers
+        only some of the choices, its heads are a separate parameter, such as num_heads_01_of_4_8. So no sampler can draw
+        heads that do not divide the width, and the choices of a parameter never change.
 
         Optuna accepts, with a warning, an enqueued value that is not a choice. Such a trial is not a point of the space: it
         is pruned here, with the reason as its user attribute "outside".
         """
-        values = {name: suggest_choice(trial, name, getattr(self, name)) for name in ("embed_dim", "depth")}
-        choices = self.heads_of(int(values["embed_dim"]))
-        for heads, ratio in self._blocks(int(values["depth"]), choices):
-            values |= {
-                heads: suggest_choice(trial, heads, choices),
-                ratio: suggest_choice(trial, ratio, self.mlp_ratio),
-            }
+        values: dict[str, Any] = {}
+        for name, choices in self._asked(values):
+            values[name] = suggest_choice(trial, name, choices)
         return self.architecture(values)
 
-    def _blocks(self, depth: int, heads: tuple[int, ...]) -> list[tuple[str, str]]:
-        """The parameter names of heads, chosen from `heads`, and ratio: one pair per block, or one for all if `uniform`."""
-        of = "" if heads == self.num_heads else f"_of_{'_'.join(map(str, heads))}"
-        if self.uniform:
-            return [(f"num_heads{of}", "mlp_ratio")]
-        return [(f"num_heads_{block:02d}{of}", f"mlp_ratio_{block:02d}") for block in range(1, depth + 1)]
+    def _suffixes(self, depth: int) -> list[str]:
+        """What follows the names of parameters of blocks, for each that is chosen."""
+        return [""] if self.uniform else [f"_{block:02d}" for block in range(1, depth + 1)]
 
 
-CHOICES = tuple(field.name for field in fields(Architecture))
 # AutoST, ICASSP 2024 (arXiv 2307.00293): the three supernet spaces of the paper.
 PRESETS = {
     space.name: space

@@ -8,7 +8,7 @@ from typing import Literal
 
 from autost_optuna.data import Dataset
 from autost_optuna.front.candidate import Candidate
-from autost_optuna.network.architecture import as_count
+from autost_optuna.network.values import as_count
 from autost_optuna.search.search import Search
 from autost_optuna.storage.artifacts import folder_of
 from autost_optuna.training.recipe import Recipe

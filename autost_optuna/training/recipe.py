@@ -11,7 +11,7 @@ from typing import Any
 
 from autost_optuna.data.events import CUTS, Cut
 from autost_optuna.files import check_keys, read_toml, toml_text
-from autost_optuna.network.architecture import as_count
+from autost_optuna.network.values import as_count
 from autost_optuna.units import StrPath
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")

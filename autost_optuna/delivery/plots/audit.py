@@ -1,5 +1,6 @@
 """The bars of an audit: energy by stage of the network; what is drawn (`audit_view`), and how (`draw_audit`)."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from autost_optuna.proxies.energy import Charge
     from autost_optuna.search.describe import Description
 
-# The colour of each group of rows; rows that read real values are hatched.
+# The colour of each group of rows, and those for other groups, in their order; rows that read real values are hatched.
 COLOURS = {
     "convolutions": "#0072b2",
     "position convolution": "#d55e00",
@@ -28,6 +29,7 @@ COLOURS = {
     "neuron states": "#bbbbbb",
     "static": "#888888",
 }
+OTHERS = ("#117733", "#882255", "#999933", "#aa4499", "#44aa99")
 # Colours on which white is hard to read, with their text colour: INK if a dark page has another colour there.
 WRITTEN = {"#56b4e9": INK, "#bbbbbb": INK, "#e69f00": "#111111", "#cc79a7": "#111111"}
 STRIPES = {"fgcolor": "white", "fgopacity": 0.3, "solidity": 0.25}
@@ -67,6 +69,8 @@ def audit_view(description: "Description") -> AuditView:
     parts: dict[tuple[str, str, bool], list[Charge]] = {}
     for charge in description.charges:
         parts.setdefault((charge.stage_title, charge.group, charge.kind == "mac"), []).append(charge)
+    others = [group for group in dict.fromkeys(group for _, group, _ in parts) if group not in COLOURS]
+    colours = {**COLOURS, **dict(zip(others, itertools.cycle(OTHERS), strict=False))}
     return AuditView(
         title=f"{units.energy(candidate.energy_mj)} per image{_most(description.charges)}: {_short(candidate.architecture)}",
         subtitle=f"{candidate.convention}; {candidate.provenance}",
@@ -75,7 +79,7 @@ def audit_view(description: "Description") -> AuditView:
             Segment(
                 stage=stage,
                 group=group,
-                colour=COLOURS[group],
+                colour=colours[group],
                 real=real,
                 energy_mj=total_mj(charges),
                 lines=tuple(_charge_line(charge) for charge in charges),
@@ -191,4 +195,4 @@ def _charge_line(charge: "Charge") -> str:
 def _short(architecture: Architecture) -> str:
     """An architecture for a title: width, depth and, if there are few, the blocks."""
     text = architecture.to_text()
-    return text if len(text) <= 70 else f"C={architecture.embed_dim},depth={architecture.depth}"
+    return text if len(text) <= 70 else ",".join(text.split(",")[:2])

@@ -28,7 +28,6 @@ from autost_optuna.delivery.plots.points import (
     drawn,
     exact_line,
     finding,
-    in_a_line,
     quantised_points,
     thin,
 )
@@ -121,7 +120,7 @@ def _marks(baselines: Sequence[Baseline], members: Sequence[Candidate]) -> Itera
             names=tuple(dict.fromkeys(one.label for one in found)),
             energy_mj=found[0].energy_mj,
             flops=found[0].flops,
-            lines=(in_a_line(architecture), baseline_in_words(found[0], members), *said),
+            lines=(architecture.in_words(), baseline_in_words(found[0], members), *said),
             sizes_of=sizes_of(found),
         )
 

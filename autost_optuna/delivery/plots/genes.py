@@ -11,6 +11,7 @@ from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, dress, legend_o
 from autost_optuna.delivery.plots.points import thin
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.front import part
+from autost_optuna.network.architecture import LABELS, Architecture
 from autost_optuna.proxies.goals import GOALS
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
         axes=(
             Axis(label="C", values=tuple(c.architecture.embed_dim for c in drawn)),
             Axis(label="depth", values=tuple(c.architecture.depth for c in drawn)),
-            Axis(label="heads", values=tuple(fmean(c.architecture.num_heads) for c in drawn)),
-            Axis(label="ratio", values=tuple(fmean(c.architecture.mlp_ratio) for c in drawn)),
+            *_gene_axes([c.architecture for c in drawn]),
             Axis(label="mJ", values=tuple(c.energy_mj for c in drawn), logarithmic=True),
             Axis(label="GFLOPs", values=tuple(c.flops / 1e9 for c in drawn), logarithmic=True),
             *(Axis(label=GOALS[n].label, values=tuple(c.value(n) for c in drawn)) for n, _ in members[0].scores),
@@ -64,8 +64,24 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
     )
 
 
+def _gene_axes(architectures: Sequence[Architecture]) -> list[Axis]:
+    """One axis per gene of the blocks, a number: the mean over the blocks that have it, 0 if none has. A word: its share."""
+    genes = [architecture.genes for architecture in architectures]
+    axes = []
+    for name in dict.fromkeys(name for one in genes for name in one):
+        if name == "mixer":
+            mixers = [[part.word for part in architecture.mixer] for architecture in architectures]
+            for word in dict.fromkeys(word for words in mixers for word in words):
+                shares = tuple(words.count(word) / len(words) for words in mixers)
+                axes.append(Axis(label=f"share of {word}", values=shares))
+        else:
+            there = [[value for value in one.get(name, ()) if value is not None] for one in genes]
+            axes.append(Axis(label=LABELS[name], values=tuple(fmean(values) if values else 0.0 for values in there)))
+    return axes
+
+
 def draw_genes(view: GenesView) -> "Figure":
-    """The view as one line per architecture; heads and ratio are means over its blocks. Members lie above the others."""
+    """The view as one line per architecture; genes of blocks are means over them. Members lie above the others."""
     import plotly.graph_objects as go
 
     figure = go.Figure(

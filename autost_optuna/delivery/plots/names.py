@@ -9,7 +9,7 @@ from autost_optuna import units
 from autost_optuna.delivery.plots.figure import BLUE, GREEN, INK, PURPLE, escape
 from autost_optuna.delivery.plots.frame import XY, Edge, Frame
 from autost_optuna.delivery.plots.labels import Room, Spot, place_labels, spots
-from autost_optuna.delivery.plots.points import at, short
+from autost_optuna.delivery.plots.points import at
 from autost_optuna.front.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def pick_names(picks: Sequence[Candidate], prefix: str = "") -> Names:
 
 def _pick(pick: Candidate, prefix: str) -> list[Spot]:
     number = prefix if pick.number is None else f"{prefix}trial {pick.number}"
-    lines = [line for line in (number, short(pick.architecture)) if line]
+    lines = [line for line in (number, pick.architecture.in_words(blocks=False)) if line]
     first, *others = BY_MEMBER
     return [
         spot

@@ -8,7 +8,6 @@ from autost_optuna import units
 from autost_optuna.delivery.plots.figure import GREEN, INK, escape
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.picks import knee
-from autost_optuna.network.architecture import Architecture, Ratio
 from autost_optuna.proxies.goals import GOALS
 from autost_optuna.search.exact import ExactFront
 
@@ -19,27 +18,12 @@ BUDGET = "budget"  # the name of the limit from --max-energy
 MOST = 5000  # most dominated candidates drawn; more hide each other, and make a page large and slow
 
 
-def in_a_line(architecture: Architecture) -> str:
-    """An architecture in one readable line: "C 256, depth 4, heads 8, ratio 3/4/4/5"."""
-
-    def brief(values: Sequence[Ratio]) -> str:
-        return str(values[0]) if len(set(values)) == 1 else "/".join(map(str, values))
-
-    heads, ratios = brief(architecture.num_heads), brief(architecture.mlp_ratio)
-    return f"C {architecture.embed_dim}, depth {architecture.depth}, heads {heads}, ratio {ratios}"
-
-
-def short(architecture: Architecture) -> str:
-    """An architecture without its blocks: "C 256, depth 4"."""
-    return f"C {architecture.embed_dim}, depth {architecture.depth}"
-
-
 def finding(members: Sequence[Candidate], budget_mj: float | None = None) -> str:
     """The finding of a front of FLOPs and energy in one line: its knee, or the most FLOPs that a budget buys, if any."""
     affordable = [member for member in members if budget_mj is not None and member.energy_mj <= budget_mj]
     chosen = affordable[-1] if affordable else knee(members)
     trial = "" if chosen.number is None else f"trial {chosen.number}, "
-    what = f"{trial}{short(chosen.architecture)}"
+    what = f"{trial}{chosen.architecture.in_words(blocks=False)}"
     figures = f"{units.count(chosen.flops, 'FLOPs')} for {units.energy(chosen.energy_mj)} per image"
     if affordable:
         return f"{budget_mj:g} mJ per image buys at most {units.count(chosen.flops, 'FLOPs')} ({what})"
@@ -68,7 +52,7 @@ def details(candidate: Candidate) -> list[str]:
     spread = candidate.spread
     return [
         "-" if candidate.number is None else str(candidate.number),
-        in_a_line(candidate.architecture),
+        candidate.architecture.in_words(),
         f"{units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}",
         "".join([units.parameters(candidate.params), *(f", {GOALS[n].label} {v:.4g}" for n, v in candidate.scores)]),
     ]
@@ -125,7 +109,7 @@ def exact_line(exact: ExactFront) -> "go.Scatter":
         customdata=[
             "<br>".join(
                 (
-                    f"<b>exact front</b>: {in_a_line(m.architecture)}",
+                    f"<b>exact front</b>: {m.architecture.in_words()}",
                     f"{units.energy(m.energy_mj)}, {units.count(m.flops, 'FLOPs')}, {units.parameters(m.params)}",
                 )
             )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, ORANGE, SKY, dress
-from autost_optuna.delivery.plots.points import in_a_line
 from autost_optuna.front.picks import KNEE, Pick
 from autost_optuna.proxies.energy import Charge, total_mj
 from autost_optuna.search.bills import Bill, costliest
@@ -85,7 +84,7 @@ def _stages(number: int, bill: Bill) -> list[Stage]:
             energy_mj=total_mj(charges),
             share=total_mj(charges) / whole,
             lines=(
-                in_a_line(bill.pick.candidate.architecture),
+                bill.pick.candidate.architecture.in_words(),
                 *(f"{one.name}: {units.energy(one.energy_pj * 1e-9)}" for one in costliest(charges, COSTLY)),
             ),
         )

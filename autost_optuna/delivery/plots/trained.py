@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from autost_optuna import units
 from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, ORANGE, dress, escape, legend_of_part, ticks
 from autost_optuna.delivery.plots.frame import frame_of
-from autost_optuna.delivery.plots.points import at, drawn, export_command, in_a_line, thin
+from autost_optuna.delivery.plots.points import at, drawn, export_command, thin
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.front import in_plane, part
 from autost_optuna.training.calibration import Group, Mean, group, measured_front
@@ -264,7 +264,7 @@ def _point(name: str, one: Group, number: int | None) -> TrainedPoint:
         energy_mj=one.energy_mj,
         accuracy=one.validation_accuracy,
         lines=(
-            f"<b>trial {label}</b>: {in_a_line(one.architecture)}; {units.counted(len(one.runs), 'seed')}",
+            f"<b>trial {label}</b>: {one.architecture.in_words()}; {units.counted(len(one.runs), 'seed')}",
             f"predicted {units.energy(one.predicted_mj)}, measured {units.energy(one.energy_mj.mean)} "
             f"({one.ratio:.2f} times)",
             f"validation {units.share(validation.mean, validation.deviation)}, "

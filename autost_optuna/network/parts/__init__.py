@@ -1,6 +1,7 @@
 """Parts of a network. Each states, without torch, what can be chosen and what it costs; its twin in *_torch.py computes it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any, ClassVar, Protocol
 
 from autost_optuna.network.place import Place
@@ -10,10 +11,13 @@ from autost_optuna.network.rows import Row
 class Part(Protocol):
     """A part of a network: a frozen value whose fields can be chosen. It owns everything about itself.
 
-    `name` is the name of its module, and the prefix of its rows' roles: "attention".
+    `word` names its kind in files and texts: "ssa". `name` is the name of its module, and the prefix of its rows' roles:
+    "attention". `labels` gives genes other names in texts and tables, by their names as fields.
     """
 
+    word: ClassVar[str]
     name: ClassVar[str]
+    labels: ClassVar[Mapping[str, str]]
 
     def after(self, at: Place) -> Place:
         """The stream that it passes on. ValueError if it cannot stand at `at`."""
@@ -33,3 +37,8 @@ class Part(Protocol):
         It has two more attributes, `part` and `at`; `part` may be replaced by one with equal weights.
         """
         ...
+
+
+def genes_of(part: Any) -> tuple[str, ...]:
+    """The names of the genes of a part, or of a kind of part: its fields."""
+    return tuple(field.name for field in fields(part))

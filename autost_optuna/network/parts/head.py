@@ -1,6 +1,6 @@
 """The head: tokens to logits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 class LinearHead:
     """The mean over tokens and time steps, then one linear layer to `classes` logits."""
 
+    word: ClassVar[str] = "linear"
     name: ClassVar[str] = "head"
+    labels: ClassVar[Mapping[str, str]] = {}
     classes: int
 
     def after(self, at: Place) -> Place:

@@ -1,11 +1,12 @@
 """The MLP of a block."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Row
+from autost_optuna.network.values import Ratio
 
 if TYPE_CHECKING:
     from autost_optuna.network.parts.mlp_torch import MLPModule
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 class MLP:
     """Two linear layers, each reading spikes, with int(`mlp_ratio` C) hidden units."""
 
+    word: ClassVar[str] = "mlp"
     name: ClassVar[str] = "mlp"
-    mlp_ratio: int | float
+    labels: ClassVar[Mapping[str, str]] = {"mlp_ratio": "ratio"}
+    mlp_ratio: Ratio
 
     def hidden(self, at: Place) -> int:
         """The hidden units."""
@@ -25,7 +28,7 @@ class MLP:
     def after(self, at: Place) -> Place:
         """The same shape. ValueError if no hidden unit is left."""
         if self.hidden(at) < 1:
-            raise ValueError(f"mlp_ratio {self.mlp_ratio} leaves no hidden unit at width {at.width}; raise it")
+            raise ValueError(f"mlp_ratio {self.mlp_ratio} leaves no hidden unit at embed_dim {at.width}; raise it")
         return at
 
     def rows(self, at: Place) -> Iterator[Row]:

@@ -1,11 +1,12 @@
 """Spiking self-attention (Spikformer: Zhou et al., ICLR 2023, arXiv 2209.15425), reading the stream through a neuron."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Row
+from autost_optuna.network.values import as_count
 
 if TYPE_CHECKING:
     from autost_optuna.network.parts.ssa_torch import SSAModule
@@ -15,13 +16,21 @@ if TYPE_CHECKING:
 class SSA:
     """q k^T v of spikes, without softmax, in `num_heads` heads, which change neither weights nor MACs."""
 
+    word: ClassVar[str] = "ssa"
     name: ClassVar[str] = "attention"
+    labels: ClassVar[Mapping[str, str]] = {"num_heads": "heads"}
     num_heads: int
+
+    def __post_init__(self) -> None:
+        as_count("num_heads", self.num_heads)
 
     def after(self, at: Place) -> Place:
         """The same shape. ValueError unless the heads divide the width."""
         if at.width % self.num_heads:
-            raise ValueError(f"num_heads {self.num_heads} does not divide the width {at.width}")
+            raise ValueError(
+                f"num_heads {self.num_heads} does not divide embed_dim {at.width}; "
+                "choose heads that divide it, or another width"
+            )
         return at
 
     def rows(self, at: Place) -> Iterator[Row]:

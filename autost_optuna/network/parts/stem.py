@@ -1,6 +1,6 @@
 """AutoST's stem: images to tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,7 +29,9 @@ class AutoSTStem:
     `pooling` has one flag for each of the four. No neuron follows the fourth: the position convolution reads real values.
     """
 
+    word: ClassVar[str] = "autost"
     name: ClassVar[str] = "stem"
+    labels: ClassVar[Mapping[str, str]] = {}
     width: int
     pooling: str
 
@@ -43,7 +45,7 @@ class AutoSTStem:
         driver, sides = REAL, pooled_sides(at.side, self.pooling)
         for number, (read, written, side) in enumerate(zip(widths, widths[1:], sides, strict=False), 1):
             position = number == 5
-            yield at.weighted(
+            row = at.weighted(
                 "position" if position else f"conv{number}",
                 "position convolution" if position else "convolutions",
                 macs=9 * read * written * side**2,
@@ -51,6 +53,7 @@ class AutoSTStem:
                 driven_by=driver,
                 still=at.still and number == 1,
             )
+            yield replace(row, pooled=self.pooling[number - 1 : number] == "1")
             driver = f"neuron{number}" if number < 4 else REAL
             if number < 4:
                 yield at.neurons(driver, written * side**2)

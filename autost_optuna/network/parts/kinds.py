@@ -1,0 +1,11 @@
+"""The kinds of part, by their words. A new kind is two files and one word here."""
+
+from typing import Any
+
+from autost_optuna.network.parts.head import LinearHead
+from autost_optuna.network.parts.mlp import MLP
+from autost_optuna.network.parts.ssa import SSA
+from autost_optuna.network.parts.stem import AutoSTStem
+
+MIXERS: dict[str, Any] = {kind.word: kind for kind in (SSA,)}
+KINDS: dict[str, Any] = {**MIXERS, **{kind.word: kind for kind in (AutoSTStem, MLP, LinearHead)}}

@@ -1,0 +1,31 @@
+"""Values that can be chosen: whole numbers and ratios, checked."""
+
+import math
+
+Value = int | float
+Ratio = int | float
+DEEPEST = 1024  # so that a typing error cannot fill the memory before the task checks its own bound
+
+
+def as_ratio(value: object) -> Ratio:
+    """`value` as an MLP ratio, an int if it is whole, so that 4 and 4.0 give equal architectures. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"mlp_ratio {value!r} is not a number; use values such as 3 or 4.5")
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError(f"mlp_ratio {value!r} is not positive and finite; use values such as 3 or 4.5")
+    return int(value) if value == int(value) else float(value)
+
+
+def as_count(name: str, value: object) -> int:
+    """`value` as an int. ValueError unless it is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} {value!r} is not a whole number of at least 1")
+    return value
+
+
+def as_depth(value: object) -> int:
+    """`value` as a number of blocks. ValueError if it is out of range."""
+    depth = as_count("depth", value)
+    if depth > DEEPEST:
+        raise ValueError(f"depth {depth} is over the bound {DEEPEST}; choose a smaller one")
+    return depth

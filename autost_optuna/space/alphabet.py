@@ -1,0 +1,129 @@
+"""The alphabet of a space: what a block may be, and the Optuna parameters that choose it."""
+
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from autost_optuna.network.architecture import AUTOST, Architecture
+from autost_optuna.network.parts import Part, genes_of
+from autost_optuna.network.parts.kinds import MIXERS
+from autost_optuna.network.parts.mlp import MLP
+from autost_optuna.network.place import Place
+from autost_optuna.network.rows import Operation
+from autost_optuna.network.values import Ratio, as_ratio
+from autost_optuna.space.parameters import distribution_of
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Letter = tuple[Part, Ratio]  # a block: its mixer and its MLP ratio
+Footprint = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alphabet:
+    """The mixers that a block may have, by their words, the choices for their genes, and MLP ratios; see `Space`."""
+
+    mixer: tuple[str, ...] = (AUTOST,)
+    num_heads: tuple[int, ...] = ()
+    mlp_ratio: tuple[Ratio, ...]
+    dividing_heads: bool = False
+    genes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def choices(self, gene: str, embed_dim: int) -> tuple[int, ...]:
+        """The choices of a mixer's gene for a width."""
+        if gene != "num_heads":
+            return self.genes[gene]
+        return tuple(heads for heads in self.num_heads if not (self.dividing_heads and embed_dim % heads))
+
+    def letters(self, embed_dim: int) -> tuple[Letter, ...]:
+        """All blocks that a network of a width may have."""
+        mixers = []
+        for word in self.mixer:
+            genes = genes_of(MIXERS[word])
+            for values in itertools.product(*(self.choices(gene, embed_dim) for gene in genes)):
+                mixers.append(MIXERS[word](**dict(zip(genes, values, strict=True))))
+        return tuple(itertools.product(mixers, self.mlp_ratio))
+
+    def asked(self, suffix: str, embed_dim: int, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """The parameters of a block and their choices, one after another; `values` has those that came before."""
+        word = self.mixer[0]
+        if len(self.mixer) > 1:
+            yield f"mixer{suffix}", self.mixer
+            word = values[f"mixer{suffix}"]
+        for gene in genes_of(MIXERS[word]):
+            yield self._named(gene, suffix, embed_dim), self.choices(gene, embed_dim)
+        yield f"mlp_ratio{suffix}", self.mlp_ratio
+
+    def letter(self, suffix: str, embed_dim: int, values: Mapping[str, Any]) -> Letter:
+        """The block with these parameters, by name."""
+        kind = MIXERS[self.mixer[0] if len(self.mixer) == 1 else values[f"mixer{suffix}"]]
+        genes = {gene: values[self._named(gene, suffix, embed_dim)] for gene in genes_of(kind)}
+        return kind(**genes), as_ratio(values[f"mlp_ratio{suffix}"])
+
+    def distributions(self, suffix: str, widths: Sequence[int]) -> "dict[str, BaseDistribution]":
+        """Every parameter that `asked` may yield for one of the widths."""
+        found = {f"mixer{suffix}": distribution_of(self.mixer)} if len(self.mixer) > 1 else {}
+        for gene in dict.fromkeys(gene for word in self.mixer for gene in genes_of(MIXERS[word])):
+            for dim in widths:
+                found[self._named(gene, suffix, dim)] = distribution_of(self.choices(gene, dim))
+        return {**found, f"mlp_ratio{suffix}": distribution_of(self.mlp_ratio)}
+
+    def _named(self, gene: str, suffix: str, embed_dim: int) -> str:
+        """The parameter of a mixer's gene, which says its choices if a width offers only some."""
+        choices = self.choices(gene, embed_dim)
+        some = gene == "num_heads" and choices != self.num_heads
+        return f"{gene}{suffix}" + (f"_of_{'_'.join(map(str, choices))}" if some else "")
+
+    def check_mixers(self, space: str) -> None:
+        """ValueError unless the mixers are known, and have choices for all their genes and for no other."""
+        if isinstance(self.mixer, str) or not isinstance(self.mixer, Sequence) or not self.mixer:
+            raise ValueError(f"space {space}: mixer {self.mixer!r} is not a list, such as [{', '.join(MIXERS)}]")
+        for word in self.mixer:
+            if word not in MIXERS:
+                raise ValueError(f"space {space}: mixer {word!r} is unknown; choose among {', '.join(MIXERS)}")
+        if not isinstance(self.genes, Mapping):
+            raise ValueError(f"space {space}: genes {self.genes!r} is not a mapping of names to choices")
+        given = {*self.genes, *(["num_heads"] if self.num_heads else [])}
+        needed = {gene: word for word in reversed(self.mixer) for gene in genes_of(MIXERS[word])}
+        for gene in sorted(given ^ set(needed)):
+            reason = "no mixer of it has that" if gene in given else f"mixer {needed[gene]} needs choices for it"
+            raise ValueError(f"space {space}: {gene}: {reason}; {'leave it out' if gene in given else 'list them'}")
+
+    def check_heads(self, space: str, widths: Sequence[int]) -> None:
+        """ValueError if a number of heads does not fit a width, as strictly as the space demands."""
+        if not self.num_heads:
+            return
+        for dim, heads in itertools.product(widths, self.num_heads):
+            if dim % heads and not self.dividing_heads:
+                raise ValueError(
+                    f"space {space}: num_heads {heads} does not divide embed_dim {dim}; choose heads that divide every "
+                    "width, or set dividing_heads to true, so that each width has those that divide it"
+                )
+        for dim in widths:
+            if not self.choices("num_heads", dim):
+                raise ValueError(f"space {space}: none of num_heads divides embed_dim {dim}; add one that does")
+        for heads in self.num_heads:
+            if all(dim % heads for dim in widths):
+                raise ValueError(f"space {space}: num_heads {heads} divides no width; leave it out")
+
+
+@functools.lru_cache(1 << 12)
+def footprint(letter: Letter, embed_dim: int) -> Footprint:
+    """What a block adds to FLOPs and parameters: its kind of mixer, once, and its MACs in every role.
+
+    MACs are per step on a grid of 8x8 tokens; if they agree there, they agree on any.
+    """
+    mixer, ratio = letter
+    at = Place(width=embed_dim, side=8, steps=1, still=False)
+    parts: tuple[Part, ...] = (mixer, MLP(mlp_ratio=ratio))
+    rows = (row for part in parts for row in part.rows(at.entering(0, part.name)) if isinstance(row, Operation))
+    return (mixer.word, 1), *((row.role, row.macs) for row in rows)
+
+
+def of_letters(embed_dim: int, letters: Sequence[Letter]) -> Architecture:
+    """The architecture of these blocks."""
+    mixers, ratios = zip(*letters, strict=True)
+    return Architecture(embed_dim=embed_dim, depth=len(letters), mixer=mixers, mlp_ratio=ratios)
