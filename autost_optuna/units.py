@@ -107,11 +107,24 @@ def one_line(text: str) -> str:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV with a header and one line per row; the items of a list are joined by slashes."""
+    """CSV with a header of all keys and one line per row.
+
+    The items of a list are joined by slashes, "-" for None. A key that only some rows have stands behind the one before it.
+    """
     text = io.StringIO()
+    header: list[str] = []
+    for row in rows:
+        if not row.keys() <= set(header):
+            for last, key in itertools.pairwise((None, *row)):
+                if key not in header:
+                    header.insert(header.index(last) + 1 if last else 0, key)  # type: ignore[arg-type]
     if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(text, header, lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({k: "/".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()})
+            writer.writerow({k: _joined(v) if isinstance(v, list) else v for k, v in row.items()})
     return text.getvalue()
+
+
+def _joined(values: Sequence[object]) -> str:
+    return "/".join("-" if value is None else str(value) for value in values)

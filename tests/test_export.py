@@ -331,6 +331,7 @@ def test_model_py_alone_gives_the_logits(unpacked, trained, digits):
         "math",
         "pathlib",
         "torch",
+        "types",
         "spikingjelly",
     }
     assert "`model.py`" in (unpacked / "README.md").read_text()

@@ -12,6 +12,7 @@ from autost_optuna.cli import options, printing
 from autost_optuna.cli.study import quiet_optuna, rates_line
 from autost_optuna.cli.trained import check_alone, print_rows, trained_figure, trained_option
 from autost_optuna.front.candidate import Candidate
+from autost_optuna.network.architecture import table_of
 from autost_optuna.proxies.goals import GOALS, check_plane
 
 if TYPE_CHECKING:
@@ -223,28 +224,28 @@ def _print_front(
     members: list[Candidate], chosen: Candidate, extra: list[dict[str, Any]], beside: list[dict[str, Any]]
 ) -> None:
     rows = []
-    genes = list(dict.fromkeys(label for member in members for label in member.architecture.cells()))[2:]
-    for member, more, own in zip(members, extra, beside, strict=True):
-        cells = member.architecture.cells()
+    (_, widths), (_, depths), *genes = table_of([member.architecture for member in members]).items()
+    for place, (member, more, own) in enumerate(zip(members, extra, beside, strict=True)):
         rows.append(
             [
                 f"{'*' if member.number == chosen.number else ' '}{member.number}",
-                cells["C"],
-                cells["depth"],
+                widths[place],
+                depths[place],
                 units.significant(member.params / 1e6),
                 f"{member.flops / 1e9:.3f}",
                 units.significant(member.energy_mj, 4),
                 *(units.significant(value, 4) for _, value in member.scores),
                 *map(_own_cell, own.values()),
                 *_spread_cells(more),
-                *(cells.get(label, "-") for label in genes),
+                *(cells[place] for _, cells in genes),
             ]
         )
+    titles = [title for title, _ in genes]
     added = ["std mJ", "low mJ", "high mJ", "error mJ", "P"] if extra[0] else []
     scores = [GOALS[name].label for name, _ in members[0].scores]
     own_names = [name.partition("_")[2] for name in beside[0]]
-    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *scores, *own_names, *added, *genes]
-    printing.print_table(columns, rows, fold=genes)
+    columns = ["trial", "C", "depth", "M params", "GFLOPs", "mJ", *scores, *own_names, *added, *titles]
+    printing.print_table(columns, rows, fold=titles)
 
 
 def _own_cell(value: object) -> str:

@@ -18,6 +18,7 @@ from autost_optuna.front.convergence import StopRule
 from autost_optuna.front.convergence import convergence_in_words as converged
 from autost_optuna.front.front import in_plane
 from autost_optuna.front.picks import knee_of, picks_of
+from autost_optuna.network.architecture import LABELS
 from autost_optuna.search.baselines import alike, baselines_of, caveat
 from autost_optuna.search.search import Search
 from autost_optuna.search.summary import summarise
@@ -27,6 +28,8 @@ from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+SPACE = {"embed_dim": "C, the width", "depth": "depth", "mlp_ratio": "MLP ratio of a block"}  # choices, by their names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,10 +95,7 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
         note=words.note_said(search),
         space=(
             ("space", f"{space.name}{form}: {space.size:,} architectures"),
-            ("C, the width", ", ".join(map(str, space.embed_dim))),
-            ("depth", ", ".join(map(str, space.depth))),
-            ("heads of a block", space.in_words("num_heads")),
-            ("MLP ratio of a block", ", ".join(map(str, space.mlp_ratio))),
+            *((SPACE.get(name, f"{LABELS[name]} of a block"), space.in_words(name)) for name in space.choices),
             ("task", words.task(settings)),
             (
                 "spikes are of",

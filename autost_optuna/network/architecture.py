@@ -12,7 +12,7 @@ from autost_optuna.network.parts import Part, genes_of
 from autost_optuna.network.parts.kinds import MIXERS
 from autost_optuna.network.parts.mlp import MLP
 from autost_optuna.network.place import Place
-from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio
+from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio, hidden_units
 from autost_optuna.units import StrPath
 
 AUTOST = "ssa"  # the mixer of AutoST's form, which no text and no file needs to name
@@ -93,7 +93,7 @@ class Architecture:
     @property
     def hidden_dims(self) -> tuple[int, ...]:
         """Hidden units of every block's MLP, int(ratio * C)."""
-        return tuple(int(ratio * self.embed_dim) for ratio in self.mlp_ratio)
+        return tuple(hidden_units(ratio, self.embed_dim) for ratio in self.mlp_ratio)
 
     @property
     def genes(self) -> dict[str, tuple[Any, ...]]:
@@ -276,3 +276,11 @@ def _number(name: str, text: str) -> Ratio:
         return as_ratio(float(text))
     except ValueError:
         raise ValueError(f"{name}={text!r} is not a positive number") from None
+
+
+def table_of(architectures: Sequence[Architecture]) -> dict[str, list[str]]:
+    """Columns of a table of architectures, by their titles: C, depth, and what is chosen per block, with "-" for none."""
+    rows = [architecture.cells() for architecture in architectures]
+    titles = [label for label in LABELS.values() if any(label in row for row in rows)]
+    absent = {"mixer": AUTOST}
+    return {title: [row.get(title, absent.get(title, "-")) for row in rows] for title in titles}

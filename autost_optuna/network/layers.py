@@ -15,7 +15,7 @@ LARGEST = 127  # in units of GRID, 6.2 deviations
 
 
 class SpikeLinear(nn.Linear):
-    """[..., C] spikes to [..., D]: torch's layer under its own name, because its weights start on the grid."""
+    """[..., C] spikes to [..., D]: torch's layer. Its name marks what reads spikes."""
 
     @property
     def short(self) -> type[nn.Module]:

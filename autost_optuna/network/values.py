@@ -23,6 +23,11 @@ def as_count(name: str, value: object) -> int:
     return value
 
 
+def hidden_units(ratio: float, width: int) -> int:
+    """Hidden units of an MLP: int(ratio C)."""
+    return int(ratio * width)
+
+
 def as_depth(value: object) -> int:
     """`value` as a number of blocks. ValueError if it is out of range."""
     depth = as_count("depth", value)

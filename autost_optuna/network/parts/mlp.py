@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Row
-from autost_optuna.network.values import Ratio
+from autost_optuna.network.values import Ratio, hidden_units
 
 if TYPE_CHECKING:
     from autost_optuna.network.parts.mlp_torch import MLPModule
@@ -23,7 +23,7 @@ class MLP:
 
     def hidden(self, at: Place) -> int:
         """The hidden units."""
-        return int(self.mlp_ratio * at.width)
+        return hidden_units(self.mlp_ratio, at.width)
 
     def after(self, at: Place) -> Place:
         """The same shape. ValueError if no hidden unit is left."""

@@ -7,6 +7,7 @@ from autost_optuna.network.layers import ChannelNorm, SpikeLinear, draw_weights
 from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.parts.mlp import MLP
 from autost_optuna.network.place import Place
+from autost_optuna.network.values import hidden_units
 from autost_optuna.network.weights import fresh, stream
 
 
@@ -16,7 +17,7 @@ class MLPModule(nn.Module):
     def __init__(self, part: MLP, at: Place) -> None:
         super().__init__()
         self.part, self.at = part, at
-        hidden = part.hidden(at)
+        hidden = hidden_units(part.mlp_ratio, at.width)
         self.neuron = PLIF()
         self.fc1 = SpikeLinear(at.width, hidden)
         self.fc1_bn = ChannelNorm(hidden)
