@@ -235,7 +235,7 @@ class Architecture:
 def _mixer(genes: dict[str, Any]) -> Part:
     """The mixer of a block from its word and genes. ValueError if it lacks a gene or has one that its kind has not."""
     word = genes.pop("mixer")
-    if word not in MIXERS:
+    if not isinstance(word, str) or word not in MIXERS:
         raise ValueError(f"mixer {word!r} is unknown; choose one of {', '.join(MIXERS)}")
     own = genes_of(MIXERS[word])
     for name in {**dict.fromkeys(own), **genes}:

@@ -82,7 +82,7 @@ class Alphabet:
         if isinstance(self.mixer, str) or not isinstance(self.mixer, Sequence) or not self.mixer:
             raise ValueError(f"space {space}: mixer {self.mixer!r} is not a list, such as [{', '.join(MIXERS)}]")
         for word in self.mixer:
-            if word not in MIXERS:
+            if not isinstance(word, str) or word not in MIXERS:
                 raise ValueError(f"space {space}: mixer {word!r} is unknown; choose among {', '.join(MIXERS)}")
         if not isinstance(self.genes, Mapping):
             raise ValueError(f"space {space}: genes {self.genes!r} is not a mapping of names to choices")

@@ -1,0 +1,32 @@
+"""A depthwise convolution over the grid of tokens, computed."""
+
+import math
+
+from torch import Tensor, nn
+
+from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.parts.depthwise import Depthwise
+from autost_optuna.network.place import Place
+from autost_optuna.network.weights import fresh, stream
+
+
+class DepthwiseModule(nn.Module):
+    """A neuron, the convolution, and normalisation."""
+
+    def __init__(self, part: Depthwise, at: Place) -> None:
+        super().__init__()
+        self.part, self.at = part, at
+        self.neuron = PLIF()
+        self.conv = nn.Conv2d(at.width, at.width, part.kernel, padding=part.kernel // 2, groups=at.width, bias=False)
+        self.bn = nn.BatchNorm2d(at.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, N, C] to [T, B, N, C]."""
+        grid = self.neuron(x).flatten(0, 1).transpose(1, 2).unflatten(2, (self.at.side, self.at.side))
+        out = self.bn(self.conv(grid)).flatten(2).transpose(1, 2)
+        return out.unflatten(0, x.shape[:2])  # type: ignore[no-any-return]
+
+    def initialise(self, seed: int) -> None:
+        """As torch does by default: Kaiming uniform with a = sqrt(5)."""
+        generator = stream(seed, *self.part.weights(self.at))
+        nn.init.kaiming_uniform_(fresh(self).conv.weight, a=math.sqrt(5), generator=generator)

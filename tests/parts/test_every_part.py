@@ -1,0 +1,251 @@
+"""What every kind of part must keep: run over KINDS, so that a new kind is told what it has forgotten.
+
+A part of your own passes the same tests: add it to KINDS.
+"""
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from autost_optuna import Architecture, Space, SpikingTransformer, Task
+from autost_optuna.data import COUNTS
+from autost_optuna.delivery import graphs, standalone
+from autost_optuna.delivery.plots.audit import audit_view
+from autost_optuna.delivery.plots.genes import genes_view
+from autost_optuna.network.architecture import LABELS, table_of
+from autost_optuna.network.chain import chain, ledger
+from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.parts import genes_of
+from autost_optuna.network.parts.kinds import KINDS, MIXERS
+from autost_optuna.network.place import Place
+from autost_optuna.network.rows import REAL, Operation, Population
+from autost_optuna.proxies.gradients import path_network, synflow
+from autost_optuna.proxies.proof import prove_ledger
+from autost_optuna.proxies.rates import batch_statistics, measure_rates
+from autost_optuna.proxies.reuse import InitialRates
+from autost_optuna.search.describe import describe
+from autost_optuna.search.exact import class_of, count_classes, representatives
+
+TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=3, pooling="0101")
+DIM = 16
+VALUES = (2, 4, 3, 5, 7, 1)  # tried for every gene
+
+
+def examples(kind):
+    """Up to three mixers of a kind that can stand in a network of width DIM, with different genes."""
+    found = []
+    for values in itertools.product(VALUES, repeat=len(genes_of(kind))):
+        try:
+            part = kind(**dict(zip(genes_of(kind), values, strict=True)))
+            part.after(Place(width=DIM, side=2, steps=3, still=False))
+        except ValueError:
+            continue
+        found.append(part)
+    assert found, f"no values of {VALUES} make a {kind.__name__}"
+    return found[:3]
+
+
+PARTS = [part for kind in MIXERS.values() for part in examples(kind)]
+
+
+@pytest.fixture(params=PARTS, ids=repr)
+def part(request):
+    return request.param
+
+
+@pytest.fixture
+def architecture(part):
+    """A network in which the part stands first, last, and behind another mixer."""
+    return Architecture(embed_dim=DIM, depth=3, mixer=(part, PARTS[0], part), mlp_ratio=(1, 2, 1.5))
+
+
+@pytest.fixture
+def network(architecture):
+    return SpikingTransformer(architecture, TASK)
+
+
+@pytest.fixture
+def images():
+    return torch.randn(4, *TASK.input_shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_words_and_names_are_its_own():
+    assert {word: kind.word for word, kind in KINDS.items()} == dict(zip(KINDS, KINDS, strict=True))
+    modules = [kind.name for kind in KINDS.values()]
+    assert len(set(modules)) == len(modules)
+    labels = [label for kind in KINDS.values() for label in kind.labels.values()]
+    assert len(set(labels)) == len(labels)
+
+
+def test_its_rows_are_what_torch_counts_module_by_module(network, architecture, images):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(images[:1])
+    found = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
+    rows = [row for row in ledger(architecture, TASK) if isinstance(row, Operation)]
+    assert {row.name: 2 * row.total_macs for row in rows if row.macs} == {
+        row.name: found.get(row.name, 0) for row in rows if row.macs
+    }
+    assert sum(2 * row.total_macs for row in rows) == counter.get_total_flops()
+
+
+def test_its_rows_hold_all_parameters_and_neurons(network, architecture, images):
+    for at, part, _ in chain(architecture, TASK):
+        rows, module = list(part.rows(at)), network.get_submodule(at.path)
+        assert sum(row.params for row in rows) == sum(parameter.numel() for parameter in module.parameters())
+        assert {row.stage for row in rows} <= {at.stage}
+        assert all(row.name.startswith(at.path) and row.group for row in rows)
+    seen = {}
+    for name, module in network.named_modules():
+        if isinstance(module, PLIF):
+            module.register_forward_hook(lambda m, i, out, name=name: seen.update({name: out[:, 0].numel()}))
+    with torch.no_grad():
+        network(images)
+    layers = [row for row in ledger(architecture, TASK) if isinstance(row, Population)]
+    assert seen == {row.name: row.neurons * row.steps for row in layers}
+
+
+def test_its_drivers_are_proven(network):
+    prove_ledger(network)
+
+
+def test_it_passes_the_stream_that_it_says(part):
+    at = Place(width=DIM, side=3, steps=2, still=False).entering(1, part.name)
+    module = part.module(at)
+    module.initialise(0)
+    x = torch.randn(2, 5, 9, DIM, generator=torch.Generator().manual_seed(0))
+    after = part.after(at)
+    with torch.no_grad():
+        assert module.train()(x).shape == (2, 5, after.tokens, after.width)
+
+
+def test_its_weights_depend_on_nothing_else(part):
+    """Parts with equal `weights` have equal weights, whatever else differs; another seed or block has others."""
+
+    def state(at, part=part, seed=0):
+        module = part.module(at)
+        module.initialise(seed)
+        return {name: value for name, value in module.state_dict().items() if value.dim() > 1}
+
+    at = Place(width=DIM, side=3, steps=2, still=False).entering(1, part.name)
+    first = state(at)
+    alike = [replace(at, side=4, steps=5)]
+    others = [replace(at, block=2, stage="blocks.2")]
+    for place in alike + others:
+        equal = part.weights(place) == part.weights(at)
+        assert equal == (place in alike) or not first
+        found = state(place)
+        assert all(torch.equal(first[name], found[name]) == equal for name in first)
+    assert not any(torch.equal(first[name], value) for name, value in state(at, seed=1).items())
+    for other in PARTS:
+        if other.name == part.name and other.weights(at) == part.weights(at):
+            assert all(torch.equal(first[name], value) for name, value in state(at, other).items())
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 24])
+def test_its_rates_are_reused_bit_for_bit(part, architecture, images, cache_bytes):
+    rates = InitialRates(TASK, images, cache_bytes=cache_bytes)
+    shorter = Architecture(embed_dim=DIM, depth=2, mixer=(part, PARTS[0]), mlp_ratio=(1, 2))
+    for one in (shorter, architecture, shorter, architecture):
+        network = SpikingTransformer(one, TASK)
+        with batch_statistics(network):
+            assert rates.measure(one) == measure_rates(network, images)  # which demands spikes of 0 and 1
+
+
+def test_spikes_reach_what_it_drives(architecture, images):
+    (mean,) = InitialRates(TASK, images[:1]).measure(architecture)
+    driven = [row for row in ledger(architecture, TASK) if isinstance(row, Operation) and row.driven_by != REAL]
+    assert list(mean) == [row.name for row in driven]
+    assert all(0 <= rate <= 1 for rate in mean.values())
+
+
+def test_gradients_flow_and_synflow_is_finite(network, images):
+    ones = torch.ones(1, *TASK.input_shape)
+    paths = path_network(network)
+    assert math.isfinite(synflow(paths, ones, [paths.stem, *paths.blocks]))
+    network.train()(images).square().sum().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+def test_without_gradients_training_and_inference_agree(network, images):
+    """The forms for training and for judging compute what the part itself does."""
+    from autost_optuna.network.packed import packed
+
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(images)
+        plain = network.eval()(images)
+        with torch.enable_grad():
+            recorded = network(images)
+        torch.testing.assert_close(recorded, plain)
+        torch.testing.assert_close(packed(network)(images), plain, rtol=1e-3, atol=1e-3)
+
+
+def test_its_forms_lead_back_to_it(architecture):
+    assert Architecture.from_text(architecture.to_text()) == architecture
+    assert Architecture.from_dict(architecture.to_dict()) == architecture
+    others = [replace(architecture, num_heads=(), mixer=(PARTS[0], PARTS[0], other)) for other in PARTS]
+    assert len({other.key for other in others}) == len({other.to_text() for other in others}) == len(PARTS)
+    if architecture.is_autost:
+        assert Architecture.from_autost(architecture.to_autost()) == architecture
+    else:
+        with pytest.raises(ValueError, match="AutoST's YAML has no words for"):
+            architecture.to_autost()
+
+
+def test_a_space_offers_it_and_its_exact_front_has_every_class(part):
+    genes = {gene: (getattr(part, gene),) for gene in genes_of(part)}
+    mixer = tuple(dict.fromkeys((part.word, PARTS[0].word)))
+    first = {gene: (getattr(PARTS[0], gene),) for gene in genes_of(PARTS[0])}
+    data = {"embed_dim": [DIM], "depth": [1, 2], "mixer": mixer, "mlp_ratio": [1, 2], **first, **genes}
+    space = Space.from_dict(data)
+    assert Space.from_dict(space.to_dict()) == space
+    every = list(space.enumerate())
+    assert len(every) == space.size == len(set(every))
+    assert all(one in space for one in every)
+    chosen = list(representatives(space))
+    assert {class_of(one) for one in chosen} == {class_of(one) for one in every}
+    assert len(chosen) == count_classes(space) == len({class_of(one) for one in every})
+
+
+def test_it_has_a_line_in_every_table_and_figure(part, architecture):
+    description = describe(architecture, TASK)
+    lines = [line for segment in audit_view(description).segments for line in segment.lines]
+    for row in ledger(architecture, TASK):
+        if isinstance(row, Operation):
+            assert any(line.startswith(f"{row.name}:") for line in lines)
+    table = table_of([architecture])
+    labels = [axis.label for axis in genes_view("s", [replace(description.candidate, number=0)]).axes]
+    for gene in genes_of(part):
+        assert LABELS[gene] in table
+        assert LABELS[gene] in labels
+        assert str(getattr(part, gene)) in table[LABELS[gene]][0]
+    words = architecture.in_words()
+    assert architecture.is_autost or part.word in words
+    assert set(description.candidate.to_dict()["architecture"]) == set(architecture.to_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [examples(kind)[0] for kind in MIXERS.values()], ids=repr)
+def test_onnx_gives_its_logits(network, images):
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(images)
+    network.eval()
+    model = graphs.make_onnx(network, images)
+    parity = graphs.check_onnx(model, network, images, "noise")
+    assert parity.max_difference_same_spikes < graphs.TOLERANCE
+
+
+def test_model_py_gives_its_logits(network, images, tmp_path):
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(images)
+        scope = {"__file__": str(tmp_path / "model.py"), "__name__": "model"}
+        exec(standalone.write_model(network.architecture, TASK, COUNTS), scope)
+        plain = scope["SpikingTransformer"]()
+        plain.load_state_dict(network.state_dict())
+        assert torch.equal(plain.eval()(images), network.eval()(images))
