@@ -117,7 +117,8 @@ def observe(
 
     with watching(part, prefix, names, look), _keeping(part, patterns) as kept:
         out: Tensor = part(x)
-    return out, Seen(dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True)), tuple(kept))
+    rates = torch.stack(list(found.values())).tolist() if found else []
+    return out, Seen(dict(zip(found, rates, strict=True)), tuple(kept))
 
 
 @contextmanager

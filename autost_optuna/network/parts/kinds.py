@@ -4,9 +4,10 @@ from typing import Any
 
 from autost_optuna.network.parts.depthwise import Depthwise
 from autost_optuna.network.parts.head import LinearHead
+from autost_optuna.network.parts.identity import Identity
 from autost_optuna.network.parts.mlp import MLP
 from autost_optuna.network.parts.ssa import SSA
 from autost_optuna.network.parts.stem import AutoSTStem
 
-MIXERS: dict[str, Any] = {kind.word: kind for kind in (SSA, Depthwise)}
+MIXERS: dict[str, Any] = {kind.word: kind for kind in (SSA, Depthwise, Identity)}
 KINDS: dict[str, Any] = {**MIXERS, **{kind.word: kind for kind in (AutoSTStem, MLP, LinearHead)}}
