@@ -36,6 +36,7 @@ SPLIT = {  # modules that were renamed, or split into several
     "model.blocks": "network.layers network.transformer network.parts.stem_torch network.parts.ssa_torch"
     " network.parts.mlp_torch",
     "model.linear": "network.layers",
+    "model.neuron": "network.neurons.plif_torch network.neurons.module network.neurons.steps",
     "proxies.operations": "network.chain network.rows",
     "proxies.spikes": "proxies.rates proxies.reuse proxies.accumulates",
     "report": "delivery.report delivery.words delivery.trust",
@@ -47,11 +48,12 @@ SPLIT = {  # modules that were renamed, or split into several
     "training": "training.orders training.crew training.members training.member",
 }
 WITHIN = {  # packages whose modules moved with them
-    "model": "neuron transformer",
+    "model": "transformer",
     "plots": "audit convergence figure frame front genes labels names page points stages study trained validity",
 }
 RENAMED = {
     "model.blocks": {"Stem": "AutoSTStemModule", "Attention": "SSAModule", "MLP": "MLPModule"},
+    "model.neuron": {"PLIF": "PLIFModule"},
     "trained": {"Training": "Record", "Trainings": "Records"},
     "trainer": {"Trained": "Result"},
     "evaluation": {"evaluate": "accuracy_of"},

@@ -14,7 +14,8 @@ from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.chain import operations, populations
 from autost_optuna.network.layers import Product
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.plif import PLIF
+from autost_optuna.network.neurons.plif_torch import PLIFModule
 from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.accumulates import count_accumulates, measure_accumulates
 from autost_optuna.proxies.convention import CONVENTIONS
@@ -63,7 +64,7 @@ def test_plain_networks_accumulate_as_often_as_spikingjelly_counts(kind):
         nn.init.normal_(layer.weight, std=0.7, generator=generator)
         network.append(Steps(layer))
         if index + 1 < len(layers):
-            network.append(PLIF())
+            network.append(PLIF().module())
     images = torch.randn(shape, generator=generator) * 2
     counter = SynOpCounter()
     with torch.no_grad(), DispatchCounterMode([counter]):
@@ -114,7 +115,7 @@ def counted(request):
             network(images)
         with pytest.MonkeyPatch.context() as patch, torch.no_grad(), ModuleCounterMode([memory], model=network):
             # SpikingJelly's own neurons run and hold states, which it counts.
-            patch.setattr(PLIF, "multi_step_forward", ParametricLIFNode.multi_step_forward)
+            patch.setattr(PLIFModule, "multi_step_forward", ParametricLIFNode.multi_step_forward)
             network(images)
         accumulates, rates = measure_accumulates(network, images), measure_rates(network, images)
     return network, accumulates, rates, synapses.get_counts(), memory.get_counts()

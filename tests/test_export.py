@@ -327,6 +327,7 @@ def test_model_py_alone_gives_the_logits(unpacked, trained, digits):
     assert torch.equal(alone(unpacked, digits), logits(load(trained), digits))
     text = (unpacked / "model.py").read_text()
     assert {line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))} == {
+        "dataclasses",
         "json",
         "math",
         "pathlib",

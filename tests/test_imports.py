@@ -69,7 +69,9 @@ def test_a_room_imports_only_rooms_above_it(path):
 def test_no_module_imports_itself_through_others():
     graph = {}
     for path in FILES:
-        if path != ROOT / "__init__.py":  # a part and its twin are one thing in two files, of which one needs no torch
+        if (
+            path != ROOT / "__init__.py"
+        ):  # a part, or a neuron, and its twin are one thing in two files, of which one needs no torch
             graph.setdefault(whole(name(path)), set()).update(whole(module) for module in ours(path))
     for module, others in graph.items():
         others.discard(module)
@@ -77,14 +79,14 @@ def test_no_module_imports_itself_through_others():
 
 
 def whole(module):
-    """The module of a part, for that of its twin."""
-    return module.removesuffix("_torch") if ".parts." in module else module
+    """The module of a part or a neuron, for that of its twin."""
+    return module.removesuffix("_torch") if ".parts." in module or ".neurons." in module else module
 
 
 @pytest.mark.slow
 def test_only_the_model_knows_spikingjelly():
     users = {name(path) for path in FILES if any(m.startswith("spikingjelly") for m in imported(path))}
-    assert users == {"autost_optuna.network.neuron"}
+    assert users == {f"autost_optuna.network.neurons.{file}" for file in ("module", "plif_torch")}
 
 
 def test_arithmetic_takes_no_torch():
@@ -93,6 +95,9 @@ def test_arithmetic_takes_no_torch():
         "network/place.py",
         "network/chain.py",
         "network/parts/__init__.py",
+        "network/neurons/__init__.py",
+        "network/neurons/kinds.py",
+        "network/neurons/plif.py",
         "proxies/flops.py",
         "proxies/convention.py",
         "proxies/energy.py",

@@ -7,7 +7,7 @@ from spikingjelly.activation_based.neuron import ParametricLIFNode
 
 from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.network.layers import GRID, ChannelNorm, ShortLinear, SpikeLinear, draw_weights
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.plif import PLIF
 from autost_optuna.network.packed import GridLinear, pack_grid
 from autost_optuna.network.parts.mlp import MLP
 from autost_optuna.network.parts.mlp_torch import MLPModule
@@ -30,14 +30,14 @@ def test_a_neurons_trajectory_by_eye():
     expected = torch.tensor([0.0, 1.0, 0.0, 1.0]).view(4, 1)
     for grad in (True, False):
         with torch.set_grad_enabled(grad):
-            assert torch.equal(PLIF()(currents), expected)
-            assert PLIF(v_threshold=0.5)(currents).sum() == 4
+            assert torch.equal(PLIF().module()(currents), expected)
+            assert PLIF(threshold=0.5).module()(currents).sum() == 4
 
 
 @pytest.mark.parametrize("w", [0.0, 0.7, -1.3])
 def test_the_forward_without_gradient_is_spikingjellys_bit_for_bit(w):
     currents = 2 * torch.randn(5, 3, 40, generator=torch.Generator().manual_seed(1))
-    neuron = PLIF()
+    neuron = PLIF().module()
     with torch.no_grad():
         neuron.w.fill_(w)
         fast = neuron(currents)
@@ -47,7 +47,7 @@ def test_the_forward_without_gradient_is_spikingjellys_bit_for_bit(w):
 
 
 def test_settings_of_the_neuron_are_autosts():
-    neuron = PLIF()
+    neuron = PLIF().module()
     assert (neuron.v_threshold, neuron.v_reset, neuron.detach_reset, neuron.decay_input) == (1.0, 0.0, True, True)
     assert neuron.surrogate_function.alpha == 4.0
     assert neuron.w.sigmoid() == 0.5

@@ -9,7 +9,8 @@ from autost_optuna import Architecture, Task
 from autost_optuna.data import load
 from autost_optuna.network import packed as module
 from autost_optuna.network.layers import SpikeLinear
-from autost_optuna.network.neuron import CACHED, PLIF, spikes, spikes_as_bytes
+from autost_optuna.network.neurons.plif import PLIF
+from autost_optuna.network.neurons.steps import CACHED, spikes
 from autost_optuna.network.packed import PackedConv, PackedLinear, digits, packed
 from autost_optuna.network.parts.ssa import SSA
 from autost_optuna.network.parts.ssa_torch import PackedSSA, SSAModule
@@ -202,7 +203,7 @@ def test_spikes_as_bytes_are_the_spikes(shape):
     if len(shape) == 5:
         x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(shape)
     decay = torch.tensor(0.4)
-    found = spikes_as_bytes(x, decay, 1.0)
+    found = spikes(x, decay, 1.0, as_bytes=True)
     assert found.dtype == torch.uint8
     assert found.stride() == x.stride()
     assert torch.equal(found.float(), spikes(x, decay, 1.0))
@@ -234,7 +235,7 @@ def test_the_order_of_products_changes_no_bit():
 
 def test_neurons_give_bytes_only_where_they_are_asked_to():
     x = torch.randn(3, 4, generator=seeded())
-    neuron = PLIF()
+    neuron = PLIF().module()
     with torch.inference_mode():
         assert neuron(x).dtype == torch.float32
         neuron.as_bytes = True

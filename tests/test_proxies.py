@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
 from autost_optuna.network.chain import operations, populations
 from autost_optuna.network.layers import Product
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import estimate_energy
@@ -101,7 +101,7 @@ def parts_of(architecture, task):
 @pytest.mark.slow
 def test_ledgers_of_207_architectures_are_sums_of_parts_that_torch_counts(monkeypatch):
     """Counting whole networks takes ten times as long: the same blocks come again and again."""
-    monkeypatch.setattr(PLIF, "forward", lambda neuron, currents: currents)  # most of the time, and no MACs
+    monkeypatch.setattr(NeuronModule, "forward", lambda neuron, currents: currents)  # most of the time, and no MACs
     parts, blocks, stems = defaultdict(list), {}, {}
     for architecture, task in sample(207):
         of_one_width = parts[task, architecture.embed_dim]
@@ -139,7 +139,7 @@ def held(network):
         own = sum(p.numel() for p in module.parameters(recurse=False))
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             found[last] += own
-        elif isinstance(module, torch.nn.Linear | torch.nn.Conv2d | Product | PLIF):
+        elif isinstance(module, torch.nn.Linear | torch.nn.Conv2d | Product | NeuronModule):
             last = name
             found[last] = own
         else:

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from autost_optuna import Architecture, SpikingTransformer
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.module import NeuronModule
+from autost_optuna.network.neurons.plif import PLIF
 from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT
 from autost_optuna.proxies.goals import GOALS
 from autost_optuna.proxies.gradients import grad_norm, path_network, snip, synflow, weight_gradients
@@ -112,7 +113,7 @@ def test_patterns_are_those_of_the_plain_network(toy_task, images):
     network = SpikingTransformer(ARCHITECTURE, toy_task)
     seen = []
     for module in network.modules():
-        if isinstance(module, PLIF):
+        if isinstance(module, NeuronModule):
             module.register_forward_hook(lambda m, i, out: seen.append(out.flatten(2).double()))
     with batch_statistics(network), torch.no_grad():
         network(images)
@@ -159,7 +160,9 @@ def test_snip_and_grad_norm_by_hand():
 
 def test_gradients_pass_a_spike_by_the_surrogate():
     # Current 2, charge 2 / tau = 1 is the threshold, where the surrogate's slope is 4 x 1/4 = 1: ds / dw = 1/2.
-    network = nn.Sequential(linear([[2.0]]), nn.Unflatten(0, (1, -1)), PLIF(), nn.Flatten(0, 1), linear([[1.0], [0.0]]))
+    network = nn.Sequential(
+        linear([[2.0]]), nn.Unflatten(0, (1, -1)), PLIF().module(), nn.Flatten(0, 1), linear([[1.0], [0.0]])
+    )
     gradients = weight_gradients(network, torch.tensor([[1.0]]), torch.tensor([0]))
     assert [g.flatten().tolist() for _, g in gradients] == [
         pytest.approx([-Q / 2], rel=1e-6),

@@ -9,16 +9,16 @@ graph, so it is checked separately: with the spikes of onnxruntime put into torc
 import copy
 import io
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from autost_optuna.network.neuron import PLIF, spikes
+from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.training.evaluation import recalibrate
 
@@ -93,9 +93,10 @@ def check_alive(path: Path, network: SpikingTransformer, images: Tensor, source:
 def make_onnx(network: SpikingTransformer, images: Tensor) -> "ModelProto":
     """The network as an ONNX model. Each neuron is one operation for torch's exporter, which takes milliseconds for each."""
     whole = copy.deepcopy(network)
-    for name, module in network.named_modules():
-        if isinstance(module, PLIF):
-            whole.set_submodule(name, _Whole(module))
+    translations: dict[Any, Any] = {}
+    for neuron in _neurons(whole):
+        neuron.whole = True
+        translations |= neuron.onnx(network.task.time_steps)
     batch = {0: torch.export.Dim("batch")}
     with torch.no_grad(), _quiet():
         program = torch.export.export(whole, (images[:2],), dynamic_shapes={INPUT: batch})
@@ -105,7 +106,7 @@ def make_onnx(network: SpikingTransformer, images: Tensor) -> "ModelProto":
             optimize=False,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            custom_translation_table={torch.ops.autost_optuna.fire.default: _onnx_neuron(network.task.time_steps)},
+            custom_translation_table=translations,
             verbose=False,
         )
     assert converted is not None
@@ -118,47 +119,6 @@ def make_onnx(network: SpikingTransformer, images: Tensor) -> "ModelProto":
     return model
 
 
-@torch.library.custom_op("autost_optuna::fire", mutates_args=())
-def _fire(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
-    """`spikes` as one operation."""
-    return spikes(x, decay, threshold)
-
-
-@_fire.register_fake
-def _(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
-    return torch.empty_like(x)
-
-
-class _Whole(nn.Module):
-    """A layer of neurons that hides its steps from the exporter."""
-
-    def __init__(self, neuron: PLIF) -> None:
-        super().__init__()
-        self.w, self.v_threshold = neuron.w, neuron.v_threshold
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[T, ...] to [T, ...]."""
-        fired: Tensor = _fire(x, self.w.sigmoid(), self.v_threshold)
-        return fired
-
-
-def _onnx_neuron(steps: int) -> "Callable[..., Any]":
-    """`spikes` for `steps` time steps in ONNX operations, unrolled."""
-    from onnxscript import opset18 as op
-
-    def fire(x: Any, decay: Any, threshold: float) -> Any:
-        currents = op.Split(x, axis=0, num_outputs=steps) if steps > 1 else [x]
-        u = op.Mul(currents[0], op.Neg(decay))
-        fired = [op.LessOrEqual(u, -threshold)]
-        for now in currents[1:]:
-            u = op.Where(fired[-1], 0.0, u)
-            u = op.Sub(u, op.Mul(op.Add(now, u), decay))
-            fired.append(op.LessOrEqual(u, -threshold))
-        return op.CastLike(op.Concat(*fired, axis=0), x)
-
-    return fire
-
-
 def check_onnx(model: "ModelProto", network: SpikingTransformer, images: Tensor, source: str) -> Parity:
     """Compare onnxruntime on an ONNX model with torch, for a batch of one image and a batch of the others."""
     import onnxruntime
@@ -168,7 +128,7 @@ def check_onnx(model: "ModelProto", network: SpikingTransformer, images: Tensor,
     difference, equal = _difference(ours, theirs)
     flipped, same = 0, difference
     if difference > TOLERANCE or not equal:
-        theirs, *seen = _run_onnx(model, images, _neurons(model, network))
+        theirs, *seen = _run_onnx(model, images, _layers(model, network))
         flipped = sum(int((one != other).sum()) for one, other in zip(spikes, seen, strict=True))
         same, agrees = _difference(_run_torch(network, images, seen)[0], theirs)
         if same > TOLERANCE or not agrees:
@@ -212,16 +172,19 @@ def _run_torch(
     """
     logits, spikes = [], []
     place = 0
-    neurons = [module for module in network.modules() if isinstance(module, PLIF)]
 
     def look(neuron: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if given:
             output = given[len(seen)][:, place : place + output.shape[1]]
-            _check_spikes(inputs[0], output, neuron.w.sigmoid(), neuron.v_threshold)
+            off = neuron.distance(inputs[0], output)
+            if off > TOLERANCE:
+                raise RuntimeError(
+                    f"onnxruntime and torch fire differently, {off:.3g} from the threshold; nothing was exported"
+                )
         seen.append(output)
         return output
 
-    handles = [neuron.register_forward_hook(look) for neuron in neurons]
+    handles = [neuron.register_forward_hook(look) for neuron in _neurons(network)]
     try:
         with torch.no_grad():
             for part in _batches(images):
@@ -235,23 +198,15 @@ def _run_torch(
     return torch.cat(logits), [torch.cat(layers, 1) for layers in zip(*spikes, strict=True)]
 
 
-def _check_spikes(currents: Tensor, spikes: Tensor, decay: Tensor, threshold: float) -> None:
-    """RuntimeError unless `spikes` [T, ...] follow from `currents` [T, ...], except for potentials at the threshold."""
-    v = torch.zeros_like(currents[0])
-    for x, fired in zip(currents, spikes > 0, strict=True):
-        h = v + (x - v) * decay
-        off = torch.where(fired, threshold - h, h - threshold).max().item()
-        if off > TOLERANCE:
-            raise RuntimeError(
-                f"onnxruntime and torch fire differently, {off:.3g} from the threshold; nothing was exported"
-            )
-        v = torch.where(fired, 0.0, h)
+def _neurons(network: SpikingTransformer) -> list[NeuronModule]:
+    """Its layers of neurons."""
+    return [module for module in network.modules() if isinstance(module, NeuronModule)]
 
 
-def _neurons(model: "ModelProto", network: SpikingTransformer) -> list[str]:
+def _layers(model: "ModelProto", network: SpikingTransformer) -> list[str]:
     """The names of the spikes of each layer of neurons in the graph."""
     found = [node.output[0] for node in model.graph.node if node.output[0].startswith("fire")]
-    assert len(found) == sum(isinstance(module, PLIF) for module in network.modules())
+    assert len(found) == len(_neurons(network))
     return found
 
 

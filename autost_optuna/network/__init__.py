@@ -1,4 +1,4 @@
-"""What a network is and computes: architecture, task, operations, neuron, blocks, transformer. The one door to SpikingJelly."""
+"""What a network is and computes: architecture, task, parts, neurons, transformer. The one door to SpikingJelly."""
 
 import logging
 

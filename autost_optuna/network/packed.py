@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from autost_optuna.network.layers import GRID, SpikeLinear
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.module import NeuronModule
 
 DIGITS = 3
 STEPS = 127 << 8 * (DIGITS - 1)  # the largest weight, in steps: its digits are 127, 0, 0
@@ -133,7 +133,7 @@ def pack_grid(part: nn.Module) -> int:
     return held
 
 
-def as_bytes(*neurons: PLIF) -> None:
+def as_bytes(*neurons: NeuronModule) -> None:
     """Let neurons that only packed layers read return their spikes as bytes."""
     for neuron in neurons:
         neuron.as_bytes = True

@@ -1,7 +1,9 @@
 """Place: where a part of a network stands. It is passed from part to part, as in shape inference, and makes their rows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from autost_optuna.network.neurons import Neuron
+from autost_optuna.network.neurons.plif import PLIF
 from autost_optuna.network.rows import REAL, Operation, Population
 
 STATES = "neuron states"  # the line of an audit for all neurons
@@ -13,13 +15,14 @@ class Place:
 
     `width` is C and `side` is H = W; N = `side` ** 2. `steps` is T. A `still` stream is the same at all steps: an image.
     `stage` is the part of the network that holds the part: "stem", "blocks.0", ..., "head"; `block` is the index of that
-    block, None outside blocks. `part` is the part's name.
+    block, None outside blocks. `part` is the part's name. `neuron` is the kind of all neurons of the network.
     """
 
     width: int
     side: int
     steps: int
     still: bool
+    neuron: Neuron = field(default_factory=PLIF)
     stage: str = ""
     block: int | None = None
     part: str = ""
@@ -66,7 +69,7 @@ class Place:
         return replace(self.weighted(name, group, macs=macs, params=0, driven_by=driven_by), weighted=False)
 
     def neurons(self, name: str, count: int) -> Population:
-        """The row of a layer of `count` neurons. They are parametric: a layer learns its time constant."""
+        """The row of a layer of `count` neurons."""
         return Population(
             name=f"{self.path}.{name}",
             stage=self.stage,
@@ -75,5 +78,5 @@ class Place:
             group=STATES,
             neurons=count,
             steps=self.steps,
-            params=1,
+            params=self.neuron.params,
         )

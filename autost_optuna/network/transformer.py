@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.chain import chain
-from autost_optuna.network.neuron import reset
+from autost_optuna.network.neurons.module import reset
 from autost_optuna.network.task import Task
 
 

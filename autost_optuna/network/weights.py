@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.module import NeuronModule
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -18,13 +18,11 @@ def stream(seed: int, *place: object) -> torch.Generator:
 
 
 def fresh(module: Module) -> Module:
-    """`module` in CPU memory, with identity normalisation and neurons at tau 2; its weights are still to be set."""
+    """`module` in CPU memory, with identity normalisation and neurons at their own tau; its weights are still to be set."""
     materialise(module)
     for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        if isinstance(layer, NeuronModule | nn.modules.batchnorm._BatchNorm):
             layer.reset_parameters()
-        elif isinstance(layer, PLIF):
-            nn.init.zeros_(layer.w)  # sigmoid(0) = 1/2 = 1/tau
         elif isinstance(layer, nn.Linear):
             nn.init.zeros_(layer.bias)
         elif not isinstance(layer, nn.Conv2d) and any(True for _ in layer.parameters(recurse=False)):

@@ -1,6 +1,7 @@
 """Scores from the gradients of an untrained network: SynFlow without data, SNIP and GradNorm on images with classes.
 
-Gradients pass through spikes by the same surrogate as in training (`network.neuron`). Nothing is left in the network's `.grad`.
+Gradients pass through spikes by the same surrogate as in training (`network.neurons.steps`). Nothing is left in the
+network's `.grad`.
 """
 
 import copy
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.transformer import SpikingTransformer
 
 
@@ -87,6 +88,6 @@ def path_network(network: SpikingTransformer) -> SpikingTransformer:
         if follow is not None:
             follow()
     for name, module in list(paths.named_modules()):
-        if isinstance(module, PLIF | nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, NeuronModule | nn.modules.batchnorm._BatchNorm):
             paths.set_submodule(name, nn.Identity())
     return paths

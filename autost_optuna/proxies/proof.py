@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autost_optuna.network.chain import operations
 from autost_optuna.network.layers import Product
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.network.transformer import SpikingTransformer
 
@@ -87,7 +87,7 @@ def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> Non
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
     for name, module in skeleton.named_modules():
-        if isinstance(module, PLIF):
+        if isinstance(module, NeuronModule):
             module.register_forward_hook(mark(name))
     with torch.inference_mode(False), torch.enable_grad(), watching(skeleton, "", places, look):
         skeleton(torch.empty(2, *model.task.input_shape, device="meta"))

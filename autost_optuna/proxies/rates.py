@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autost_optuna.network.chain import operations
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.rows import REAL
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.counts import shares_of
@@ -131,7 +131,7 @@ def _keeping(part: nn.Module, patterns: bool) -> Iterator[list[Pattern]]:
         shared = (spikes @ spikes.transpose(1, 2)).double().cpu().numpy()
         kept.append(Pattern(neurons=spikes.shape[2], shared=shared))
 
-    neurons = [module for module in part.modules() if isinstance(module, PLIF)] if patterns else []
+    neurons = [module for module in part.modules() if isinstance(module, NeuronModule)] if patterns else []
     handles = [module.register_forward_hook(look) for module in neurons]
     try:
         yield kept

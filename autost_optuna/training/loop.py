@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.training import checkpoint
@@ -98,7 +98,7 @@ class Run:
         if shutil.which(compiler) is None:
             raise ValueError(f"--compile needs the C++ compiler {compiler}; install it, or leave --compile out")
         for module in self.network.modules():
-            if isinstance(module, PLIF):
+            if isinstance(module, NeuronModule):
                 module.fused = True
 
     @property

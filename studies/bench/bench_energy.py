@@ -29,7 +29,7 @@ from spikingjelly.activation_based.op_counter import estimate_simple_energy
 from autost_optuna import Objective, Space, SpikingTransformer, Task
 from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.chain import operations
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.plif_torch import PLIFModule
 from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.rates import batch_statistics
 from autost_optuna.proxies.reuse import InitialRates
@@ -119,7 +119,7 @@ def main():
         network = SpikingTransformer(architecture, task, seed=options.seed).to(options.device)
         with batch_statistics(network):
             clock.time("fused", hooked, network, images)
-            with unittest.mock.patch.object(PLIF, "multi_step_forward", original):
+            with unittest.mock.patch.object(PLIFModule, "multi_step_forward", original):
                 clock.time("plain", hooked, network, images)
                 if index < options.simple:
                     clock.time("simple", estimate_simple_energy, network, images)

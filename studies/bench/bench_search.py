@@ -22,7 +22,7 @@ from spikingjelly.activation_based.op_counter import estimate_simple_energy
 
 from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.chain import chain
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.plif_torch import PLIFModule
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.flops import count_flops
 from autost_optuna.search.objective import Objective
@@ -61,7 +61,7 @@ class Straightforward:
     def __call__(self, trial):
         architecture = self.space.suggest(trial)
         network = Plain(architecture, self.task).train()  # batch statistics
-        with unittest.mock.patch.object(PLIF, "multi_step_forward", ParametricLIFNode.multi_step_forward):
+        with unittest.mock.patch.object(PLIFModule, "multi_step_forward", ParametricLIFNode.multi_step_forward):
             report = estimate_simple_energy(network, self.images)
         return float(count_flops(architecture, self.task)), report.energy_total_pj * 1e-9 / len(self.images)
 

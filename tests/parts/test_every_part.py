@@ -18,7 +18,7 @@ from autost_optuna.delivery.plots.audit import audit_view
 from autost_optuna.delivery.plots.genes import genes_view
 from autost_optuna.network.architecture import LABELS, table_of
 from autost_optuna.network.chain import chain, ledger
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.parts import genes_of
 from autost_optuna.network.parts.kinds import KINDS, MIXERS
 from autost_optuna.network.place import Place
@@ -100,7 +100,7 @@ def test_its_rows_hold_all_parameters_and_neurons(network, architecture, images)
         assert all(row.name.startswith(at.path) and row.group for row in rows)
     seen = {}
     for name, module in network.named_modules():
-        if isinstance(module, PLIF):
+        if isinstance(module, NeuronModule):
             module.register_forward_hook(lambda m, i, out, name=name: seen.update({name: out[:, 0].numel()}))
     with torch.no_grad():
         network(images)

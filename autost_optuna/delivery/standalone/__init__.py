@@ -17,7 +17,6 @@ import torch
 from autost_optuna.data import Normalisation
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.chain import chain
-from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.parts import genes_of
 from autost_optuna.network.task import Task
 from autost_optuna.network.transformer import Block
@@ -25,14 +24,14 @@ from autost_optuna.training.checkpoint import WEIGHTS
 
 NAME = "model.py"
 LEFT_OUT = {"initialise", "short", "pack", "follow_paths"}
-GIVEN = {PLIF}  # classes that the template has in its own words
 READ = ("width", "side", "steps", "still")  # of a place
 
 
 def write_model(architecture: Architecture, task: Task, normalisation: Normalisation) -> str:
     """The text of model.py, which reads the weights of that architecture from the same folder."""
     template = Template((files(__name__) / f"{NAME}.in").read_text(encoding="utf-8"))
-    parts, sources = [], dict.fromkeys(GIVEN, "")
+    parts: list[str] = []
+    sources: dict[Any, str] = {}
     for at, part, _ in chain(architecture, task):
         with torch.device("meta"):
             twin = type(part.module(at))
@@ -41,6 +40,10 @@ def write_model(architecture: Architecture, task: Task, normalisation: Normalisa
         place = {name: getattr(at, name) for name in READ}
         parts.append(f"    ({at.path!r}, {twin.__name__}, {genes!r}, {place!r}),".replace("'", '"'))
     _collect(Block, sources)
+    classes = "\n\n\n".join(sources.values())
+    neuron = next(chain(architecture, task)).at.neuron
+    with torch.device("meta"):
+        node = type(neuron.module()).__bases__[-1]
     return template.substitute(
         title=architecture.to_text(),
         shape=f"[B, {', '.join(map(str, task.input_shape))}]",
@@ -50,7 +53,12 @@ def write_model(architecture: Architecture, task: Task, normalisation: Normalisa
         scale=normalisation.scale,
         mean=list(normalisation.mean),
         std=list(normalisation.std),
-        classes="\n\n\n".join(source for source in sources.values() if source),
+        classes=classes,
+        imported="dataclass, replace" if "replace(" in classes else "dataclass",
+        node=node.__name__,
+        tau_name="init_tau" if "init_tau" in inspect.signature(node).parameters else "tau",
+        tau=neuron.tau,
+        threshold=neuron.threshold,
         parts="\n".join(parts),
     )
 
@@ -72,6 +80,7 @@ def _collect(thing: Any, sources: dict[Any, str]) -> None:
 def _cut(source: str) -> str:
     """The source of a class without the methods that are left out, and without what only type checkers read."""
     source = re.sub(r"\(self, part: \w+, at: Place\)", "(self, part: SimpleNamespace, at: SimpleNamespace)", source)
+    source = re.sub(r"\bNeuronModule\b", "nn.Module", source)
     source = re.sub(r"  # type: ignore\[[^]]*\]", "", source)
     lines = source.rstrip().splitlines()
     for node in reversed(list(_methods(source))):

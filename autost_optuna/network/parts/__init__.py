@@ -28,7 +28,7 @@ class Part(Protocol):
         ...
 
     def weights(self, at: Place) -> tuple[object, ...]:
-        """All that its weights at initialisation depend on, besides the seed."""
+        """All that its weights at initialisation depend on, besides the seed and the kind of its neurons."""
         ...
 
     def module(self, at: Place) -> Any:

@@ -4,7 +4,6 @@ import math
 
 from torch import Tensor, nn
 
-from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.parts.depthwise import Depthwise
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -16,7 +15,7 @@ class DepthwiseModule(nn.Module):
     def __init__(self, part: Depthwise, at: Place) -> None:
         super().__init__()
         self.part, self.at = part, at
-        self.neuron = PLIF()
+        self.neuron = at.neuron.module()
         self.conv = nn.Conv2d(at.width, at.width, part.kernel, padding=part.kernel // 2, groups=at.width, bias=False)
         self.bn = nn.BatchNorm2d(at.width)
 

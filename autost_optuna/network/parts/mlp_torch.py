@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from autost_optuna.network.layers import ChannelNorm, SpikeLinear, draw_weights
-from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.parts.mlp import MLP
 from autost_optuna.network.place import Place
 from autost_optuna.network.values import hidden_units
@@ -18,10 +17,10 @@ class MLPModule(nn.Module):
         super().__init__()
         self.part, self.at = part, at
         hidden = hidden_units(part.mlp_ratio, at.width)
-        self.neuron = PLIF()
+        self.neuron = at.neuron.module()
         self.fc1 = SpikeLinear(at.width, hidden)
         self.fc1_bn = ChannelNorm(hidden)
-        self.hidden_neuron = PLIF()
+        self.hidden_neuron = at.neuron.module()
         self.fc2 = SpikeLinear(hidden, at.width)
         self.fc2_bn = ChannelNorm(at.width)
 

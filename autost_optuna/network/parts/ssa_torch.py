@@ -3,11 +3,12 @@
 Shapes: T time steps, B images, C channels (the width), N tokens, h heads, d = C / h.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from autost_optuna.network.layers import ChannelNorm, Product, SpikeLinear, draw_weights
-from autost_optuna.network.neuron import PLIF
 from autost_optuna.network.parts.ssa import SSA
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -19,19 +20,19 @@ class SSAModule(nn.Module):
     def __init__(self, part: SSA, at: Place) -> None:
         super().__init__()
         self.part, self.at = part, at
-        self.neuron = PLIF()
+        self.neuron = at.neuron.module()
         self.q = SpikeLinear(at.width, at.width)
         self.q_bn = ChannelNorm(at.width)
-        self.q_neuron = PLIF()
+        self.q_neuron = at.neuron.module()
         self.k = SpikeLinear(at.width, at.width)
         self.k_bn = ChannelNorm(at.width)
-        self.k_neuron = PLIF()
+        self.k_neuron = at.neuron.module()
         self.v = SpikeLinear(at.width, at.width)
         self.v_bn = ChannelNorm(at.width)
-        self.v_neuron = PLIF()
+        self.v_neuron = at.neuron.module()
         self.qk = Product(driver=0)
         self.av = Product(driver=1)
-        self.out_neuron = PLIF(v_threshold=0.5)
+        self.out_neuron = replace(at.neuron, threshold=0.5).module()
         self.proj = SpikeLinear(at.width, at.width)
         self.proj_bn = ChannelNorm(at.width)
 

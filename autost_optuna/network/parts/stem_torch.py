@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autost_optuna.network.layers import convolution
-from autost_optuna.network.neuron import PLIF
+from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.parts.stem import AutoSTStem
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -30,13 +30,13 @@ class AutoSTStemModule(nn.Module):
         eighth, quarter, half = part.width // 8, part.width // 4, part.width // 2
         self.conv1 = convolution(at.width, eighth)
         self.bn1 = nn.BatchNorm2d(eighth)
-        self.neuron1 = PLIF()
+        self.neuron1 = at.neuron.module()
         self.conv2 = convolution(eighth, quarter)
         self.bn2 = nn.BatchNorm2d(quarter)
-        self.neuron2 = PLIF()
+        self.neuron2 = at.neuron.module()
         self.conv3 = convolution(quarter, half)
         self.bn3 = nn.BatchNorm2d(half)
-        self.neuron3 = PLIF()
+        self.neuron3 = at.neuron.module()
         self.conv4 = convolution(half, part.width)
         self.bn4 = nn.BatchNorm2d(part.width)
         self.position = convolution(part.width, part.width)
@@ -63,7 +63,7 @@ class AutoSTStemModule(nn.Module):
         """[T*B, C, H, W] to the same shape, or to half of H and W if the stem pools after this convolution."""
         return F.max_pool2d(x, 3, stride=2, padding=1) if self.pooling[stage] else x
 
-    def _fire(self, neuron: PLIF, x: Tensor) -> Tensor:
+    def _fire(self, neuron: NeuronModule, x: Tensor) -> Tensor:
         """[T*B, ...] currents to [T*B, ...] spikes."""
         spikes: Tensor = neuron(self._steps(x)).flatten(0, 1)
         return spikes
