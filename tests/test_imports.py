@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from autost_optuna.network.neurons.kinds import KINDS
+
 ROOT = Path(__file__).parent.parent / "autost_optuna"
 
 ROOMS = ["network", "space", "data", "proxies", "front", "storage", "evidence", "search", "training", "delivery", "cli"]
@@ -86,7 +88,9 @@ def whole(module):
 @pytest.mark.slow
 def test_only_the_model_knows_spikingjelly():
     users = {name(path) for path in FILES if any(m.startswith("spikingjelly") for m in imported(path))}
-    assert users == {f"autost_optuna.network.neurons.{file}" for file in ("module", "plif_torch")}
+    assert users == {
+        f"autost_optuna.network.neurons.{file}" for file in ("module", *(f"{kind}_torch" for kind in KINDS))
+    }
 
 
 def test_arithmetic_takes_no_torch():
@@ -97,7 +101,7 @@ def test_arithmetic_takes_no_torch():
         "network/parts/__init__.py",
         "network/neurons/__init__.py",
         "network/neurons/kinds.py",
-        "network/neurons/plif.py",
+        *(f"network/neurons/{kind}.py" for kind in KINDS),
         "proxies/flops.py",
         "proxies/convention.py",
         "proxies/energy.py",
@@ -145,6 +149,10 @@ def test_old_module_paths_lead_to_the_new_ones_and_warn():
         FutureWarning, match=r"autost_optuna.trained.Trainings is autost_optuna.training.claims.Records now"
     ):
         from autost_optuna.trained import Trainings  # noqa: F401
+    with pytest.warns(
+        FutureWarning, match=r"model.neuron.PLIF is autost_optuna.network.neurons.plif_torch.PLIFModule now"
+    ):
+        from autost_optuna.model.neuron import PLIF  # noqa: F401
     with pytest.warns(FutureWarning, match="autost_optuna.front.knee is"):
         from autost_optuna.front import knee  # noqa: F401
     with pytest.raises(ImportError):

@@ -18,7 +18,7 @@ from autost_optuna.front.convergence import StopRule
 from autost_optuna.front.convergence import convergence_in_words as converged
 from autost_optuna.front.front import in_plane
 from autost_optuna.front.picks import knee_of, picks_of
-from autost_optuna.network.architecture import LABELS
+from autost_optuna.network.genes import LABELS
 from autost_optuna.search.baselines import alike, baselines_of, caveat
 from autost_optuna.search.search import Search
 from autost_optuna.search.summary import summarise
@@ -29,7 +29,12 @@ from autost_optuna.units import StrPath
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-SPACE = {"embed_dim": "C, the width", "depth": "depth", "mlp_ratio": "MLP ratio of a block"}  # choices, by their names
+SPACE = {  # choices, by their names
+    "embed_dim": "C, the width",
+    "depth": "depth",
+    "mlp_ratio": "MLP ratio of a block",
+    "neuron": "neuron",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

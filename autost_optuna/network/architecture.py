@@ -1,13 +1,18 @@
 """Architecture: what the search chooses in a spiking transformer. A frozen value with JSON, text and AutoST YAML forms."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from autost_optuna import notebook, units
 from autost_optuna.files import check_keys, parse_json, read_text, read_yaml
+from autost_optuna.network.genes import LABELS, MIXER_GENES, NAMES, brief, cell, mixer_of, read_gene, whole_number
+from autost_optuna.network.neurons import Neuron
+from autost_optuna.network.neurons.kinds import KINDS as NEURONS
+from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
+from autost_optuna.network.neurons.plif import PLIF
 from autost_optuna.network.parts import Part, genes_of
 from autost_optuna.network.parts.kinds import MIXERS
 from autost_optuna.network.parts.mlp import MLP
@@ -16,17 +21,7 @@ from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio, hi
 from autost_optuna.units import StrPath
 
 AUTOST = "ssa"  # the mixer of AutoST's form, which no text and no file needs to name
-# The genes of mixers, in the order of tables, and what the text form calls them, by their names in JSON.
-MIXER_GENES = tuple(dict.fromkeys(gene for kind in MIXERS.values() for gene in genes_of(kind)))
-LABELS = {
-    "embed_dim": "C",
-    "depth": "depth",
-    "mixer": "mixer",
-    **{gene: gene for gene in MIXER_GENES},
-    **{gene: label for kind in MIXERS.values() for gene, label in kind.labels.items()},
-    "mlp_ratio": "ratio",
-}
-NAMES = {label: name for name, label in LABELS.items()}
+USUAL = PLIF()
 EXAMPLE = '"C=384,depth=4,heads=8,ratio=4"'
 
 
@@ -35,7 +30,7 @@ class Architecture:
     """A spiking transformer's embedding dimension, depth, and mixer and MLP ratio of every block.
 
     `num_heads` alone gives every block AutoST's spiking self-attention with so many heads. `mixer` gives the blocks' mixers
-    themselves; `num_heads` then follows from it, with None for a block without heads. Equal
+    themselves; `num_heads` then follows from it, with None for a block without heads. `neuron` is that of all layers. Equal
     architectures compare equal and have equal hashes and keys. Raises ValueError if no such network exists.
     """
 
@@ -44,6 +39,7 @@ class Architecture:
     num_heads: tuple[int | None, ...] = ()
     mlp_ratio: tuple[Ratio, ...]
     mixer: tuple[Part, ...] = ()
+    neuron: Neuron = field(default_factory=PLIF)
 
     def __post_init__(self) -> None:
         as_count("embed_dim", self.embed_dim)
@@ -62,6 +58,10 @@ class Architecture:
         for part in mixer:
             if not isinstance(part, tuple(MIXERS.values())):
                 raise ValueError(f"mixer {part!r} is not one of {', '.join(kind.__name__ for kind in MIXERS.values())}")
+        if not isinstance(self.neuron, tuple(NEURONS.values())):
+            raise ValueError(
+                f"neuron {self.neuron!r} is not one of {', '.join(kind.__name__ for kind in NEURONS.values())}"
+            )
         num_heads = tuple(getattr(part, "num_heads", None) for part in mixer)
         if tuple(self.num_heads) not in ((), num_heads):
             raise ValueError(
@@ -82,7 +82,12 @@ class Architecture:
 
     @property
     def is_autost(self) -> bool:
-        """Whether all blocks are those of AutoST's form."""
+        """Whether all blocks and neurons are those of AutoST's form."""
+        return self.neuron == USUAL and self.has_one_mixer
+
+    @property
+    def has_one_mixer(self) -> bool:
+        """Whether all blocks have the mixer of AutoST's form."""
         return all(part.word == AUTOST for part in self.mixer)
 
     @property
@@ -101,7 +106,9 @@ class Architecture:
 
         The mixers' words are among them unless all blocks are those of AutoST's form.
         """
-        found: dict[str, tuple[Any, ...]] = {} if self.is_autost else {"mixer": tuple(part.word for part in self.mixer)}
+        found: dict[str, tuple[Any, ...]] = (
+            {} if self.has_one_mixer else {"mixer": tuple(part.word for part in self.mixer)}
+        )
         for gene in MIXER_GENES:
             values = tuple(getattr(part, gene, None) for part in self.mixer)
             if any(value is not None for value in values):
@@ -111,14 +118,15 @@ class Architecture:
     @property
     def key(self) -> str:
         """Canonical text: equal for equal architectures, different for different ones."""
-        if self.is_autost:
+        if self.has_one_mixer:
             mixers = "h" + ".".join(map(str, self.num_heads))
         else:
             values = ([getattr(part, gene) for gene in genes_of(part)] for part in self.mixer)
             words = zip((part.word for part in self.mixer), values, strict=True)
             mixers = "m" + ".".join(word + "_".join(map(str, genes)) for word, genes in words)
         ratios = "_".join(map(str, self.mlp_ratio))
-        return f"C{self.embed_dim}-d{self.depth}-{mixers}-r{ratios}"
+        neuron = "" if self.neuron == USUAL else f"-n{neuron_text(self.neuron)}"
+        return f"C{self.embed_dim}-d{self.depth}-{mixers}-r{ratios}{neuron}"
 
     def _repr_html_(self) -> str:
         """In a notebook: genes and hidden units of the blocks, one line per run of equal blocks; numbered as in the ledger."""
@@ -128,15 +136,16 @@ class Architecture:
         for cells, group in itertools.groupby(blocks, key=lambda block: block[1]):
             numbers = [number for number, _ in group]
             span = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-            rows.append([span, *(_said(cell) for cell in cells)])
+            rows.append([span, *map(cell, cells)])
         title = f"spiking transformer, C={self.embed_dim}, {units.counted(self.depth, 'block')}"
         titles = ["MLP ratio" if name == "mlp_ratio" else LABELS[name] for name in genes]
         return notebook.titled(title, notebook.table(["blocks", *titles, "hidden units"], rows))
 
     def cells(self) -> dict[str, str]:
         """All that is chosen, as short texts by their labels: {"C": "256", "depth": "2", "heads": "4/8", "ratio": "4"}."""
-        blocks = {LABELS[name]: _brief(values) for name, values in self.genes.items()}
-        return {"C": str(self.embed_dim), "depth": str(self.depth), **blocks}
+        blocks = {LABELS[name]: brief(values) for name, values in self.genes.items()}
+        neuron = {} if self.neuron == USUAL else {"neuron": neuron_text(self.neuron)}
+        return {"C": str(self.embed_dim), "depth": str(self.depth), **blocks, **neuron}
 
     def to_text(self) -> str:
         """One readable line that `from_text` reads: "C=256,depth=2,heads=4/8,ratio=4"."""
@@ -167,20 +176,25 @@ class Architecture:
                 f"architecture {text!r} has the fields {', '.join(LABELS.get(name, name) for name in given)}; "
                 f"it needs C, depth, heads and ratio, as in {EXAMPLE}"
             )
-        depth = as_depth(_whole("depth", given.pop("depth")))
-        dim = _whole("C", given.pop("embed_dim"))
-        genes = {name: _listed(name, value, depth) for name, value in given.items()}
-        return cls.from_dict({"embed_dim": dim, "depth": depth, **genes})
+        depth = as_depth(whole_number("depth", given.pop("depth")))
+        dim = whole_number("C", given.pop("embed_dim"))
+        neuron = {"neuron": given.pop("neuron")} if "neuron" in given else {}
+        genes = {name: read_gene(name, value, depth) for name, value in given.items()}
+        return cls.from_dict({"embed_dim": dim, "depth": depth, **genes, **neuron})
 
     def to_dict(self) -> dict[str, Any]:
         """The dict of the JSON form: {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}, and other genes if any."""
         genes: dict[str, Any] = {name: list(values) for name, values in self.genes.items()}
-        return {"embed_dim": self.embed_dim, "depth": self.depth, **genes}
+        neuron = {} if self.neuron == USUAL else {"neuron": neuron_text(self.neuron)}
+        return {"embed_dim": self.embed_dim, "depth": self.depth, **genes, **neuron}
 
     @classmethod
     def from_dict(cls, data: object) -> "Architecture":
         """Read the JSON form; ValueError names a missing or unknown key."""
         known = ("embed_dim", "depth", "num_heads", "mlp_ratio")
+        if isinstance(data, Mapping) and "neuron" in data:
+            rest = cls.from_dict({name: value for name, value in data.items() if name != "neuron"})
+            return replace(rest, neuron=neuron_of(data["neuron"]))
         if not isinstance(data, Mapping) or "mixer" not in data:
             return cls(**check_keys("architecture", data, known))
         found = check_keys("architecture", data, tuple(LABELS), ("embed_dim", "depth", "mixer", "mlp_ratio"))
@@ -190,16 +204,18 @@ class Architecture:
                 raise ValueError(f"{name} {values!r} is not a list of {found['depth']} values; give one for each block")
         return cls(
             **found,
-            mixer=tuple(_mixer(dict(zip(lists, block, strict=True))) for block in zip(*lists.values(), strict=True)),
+            mixer=tuple(mixer_of(dict(zip(lists, block, strict=True))) for block in zip(*lists.values(), strict=True)),
         )
 
     def to_autost(self) -> dict[str, Any]:
         """AutoST's form of a chosen network: {"RETRAIN": {"MLP_RATIO", "NUM_HEADS", "DEPTH", "EMBED_DIM"}}.
 
-        ValueError if blocks have other mixers, for which that form has no words.
+        ValueError if it has other mixers or neurons, for which that form has no words.
         """
         if not self.is_autost:
-            raise ValueError(f"{self.to_text()} has mixers that AutoST's YAML has no words for; use JSON")
+            raise ValueError(
+                f"{self.to_text()} is not a network of AutoST's form, and its YAML has no words for it; use JSON"
+            )
         return {
             "RETRAIN": {
                 "MLP_RATIO": list(self.mlp_ratio),
@@ -232,55 +248,9 @@ class Architecture:
         return cls.from_dict(data)
 
 
-def _mixer(genes: dict[str, Any]) -> Part:
-    """The mixer of a block from its word and genes. ValueError if it lacks a gene or has one that its kind has not."""
-    word = genes.pop("mixer")
-    if not isinstance(word, str) or word not in MIXERS:
-        raise ValueError(f"mixer {word!r} is unknown; choose one of {', '.join(MIXERS)}")
-    own = genes_of(MIXERS[word])
-    for name in {**dict.fromkeys(own), **genes}:
-        if (genes.get(name) is not None) != (name in own):
-            raise ValueError(f"a block with mixer {word} {'has no' if name not in own else 'needs'} {name}")
-    part: Part = MIXERS[word](**{name: genes[name] for name in own})
-    return part
-
-
-def _said(value: object) -> str:
-    return "-" if value is None else str(value)
-
-
-def _brief(values: Sequence[object]) -> str:
-    return _said(values[0]) if len(set(values)) == 1 else "/".join(map(_said, values))
-
-
-def _listed(name: str, text: str, depth: int) -> list[Any]:
-    """One value for each block from "4" or "4/8/-"."""
-    values: Iterable[Any] = (value.strip() for value in text.split("/"))
-    if name == "mlp_ratio":
-        values = (_number("ratio", value) for value in values)
-    elif name != "mixer":
-        values = (None if value == "-" else _whole(LABELS[name], value) for value in values)
-    listed = list(values)
-    return listed * depth if len(listed) == 1 else listed
-
-
-def _whole(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{name}={text!r} is not a whole number") from None
-
-
-def _number(name: str, text: str) -> Ratio:
-    try:
-        return as_ratio(float(text))
-    except ValueError:
-        raise ValueError(f"{name}={text!r} is not a positive number") from None
-
-
 def table_of(architectures: Sequence[Architecture]) -> dict[str, list[str]]:
     """Columns of a table of architectures, by their titles: C, depth, and what is chosen per block, with "-" for none."""
     rows = [architecture.cells() for architecture in architectures]
     titles = [label for label in LABELS.values() if any(label in row for row in rows)]
-    absent = {"mixer": AUTOST}
+    absent = {"mixer": AUTOST, "neuron": USUAL.word}
     return {title: [row.get(title, absent.get(title, "-")) for row in rows] for title in titles}

@@ -22,7 +22,13 @@ class Link(NamedTuple):
 
 def chain(architecture: Architecture, task: Task) -> Iterator[Link]:
     """The parts of a network, in the order of the signal."""
-    at = Place(width=task.channels, side=task.image_size, steps=task.time_steps, still=not task.events)
+    at = Place(
+        width=task.channels,
+        side=task.image_size,
+        steps=task.time_steps,
+        still=not task.events,
+        neuron=architecture.neuron,
+    )
     for block, part, adds in _parts(architecture, task):
         here = at.entering(block, part.name)
         yield Link(here, part, adds)

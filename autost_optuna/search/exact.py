@@ -1,8 +1,8 @@
 """The exact front: every architecture of a uniform space, or one of each class if blocks differ.
 
-Architectures of a class have equal width and depth, as many blocks of each kind of mixer, and equal MACs in every role. So
-they have equal parameters and FLOPs; blocks stand in another order, or have other heads. With one of each class, the front is
-exact in FLOPs, and in energy up to the spread within a class, which is measured on further architectures.
+Architectures of a class have equal neurons, width and depth, as many blocks of each kind of mixer, and equal MACs in every
+role. So they have equal parameters and FLOPs; blocks stand in another order, or have other heads. With one of each class, the
+front is exact in FLOPs, and in energy up to the spread within a class, which is measured on further architectures.
 """
 
 import itertools
@@ -21,6 +21,7 @@ from autost_optuna.front.constraints import Constraints, violation
 from autost_optuna.front.front import Box, hypervolume, nondominated, unique
 from autost_optuna.front.picks import numbers_of
 from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.neurons.kinds import neuron_of
 from autost_optuna.network.parts import Part
 from autost_optuna.network.task import Task
 from autost_optuna.network.values import Ratio
@@ -36,11 +37,11 @@ Sums = tuple[int, ...]  # blocks of each kind of mixer and MACs of each role, ad
 
 
 def class_of(architecture: Architecture) -> Hashable:
-    """What determines FLOPs and parameters: width, depth, kinds of mixer, and MACs in every role."""
+    """What determines FLOPs and parameters: neuron, width, depth, kinds of mixer, and MACs in every role."""
     total: Counter[str] = Counter()
     for letter in zip(architecture.mixer, architecture.mlp_ratio, strict=True):
         total.update(dict(footprint(letter, architecture.embed_dim)))
-    return architecture.embed_dim, architecture.depth, frozenset(total.items())
+    return architecture.neuron, architecture.embed_dim, architecture.depth, frozenset(total.items())
 
 
 def representatives(space: Space) -> Iterator[Architecture]:
@@ -50,12 +51,13 @@ def representatives(space: Space) -> Iterator[Architecture]:
     least energy (studies/exact). Each, except those with one block, extends an earlier one by a block, so that a
     measurement that reuses prefixes measures one block per class.
     """
+    networks = list(itertools.product(map(neuron_of, space.neuron), space.embed_dim))
     if space.uniform:
-        for dim in space.embed_dim:
-            for letter in space.alphabet(dim):
-                yield from (of_letters(dim, [letter] * depth) for depth in space.depth)  # each extends the one before
+        for neuron, dim in networks:
+            for letter in space.alphabet(dim):  # each depth extends the one before
+                yield from (of_letters(dim, [letter] * depth, neuron) for depth in space.depth)
         return
-    for dim in space.embed_dim:
+    for neuron, dim in networks:
         kinds = _kinds(space, dim)
         parents: dict[Sums, tuple[int, ...]] = {(0,) * len(kinds[0].sums): ()}
         found: list[tuple[int, ...]] = []
@@ -66,7 +68,7 @@ def representatives(space: Space) -> Iterator[Architecture]:
             parents = children
             found += children.values() if depth in space.depth else ()
         for places in sorted(found):
-            yield of_letters(dim, [(kinds[place].mixers[-1], kinds[place].ratio) for place in places])
+            yield of_letters(dim, [(kinds[place].mixers[-1], kinds[place].ratio) for place in places], neuron)
 
 
 def count_classes(space: Space) -> int:
@@ -79,7 +81,7 @@ def count_classes(space: Space) -> int:
         totals = {(0,) * len(next(iter(steps)))}
         for depth in range(1, space.depth[-1] + 1):
             totals = {_add(total, step) for total in itertools.islice(totals, MOST_COUNTED) for step in steps}
-            count += len(totals) * (depth in space.depth)
+            count += len(totals) * (depth in space.depth) * len(space.neuron)
             if count > MOST_COUNTED:
                 return count
     return count
@@ -268,7 +270,7 @@ def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: i
             blocks[one], blocks[other] = generator.choice([(a, b) for a, b in pairs if _add(a.sums, b.sums) == total])
         generator.shuffle(blocks)
         letters = [(kind.mixers[int(generator.random() * len(kind.mixers))], kind.ratio) for kind in blocks]
-        other_one = of_letters(first.embed_dim, letters)
+        other_one = of_letters(first.embed_dim, letters, first.neuron)
         if other_one != first:
             yield other_one
 

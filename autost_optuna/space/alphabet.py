@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autost_optuna.network.architecture import AUTOST, Architecture
+from autost_optuna.network.architecture import AUTOST, USUAL, Architecture
+from autost_optuna.network.neurons import Neuron
 from autost_optuna.network.parts import Part, genes_of
 from autost_optuna.network.parts.kinds import MIXERS
 from autost_optuna.network.parts.mlp import MLP
@@ -123,7 +124,7 @@ def footprint(letter: Letter, embed_dim: int) -> Footprint:
     return (mixer.word, 1), *((row.role, row.macs) for row in rows)
 
 
-def of_letters(embed_dim: int, letters: Sequence[Letter]) -> Architecture:
+def of_letters(embed_dim: int, letters: Sequence[Letter], neuron: Neuron = USUAL) -> Architecture:
     """The architecture of these blocks."""
     mixers, ratios = zip(*letters, strict=True)
-    return Architecture(embed_dim=embed_dim, depth=len(letters), mixer=mixers, mlp_ratio=ratios)
+    return Architecture(embed_dim=embed_dim, depth=len(letters), mixer=mixers, mlp_ratio=ratios, neuron=neuron)

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna import notebook
-from autost_optuna.files import check_keys, read_toml, read_yaml
-from autost_optuna.network.architecture import AUTOST, MIXER_GENES, Architecture
+from autost_optuna.files import check_keys
+from autost_optuna.network.architecture import AUTOST, USUAL, Architecture
+from autost_optuna.network.genes import MIXER_GENES
+from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.task import Task
 from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio
 from autost_optuna.space.alphabet import Alphabet, Letter, footprint, of_letters
 from autost_optuna.space.parameters import distribution_of, suggest_choice
+from autost_optuna.space.written import CHOICES, read_space
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
@@ -22,18 +25,22 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-CHOICES = ("embed_dim", "depth", "num_heads", "mlp_ratio")  # of AutoST's form
-CHECKS: "dict[str, Callable[[object], Ratio]]" = {"depth": as_depth, "mlp_ratio": as_ratio}
+CHECKS: "dict[str, Callable[[object], Any]]" = {
+    "depth": as_depth,
+    "mlp_ratio": as_ratio,
+    "mixer": lambda word: word,
+    "neuron": lambda text: neuron_text(neuron_of(text)),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Space:
     """The values that a search may choose for each field of an architecture, in ascending order.
 
-    `mixer` lists kinds of mixer by their words. `num_heads`, and in `genes` what else they need, such as {"kernel": [3, 5]},
-    are chosen for each block that has them, `mixer` and `mlp_ratio` for each block; or all once for all blocks if `uniform`.
-    Heads must divide the width: every choice must divide every width or, if `dividing_heads`, each width offers only the
-    choices that divide it (`heads_of`), at least one.
+    `mixer` lists kinds of mixer by their words, `neuron` neurons, one of which all layers of a network have. `num_heads`, and
+    in `genes` what else mixers need, such as {"kernel": [3, 5]}, are chosen for each block that has them, `mixer` and
+    `mlp_ratio` for each block; or all once for all blocks if `uniform`. Heads must divide the width: every choice must divide
+    every width or, if `dividing_heads`, each width offers only the choices that divide it (`heads_of`), at least one.
     """
 
     name: str
@@ -45,6 +52,7 @@ class Space:
     dividing_heads: bool = False
     mixer: tuple[str, ...] = (AUTOST,)
     genes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    neuron: tuple[str, ...] = (USUAL.word,)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -55,12 +63,12 @@ class Space:
                 raise ValueError(f"space {self.name}: {name} {values!r} is not a list of choices, such as [1, 2]")
             check = CHECKS.get(name, functools.partial(as_count, name))
             try:
-                numbers = list(values) if name == "mixer" else [check(value) for value in values]
+                numbers = [check(value) for value in values]
             except ValueError as error:
                 raise ValueError(f"space {self.name}: {error}") from None
             if len(set(numbers)) != len(numbers):
                 raise ValueError(f"space {self.name}: {name} {list(values)} names a choice twice; name each once")
-            ordered = tuple(numbers) if name == "mixer" else tuple(sorted(numbers))
+            ordered = tuple(numbers) if name in ("mixer", "neuron") else tuple(sorted(numbers))
             if name in self.genes:
                 object.__setattr__(self, "genes", {**self.genes, name: ordered})
             else:
@@ -81,6 +89,7 @@ class Space:
         """The choices by the names of FILE.toml; mixers and their genes only where the space has them."""
         mixers = {} if tuple(self.mixer) == (AUTOST,) else {"mixer": self.mixer}
         heads = {"num_heads": self.num_heads} if self.num_heads else {}
+        neurons = {} if self.neuron == (USUAL.word,) else {"neuron": self.neuron}
         return {
             "embed_dim": self.embed_dim,
             "depth": self.depth,
@@ -88,6 +97,7 @@ class Space:
             **heads,
             **self.genes,
             "mlp_ratio": self.mlp_ratio,
+            **neurons,
         }
 
     @property
@@ -116,7 +126,7 @@ class Space:
         if source in PRESETS:
             space = PRESETS[source]
         elif source.endswith((".toml", ".yaml", ".yml")):
-            space = _read(Path(source))
+            space = cls.from_dict(read_space(Path(source)), name=Path(source).stem)
         else:
             raise ValueError(f"no space {source!r}; choose tiny, small or base, or give a FILE.toml or FILE.yaml")
         return replace(space, uniform=True) if uniform else space
@@ -130,7 +140,7 @@ class Space:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, name: str = "space") -> "Space":
         """Read the form of `to_dict` or of FILE.toml; ValueError names a missing or unknown key."""
-        allowed = list(dict.fromkeys(["name", *CHOICES, "uniform", "dividing_heads", "mixer", *MIXER_GENES]))
+        allowed = list(dict.fromkeys(["name", *CHOICES, "uniform", "dividing_heads", "mixer", *MIXER_GENES, "neuron"]))
         needed = [key for key in CHOICES if key != "num_heads" or "mixer" not in data]
         known = check_keys(f"space {name}", data, allowed, needed)
         genes = {gene: known.pop(gene) for gene in MIXER_GENES if gene in known and gene != "num_heads"}
@@ -144,7 +154,7 @@ class Space:
     def _repr_html_(self) -> str:
         """In a notebook: all choices."""
         pairs = [(name, self.in_words(name)) for name in self.choices]
-        *others, last = [name for name in self.choices if name not in ("embed_dim", "depth")]
+        *others, last = [name for name in self.choices if name not in ("embed_dim", "depth", "neuron")]
         chosen = f"chosen {'once for all blocks' if self.uniform else 'for every block'}"
         title = f"space {self.name}: {self.size:,} architectures, {', '.join(others)} and {last} {chosen}"
         return notebook.titled(title, notebook.facts(pairs))
@@ -156,7 +166,7 @@ class Space:
         for dim in self.embed_dim:
             per_block = len(self.alphabet(dim))
             total += sum(per_block if self.uniform else per_block**depth for depth in self.depth)
-        return total
+        return total * len(self.neuron)
 
     @property
     def num_classes(self) -> int:
@@ -187,8 +197,8 @@ class Space:
         dim, depth = self.embed_dim[end], self.depth[end]
         letters = self.alphabet(dim)
         sized = [(sum(size for _, size in footprint(letter, dim)), place) for place, letter in enumerate(letters)]
-        part, ratio = letters[(max(sized) if end else min(sized))[1]]
-        return Architecture(embed_dim=dim, depth=depth, mixer=(part,) * depth, mlp_ratio=(ratio,) * depth)
+        letter = letters[(max(sized) if end else min(sized))[1]]
+        return of_letters(dim, [letter] * depth, neuron_of(self.neuron[0]))
 
     def __contains__(self, architecture: object) -> bool:
         if not isinstance(architecture, Architecture):
@@ -197,23 +207,25 @@ class Space:
         return (
             architecture.embed_dim in self.embed_dim
             and architecture.depth in self.depth
+            and neuron_text(architecture.neuron) in self.neuron
             and blocks <= set(self.alphabet(architecture.embed_dim))
             and not (self.uniform and len(blocks) > 1)
         )
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture of the space once, narrow and shallow ones first; there are `size`."""
-        for dim, depth in itertools.product(self.embed_dim, self.depth):
+        for neuron, dim, depth in itertools.product(map(neuron_of, self.neuron), self.embed_dim, self.depth):
             letters = self.alphabet(dim)
             blocks = (
                 ((letter,) * depth for letter in letters) if self.uniform else itertools.product(letters, repeat=depth)
             )
             for block in blocks:
-                yield of_letters(dim, block)
+                yield of_letters(dim, block, neuron)
 
     def distributions(self) -> "dict[str, BaseDistribution]":
         """Every parameter that `suggest` may ask for, in its order; those of a block follow the depth that adds it."""
         found = {"embed_dim": distribution_of(self.embed_dim), "depth": distribution_of(self.depth)}
+        found |= {name: distribution_of(self.neuron) for name in ["neuron"] if len(self.neuron) > 1}
         for suffix in self._suffixes(self.depth[-1]):
             found |= self._alphabet.distributions(suffix, self.embed_dim)
         return found
@@ -222,6 +234,8 @@ class Space:
         """The parameters of an architecture and their choices, one after another; `values` has those that came before."""
         yield "embed_dim", self.embed_dim
         yield "depth", self.depth
+        if len(self.neuron) > 1:
+            yield "neuron", self.neuron
         for suffix in self._suffixes(int(values["depth"])):
             yield from self._alphabet.asked(suffix, int(values["embed_dim"]), values)
 
@@ -233,7 +247,8 @@ class Space:
         """The architecture with these parameters, by name; parameters of blocks that it does not have are ignored."""
         dim, depth = values["embed_dim"], values["depth"]
         letters = [self._alphabet.letter(suffix, dim, values) for suffix in self._suffixes(depth)]
-        return of_letters(dim, letters * depth if self.uniform else letters)
+        neuron = neuron_of(self.neuron[0] if len(self.neuron) == 1 else values["neuron"])
+        return of_letters(dim, letters * depth if self.uniform else letters, neuron)
 
     def suggest(self, trial: "Trial") -> Architecture:
         """Ask an Optuna trial for an architecture: embed_dim, depth, then num_heads_01, mlp_ratio_01 for each block.
@@ -282,14 +297,3 @@ PRESETS = {
         ),
     )
 }
-
-
-def _read(path: Path) -> Space:
-    if path.suffix == ".toml":
-        return Space.from_dict(read_toml(path, "examples/narrow.toml"), name=path.stem)
-    data = read_yaml(path)
-    if not isinstance(data, Mapping) or not isinstance(data.get("SEARCH_SPACE"), Mapping):
-        raise ValueError(f"{path} has no SEARCH_SPACE section; AutoST's form is SEARCH_SPACE: {{MLP_RATIO, ...}}")
-    names = {field.upper(): field for field in (*CHOICES, "dividing_heads")}
-    section = check_keys(f"space {path.stem}", data["SEARCH_SPACE"], list(names), list(names)[: len(CHOICES)])
-    return Space.from_dict({names[key]: value for key, value in section.items()}, name=path.stem)

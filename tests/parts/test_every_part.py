@@ -16,8 +16,9 @@ from autost_optuna.data import COUNTS
 from autost_optuna.delivery import graphs, standalone
 from autost_optuna.delivery.plots.audit import audit_view
 from autost_optuna.delivery.plots.genes import genes_view
-from autost_optuna.network.architecture import LABELS, table_of
+from autost_optuna.network.architecture import table_of
 from autost_optuna.network.chain import chain, ledger
+from autost_optuna.network.genes import LABELS
 from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.parts import genes_of
 from autost_optuna.network.parts.kinds import KINDS, MIXERS
@@ -192,7 +193,7 @@ def test_its_forms_lead_back_to_it(architecture):
     if architecture.is_autost:
         assert Architecture.from_autost(architecture.to_autost()) == architecture
     else:
-        with pytest.raises(ValueError, match="AutoST's YAML has no words for"):
+        with pytest.raises(ValueError, match="is not a network of AutoST's form"):
             architecture.to_autost()
 
 

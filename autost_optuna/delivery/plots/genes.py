@@ -11,7 +11,9 @@ from autost_optuna.delivery.plots.figure import BLUE, GREY, INK, dress, legend_o
 from autost_optuna.delivery.plots.points import thin
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.front import part
-from autost_optuna.network.architecture import LABELS, Architecture
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.genes import LABELS
+from autost_optuna.network.neurons.kinds import neuron_text
 from autost_optuna.proxies.goals import GOALS
 
 if TYPE_CHECKING:
@@ -67,7 +69,12 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
 def _gene_axes(architectures: Sequence[Architecture]) -> list[Axis]:
     """One axis per gene of the blocks, a number: the mean over the blocks that have it, 0 if none has. A word: its share."""
     genes = [architecture.genes for architecture in architectures]
-    axes = []
+    neurons = [neuron_text(architecture.neuron) for architecture in architectures]
+    axes = [
+        Axis(label=f"share of {word}", values=tuple(float(neuron == word) for neuron in neurons))
+        for word in sorted(set(neurons))
+        if len(set(neurons)) > 1
+    ]
     for name in dict.fromkeys(name for one in genes for name in one):
         if name == "mixer":
             mixers = [[part.word for part in architecture.mixer] for architecture in architectures]
