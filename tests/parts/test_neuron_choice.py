@@ -6,12 +6,13 @@ import torch
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
 from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
+from autost_optuna.network.neurons.lif import LIF
 from autost_optuna.proxies.proof import prove_ledger
 from autost_optuna.proxies.rates import batch_statistics, measure_rates
 from autost_optuna.proxies.reuse import InitialRates
 from autost_optuna.search.exact import class_of, count_classes, representatives
 
-NEURON_TEXTS = ["plif", "plif(tau=3)", "plif(threshold=0.5)", "plif(tau=3;threshold=0.75)"]
+NEURON_TEXTS = ["lif", "lif(tau=3)", "plif", "plif(tau=3)", "plif(threshold=0.5)", "plif(tau=3;threshold=0.75)"]
 
 
 @pytest.mark.parametrize("text", NEURON_TEXTS)
@@ -27,7 +28,7 @@ def test_a_neuron_and_its_text_lead_to_each_other(text):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("if", "neuron 'if' is unknown; choose one of plif"),
+        ("if", "neuron 'if' is unknown; choose one of plif, lif"),
         ("plif(", "is unknown"),
         ("plif(v=1)", "'v' is not a field"),
         ("plif(tau)", "tau '' is not a number"),
@@ -75,7 +76,7 @@ def test_another_neuron_has_other_rates_and_its_network_passes_the_proof():
     images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     rates = InitialRates(task, images)
     found = []
-    for text in ("plif", "plif(tau=4)", "plif(threshold=0.5)", "plif"):
+    for text in ("plif", "lif(tau=4)", "plif(threshold=0.5)", "plif"):
         one = Architecture(embed_dim=16, depth=2, num_heads=(2, 2), mlp_ratio=(1, 2), neuron=neuron_of(text))
         network = SpikingTransformer(one, task)
         prove_ledger(network)
@@ -86,3 +87,13 @@ def test_another_neuron_has_other_rates_and_its_network_passes_the_proof():
     assert found[0] == found[3]
     assert found[0][0]["stem.conv2"] > found[1][0]["stem.conv2"]  # a slower neuron fires less
     assert found[0][0]["stem.conv2"] < found[2][0]["stem.conv2"]
+
+
+def test_a_lif_neurons_trajectory_by_eye():
+    # h = v + (x - v) / 2: 0.8, then 1.2 fires and resets to 0, then 0.9, then 1.05 fires.
+    currents = torch.tensor([1.6, 1.6, 1.8, 1.2])[:, None]
+    with torch.no_grad():
+        assert LIF().module()(currents).flatten().tolist() == [0, 1, 0, 1]
+        assert LIF(tau=4).module()(4 * currents / 2).flatten().tolist() == [0, 1, 0, 1]
+        assert LIF(threshold=2).module()(currents).sum() == 0
+    assert list(LIF().module().parameters()) == []

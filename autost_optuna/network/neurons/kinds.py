@@ -4,9 +4,10 @@ import re
 from dataclasses import fields
 
 from autost_optuna.network.neurons import Neuron
+from autost_optuna.network.neurons.lif import LIF
 from autost_optuna.network.neurons.plif import PLIF
 
-KINDS: dict[str, type[Neuron]] = {kind.word: kind for kind in (PLIF,)}
+KINDS: dict[str, type[Neuron]] = {kind.word: kind for kind in (PLIF, LIF)}
 FORM = re.compile(r"(\w+)(?:\((.*)\))?")
 
 

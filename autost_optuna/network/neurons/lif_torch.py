@@ -1,0 +1,27 @@
+"""The LIF neuron, computed."""
+
+import torch
+from spikingjelly.activation_based.neuron import LIFNode
+from torch import Tensor
+
+from autost_optuna.network.neurons.lif import LIF
+from autost_optuna.network.neurons.module import NeuronModule
+
+
+class LIFModule(NeuronModule, LIFNode):  # type: ignore[misc]
+    """SpikingJelly's LIF."""
+
+    def __init__(self, neuron: LIF) -> None:
+        super().__init__(neuron, {"tau": float(neuron.tau)})
+
+    def decay(self, dtype: torch.dtype) -> Tensor:
+        """1 / tau."""
+        return torch.tensor(1 / self.tau, dtype=dtype)
+
+    @property
+    def learned(self) -> None:
+        """Nothing."""
+        return None
+
+    def reset_parameters(self) -> None:
+        """There are none."""
