@@ -13,6 +13,8 @@ from types import ModuleType
 import pytest
 
 from autost_optuna.network.neurons.kinds import KINDS
+from autost_optuna.network.parts.kinds import KINDS as PARTS
+from autost_optuna.network.parts.kinds import MIXERS
 
 ROOT = Path(__file__).parent.parent / "autost_optuna"
 
@@ -83,6 +85,26 @@ def test_no_module_imports_itself_through_others():
 def whole(module):
     """The module of a part or a neuron, for that of its twin."""
     return module.removesuffix("_torch") if ".parts." in module or ".neurons." in module else module
+
+
+def test_only_parts_and_neurons_name_their_kinds():
+    """Everything else loops over the chain. `moved` has the names of 0.1.0."""
+    named = {kind.__name__ for kind in (*PARTS.values(), *KINDS.values())} | set(MIXERS) - {
+        "identity"
+    }  # which is a word for more
+    found = {}
+    for path in FILES:
+        if path.parent.name in ("parts", "neurons") or path.name == "moved.py":
+            continue
+        nodes = list(ast.walk(parsed(path)))
+        words = {node.id for node in nodes if isinstance(node, ast.Name)}
+        words |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        if words & named:
+            found[name(path)] = words & named
+    assert found == {
+        "autost_optuna.network.architecture": {"PLIF"},
+        "autost_optuna.network.place": {"PLIF"},
+    }  # defaults
 
 
 @pytest.mark.slow

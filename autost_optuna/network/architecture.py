@@ -14,13 +14,11 @@ from autost_optuna.network.neurons.kinds import KINDS as NEURONS
 from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.neurons.plif import PLIF
 from autost_optuna.network.parts import Part, genes_of
-from autost_optuna.network.parts.kinds import MIXERS
-from autost_optuna.network.parts.mlp import MLP
+from autost_optuna.network.parts.kinds import FEED_FORWARD, MIXERS, USUAL_MIXER
 from autost_optuna.network.place import Place
 from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio, hidden_units
 from autost_optuna.units import StrPath
 
-AUTOST = "ssa"  # the mixer of AutoST's form, which no text and no file needs to name
 USUAL = PLIF()
 EXAMPLE = '"C=384,depth=4,heads=8,ratio=4"'
 
@@ -54,7 +52,9 @@ class Architecture:
                 raise ValueError(f"{name} {values!r} is not a list; give one value for each of the {self.depth} blocks")
             if len(values) != self.depth:
                 raise ValueError(f"{name} lists {len(values)} values for depth {self.depth}; give one for each block")
-        mixer = tuple(self.mixer) or tuple(MIXERS[AUTOST](num_heads=as_count("num_heads", h)) for h in self.num_heads)
+        mixer = tuple(self.mixer) or tuple(
+            MIXERS[USUAL_MIXER](num_heads=as_count("num_heads", h)) for h in self.num_heads
+        )
         for part in mixer:
             if not isinstance(part, tuple(MIXERS.values())):
                 raise ValueError(f"mixer {part!r} is not one of {', '.join(kind.__name__ for kind in MIXERS.values())}")
@@ -88,12 +88,12 @@ class Architecture:
     @property
     def has_one_mixer(self) -> bool:
         """Whether all blocks have the mixer of AutoST's form."""
-        return all(part.word == AUTOST for part in self.mixer)
+        return all(part.word == USUAL_MIXER for part in self.mixer)
 
     @property
-    def mlps(self) -> tuple[MLP, ...]:
+    def mlps(self) -> tuple[Part, ...]:
         """The MLP of every block."""
-        return tuple(MLP(mlp_ratio=ratio) for ratio in self.mlp_ratio)
+        return tuple(FEED_FORWARD(mlp_ratio=ratio) for ratio in self.mlp_ratio)
 
     @property
     def hidden_dims(self) -> tuple[int, ...]:
@@ -252,5 +252,5 @@ def table_of(architectures: Sequence[Architecture]) -> dict[str, list[str]]:
     """Columns of a table of architectures, by their titles: C, depth, and what is chosen per block, with "-" for none."""
     rows = [architecture.cells() for architecture in architectures]
     titles = [label for label in LABELS.values() if any(label in row for row in rows)]
-    absent = {"mixer": AUTOST, "neuron": USUAL.word}
+    absent = {"mixer": USUAL_MIXER, "neuron": USUAL.word}
     return {title: [row.get(title, absent.get(title, "-")) for row in rows] for title in titles}

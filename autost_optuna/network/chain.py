@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.parts import Part
-from autost_optuna.network.parts.head import LinearHead
-from autost_optuna.network.parts.stem import AutoSTStem
+from autost_optuna.network.parts.kinds import HEAD, STEM
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Operation, Population, Row
 from autost_optuna.network.task import Task
@@ -37,11 +36,11 @@ def chain(architecture: Architecture, task: Task) -> Iterator[Link]:
 
 def _parts(architecture: Architecture, task: Task) -> Iterator[tuple[int | None, Part, bool]]:
     """Each part with the index of its block, and whether it adds."""
-    yield None, AutoSTStem(width=architecture.embed_dim, pooling=task.pooling), False
+    yield None, STEM(width=architecture.embed_dim, pooling=task.pooling), False
     for block, parts in enumerate(zip(architecture.mixer, architecture.mlps, strict=True)):
         for part in parts:
             yield block, part, True
-    yield None, LinearHead(classes=task.num_classes), False
+    yield None, HEAD(classes=task.num_classes), False
 
 
 def ledger(architecture: Architecture, task: Task) -> list[Row]:

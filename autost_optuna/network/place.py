@@ -80,3 +80,14 @@ class Place:
             steps=self.steps,
             params=self.neuron.params,
         )
+
+
+def pooled_sides(side: int, pooling: str) -> tuple[int, ...]:
+    """Side of the feature map at the input of each convolution, then after the last.
+
+    Pooling takes the maximum over 3x3 pixels with stride 2 and padding 1, which leaves ceil(side / 2).
+    """
+    sides = [side]
+    for flag in pooling:
+        sides.append(-(-sides[-1] // 2) if flag == "1" else sides[-1])
+    return tuple(sides)

@@ -7,7 +7,7 @@ from typing import Any
 
 from autost_optuna.files import check_keys, read_toml
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.parts.stem import pooled_sides
+from autost_optuna.network.place import pooled_sides
 from autost_optuna.network.values import as_count
 
 NEEDED = ("image_size", "channels", "num_classes")

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autost_optuna.network.architecture import AUTOST, USUAL, Architecture
+from autost_optuna.network.architecture import USUAL, Architecture
 from autost_optuna.network.neurons import Neuron
 from autost_optuna.network.parts import Part, genes_of
-from autost_optuna.network.parts.kinds import MIXERS
-from autost_optuna.network.parts.mlp import MLP
+from autost_optuna.network.parts.kinds import FEED_FORWARD, MIXERS, USUAL_MIXER
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Operation
 from autost_optuna.network.values import Ratio, as_ratio
@@ -27,7 +26,7 @@ Footprint = tuple[tuple[str, int], ...]
 class Alphabet:
     """The mixers that a block may have, by their words, the choices for their genes, and MLP ratios; see `Space`."""
 
-    mixer: tuple[str, ...] = (AUTOST,)
+    mixer: tuple[str, ...] = (USUAL_MIXER,)
     num_heads: tuple[int, ...] = ()
     mlp_ratio: tuple[Ratio, ...]
     dividing_heads: bool = False
@@ -119,7 +118,7 @@ def footprint(letter: Letter, embed_dim: int) -> Footprint:
     """
     mixer, ratio = letter
     at = Place(width=embed_dim, side=8, steps=1, still=False)
-    parts: tuple[Part, ...] = (mixer, MLP(mlp_ratio=ratio))
+    parts: tuple[Part, ...] = (mixer, FEED_FORWARD(mlp_ratio=ratio))
     rows = (row for part in parts for row in part.rows(at.entering(0, part.name)) if isinstance(row, Operation))
     return (mixer.word, 1), *((row.role, row.macs) for row in rows)
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from autost_optuna import notebook
 from autost_optuna.files import check_keys
-from autost_optuna.network.architecture import AUTOST, USUAL, Architecture
+from autost_optuna.network.architecture import USUAL, Architecture
 from autost_optuna.network.genes import MIXER_GENES
 from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
+from autost_optuna.network.parts.kinds import USUAL_MIXER
 from autost_optuna.network.task import Task
 from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio
 from autost_optuna.space.alphabet import Alphabet, Letter, footprint, of_letters
@@ -50,7 +51,7 @@ class Space:
     mlp_ratio: tuple[Ratio, ...]
     uniform: bool = False
     dividing_heads: bool = False
-    mixer: tuple[str, ...] = (AUTOST,)
+    mixer: tuple[str, ...] = (USUAL_MIXER,)
     genes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     neuron: tuple[str, ...] = (USUAL.word,)
 
@@ -87,7 +88,7 @@ class Space:
     @property
     def choices(self) -> dict[str, tuple[Any, ...]]:
         """The choices by the names of FILE.toml; mixers and their genes only where the space has them."""
-        mixers = {} if tuple(self.mixer) == (AUTOST,) else {"mixer": self.mixer}
+        mixers = {} if tuple(self.mixer) == (USUAL_MIXER,) else {"mixer": self.mixer}
         heads = {"num_heads": self.num_heads} if self.num_heads else {}
         neurons = {} if self.neuron == (USUAL.word,) else {"neuron": self.neuron}
         return {

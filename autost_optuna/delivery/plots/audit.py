@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from autost_optuna import units
 from autost_optuna.delivery.plots.figure import INK, dress
 from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.parts.kinds import KINDS
+from autost_optuna.network.place import STATES
 from autost_optuna.proxies.energy import total_mj
 
 if TYPE_CHECKING:
@@ -19,17 +21,11 @@ if TYPE_CHECKING:
 
 # The colour of each group of rows, and those for other groups, in their order; rows that read real values are hatched.
 COLOURS = {
-    "convolutions": "#0072b2",
-    "position convolution": "#d55e00",
-    "q, k, v": "#56b4e9",
-    "attention products": "#cc79a7",
-    "projection": "#009e73",
-    "MLP": "#e69f00",
-    "head": "#555555",
-    "neuron states": "#bbbbbb",
+    **{group: colour for kind in KINDS.values() for group, colour in kind.colours.items()},
+    STATES: "#bbbbbb",
     "static": "#888888",
 }
-OTHERS = ("#117733", "#882255", "#999933", "#aa4499", "#44aa99")
+OTHERS = ("#882255", "#999933", "#aa4499", "#44aa99")
 # Colours on which white is hard to read, with their text colour: INK if a dark page has another colour there.
 WRITTEN = {"#56b4e9": INK, "#bbbbbb": INK, "#e69f00": "#111111", "#cc79a7": "#111111"}
 STRIPES = {"fgcolor": "white", "fgopacity": 0.3, "solidity": 0.25}

@@ -12,12 +12,14 @@ class Part(Protocol):
     """A part of a network: a frozen value whose fields can be chosen. It owns everything about itself.
 
     `word` names its kind in files and texts: "ssa". `name` is the name of its module, and the prefix of its rows' roles:
-    "attention". `labels` gives genes other names in texts and tables, by their names as fields.
+    "attention". `labels` gives genes other names in texts and tables, by their names as fields. `colours` are those of its
+    rows' groups in figures; a group without one gets a colour that is free.
     """
 
     word: ClassVar[str]
     name: ClassVar[str]
     labels: ClassVar[Mapping[str, str]]
+    colours: ClassVar[Mapping[str, str]]
 
     def after(self, at: Place) -> Place:
         """The stream that it passes on. ValueError if it cannot stand at `at`."""

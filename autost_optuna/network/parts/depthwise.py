@@ -20,6 +20,7 @@ class Depthwise:
     word: ClassVar[str] = "depthwise"
     name: ClassVar[str] = "depthwise"
     labels: ClassVar[Mapping[str, str]] = {}
+    colours: ClassVar[Mapping[str, str]] = {"depthwise convolution": "#117733"}
     kernel: int
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ class LinearHead:
     word: ClassVar[str] = "linear"
     name: ClassVar[str] = "head"
     labels: ClassVar[Mapping[str, str]] = {}
+    colours: ClassVar[Mapping[str, str]] = {"head": "#555555"}
     classes: int
 
     def after(self, at: Place) -> Place:

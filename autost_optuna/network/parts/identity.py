@@ -18,6 +18,7 @@ class Identity:
     word: ClassVar[str] = "identity"
     name: ClassVar[str] = "identity"
     labels: ClassVar[Mapping[str, str]] = {}
+    colours: ClassVar[Mapping[str, str]] = {}
 
     def after(self, at: Place) -> Place:
         """The same stream."""

@@ -10,4 +10,6 @@ from autost_optuna.network.parts.ssa import SSA
 from autost_optuna.network.parts.stem import AutoSTStem
 
 MIXERS: dict[str, Any] = {kind.word: kind for kind in (SSA, Depthwise, Identity)}
-KINDS: dict[str, Any] = {**MIXERS, **{kind.word: kind for kind in (AutoSTStem, MLP, LinearHead)}}
+USUAL_MIXER = SSA.word  # that of AutoST's form, which no text and no file needs to name
+STEM, FEED_FORWARD, HEAD = AutoSTStem, MLP, LinearHead  # which all networks have
+KINDS: dict[str, Any] = {**MIXERS, **{kind.word: kind for kind in (STEM, FEED_FORWARD, HEAD)}}

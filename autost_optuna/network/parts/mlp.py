@@ -19,6 +19,7 @@ class MLP:
     word: ClassVar[str] = "mlp"
     name: ClassVar[str] = "mlp"
     labels: ClassVar[Mapping[str, str]] = {"mlp_ratio": "ratio"}
+    colours: ClassVar[Mapping[str, str]] = {"MLP": "#e69f00"}
     mlp_ratio: Ratio
 
     def hidden(self, at: Place) -> int:

@@ -19,6 +19,11 @@ class SSA:
     word: ClassVar[str] = "ssa"
     name: ClassVar[str] = "attention"
     labels: ClassVar[Mapping[str, str]] = {"num_heads": "heads"}
+    colours: ClassVar[Mapping[str, str]] = {
+        "q, k, v": "#56b4e9",
+        "attention products": "#cc79a7",
+        "projection": "#009e73",
+    }
     num_heads: int
 
     def __post_init__(self) -> None:

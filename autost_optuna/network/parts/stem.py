@@ -4,22 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from autost_optuna.network.place import Place
+from autost_optuna.network.place import Place, pooled_sides
 from autost_optuna.network.rows import REAL, Row
 
 if TYPE_CHECKING:
     from autost_optuna.network.parts.stem_torch import AutoSTStemModule
-
-
-def pooled_sides(side: int, pooling: str) -> tuple[int, ...]:
-    """Side of the feature map at the input of each convolution, then after the last.
-
-    Pooling takes the maximum over 3x3 pixels with stride 2 and padding 1, which leaves ceil(side / 2).
-    """
-    sides = [side]
-    for flag in pooling:
-        sides.append(-(-sides[-1] // 2) if flag == "1" else sides[-1])
-    return tuple(sides)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +21,7 @@ class AutoSTStem:
     word: ClassVar[str] = "autost"
     name: ClassVar[str] = "stem"
     labels: ClassVar[Mapping[str, str]] = {}
+    colours: ClassVar[Mapping[str, str]] = {"convolutions": "#0072b2", "position convolution": "#d55e00"}
     width: int
     pooling: str
 
