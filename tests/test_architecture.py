@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autost_optuna import Architecture
+from autost_optuna.network.parts.identity import Identity
 
 architectures = st.integers(1, 6).flatmap(
     lambda depth: st.builds(
@@ -116,3 +118,21 @@ def test_unreadable_text_is_refused(text):
 def test_wrong_json_names_the_key(data, said):
     with pytest.raises(ValueError, match=said):
         Architecture.from_dict(data)
+
+
+def test_heads_and_mixers_are_two_ways_to_say_the_same():
+    heads = Architecture(embed_dim=16, depth=2, num_heads=(2, 4), mlp_ratio=(1, 2))
+    mixers = Architecture(embed_dim=16, depth=2, mixer=heads.mixers, mlp_ratio=(1, 2))
+    assert mixers == heads
+    assert hash(mixers) == hash(heads)
+    assert (mixers.num_heads, mixers.mixer) == ((2, 4), ())
+    assert dataclasses.replace(heads, num_heads=(4, 4)).num_heads == (4, 4)
+    mixed = dataclasses.replace(heads, num_heads=(), mixer=(Identity(), *heads.mixers[1:]))
+    assert (mixed.num_heads, mixed.mixers) == ((), mixed.mixer)
+    assert dataclasses.replace(mixed, mlp_ratio=(2, 2)).mixer == mixed.mixer
+    with pytest.raises(ValueError, match="give one of them"):
+        dataclasses.replace(heads, mixer=mixed.mixer)
+    with pytest.raises(ValueError, match="mixer 'ssa' is not one of SSA, Depthwise, Identity"):
+        Architecture(embed_dim=16, depth=1, mixer=("ssa",), mlp_ratio=(1,))
+    with pytest.raises(ValueError, match="neuron 'lif' is not one of PLIF, LIF"):
+        dataclasses.replace(heads, neuron="lif")

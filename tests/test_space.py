@@ -206,3 +206,7 @@ def test_tokens_of_a_task(size, pooling, tokens):
 def test_what_is_no_task_is_refused(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         Task(**{"name": "t", "image_size": 8, "channels": 1, "num_classes": 2, **fields})
+
+
+def test_spaces_can_be_keys():
+    assert len({TOY, dataclasses.replace(TOY), DIVIDING}) == 2

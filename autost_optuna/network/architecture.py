@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,18 @@ EXAMPLE = '"C=384,depth=4,heads=8,ratio=4"'
 class Architecture:
     """A spiking transformer's embedding dimension, depth, and mixer and MLP ratio of every block.
 
-    `num_heads` alone gives every block AutoST's spiking self-attention with so many heads. `mixer` gives the blocks' mixers
-    themselves; `num_heads` then follows from it, with None for a block without heads. `neuron` is that of all layers. Equal
-    architectures compare equal and have equal hashes and keys. Raises ValueError if no such network exists.
+    `num_heads` gives every block AutoST's spiking self-attention with so many heads. Or `mixer` gives the blocks' mixers, such
+    as `Depthwise(kernel=3)`; if they are all AutoST's, it becomes `num_heads`, so that one of the two is always empty. `neuron`
+    is that of all layers. Equal architectures compare equal and have equal hashes and keys. Raises ValueError if no such
+    network exists.
     """
 
     embed_dim: int
     depth: int
-    num_heads: tuple[int | None, ...] = ()
+    num_heads: tuple[int, ...] = ()
     mlp_ratio: tuple[Ratio, ...]
     mixer: tuple[Part, ...] = ()
-    neuron: Neuron = field(default_factory=PLIF)
+    neuron: Neuron = USUAL
 
     def __post_init__(self) -> None:
         as_count("embed_dim", self.embed_dim)
@@ -52,26 +53,21 @@ class Architecture:
                 raise ValueError(f"{name} {values!r} is not a list; give one value for each of the {self.depth} blocks")
             if len(values) != self.depth:
                 raise ValueError(f"{name} lists {len(values)} values for depth {self.depth}; give one for each block")
-        mixer = tuple(self.mixer) or tuple(
-            MIXERS[USUAL_MIXER](num_heads=as_count("num_heads", h)) for h in self.num_heads
-        )
-        for part in mixer:
-            if not isinstance(part, tuple(MIXERS.values())):
-                raise ValueError(f"mixer {part!r} is not one of {', '.join(kind.__name__ for kind in MIXERS.values())}")
-        if not isinstance(self.neuron, tuple(NEURONS.values())):
-            raise ValueError(
-                f"neuron {self.neuron!r} is not one of {', '.join(kind.__name__ for kind in NEURONS.values())}"
-            )
-        num_heads = tuple(getattr(part, "num_heads", None) for part in mixer)
-        if tuple(self.num_heads) not in ((), num_heads):
-            raise ValueError(
-                f"num_heads {self.num_heads} are not those of the mixers, {num_heads}; leave num_heads out"
-            )
-        object.__setattr__(self, "mixer", mixer)
-        object.__setattr__(self, "num_heads", num_heads)
+        for name, value, kinds in (*(("mixer", part, MIXERS) for part in self.mixer), ("neuron", self.neuron, NEURONS)):
+            if not isinstance(value, tuple(kinds.values())):
+                raise ValueError(
+                    f"{name} {value!r} is not one of {', '.join(kind.__name__ for kind in kinds.values())}"
+                )
+        if self.mixer and self.num_heads:
+            raise ValueError(f"num_heads {self.num_heads} and mixer are given; give one of them")
+        usual = all(part.word == USUAL_MIXER for part in self.mixer)
+        given: Any = self.mixer
+        heads = [part.num_heads for part in given] if given and usual else self.num_heads
+        object.__setattr__(self, "num_heads", tuple(as_count("num_heads", h) for h in heads))
+        object.__setattr__(self, "mixer", () if usual else tuple(self.mixer))
         object.__setattr__(self, "mlp_ratio", tuple(as_ratio(r) for r in self.mlp_ratio))
         at = Place(width=self.embed_dim, side=1, steps=1, still=False)
-        for part in dict.fromkeys((*mixer, *self.mlps)):
+        for part in dict.fromkeys((*self.mixers, *self.mlps)):
             part.after(at)
 
     @classmethod
@@ -83,12 +79,12 @@ class Architecture:
     @property
     def is_autost(self) -> bool:
         """Whether all blocks and neurons are those of AutoST's form."""
-        return self.neuron == USUAL and self.has_one_mixer
+        return not self.mixer and self.neuron == USUAL
 
     @property
-    def has_one_mixer(self) -> bool:
-        """Whether all blocks have the mixer of AutoST's form."""
-        return all(part.word == USUAL_MIXER for part in self.mixer)
+    def mixers(self) -> tuple[Part, ...]:
+        """The mixer of every block."""
+        return self.mixer or tuple(MIXERS[USUAL_MIXER](num_heads=heads) for heads in self.num_heads)
 
     @property
     def mlps(self) -> tuple[Part, ...]:
@@ -106,11 +102,9 @@ class Architecture:
 
         The mixers' words are among them unless all blocks are those of AutoST's form.
         """
-        found: dict[str, tuple[Any, ...]] = (
-            {} if self.has_one_mixer else {"mixer": tuple(part.word for part in self.mixer)}
-        )
+        found: dict[str, tuple[Any, ...]] = {"mixer": tuple(part.word for part in self.mixer)} if self.mixer else {}
         for gene in MIXER_GENES:
-            values = tuple(getattr(part, gene, None) for part in self.mixer)
+            values = tuple(getattr(part, gene, None) for part in self.mixers)
             if any(value is not None for value in values):
                 found[gene] = values
         return {**found, "mlp_ratio": self.mlp_ratio}
@@ -118,7 +112,7 @@ class Architecture:
     @property
     def key(self) -> str:
         """Canonical text: equal for equal architectures, different for different ones."""
-        if self.has_one_mixer:
+        if not self.mixer:
             mixers = "h" + ".".join(map(str, self.num_heads))
         else:
             values = ([getattr(part, gene) for gene in genes_of(part)] for part in self.mixer)

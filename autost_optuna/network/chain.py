@@ -37,7 +37,7 @@ def chain(architecture: Architecture, task: Task) -> Iterator[Link]:
 def _parts(architecture: Architecture, task: Task) -> Iterator[tuple[int | None, Part, bool]]:
     """Each part with the index of its block, and whether it adds."""
     yield None, STEM(width=architecture.embed_dim, pooling=task.pooling), False
-    for block, parts in enumerate(zip(architecture.mixer, architecture.mlps, strict=True)):
+    for block, parts in enumerate(zip(architecture.mixers, architecture.mlps, strict=True)):
         for part in parts:
             yield block, part, True
     yield None, HEAD(classes=task.num_classes), False

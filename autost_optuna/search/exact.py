@@ -39,7 +39,7 @@ Sums = tuple[int, ...]  # blocks of each kind of mixer and MACs of each role, ad
 def class_of(architecture: Architecture) -> Hashable:
     """What determines FLOPs and parameters: neuron, width, depth, kinds of mixer, and MACs in every role."""
     total: Counter[str] = Counter()
-    for letter in zip(architecture.mixer, architecture.mlp_ratio, strict=True):
+    for letter in zip(architecture.mixers, architecture.mlp_ratio, strict=True):
         total.update(dict(footprint(letter, architecture.embed_dim)))
     return architecture.neuron, architecture.embed_dim, architecture.depth, frozenset(total.items())
 
@@ -263,7 +263,7 @@ def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: i
         pairs = list(itertools.product(offered, repeat=2))
         blocks = [
             next(kind for kind in offered if kind.ratio == ratio and part in kind.mixers)
-            for part, ratio in zip(first.mixer, first.mlp_ratio, strict=True)
+            for part, ratio in zip(first.mixers, first.mlp_ratio, strict=True)
         ]
         for one, other in itertools.pairwise(range(len(blocks))):
             total = _add(blocks[one].sums, blocks[other].sums)

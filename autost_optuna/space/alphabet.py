@@ -30,7 +30,7 @@ class Alphabet:
     num_heads: tuple[int, ...] = ()
     mlp_ratio: tuple[Ratio, ...]
     dividing_heads: bool = False
-    genes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    genes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
 
     def choices(self, gene: str, embed_dim: int) -> tuple[int, ...]:
         """The choices of a mixer's gene for a width."""

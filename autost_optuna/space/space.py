@@ -52,7 +52,7 @@ class Space:
     uniform: bool = False
     dividing_heads: bool = False
     mixer: tuple[str, ...] = (USUAL_MIXER,)
-    genes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    genes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     neuron: tuple[str, ...] = (USUAL.word,)
 
     def __post_init__(self) -> None:
@@ -204,7 +204,7 @@ class Space:
     def __contains__(self, architecture: object) -> bool:
         if not isinstance(architecture, Architecture):
             return False
-        blocks = set(zip(architecture.mixer, architecture.mlp_ratio, strict=True))
+        blocks = set(zip(architecture.mixers, architecture.mlp_ratio, strict=True))
         return (
             architecture.embed_dim in self.embed_dim
             and architecture.depth in self.depth

@@ -80,7 +80,7 @@ def test_only_the_chosen_mixers_genes_are_asked_for(cli, tmp_path):
         assert architecture in space
         assert space.architecture(trial.params) == architecture
         assert set(trial.params) == space.active(trial.params) <= set(space.distributions())
-        for block, part in enumerate(architecture.mixer, 1):
+        for block, part in enumerate(architecture.mixers, 1):
             assert (f"kernel_{block:02d}" in trial.params) == (part.word == "depthwise")
             assert (f"num_heads_{block:02d}" in trial.params) == (part.word == "ssa")
 

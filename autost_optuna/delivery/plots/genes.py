@@ -77,7 +77,7 @@ def _gene_axes(architectures: Sequence[Architecture]) -> list[Axis]:
     ]
     for name in dict.fromkeys(name for one in genes for name in one):
         if name == "mixer":
-            mixers = [[part.word for part in architecture.mixer] for architecture in architectures]
+            mixers = [[part.word for part in architecture.mixers] for architecture in architectures]
             for word in dict.fromkeys(word for words in mixers for word in words):
                 shares = tuple(words.count(word) / len(words) for words in mixers)
                 axes.append(Axis(label=f"share of {word}", values=shares))
