@@ -21,7 +21,6 @@ from autost_optuna.front.constraints import Constraints, violation
 from autost_optuna.front.front import Box, hypervolume, nondominated, unique
 from autost_optuna.front.picks import numbers_of
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.neurons.kinds import neuron_of
 from autost_optuna.network.parts import Part
 from autost_optuna.network.task import Task
 from autost_optuna.network.values import Ratio
@@ -51,7 +50,7 @@ def representatives(space: Space) -> Iterator[Architecture]:
     least energy (studies/exact). Each, except those with one block, extends an earlier one by a block, so that a
     measurement that reuses prefixes measures one block per class.
     """
-    networks = list(itertools.product(map(neuron_of, space.neuron), space.embed_dim))
+    networks = list(itertools.product(space.neurons, space.embed_dim))
     if space.uniform:
         for neuron, dim in networks:
             for letter in space.alphabet(dim):  # each depth extends the one before

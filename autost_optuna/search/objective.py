@@ -240,19 +240,23 @@ def objective_of(plan: Plan, device: str = "cpu") -> Objective:
 
 
 def measure_box(objective: Objective) -> Box:
-    """The box from the smallest and largest architecture, with the reference point a tenth beyond the worst corner."""
+    """The box from the smallest and largest architecture, with the reference point a tenth beyond the worst corner.
+
+    Their energies are those with each neuron of the space.
+    """
     smallest, largest = objective.space.smallest, objective.space.largest
-    low, high = objective.evaluate(smallest), objective.evaluate(largest)
-    if low.silent or high.silent:
+    ends = [replace(end, neuron=neuron) for neuron in objective.space.neurons for end in (smallest, largest)]
+    corners = [objective.evaluate(end) for end in ends]
+    if any(corner.silent for corner in corners):
         raise Unmeasurable(
-            f"the network is silent on these images (mean spike rate {min(low.mean_rate, high.mean_rate):.2g}); "
+            f"the network is silent on these images (mean spike rate {min(c.mean_rate for c in corners):.2g}); "
             "give real images that are not blank"
         )
-    if low.unscored or high.unscored:
-        raise Unmeasurable(f"{low.unscored or high.unscored}; give other images, or leave out that objective")
+    if unscored := next((corner.unscored for corner in corners if corner.unscored), None):
+        raise Unmeasurable(f"{unscored}; give other images, or leave out that objective")
     return Box(
         worst_flops=0.9 * count_flops(smallest, objective.task),
-        worst_energy_mj=1.1 * max(low.energy_mj, high.energy_mj),
+        worst_energy_mj=1.1 * max(corner.energy_mj for corner in corners),
         best_flops=count_flops(largest, objective.task),
-        best_energy_mj=min(low.energy_mj, high.energy_mj),
+        best_energy_mj=min(corner.energy_mj for corner in corners),
     )

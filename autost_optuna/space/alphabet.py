@@ -2,17 +2,18 @@
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna.network.architecture import USUAL, Architecture
 from autost_optuna.network.neurons import Neuron
+from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.parts import Part, genes_of
 from autost_optuna.network.parts.kinds import FEED_FORWARD, MIXERS, USUAL_MIXER
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Operation
-from autost_optuna.network.values import Ratio, as_ratio
+from autost_optuna.network.values import Ratio, as_depth, as_ratio
 from autost_optuna.space.parameters import distribution_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 Letter = tuple[Part, Ratio]  # a block: its mixer and its MLP ratio
 Footprint = tuple[tuple[str, int], ...]
+# What makes a choice of each name a value; any other is a whole number.
+CHECKS: "dict[str, Callable[[object], Any]]" = {
+    "depth": as_depth,
+    "mlp_ratio": as_ratio,
+    "mixer": lambda word: word,
+    "neuron": lambda text: neuron_text(neuron_of(text)),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

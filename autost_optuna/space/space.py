@@ -3,7 +3,7 @@
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,12 @@ from autost_optuna import notebook
 from autost_optuna.files import check_keys
 from autost_optuna.network.architecture import USUAL, Architecture
 from autost_optuna.network.genes import MIXER_GENES
+from autost_optuna.network.neurons import Neuron
 from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.parts.kinds import USUAL_MIXER
 from autost_optuna.network.task import Task
-from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio
-from autost_optuna.space.alphabet import Alphabet, Letter, footprint, of_letters
+from autost_optuna.network.values import Ratio, as_count
+from autost_optuna.space.alphabet import CHECKS, Alphabet, Letter, footprint, of_letters
 from autost_optuna.space.parameters import distribution_of, suggest_choice
 from autost_optuna.space.written import CHOICES, read_space
 from autost_optuna.units import StrPath
@@ -24,14 +25,6 @@ from autost_optuna.units import StrPath
 if TYPE_CHECKING:
     from optuna import Trial
     from optuna.distributions import BaseDistribution
-
-
-CHECKS: "dict[str, Callable[[object], Any]]" = {
-    "depth": as_depth,
-    "mlp_ratio": as_ratio,
-    "mixer": lambda word: word,
-    "neuron": lambda text: neuron_text(neuron_of(text)),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +93,11 @@ class Space:
             "mlp_ratio": self.mlp_ratio,
             **neurons,
         }
+
+    @property
+    def neurons(self) -> tuple[Neuron, ...]:
+        """The neurons that a network may have."""
+        return tuple(map(neuron_of, self.neuron))
 
     @property
     def _alphabet(self) -> Alphabet:
@@ -199,7 +197,7 @@ class Space:
         letters = self.alphabet(dim)
         sized = [(sum(size for _, size in footprint(letter, dim)), place) for place, letter in enumerate(letters)]
         letter = letters[(max(sized) if end else min(sized))[1]]
-        return of_letters(dim, [letter] * depth, neuron_of(self.neuron[0]))
+        return of_letters(dim, [letter] * depth, self.neurons[0])
 
     def __contains__(self, architecture: object) -> bool:
         if not isinstance(architecture, Architecture):
@@ -215,7 +213,7 @@ class Space:
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture of the space once, narrow and shallow ones first; there are `size`."""
-        for neuron, dim, depth in itertools.product(map(neuron_of, self.neuron), self.embed_dim, self.depth):
+        for neuron, dim, depth in itertools.product(self.neurons, self.embed_dim, self.depth):
             letters = self.alphabet(dim)
             blocks = (
                 ((letter,) * depth for letter in letters) if self.uniform else itertools.product(letters, repeat=depth)
