@@ -62,12 +62,14 @@ class Architecture:
             raise ValueError(f"num_heads {self.num_heads} and mixer are given; give one of them")
         usual = all(part.word == USUAL_MIXER for part in self.mixer)
         given: Any = self.mixer
-        heads = [part.num_heads for part in given] if given and usual else self.num_heads
-        object.__setattr__(self, "num_heads", tuple(as_count("num_heads", h) for h in heads))
+        chosen = [part.num_heads for part in given] if given and usual else self.num_heads
+        object.__setattr__(self, "num_heads", tuple(as_count("num_heads", h) for h in chosen))
         object.__setattr__(self, "mixer", () if usual else tuple(self.mixer))
         object.__setattr__(self, "mlp_ratio", tuple(as_ratio(r) for r in self.mlp_ratio))
         at = Place(width=self.embed_dim, side=1, steps=1, still=False)
-        for part in dict.fromkeys((*self.mixers, *self.mlps)):
+        heads = dict.fromkeys(self.num_heads)  # each once: a deep network repeats few
+        parts = dict.fromkeys(self.mixer) or [MIXERS[USUAL_MIXER](num_heads=number) for number in heads]
+        for part in (*parts, *(FEED_FORWARD(mlp_ratio=ratio) for ratio in dict.fromkeys(self.mlp_ratio))):
             part.after(at)
 
     @classmethod

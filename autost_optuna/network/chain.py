@@ -1,5 +1,6 @@
 """The chain: the one walk over an architecture's parts, each with its place, and the ledger that it adds up to."""
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -43,9 +44,15 @@ def _parts(architecture: Architecture, task: Task) -> Iterator[tuple[int | None,
     yield None, HEAD(classes=task.num_classes), False
 
 
+@functools.lru_cache(1 << 14)
+def rows_of(part: Part, at: Place) -> tuple[Row, ...]:
+    """The rows of a part at a place, which many architectures share."""
+    return tuple(part.rows(at))
+
+
 def ledger(architecture: Architecture, task: Task) -> list[Row]:
     """All rows of one inference of one image, in the order of the signal."""
-    return [row for at, part, _ in chain(architecture, task) for row in part.rows(at)]
+    return [row for at, part, _ in chain(architecture, task) for row in rows_of(part, at)]
 
 
 def operations(architecture: Architecture, task: Task) -> list[Operation]:

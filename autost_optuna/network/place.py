@@ -40,7 +40,16 @@ class Place:
     def entering(self, block: int | None, part: str) -> "Place":
         """The same stream, read by a part of block `block`, or by one outside blocks, which is a stage of its own."""
         stage = part if block is None else f"blocks.{block}"
-        return replace(self, stage=stage, block=block, part=part)
+        return Place(
+            width=self.width,
+            side=self.side,
+            steps=self.steps,
+            still=self.still,
+            stage=stage,
+            block=block,
+            part=part,
+            neuron=self.neuron,
+        )
 
     def weighted(
         self, name: str, group: str, *, macs: int, params: int, driven_by: str, still: bool = False

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.chain import Link, chain
+from autost_optuna.network.chain import Link, chain, rows_of
 from autost_optuna.network.packed import pack_grid
 from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.network.task import Task
@@ -151,7 +151,7 @@ class InitialRates:
 
 
 def _operations(link: Link) -> list[Operation]:
-    return [row for row in link.part.rows(link.at) if isinstance(row, Operation)]
+    return [row for row in rows_of(link.part, link.at) if isinstance(row, Operation)]
 
 
 class _Cache:

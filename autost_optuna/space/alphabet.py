@@ -42,9 +42,9 @@ class Alphabet:
 
     def choices(self, gene: str, embed_dim: int) -> tuple[int, ...]:
         """The choices of a mixer's gene for a width."""
-        if gene != "num_heads":
-            return self.genes[gene]
-        return tuple(heads for heads in self.num_heads if not (self.dividing_heads and embed_dim % heads))
+        if gene != "num_heads" or not self.dividing_heads:
+            return self.num_heads if gene == "num_heads" else self.genes[gene]
+        return tuple(heads for heads in self.num_heads if embed_dim % heads == 0)
 
     def letters(self, embed_dim: int) -> tuple[Letter, ...]:
         """All blocks that a network of a width may have."""
@@ -62,26 +62,27 @@ class Alphabet:
             yield f"mixer{suffix}", self.mixer
             word = values[f"mixer{suffix}"]
         for gene in genes_of(MIXERS[word]):
-            yield self._named(gene, suffix, embed_dim), self.choices(gene, embed_dim)
+            choices = self.choices(gene, embed_dim)
+            yield self._named(gene, suffix, choices), choices
         yield f"mlp_ratio{suffix}", self.mlp_ratio
 
     def letter(self, suffix: str, embed_dim: int, values: Mapping[str, Any]) -> Letter:
         """The block with these parameters, by name."""
         kind = MIXERS[self.mixer[0] if len(self.mixer) == 1 else values[f"mixer{suffix}"]]
-        genes = {gene: values[self._named(gene, suffix, embed_dim)] for gene in genes_of(kind)}
+        named = {gene: self._named(gene, suffix, self.choices(gene, embed_dim)) for gene in genes_of(kind)}
+        genes = {gene: values[name] for gene, name in named.items()}
         return kind(**genes), as_ratio(values[f"mlp_ratio{suffix}"])
 
     def distributions(self, suffix: str, widths: Sequence[int]) -> "dict[str, BaseDistribution]":
         """Every parameter that `asked` may yield for one of the widths."""
         found = {f"mixer{suffix}": distribution_of(self.mixer)} if len(self.mixer) > 1 else {}
         for gene in dict.fromkeys(gene for word in self.mixer for gene in genes_of(MIXERS[word])):
-            for dim in widths:
-                found[self._named(gene, suffix, dim)] = distribution_of(self.choices(gene, dim))
+            for choices in (self.choices(gene, dim) for dim in widths):
+                found[self._named(gene, suffix, choices)] = distribution_of(choices)
         return {**found, f"mlp_ratio{suffix}": distribution_of(self.mlp_ratio)}
 
-    def _named(self, gene: str, suffix: str, embed_dim: int) -> str:
+    def _named(self, gene: str, suffix: str, choices: tuple[int, ...]) -> str:
         """The parameter of a mixer's gene, which says its choices if a width offers only some."""
-        choices = self.choices(gene, embed_dim)
         some = gene == "num_heads" and choices != self.num_heads
         return f"{gene}{suffix}" + (f"_of_{'_'.join(map(str, choices))}" if some else "")
 

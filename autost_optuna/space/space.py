@@ -235,8 +235,9 @@ class Space:
         yield "depth", self.depth
         if len(self.neuron) > 1:
             yield "neuron", self.neuron
+        alphabet, dim = self._alphabet, int(values["embed_dim"])
         for suffix in self._suffixes(int(values["depth"])):
-            yield from self._alphabet.asked(suffix, int(values["embed_dim"]), values)
+            yield from alphabet.asked(suffix, dim, values)
 
     def active(self, values: Mapping[str, Any]) -> set[str]:
         """The parameters that `suggest` asks for, given at least the width, the depth and, if it has a choice, the mixers."""
@@ -245,7 +246,8 @@ class Space:
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
         """The architecture with these parameters, by name; parameters of blocks that it does not have are ignored."""
         dim, depth = values["embed_dim"], values["depth"]
-        letters = [self._alphabet.letter(suffix, dim, values) for suffix in self._suffixes(depth)]
+        alphabet = self._alphabet
+        letters = [alphabet.letter(suffix, dim, values) for suffix in self._suffixes(depth)]
         neuron = neuron_of(self.neuron[0] if len(self.neuron) == 1 else values["neuron"])
         return of_letters(dim, letters * depth if self.uniform else letters, neuron)
 

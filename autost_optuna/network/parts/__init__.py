@@ -1,6 +1,7 @@
 """Parts of a network. Each states, without torch, what can be chosen and what it costs; its twin in *_torch.py computes it."""
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Protocol
 
@@ -8,7 +9,7 @@ from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Row
 
 
-class Part(Protocol):
+class Part(Hashable, Protocol):
     """A part of a network: a frozen value whose fields can be chosen. It owns everything about itself.
 
     `word` names its kind in files and texts: "ssa". `name` is the name of its module, and the prefix of its rows' roles:
@@ -43,4 +44,9 @@ class Part(Protocol):
 
 def genes_of(part: Any) -> tuple[str, ...]:
     """The names of the genes of a part, or of a kind of part: its fields."""
-    return tuple(field.name for field in fields(part))
+    return _fields(part if isinstance(part, type) else type(part))
+
+
+@functools.cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
