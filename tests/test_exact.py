@@ -221,3 +221,21 @@ def test_every_class_extreme_is_an_architecture_of_the_space():
     for dim, depth in itertools.product(space.embed_dim, space.depth):
         for ratio in (space.mlp_ratio[0], space.mlp_ratio[-1]):
             assert Architecture.uniform(embed_dim=dim, depth=depth, num_heads=8, mlp_ratio=ratio) in chosen
+
+
+def test_classes_of_many_mixers_are_counted_to_a_bound():
+    """Bodies of five kinds and twenty footprints: the count stops soon, also if only one deep choice counts."""
+    many = Space(
+        name="many",
+        embed_dim=(64,),
+        depth=(30,),
+        mixer=("ssa", "depthwise", "identity"),
+        num_heads=(4,),
+        genes={"kernel": (3, 5, 7)},
+        mlp_ratio=(1, 2, 3, 4),
+    )
+    assert count_classes(many) > 100_000
+    with pytest.raises(
+        ValueError, match=r"many has [\d,]+ classes of networks with equal FLOPs or more, over the bound"
+    ):
+        check_enumerable(many)

@@ -210,3 +210,12 @@ def test_what_is_no_task_is_refused(fields):
 
 def test_spaces_can_be_keys():
     assert len({TOY, dataclasses.replace(TOY), DIVIDING}) == 2
+
+
+def test_a_space_that_names_what_is_usual_is_the_usual_one():
+    named = Space.from_dict({**TOY.to_dict(), "mixer": ["ssa"], "neuron": ["plif"]})
+    assert named == TOY
+    assert hash(named) == hash(TOY)
+    assert Space.from_dict(named.to_dict()) == named
+    with pytest.raises(ValueError, match="num_heads is not one of genes"):
+        Space(name="s", embed_dim=(16,), depth=(1,), mlp_ratio=(1,), genes={"num_heads": (4,)})

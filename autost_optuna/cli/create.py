@@ -59,7 +59,7 @@ def planned(given: "Mapping[str, Any]") -> "Plan":
 @click.option(
     "--space", default="small", show_default=True, help="tiny, small, base, FILE.toml, or AutoST's FILE.yaml."
 )
-@click.option("--uniform", is_flag=True, help="The same MLP ratio and number of heads for all blocks of a network.")
+@click.option("--uniform", is_flag=True, help="All blocks of a network alike: one MLP ratio, one number of heads.")
 @click.option(
     "--task",
     default="cifar10",

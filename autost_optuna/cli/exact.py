@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def exact(name: str, data_root: Path | None, device: str, form: str, storage: str) -> None:
     """Measure the exact front of the space of the study NAME, print its members, and store it with the study.
 
-    A uniform space is measured completely, any other by classes of equal width, depth and hidden units: exact in FLOPs, and
-    in energy up to the spread within a class, which is measured and printed. This uses no trials of the study; for a
+    A uniform space is measured completely, any other by classes of equal FLOPs and parameters: exact in FLOPs, and in
+    energy up to the spread within a class, which is measured and printed. This uses no trials of the study; for a
     member that is already a trial, the first column is its number.
 
     \b

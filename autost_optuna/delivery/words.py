@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from autost_optuna import units
 from autost_optuna.delivery.board import own_note
@@ -20,10 +19,6 @@ from autost_optuna.search.summary import reached
 from autost_optuna.training.calibration import group, measured_front
 from autost_optuna.training.record import Record
 from autost_optuna.units import StrPath
-
-if TYPE_CHECKING:
-    pass
-
 
 ROWS = 20  # most members in the table of the front; `study front` prints all
 OPERATIONS = 5  # most operations in a pick's card
@@ -48,7 +43,7 @@ class Card:
 def answer(knee: Candidate, members: Sequence[Candidate], health: Health) -> str:
     """The answer of a study: how many candidates no other beats in both objectives, and which one is the knee."""
     most = members[-1]
-    shape = f"C {knee.architecture.embed_dim}, depth {knee.architecture.depth}"
+    shape = knee.architecture.in_words(blocks=False)
     return (
         f"Of {units.counted(health.unique, 'architecture')} tried, no other beats {len(members):,} in both. The knee, where "
         f"more FLOPs begin to cost more energy, is trial {knee.number} ({shape}), with {units.count(knee.flops, 'FLOPs')} at "

@@ -170,7 +170,7 @@ class Architecture:
         if not needed <= set(given) <= set(LABELS):
             raise ValueError(
                 f"architecture {text!r} has the fields {', '.join(LABELS.get(name, name) for name in given)}; "
-                f"it needs C, depth, heads and ratio, as in {EXAMPLE}"
+                f"it needs C, depth, {'mixer' if 'mixer' in given else 'heads'} and ratio, as in {EXAMPLE}"
             )
         depth = as_depth(whole_number("depth", given.pop("depth")))
         dim = whole_number("C", given.pop("embed_dim"))

@@ -129,7 +129,7 @@ class InitialRates:
         key = ("weights", seed, part.weights(at), at.neuron)
         if key in self._cache:
             module = self._cache.get(key)
-            module.part = part  # another part may have had the same weights
+            module.part, module.at = part, at  # another part may have had the same weights
         else:
             with torch.device("meta"):
                 module = part.module(at)
@@ -147,7 +147,9 @@ class InitialRates:
         for module in part.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.track_running_stats = False
-        return pack_grid(part) + ENTRY_BYTES
+        held = pack_grid(part)
+        others = (module for module in part.modules() if isinstance(module, nn.Conv2d))
+        return held + sum(conv.weight.numel() * conv.weight.element_size() for conv in others) + ENTRY_BYTES
 
 
 def _operations(link: Link) -> list[Operation]:

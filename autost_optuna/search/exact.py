@@ -6,14 +6,13 @@ front is exact in FLOPs, and in energy up to the spread within a class, which is
 """
 
 import itertools
-import operator
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
 from autost_optuna import units
 from autost_optuna.front.candidate import Candidate
@@ -21,18 +20,16 @@ from autost_optuna.front.constraints import Constraints, violation
 from autost_optuna.front.front import Box, hypervolume, nondominated, unique
 from autost_optuna.front.picks import numbers_of
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.parts import Part
 from autost_optuna.network.task import Task
-from autost_optuna.network.values import Ratio
 from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.search.objective import Objective
-from autost_optuna.space.alphabet import Footprint, footprint, of_letters
+from autost_optuna.space.alphabet import of_letters
+from autost_optuna.space.classes import Sums, add, count_sums, footprint, kinds_of
 from autost_optuna.space.space import Space
 
 MOST_CLASSES = 20_000  # about 10 minutes on 2 cores
-MOST_COUNTED = 1_000_000
+MOST_COUNTED = 100_000
 SAMPLES = 100
-Sums = tuple[int, ...]  # blocks of each kind of mixer and MACs of each role, added up
 
 
 def class_of(architecture: Architecture) -> Hashable:
@@ -57,13 +54,13 @@ def representatives(space: Space) -> Iterator[Architecture]:
                 yield from (of_letters(dim, [letter] * depth, neuron) for depth in space.depth)
         return
     for neuron, dim in networks:
-        kinds = _kinds(space, dim)
+        kinds = kinds_of(space.alphabet(dim), dim)
         parents: dict[Sums, tuple[int, ...]] = {(0,) * len(kinds[0].sums): ()}
         found: list[tuple[int, ...]] = []
         for depth in range(1, space.depth[-1] + 1):
             children: dict[Sums, tuple[int, ...]] = {}
             for (place, kind), (total, places) in itertools.product(enumerate(kinds), parents.items()):
-                children.setdefault(_add(total, kind.sums), (*places, place))  # the first kind that fits comes last
+                children.setdefault(add(total, kind.sums), (*places, place))  # the first kind that fits comes last
             parents = children
             found += children.values() if depth in space.depth else ()
         for places in sorted(found):
@@ -71,43 +68,15 @@ def representatives(space: Space) -> Iterator[Architecture]:
 
 
 def count_classes(space: Space) -> int:
-    """The number of architectures that `representatives` yields, without making them; counting stops above a million."""
+    """The number of architectures that `representatives` yields, without making them; counting stops above MOST_COUNTED."""
     if space.uniform:
         return space.size
     count = 0
     for dim in space.embed_dim:
-        steps = {kind.sums for kind in _kinds(space, dim)}
-        totals = {(0,) * len(next(iter(steps)))}
-        for depth in range(1, space.depth[-1] + 1):
-            totals = {_add(total, step) for total in itertools.islice(totals, MOST_COUNTED) for step in steps}
-            count += len(totals) * (depth in space.depth) * len(space.neuron)
-            if count > MOST_COUNTED:
-                return count
+        count += count_sums(kinds_of(space.alphabet(dim), dim), space.depth, MOST_COUNTED) * len(space.neurons)
+        if count > MOST_COUNTED:
+            break
     return count
-
-
-class Kind(NamedTuple):
-    """Blocks of a width that differ in nothing that FLOPs depend on: their mixers, MLP ratio, and summands of a class."""
-
-    mixers: list[Part]
-    ratio: Ratio
-    sums: Sums
-
-
-def _kinds(space: Space, embed_dim: int) -> list[Kind]:
-    """The kinds of block of a width, in the order of its alphabet."""
-    groups: dict[tuple[Footprint, Ratio], list[Part]] = {}
-    for part, ratio in space.alphabet(embed_dim):
-        groups.setdefault((footprint((part, ratio), embed_dim), ratio), []).append(part)
-    names = sorted({name for footing, _ in groups for name, _ in footing})
-    return [
-        Kind(mixers, ratio, tuple(dict(footing).get(name, 0) for name in names))
-        for (footing, ratio), mixers in groups.items()
-    ]
-
-
-def _add(one: Sums, other: Sums) -> Sums:
-    return tuple(map(operator.add, one, other))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,8 +136,8 @@ def check_enumerable(space: Space) -> int:
     classes = count_classes(space)
     if classes > MOST_CLASSES:
         raise ValueError(
-            f"space {space.name} has {classes:,} classes of (width, depth, hidden units){' or more' * (classes > 1_000_000)}, "
-            f"over the bound {MOST_CLASSES:,}; offer fewer widths, depths or ratios, or search it with study run"
+            f"space {space.name} has {classes:,} classes of networks with equal FLOPs{' or more' * (classes > MOST_COUNTED)}, "
+            f"over the bound {MOST_CLASSES:,}; offer fewer choices, or search it with study run"
         )
     return classes
 
@@ -255,7 +224,7 @@ def member_rows(front: ExactFront, candidates: Iterable[Candidate]) -> list[dict
 def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: int) -> Iterator[Architecture]:
     """Up to `samples` other architectures of the classes of `chosen`, drawn at random: other ratios, orders or heads."""
     generator = random.Random(seed)
-    kinds = {dim: _kinds(space, dim) for dim in space.embed_dim}
+    kinds = {dim: kinds_of(space.alphabet(dim), dim) for dim in space.embed_dim}
     for _ in range(samples):
         first = generator.choice(chosen)
         offered = kinds[first.embed_dim]
@@ -265,8 +234,8 @@ def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: i
             for part, ratio in zip(first.mixers, first.mlp_ratio, strict=True)
         ]
         for one, other in itertools.pairwise(range(len(blocks))):
-            total = _add(blocks[one].sums, blocks[other].sums)
-            blocks[one], blocks[other] = generator.choice([(a, b) for a, b in pairs if _add(a.sums, b.sums) == total])
+            total = add(blocks[one].sums, blocks[other].sums)
+            blocks[one], blocks[other] = generator.choice([(a, b) for a, b in pairs if add(a.sums, b.sums) == total])
         generator.shuffle(blocks)
         letters = [(kind.mixers[int(generator.random() * len(kind.mixers))], kind.ratio) for kind in blocks]
         other_one = of_letters(first.embed_dim, letters, first.neuron)

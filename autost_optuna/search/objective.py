@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 
@@ -31,9 +31,6 @@ from autost_optuna.search.evaluate import evaluate
 from autost_optuna.search.settings import POPULATION, Plan, Settings, installed_versions
 from autost_optuna.space.space import Space
 from autost_optuna.units import StrPath
-
-if TYPE_CHECKING:
-    pass
 
 
 class Unmeasurable(ValueError):  # noqa: N818 - a state, not an error

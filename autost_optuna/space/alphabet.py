@@ -1,6 +1,5 @@
 """The alphabet of a space: what a block may be, and the Optuna parameters that choose it."""
 
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +9,7 @@ from autost_optuna.network.architecture import USUAL, Architecture
 from autost_optuna.network.neurons import Neuron
 from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.parts import Part, genes_of
-from autost_optuna.network.parts.kinds import FEED_FORWARD, MIXERS, USUAL_MIXER
-from autost_optuna.network.place import Place
-from autost_optuna.network.rows import Operation
+from autost_optuna.network.parts.kinds import MIXERS, USUAL_MIXER
 from autost_optuna.network.values import Ratio, as_depth, as_ratio
 from autost_optuna.space.parameters import distribution_of
 
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Letter = tuple[Part, Ratio]  # a block: its mixer and its MLP ratio
-Footprint = tuple[tuple[str, int], ...]
 # What makes a choice of each name a value; any other is a whole number.
 CHECKS: "dict[str, Callable[[object], Any]]" = {
     "depth": as_depth,
@@ -95,6 +91,8 @@ class Alphabet:
                 raise ValueError(f"space {space}: mixer {word!r} is unknown; choose among {', '.join(MIXERS)}")
         if not isinstance(self.genes, Mapping):
             raise ValueError(f"space {space}: genes {self.genes!r} is not a mapping of names to choices")
+        if "num_heads" in self.genes:
+            raise ValueError(f"space {space}: num_heads is not one of genes; give it by itself")
         given = {*self.genes, *(["num_heads"] if self.num_heads else [])}
         needed = {gene: word for word in reversed(self.mixer) for gene in genes_of(MIXERS[word])}
         for gene in sorted(given ^ set(needed)):
@@ -117,19 +115,6 @@ class Alphabet:
         for heads in self.num_heads:
             if all(dim % heads for dim in widths):
                 raise ValueError(f"space {space}: num_heads {heads} divides no width; leave it out")
-
-
-@functools.lru_cache(1 << 12)
-def footprint(letter: Letter, embed_dim: int) -> Footprint:
-    """What a block adds to FLOPs and parameters: its kind of mixer, once, and its MACs in every role.
-
-    MACs are per step on a grid of 8x8 tokens; if they agree there, they agree on any.
-    """
-    mixer, ratio = letter
-    at = Place(width=embed_dim, side=8, steps=1, still=False)
-    parts: tuple[Part, ...] = (mixer, FEED_FORWARD(mlp_ratio=ratio))
-    rows = (row for part in parts for row in part.rows(at.entering(0, part.name)) if isinstance(row, Operation))
-    return (mixer.word, 1), *((row.role, row.macs) for row in rows)
 
 
 def of_letters(embed_dim: int, letters: Sequence[Letter], neuron: Neuron = USUAL) -> Architecture:

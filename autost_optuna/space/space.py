@@ -17,7 +17,8 @@ from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.parts.kinds import USUAL_MIXER
 from autost_optuna.network.task import Task
 from autost_optuna.network.values import Ratio, as_count
-from autost_optuna.space.alphabet import CHECKS, Alphabet, Letter, footprint, of_letters
+from autost_optuna.space.alphabet import CHECKS, Alphabet, Letter, of_letters
+from autost_optuna.space.classes import count_sums, footprint, kinds_of
 from autost_optuna.space.parameters import distribution_of, suggest_choice
 from autost_optuna.space.written import CHOICES, read_space
 from autost_optuna.units import StrPath
@@ -52,6 +53,7 @@ class Space:
         if not isinstance(self.name, str):
             raise ValueError(f"space {self.name!r}: the name is not a text")
         self._alphabet.check_mixers(self.name)
+        object.__setattr__(self, "mixer", tuple(self.mixer))
         for name, values in self.choices.items():
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 raise ValueError(f"space {self.name}: {name} {values!r} is not a list of choices, such as [1, 2]")
@@ -169,14 +171,11 @@ class Space:
 
     @property
     def num_classes(self) -> int:
-        """How many triples (embed_dim, depth, sum of ratios) there are; parameters and FLOPs depend on nothing else."""
+        """How many classes of architectures with equal neurons, width, depth, kinds of mixer, and MACs in every role."""
+        kinds = [kinds_of(self.alphabet(dim), dim) for dim in self.embed_dim]
         if self.uniform:
-            return len(self.embed_dim) * len(self.depth) * len(self.mlp_ratio)
-        sums, total = {0.0}, 0
-        for depth in range(1, max(self.depth) + 1):
-            sums = {round(partial + ratio, 9) for partial in sums for ratio in self.mlp_ratio}
-            total += len(sums) * (depth in self.depth)
-        return len(self.embed_dim) * total
+            return sum(len({kind.sums for kind in some}) for some in kinds) * len(self.depth) * len(self.neuron)
+        return sum(count_sums(some, self.depth) for some in kinds) * len(self.neuron)
 
     def check(self, task: Task) -> None:
         """ValueError if the largest architecture of the space exceeds the task's bounds."""

@@ -12,7 +12,16 @@ from autost_optuna.proxies.rates import batch_statistics, measure_rates
 from autost_optuna.proxies.reuse import InitialRates
 from autost_optuna.search.exact import class_of, count_classes, representatives
 
-NEURON_TEXTS = ["lif", "lif(tau=3)", "plif", "plif(tau=3)", "plif(threshold=0.5)", "plif(tau=3;threshold=0.75)"]
+NEURON_TEXTS = [
+    "lif",
+    "lif(tau=1.23456789)",
+    "lif(tau=1234567)",
+    "lif(tau=3)",
+    "plif",
+    "plif(tau=3)",
+    "plif(threshold=0.5)",
+    "plif(tau=3;threshold=0.75)",
+]
 
 
 @pytest.mark.parametrize("text", NEURON_TEXTS)
@@ -33,6 +42,7 @@ def test_a_neuron_and_its_text_lead_to_each_other(text):
         ("plif(v=1)", "'v' is not a field"),
         ("plif(tau)", "tau '' is not a number"),
         ("plif(tau=x)", "tau 'x' is not a number"),
+        ("plif(tau=3;tau=4)", "gives tau twice"),
         ("plif(tau=1)", "tau 1.0 of a neuron is not a finite number above 1"),
         ("plif(threshold=0)", "threshold 0.0 of a neuron"),
         (3, "neuron 3 is unknown"),
@@ -97,3 +107,12 @@ def test_a_lif_neurons_trajectory_by_eye():
         assert LIF(tau=4).module()(4 * currents / 2).flatten().tolist() == [0, 1, 0, 1]
         assert LIF(threshold=2).module()(currents).sum() == 0
     assert list(LIF().module().parameters()) == []
+
+
+def test_neurons_that_differ_by_little_are_two():
+    one, other = (
+        Architecture(embed_dim=16, depth=1, num_heads=(2,), mlp_ratio=(1,), neuron=LIF(tau=tau))
+        for tau in (1.2345678, 1.23456789)
+    )
+    assert one.key != other.key
+    assert neuron_text(LIF(tau=2)) == neuron_text(LIF(tau=2.0)) == "lif"

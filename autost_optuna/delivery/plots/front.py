@@ -122,6 +122,7 @@ def _marks(baselines: Sequence[Baseline], members: Sequence[Candidate]) -> Itera
             flops=found[0].flops,
             lines=(architecture.in_words(), baseline_in_words(found[0], members), *said),
             sizes_of=sizes_of(found),
+            short=architecture.in_words(blocks=False),
         )
 
 

@@ -37,6 +37,7 @@ class Mark:
     flops: int
     lines: tuple[str, ...]
     sizes_of: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +159,7 @@ def _outside(marks: Sequence[Mark], place: XY) -> list[Spot]:
 
 def _label(mark: Mark) -> list[str]:
     """The lines of a label: names; an architecture in words appears without its blocks."""
-    return [name.partition(",heads=")[0][:LONGEST] for name in mark.names[:3]]
+    return [(mark.short if "=" in name else name)[:LONGEST] for name in mark.names[:3]]
 
 
 def pick_names(picks: Sequence[Candidate], prefix: str = "") -> Names:

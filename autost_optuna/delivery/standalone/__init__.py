@@ -72,7 +72,9 @@ def _collect(thing: Any, sources: dict[Any, str]) -> None:
     around = vars(sys.modules[thing.__module__])
     for name in sorted(names & around.keys()):
         used = around[name]
-        if getattr(used, "__module__", "").startswith("autost_optuna.") and used is not thing:
+        if isinstance(used, int | float | str | tuple):
+            sources[name] = f"{name} = {used!r}"
+        elif getattr(used, "__module__", "").startswith("autost_optuna.") and used is not thing:
             _collect(used, sources)
     sources[thing] = source
 

@@ -15,7 +15,7 @@ def neuron_text(neuron: Neuron) -> str:
     """A neuron as `neuron_of` reads it; fields that have their defaults are left out."""
     usual = type(neuron)()
     said = [(field.name, getattr(neuron, field.name)) for field in fields(neuron)]
-    other = [f"{name}={value:g}" for name, value in said if value != getattr(usual, name)]
+    other = [f"{name}={_number(value)}" for name, value in said if value != getattr(usual, name)]
     return f"{neuron.word}({';'.join(other)})" if other else neuron.word
 
 
@@ -28,9 +28,17 @@ def neuron_of(text: object) -> Neuron:
     for part in filter(None, (found[2] or "").split(";")):
         name, _, value = (word.strip() for word in part.partition("="))
         if name not in {field.name for field in fields(kind)}:
-            raise ValueError(f"neuron {text!r}: {name!r} is not a field; {found[1]} has tau and threshold")
+            own = " and ".join(field.name for field in fields(kind))
+            raise ValueError(f"neuron {text!r}: {name!r} is not a field; {found[1]} has {own}")
+        if name in values:
+            raise ValueError(f"neuron {text!r} gives {name} twice; give it once")
         try:
             values[name] = float(value)
         except ValueError:
             raise ValueError(f"neuron {text!r}: {name} {value!r} is not a number") from None
     return kind(**values)
+
+
+def _number(value: float) -> str:
+    """The shortest text that leads back to the number."""
+    return repr(int(value)) if value == int(value) else repr(float(value))

@@ -9,7 +9,7 @@ from autost_optuna.network.neurons.module import NeuronModule
 
 
 class LIFModule(NeuronModule, LIFNode):  # type: ignore[misc]
-    """SpikingJelly's LIF."""
+    """SpikingJelly's LIF, which divides by tau; at rest this class multiplies by 1 / tau, equal if that is exact."""
 
     def __init__(self, neuron: LIF) -> None:
         super().__init__(neuron, {"tau": float(neuron.tau)})
@@ -20,7 +20,7 @@ class LIFModule(NeuronModule, LIFNode):  # type: ignore[misc]
 
     @property
     def learned(self) -> None:
-        """Nothing."""
+        """A LIF learns nothing."""
         return None
 
     def reset_parameters(self) -> None:

@@ -17,9 +17,10 @@ from autost_optuna.network.neurons.steps import ALPHA, distance, fire, spikes
 class NeuronModule(BaseNode):  # type: ignore[misc]
     """[T, ...] currents to [T, ...] spikes of 0 and 1. A twin has this class and one of SpikingJelly's as its bases.
 
-    A neuron at rest takes a path that is several times faster and gives SpikingJelly's spikes bit for bit: without gradients
-    it skips the tensors of a backward pass; with gradients, on the CPU, it uses `steps.fire`, which torch.compile fuses if
-    `fused`. This path leaves no state behind. SpikingJelly, which has kernels for GPUs, computes all other cases.
+    A neuron at rest takes a path that is several times faster and gives SpikingJelly's spikes bit for bit (a LIF's if 1 / tau
+    is exact): without gradients it skips the tensors of a backward pass; with gradients, on the CPU, it uses `steps.fire`,
+    which torch.compile fuses if `fused`. This path leaves no state behind. SpikingJelly, which has kernels for GPUs, computes
+    all other cases.
     """
 
     def __init__(self, neuron: Neuron, settings: dict[str, float]) -> None:

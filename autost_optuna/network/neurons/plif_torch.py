@@ -23,7 +23,7 @@ class PLIFModule(NeuronModule, ParametricLIFNode):  # type: ignore[misc]
 
     @property
     def learned(self) -> Tensor:
-        """W."""
+        """The parameter `w`."""
         w: Tensor = self.w
         return w
 

@@ -5,7 +5,7 @@ s[t] = 1 if h[t] >= threshold else 0  fire
 v[t] = 0 if s[t] else h[t]            hard reset; v[0] = 0
 
 The equation stands twice: `plain_step` reads like it, and is what compilers and exporters see; `fast_step` writes in place.
-Both give SpikingJelly's spikes bit for bit.
+Both give the spikes of SpikingJelly's parametric LIF bit for bit.
 """
 
 import functools

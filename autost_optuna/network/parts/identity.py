@@ -25,7 +25,7 @@ class Identity:
         return at
 
     def rows(self, at: Place) -> Iterator[Row]:
-        """None."""
+        """No rows."""
         return iter(())
 
     def weights(self, at: Place) -> tuple[object, ...]:
