@@ -1,13 +1,18 @@
 """Exact counts from the specification: MACs, FLOPs and parameters, each a sum over the ledger. Arithmetic only."""
 
+import functools
+
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.chain import operations, populations
+from autost_optuna.network.chain import chain
+from autost_optuna.network.parts import Part
+from autost_optuna.network.place import Place
+from autost_optuna.network.rows import Operation
 from autost_optuna.network.task import Task
 
 
 def count_macs(architecture: Architecture, task: Task) -> int:
     """Multiply-accumulates of weighted sums and attention products of one inference over all time steps."""
-    return sum(operation.total_macs for operation in operations(architecture, task))
+    return sum(_counts(part, at)[0] for at, part, _ in chain(architecture, task))
 
 
 def count_flops(architecture: Architecture, task: Task) -> int:
@@ -16,6 +21,12 @@ def count_flops(architecture: Architecture, task: Task) -> int:
 
 
 def count_params(architecture: Architecture, task: Task) -> int:
-    """Learnable numbers of the model: weights, biases, normalisation, and one membrane time constant per layer of neurons."""
-    layers = sum(population.params for population in populations(architecture, task))
-    return layers + sum(operation.params for operation in operations(architecture, task))
+    """Learnable numbers of the model: weights, biases, normalisation, and what neurons learn."""
+    return sum(_counts(part, at)[1] for at, part, _ in chain(architecture, task))
+
+
+@functools.lru_cache(1 << 14)
+def _counts(part: Part, at: Place) -> tuple[int, int]:
+    """MACs over all steps and parameters of a part at a place, which many architectures share."""
+    rows = list(part.rows(at))
+    return sum(row.total_macs for row in rows if isinstance(row, Operation)), sum(row.params for row in rows)

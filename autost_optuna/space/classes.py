@@ -57,10 +57,12 @@ def add(one: Sums, other: Sums) -> Sums:
 
 def count_sums(kinds: Sequence[Kind], depths: Collection[int], most: int | None = None) -> int:
     """How many classes networks of these blocks have at these depths. Counting stops above `most`."""
-    steps = {kind.sums for kind in kinds}
-    totals, count = {(0,) * len(kinds[0].sums)}, 0
-    for depth in range(1, max(depths) + 1):
-        totals = {add(total, step) for total, step in itertools.product(totals, steps)}
+    deepest = max(depths)
+    bits = (max(max(kind.sums) for kind in kinds) * deepest).bit_length()  # of one summand: whole sums fit side by side
+    steps = {sum(value << bits * place for place, value in enumerate(kind.sums)) for kind in kinds}
+    totals, count = {0}, 0
+    for depth in range(1, deepest + 1):
+        totals = {total + step for total, step in itertools.product(totals, steps)}
         count += len(totals) * (depth in depths)
         if most is not None and max(count, len(totals)) > most:  # a deeper network has no fewer classes
             return max(count, len(totals))
