@@ -88,6 +88,7 @@ class Place:
             neurons=count,
             steps=self.steps,
             params=self.neuron.params,
+            most=self.neuron.most,
         )
 
 

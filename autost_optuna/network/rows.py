@@ -47,7 +47,7 @@ class Population:
     """The neurons of the layer `name`, each with one state that is updated in each of `steps` steps.
 
     `stage`, `block`, `role` and `group` are as in `Operation`. `params` counts the layer's own learnable numbers, such as
-    the one time constant that parametric neurons share, which belongs to no operation.
+    the one time constant that parametric neurons share, which belongs to no operation. They send whole numbers up to `most`.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Population:
     steps: int
     block: int | None = None
     params: int = 0
+    most: int = 1
 
 
 Row = Operation | Population

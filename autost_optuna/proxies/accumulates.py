@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from autost_optuna.network.layers import Product
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.proof import watching
-from autost_optuna.proxies.rates import are_spikes, demand_spikes, driven_names, measuring
+from autost_optuna.proxies.rates import are_spikes, demanding, driven_bounds, measuring
 
 
 def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[str, int]]:
@@ -16,13 +16,13 @@ def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[
     A spike at the border of a convolution reaches fewer outputs, and a product of two spike trains accumulates where both
     fire; the rates of `measure_rates` treat all positions alike.
     """
-    names = driven_names(model)
+    bounds = driven_bounds(model)
     counts: dict[str, list[int]] = {}
 
     def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         counts[name] = count_accumulates(module, inputs, len(images))
 
-    with measuring(), watching(model, "", names, demand_spikes), watching(model, "", names, look):
+    with measuring(), watching(model, "", bounds, demanding(bounds)), watching(model, "", bounds, look):
         model(images)
     return [dict(zip(counts, values, strict=True)) for values in zip(*counts.values(), strict=True)]
 

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.chain import operations
+from autost_optuna.network.chain import ledger
 from autost_optuna.network.neurons.module import NeuronModule
-from autost_optuna.network.rows import REAL
+from autost_optuna.network.rows import REAL, Operation, Population
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.counts import shares_of
 from autost_optuna.proxies.patterns import Pattern
-from autost_optuna.proxies.proof import MEASURING, driving_input, watching
+from autost_optuna.proxies.proof import MEASURING, Look, driving_input, watching
 
 Rates = dict[str, float]
 Found = dict[str, list[float]]  # rates by operation, one per image
@@ -37,9 +37,9 @@ def measure_rates(model: SpikingTransformer, images: Tensor) -> list[Rates]:
 
     RuntimeError if an input that should be spikes has other values; `proof.prove_ledger` checks everything else.
     """
-    names = driven_names(model)
-    with measuring(), watching(model, "", names, demand_spikes):
-        _, seen = observe(model, "", names, images, len(images))
+    bounds = driven_bounds(model)
+    with measuring(), watching(model, "", bounds, demanding(bounds)):
+        _, seen = observe(model, "", bounds, images, len(images))
     return by_image(seen.rates)
 
 
@@ -50,12 +50,12 @@ def counting(model: SpikingTransformer) -> Iterator[Callable[[Tensor], tuple[Ten
     `model` is in eval mode, packed or not. RuntimeError as in `measure_rates`, checked on the first images only: an input
     that is spikes once always is.
     """
-    names, here = driven_names(model), threading.local()
-    unproven = set(names)
+    bounds, here = driven_bounds(model), threading.local()
+    names, unproven, demand = list(bounds), set(bounds), demanding(bounds)
 
     def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if name in unproven:
-            demand_spikes(name, module, inputs)
+            demand(name, module, inputs)
             unproven.discard(name)
         spikes = driving_input(module, inputs)
         if here.last is not spikes:  # q, k and v read the same spikes: count them once
@@ -140,20 +140,27 @@ def _keeping(part: nn.Module, patterns: bool) -> Iterator[list[Pattern]]:
             handle.remove()
 
 
-def are_spikes(x: Tensor) -> bool:
-    """Whether all values are 0 or 1."""
-    return bool(((x == 0) | (x == 1)).all())
+def are_spikes(x: Tensor, most: int = 1) -> bool:
+    """Whether all values are whole numbers from 0 to `most`."""
+    return bool(((x == x.round()) & (x >= 0) & (x <= most)).all())
 
 
-def driven_names(model: SpikingTransformer) -> list[str]:
-    """The names of all spike-driven operations of `model`."""
-    return [row.name for row in operations(model.architecture, model.task) if row.driven_by != REAL]
+def driven_bounds(model: SpikingTransformer) -> dict[str, int]:
+    """The names of all spike-driven operations of `model`, each with the largest value that drives it."""
+    rows = ledger(model.architecture, model.task)
+    most = {row.name: row.most for row in rows if isinstance(row, Population)}
+    driven = (row for row in rows if isinstance(row, Operation) and row.driven_by != REAL)
+    return {row.name: most[row.driven_by] for row in driven}
 
 
-def demand_spikes(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """RuntimeError if the operation `name` is driven by anything but spikes."""
-    if not are_spikes(driving_input(module, inputs)):
-        raise RuntimeError(f"{name} should read spikes and reads other values; its energy cannot be stated")
+def demanding(bounds: Mapping[str, int]) -> Look:
+    """A look that raises RuntimeError if an operation is driven by anything but spikes within its bound."""
+
+    def demand(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if not are_spikes(driving_input(module, inputs), bounds[name]):
+            raise RuntimeError(f"{name} should read spikes and reads other values; its energy cannot be stated")
+
+    return demand
 
 
 def by_image(found: Mapping[str, Sequence[float]]) -> list[Rates]:

@@ -22,12 +22,12 @@ from autost_optuna.network.genes import LABELS
 from autost_optuna.network.neurons import kinds as neurons
 from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.parts import genes_of
-from autost_optuna.network.parts.kinds import KINDS, MIXERS
+from autost_optuna.network.parts.kinds import FEED_FORWARD, HEAD, KINDS, MIXERS, STEM
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import REAL, Operation, Population
 from autost_optuna.proxies.gradients import path_network, synflow
 from autost_optuna.proxies.proof import prove_ledger
-from autost_optuna.proxies.rates import batch_statistics, measure_rates
+from autost_optuna.proxies.rates import are_spikes, batch_statistics, measure_rates
 from autost_optuna.proxies.reuse import InitialRates
 from autost_optuna.search.describe import describe
 from autost_optuna.search.exact import class_of, count_classes, representatives
@@ -105,28 +105,51 @@ def test_its_rows_hold_all_parameters_and_neurons(network, architecture, images)
     seen = {}
     for name, module in network.named_modules():
         if isinstance(module, NeuronModule):
-            module.register_forward_hook(lambda m, i, out, name=name: seen.update({name: out[:, 0].numel()}))
+            module.register_forward_hook(lambda m, i, out, name=name: seen.update({name: out}))
     with torch.no_grad():
-        network(images)
+        network.train()(images)
     layers = [row for row in ledger(architecture, TASK) if isinstance(row, Population)]
-    assert seen == {row.name: row.neurons * row.steps for row in layers}
+    assert {name: out[:, 0].numel() for name, out in seen.items()} == {
+        row.name: row.neurons * row.steps for row in layers
+    }
+    assert all(are_spikes(seen[row.name], row.most) for row in layers)
 
 
 def test_its_drivers_are_proven(network):
     prove_ledger(network)
 
 
-def test_it_passes_the_stream_that_it_says(part):
-    at = Place(width=DIM, side=3, steps=2, still=False).entering(1, part.name)
+def placed():
+    """Each kind of part with its examples, at a place of its slot, and the stream that it reads there."""
+    draw = torch.Generator().manual_seed(0)
+    grid, image = torch.randn(2, 5, 9, DIM, generator=draw), torch.randn(5, 1, 8, 8, generator=draw)
+    inside, before = Place(width=DIM, side=3, steps=2, still=False), Place(width=1, side=8, steps=2, still=True)
+    parts = [*PARTS, *(FEED_FORWARD(mlp_ratio=ratio) for ratio in (1, 2.5)), STEM(width=DIM, pooling="0101")]
+    for part in (*parts, HEAD(classes=7)):
+        first, last = isinstance(part, STEM), isinstance(part, HEAD)
+        at = (before if first else inside).entering(None if first or last else 1, part.name)
+        yield pytest.param(part, at, image if first else grid, id=repr(part))
+
+
+PLACED = list(placed())
+
+
+def test_every_kind_has_its_place_here():
+    assert {type(one.values[0]) for one in PLACED} == set(KINDS.values())
+
+
+@pytest.mark.parametrize(("part", "at", "stream"), PLACED)
+def test_it_passes_the_stream_that_it_says(part, at, stream):
     module = part.module(at)
     module.initialise(0)
-    x = torch.randn(2, 5, 9, DIM, generator=torch.Generator().manual_seed(0))
     after = part.after(at)
     with torch.no_grad():
-        assert module.train()(x).shape == (2, 5, after.tokens, after.width)
+        found = module.train()(stream).shape
+    assert found == ((5, after.width) if isinstance(part, HEAD) else (2, 5, after.tokens, after.width))
 
 
-def test_its_weights_depend_on_nothing_else(part):
+@pytest.mark.parametrize(("part", "at", "stream"), PLACED)
+def test_its_weights_depend_on_nothing_else(part, at, stream):
     """Parts with equal `weights` have equal weights, whatever else differs; another seed or block has others."""
 
     def state(at, part=part, seed=0):
@@ -134,10 +157,9 @@ def test_its_weights_depend_on_nothing_else(part):
         module.initialise(seed)
         return {name: value for name, value in module.state_dict().items() if value.dim() > 1}
 
-    at = Place(width=DIM, side=3, steps=2, still=False).entering(1, part.name)
     first = state(at)
-    alike = [replace(at, side=4, steps=5)]
-    others = [replace(at, block=2, stage="blocks.2")]
+    alike = [replace(at, side=4, steps=5), replace(at, neuron=NEURONS[-1](tau=3))]
+    others = [] if at.block is None else [replace(at, block=2, stage="blocks.2")]
     for place in alike + others:
         equal = part.weights(place) == part.weights(at)
         assert equal == (place in alike) or not first

@@ -15,6 +15,7 @@ class LIF:
 
     word: ClassVar[str] = "lif"
     params: ClassVar[int] = 0
+    most: ClassVar[int] = 1
     tau: float = 2.0
     threshold: float = 1.0
 

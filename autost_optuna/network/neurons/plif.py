@@ -15,6 +15,7 @@ class PLIF:
 
     word: ClassVar[str] = "plif"
     params: ClassVar[int] = 1
+    most: ClassVar[int] = 1
     tau: float = 2.0
     threshold: float = 1.0
 
