@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from autost_optuna.front.candidate import INITIALISATION, Candidate
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.chain import operations, populations
+from autost_optuna.network.chain import ledger
+from autost_optuna.network.rows import Operation, Population
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
-from autost_optuna.proxies.flops import count_params
 from autost_optuna.proxies.quantised import Quantised, compare_quantised
 
 if TYPE_CHECKING:
@@ -57,20 +57,22 @@ def assess(
 ) -> tuple[Candidate, list[Charge], Quantised]:
     """The candidate with the mean rates of a measurement, its bill, and its form without spikes."""
     samples, accumulates = measured.rates, measured.accumulates
-    ledger, layers = operations(architecture, task), populations(architecture, task)
-    macs, images = sum(row.total_macs for row in ledger), len(samples) // measured.seeds
+    rows = ledger(architecture, task)
+    listed = [row for row in rows if isinstance(row, Operation)]
+    layers = [row for row in rows if isinstance(row, Population)]
+    macs, images = sum(row.total_macs for row in listed), len(samples) // measured.seeds
     mean = mean_by_operation(samples)
     counted = None if accumulates is None else mean_by_operation(accumulates)
-    charges = estimate_energy(ledger, mean, convention, layers, counted)
+    charges = estimate_energy(listed, mean, convention, layers, counted)
     single = [
-        total_mj(estimate_energy(ledger, rates, convention, layers, accumulates[index] if accumulates else None))
+        total_mj(estimate_energy(listed, rates, convention, layers, accumulates[index] if accumulates else None))
         for index, rates in enumerate(samples)
     ]
-    quantised = compare_quantised(ledger, mean, convention, layers, counted)
+    quantised = compare_quantised(listed, mean, convention, layers, counted)
     rate = mean_rate(charges)
     candidate = Candidate(
         architecture=architecture,
-        params=count_params(architecture, task),
+        params=sum(row.params for row in rows),
         macs=macs,
         flops=2 * macs,
         energy_mj=total_mj(charges),
