@@ -51,9 +51,11 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
         )
     drawn = [*thin(dominated, min(most, MOST)), *members]
     grey = legend_of_part("grey: dominated", len(drawn) - len(members), len(dominated))
+    mixed = any(c.architecture.mixer or c.architecture.neuron != drawn[0].architecture.neuron for c in drawn)
+    shares = "mixers: share of the blocks; " if mixed else ""
     return GenesView(
         title=f"{name}: what the {units.counted(len(members), 'member')} of the front have in common",
-        subtitle=f"blue: on the front; {grey}; drag along an axis to choose",
+        subtitle=f"blue: on the front; {grey}; {shares}drag along an axis to choose",
         axes=(
             Axis(label="C", values=tuple(c.architecture.embed_dim for c in drawn)),
             Axis(label="depth", values=tuple(c.architecture.depth for c in drawn)),
@@ -67,24 +69,30 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
 
 
 def _gene_axes(architectures: Sequence[Architecture]) -> list[Axis]:
-    """One axis per gene of the blocks, a number: the mean over the blocks that have it, 0 if none has. A word: its share."""
+    """One axis per gene of the blocks, a number: the mean over the blocks that have it, 0 if none has.
+
+    Where mixers or neurons differ, each of their words has an axis: its share of a network's blocks, or 1 for its neuron.
+    """
     genes = [architecture.genes for architecture in architectures]
-    neurons = [neuron_text(architecture.neuron) for architecture in architectures]
-    axes = [
-        Axis(label=f"share of {word}", values=tuple(float(neuron == word) for neuron in neurons))
-        for word in sorted(set(neurons))
-        if len(set(neurons)) > 1
+    there = {name for one in genes for name in one}
+    axes = []
+    if "mixer" in there:
+        axes += _word_axes([[part.word for part in architecture.mixers] for architecture in architectures])
+    for name in LABELS:
+        if name in there - {"mixer"}:
+            values = [[value for value in one.get(name, ()) if value is not None] for one in genes]
+            axes.append(Axis(label=LABELS[name], values=tuple(fmean(some) if some else 0.0 for some in values)))
+    return axes + _word_axes([[neuron_text(architecture.neuron)] for architecture in architectures])
+
+
+def _word_axes(words: Sequence[Sequence[str]]) -> list[Axis]:
+    """One axis per word, if there are several: its share of the words of each architecture."""
+    known = sorted({word for some in words for word in some})
+    return [
+        Axis(label=word, values=tuple(some.count(word) / len(some) for some in words))
+        for word in known
+        if len(known) > 1
     ]
-    for name in dict.fromkeys(name for one in genes for name in one):
-        if name == "mixer":
-            mixers = [[part.word for part in architecture.mixers] for architecture in architectures]
-            for word in dict.fromkeys(word for words in mixers for word in words):
-                shares = tuple(words.count(word) / len(words) for words in mixers)
-                axes.append(Axis(label=f"share of {word}", values=shares))
-        else:
-            there = [[value for value in one.get(name, ()) if value is not None] for one in genes]
-            axes.append(Axis(label=LABELS[name], values=tuple(fmean(values) if values else 0.0 for values in there)))
-    return axes
 
 
 def draw_genes(view: GenesView) -> "Figure":
