@@ -109,7 +109,7 @@ def one_line(text: str) -> str:
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """CSV with a header of all keys and one line per row.
 
-    The items of a list are joined by slashes, "-" for None. A key that only some rows have stands behind the one before it.
+    The items of a list are joined by slashes, "-" for None. A key that the first row lacks follows its neighbour.
     """
     text = io.StringIO()
     header: list[str] = []

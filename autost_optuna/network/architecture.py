@@ -84,6 +84,11 @@ class Architecture:
         return not self.mixer and self.neuron == USUAL
 
     @property
+    def _other_neuron(self) -> dict[str, str]:
+        """The neuron as a text by its name in all forms, if it is not AutoST's."""
+        return {} if self.neuron == USUAL else {"neuron": neuron_text(self.neuron)}
+
+    @property
     def mixers(self) -> tuple[Part, ...]:
         """The mixer of every block."""
         return self.mixer or tuple(MIXERS[USUAL_MIXER](num_heads=heads) for heads in self.num_heads)
@@ -100,7 +105,7 @@ class Architecture:
 
     @property
     def genes(self) -> dict[str, tuple[Any, ...]]:
-        """What is chosen per block, one value for each block, by its name in JSON; None where a block has no such gene.
+        """The genes of the blocks, by their names in JSON: one value per block, None if that block lacks the gene.
 
         The mixers' words are among them unless all blocks are those of AutoST's form.
         """
@@ -121,7 +126,7 @@ class Architecture:
             words = zip((part.word for part in self.mixer), values, strict=True)
             mixers = "m" + ".".join(word + "_".join(map(str, genes)) for word, genes in words)
         ratios = "_".join(map(str, self.mlp_ratio))
-        neuron = "" if self.neuron == USUAL else f"-n{neuron_text(self.neuron)}"
+        neuron = "".join(f"-n{text}" for text in self._other_neuron.values())
         return f"C{self.embed_dim}-d{self.depth}-{mixers}-r{ratios}{neuron}"
 
     def _repr_html_(self) -> str:
@@ -140,8 +145,7 @@ class Architecture:
     def cells(self) -> dict[str, str]:
         """All that is chosen, as short texts by their labels: {"C": "256", "depth": "2", "heads": "4/8", "ratio": "4"}."""
         blocks = {LABELS[name]: brief(values) for name, values in self.genes.items()}
-        neuron = {} if self.neuron == USUAL else {"neuron": neuron_text(self.neuron)}
-        return {"C": str(self.embed_dim), "depth": str(self.depth), **blocks, **neuron}
+        return {"C": str(self.embed_dim), "depth": str(self.depth), **blocks, **self._other_neuron}
 
     def to_text(self) -> str:
         """One readable line that `from_text` reads: "C=256,depth=2,heads=4/8,ratio=4"."""
@@ -181,8 +185,7 @@ class Architecture:
     def to_dict(self) -> dict[str, Any]:
         """The dict of the JSON form: {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}, and other genes if any."""
         genes: dict[str, Any] = {name: list(values) for name, values in self.genes.items()}
-        neuron = {} if self.neuron == USUAL else {"neuron": neuron_text(self.neuron)}
-        return {"embed_dim": self.embed_dim, "depth": self.depth, **genes, **neuron}
+        return {"embed_dim": self.embed_dim, "depth": self.depth, **genes, **self._other_neuron}
 
     @classmethod
     def from_dict(cls, data: object) -> "Architecture":
@@ -206,11 +209,11 @@ class Architecture:
     def to_autost(self) -> dict[str, Any]:
         """AutoST's form of a chosen network: {"RETRAIN": {"MLP_RATIO", "NUM_HEADS", "DEPTH", "EMBED_DIM"}}.
 
-        ValueError if it has other mixers or neurons, for which that form has no words.
+        ValueError if it has other mixers or neurons, which that form cannot express.
         """
         if not self.is_autost:
             raise ValueError(
-                f"{self.to_text()} is not a network of AutoST's form, and its YAML has no words for it; use JSON"
+                f"{self.to_text()} is not a network of AutoST's form, so it cannot be written as AutoST's YAML; use JSON"
             )
         return {
             "RETRAIN": {

@@ -55,11 +55,17 @@ def ledger(architecture: Architecture, task: Task) -> list[Row]:
     return [row for at, part, _ in chain(architecture, task) for row in rows_of(part, at)]
 
 
+def operations_and_populations(architecture: Architecture, task: Task) -> tuple[list[Operation], list[Population]]:
+    """The ledger's operations, and its layers of neurons, from one walk."""
+    rows = ledger(architecture, task)
+    return [r for r in rows if isinstance(r, Operation)], [r for r in rows if isinstance(r, Population)]
+
+
 def operations(architecture: Architecture, task: Task) -> list[Operation]:
     """The ledger's operations."""
-    return [row for row in ledger(architecture, task) if isinstance(row, Operation)]
+    return operations_and_populations(architecture, task)[0]
 
 
 def populations(architecture: Architecture, task: Task) -> list[Population]:
     """The ledger's layers of neurons."""
-    return [row for row in ledger(architecture, task) if isinstance(row, Population)]
+    return operations_and_populations(architecture, task)[1]

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.chain import operations, populations
+from autost_optuna.network.chain import operations_and_populations
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
@@ -42,7 +42,7 @@ def measure_scores(
     if "counts" in asked:
         found |= {"params": float(count_params(architecture, task)), "flops": float(count_flops(architecture, task))}
     if "rates" in asked:
-        ledger, layers = operations(architecture, task), populations(architecture, task)
+        ledger, layers = operations_and_populations(architecture, task)
         mean = mean_by_operation(rates.measure(architecture))
         found["energy_mj"] = total_mj(estimate_energy(ledger, mean, convention, layers))
     if "patterns" in asked:

@@ -7,7 +7,7 @@ from typing import Any
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.picks import Pick
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.chain import operations, populations
+from autost_optuna.network.chain import operations, operations_and_populations
 from autost_optuna.network.rows import REAL
 from autost_optuna.proxies.energy import Charge, charge_rows, estimate_energy, mean_by_operation
 from autost_optuna.search.restore import make_objective
@@ -42,7 +42,7 @@ def bills_of(
 
 def charges_of(architecture: Architecture, settings: Settings, rates: Mapping[str, float]) -> tuple[Charge, ...]:
     """An architecture's charges under a study's convention at input spike rates by the name of the operation."""
-    ledger, layers = operations(architecture, settings.task), populations(architecture, settings.task)
+    ledger, layers = operations_and_populations(architecture, settings.task)
     return tuple(estimate_energy(ledger, rates, settings.convention, layers))
 
 

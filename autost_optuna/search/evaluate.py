@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from autost_optuna.front.candidate import INITIALISATION, Candidate
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.chain import ledger
-from autost_optuna.network.rows import Operation, Population
+from autost_optuna.network.chain import operations_and_populations
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
@@ -57,9 +56,7 @@ def assess(
 ) -> tuple[Candidate, list[Charge], Quantised]:
     """The candidate with the mean rates of a measurement, its bill, and its form without spikes."""
     samples, accumulates = measured.rates, measured.accumulates
-    rows = ledger(architecture, task)
-    listed = [row for row in rows if isinstance(row, Operation)]
-    layers = [row for row in rows if isinstance(row, Population)]
+    listed, layers = operations_and_populations(architecture, task)
     macs, images = sum(row.total_macs for row in listed), len(samples) // measured.seeds
     mean = mean_by_operation(samples)
     counted = None if accumulates is None else mean_by_operation(accumulates)
@@ -72,7 +69,7 @@ def assess(
     rate = mean_rate(charges)
     candidate = Candidate(
         architecture=architecture,
-        params=sum(row.params for row in rows),
+        params=sum(row.params for row in listed) + sum(layer.params for layer in layers),
         macs=macs,
         flops=2 * macs,
         energy_mj=total_mj(charges),

@@ -38,8 +38,10 @@ class Alphabet:
 
     def choices(self, gene: str, embed_dim: int) -> tuple[int, ...]:
         """The choices of a mixer's gene for a width."""
-        if gene != "num_heads" or not self.dividing_heads:
-            return self.num_heads if gene == "num_heads" else self.genes[gene]
+        if gene != "num_heads":
+            return self.genes[gene]
+        if not self.dividing_heads:
+            return self.num_heads
         return tuple(heads for heads in self.num_heads if embed_dim % heads == 0)
 
     def letters(self, embed_dim: int) -> tuple[Letter, ...]:
@@ -96,7 +98,7 @@ class Alphabet:
         given = {*self.genes, *(["num_heads"] if self.num_heads else [])}
         needed = {gene: word for word in reversed(self.mixer) for gene in genes_of(MIXERS[word])}
         for gene in sorted(given ^ set(needed)):
-            reason = "no mixer of it has that" if gene in given else f"mixer {needed[gene]} needs choices for it"
+            reason = "no mixer of the space uses it" if gene in given else f"mixer {needed[gene]} needs choices for it"
             raise ValueError(f"space {space}: {gene}: {reason}; {'leave it out' if gene in given else 'list them'}")
 
     def check_heads(self, space: str, widths: Sequence[int]) -> None:

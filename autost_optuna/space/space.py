@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 class Space:
     """The values that a search may choose for each field of an architecture, in ascending order.
 
-    `mixer` lists kinds of mixer by their words, `neuron` neurons, one of which all layers of a network have. `num_heads`, and
-    in `genes` what else mixers need, such as {"kernel": [3, 5]}, are chosen for each block that has them, `mixer` and
-    `mlp_ratio` for each block; or all once for all blocks if `uniform`. Heads must divide the width: every choice must divide
-    every width or, if `dividing_heads`, each width offers only the choices that divide it (`heads_of`), at least one.
+    `mixer` lists kinds of mixer by name, and `neuron` kinds of neuron; all layers of a network have the same neuron. Each block
+    chooses its mixer, its `mlp_ratio`, and the genes of its mixer: `num_heads`, or those in `genes`, such as
+    {"kernel": [3, 5]}. If `uniform`, all blocks share one choice. Heads must divide the width: every choice must divide every
+    width or, if `dividing_heads`, each width offers only the choices that divide it (`heads_of`), at least one.
     """
 
     name: str

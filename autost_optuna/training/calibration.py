@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.chain import operations, populations
+from autost_optuna.network.chain import operations_and_populations
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import Charge, estimate_energy, mean_rate, total_mj
@@ -216,4 +216,5 @@ def moved(runs: Sequence[Record], task: Task, convention: Convention) -> list[Mo
 
 
 def _bill(architecture: Architecture, rates: dict[str, float], task: Task, convention: Convention) -> list[Charge]:
-    return estimate_energy(operations(architecture, task), rates, convention, populations(architecture, task))
+    ledger, layers = operations_and_populations(architecture, task)
+    return estimate_energy(ledger, rates, convention, layers)

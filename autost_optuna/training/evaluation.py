@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autost_optuna.data import Dataset
-from autost_optuna.network.chain import operations, populations
+from autost_optuna.network.chain import operations, operations_and_populations, populations
 from autost_optuna.network.packed import packed
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.convention import Convention
@@ -168,7 +168,7 @@ def measured_of(
     network: SpikingTransformer, images: Batches, samples: Sequence[Rates], convention: Convention, *, seed: int
 ) -> Measured:
     """The energy of a network trained from `seed`, from its rates `samples` on `images`, one set per image."""
-    ledger, layers = operations(network.architecture, network.task), populations(network.architecture, network.task)
+    ledger, layers = operations_and_populations(network.architecture, network.task)
     single = [total_mj(estimate_energy(ledger, rates, convention, layers)) for rates in samples]
     rates = mean_by_operation(samples)
     charges = estimate_energy(ledger, rates, convention, layers)

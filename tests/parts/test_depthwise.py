@@ -90,7 +90,7 @@ def test_only_the_chosen_mixers_genes_are_asked_for(cli, tmp_path):
     [
         (SPACE.replace("kernel = [3, 5]\n", ""), "kernel: mixer depthwise needs choices for it; list them"),
         (SPACE.replace("num_heads = [2, 4]\n", ""), "num_heads: mixer ssa needs choices for it; list them"),
-        (SPACE.replace('"depthwise"]', "]"), "kernel: no mixer of it has that; leave it out"),
+        (SPACE.replace('"depthwise"]', "]"), "kernel: no mixer of the space uses it; leave it out"),
         (SPACE.replace("depthwise", "pooling"), "mixer 'pooling' is unknown; choose among ssa"),
         (SPACE.replace("[3, 5]", "[3, 4]"), "kernel 4 is not one of 3, 5, 7"),
         (SPACE.replace('["ssa", "depthwise"]', "[]"), "mixer"),

@@ -24,4 +24,4 @@ class LIFModule(NeuronModule, LIFNode):  # type: ignore[misc]
         return None
 
     def reset_parameters(self) -> None:
-        """There are none."""
+        """Does nothing: a LIF has no parameters."""

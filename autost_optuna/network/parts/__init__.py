@@ -37,7 +37,7 @@ class Part(Hashable, Protocol):
     def module(self, at: Place) -> Any:
         """Its twin, a module of torch, on torch's current device, without weights; `initialise(seed)` draws them.
 
-        It has two more attributes, `part` and `at`; `part` may be replaced by one with equal weights.
+        It has two more attributes, `part` and `at`; both may be replaced by others with equal weights.
         """
         ...
 

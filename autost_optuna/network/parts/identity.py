@@ -29,7 +29,7 @@ class Identity:
         return iter(())
 
     def weights(self, at: Place) -> tuple[object, ...]:
-        """Nothing, because there are none."""
+        """The name only: an identity has no weights."""
         return (self.name,)
 
     def module(self, at: Place) -> "IdentityModule":
