@@ -103,6 +103,7 @@ def test_only_parts_and_neurons_name_their_kinds():
             found[name(path)] = words & named
     assert found == {
         "autost_optuna.network.architecture": {"PLIF"},
+        "autost_optuna.network.form": {"depthwise"},  # a position convolution
         "autost_optuna.network.place": {"PLIF"},
     }  # defaults
 

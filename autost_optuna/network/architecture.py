@@ -2,24 +2,27 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autost_optuna import notebook, units
 from autost_optuna.files import check_keys, parse_json, read_text, read_yaml
+from autost_optuna.network.form import AUTOST, Form, read_form
+from autost_optuna.network.form import NAMES as FORM_NAMES
 from autost_optuna.network.genes import LABELS, MIXER_GENES, NAMES, brief, cell, mixer_of, read_gene, whole_number
 from autost_optuna.network.neurons import Neuron
 from autost_optuna.network.neurons.kinds import KINDS as NEURONS
 from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.neurons.plif import PLIF
 from autost_optuna.network.parts import Part, genes_of
-from autost_optuna.network.parts.kinds import FEED_FORWARD, MIXERS, USUAL_MIXER
+from autost_optuna.network.parts.kinds import FEED_FORWARDS, MIXERS, USUAL_MIXER
 from autost_optuna.network.place import Place
 from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio, hidden_units
 from autost_optuna.units import StrPath
 
 USUAL = PLIF()
+SIDE = 16  # of a grid on which parts are tried, before a task says which
 EXAMPLE = '"C=384,depth=4,heads=8,ratio=4"'
 
 
@@ -39,13 +42,18 @@ class Architecture:
     mlp_ratio: tuple[Ratio, ...]
     mixer: tuple[Part, ...] = ()
     neuron: Neuron = USUAL
+    form: Form = AUTOST
 
     def __post_init__(self) -> None:
         as_count("embed_dim", self.embed_dim)
         as_depth(self.depth)
-        if self.embed_dim % 8:
+        if not isinstance(self.form, Form):
+            raise ValueError(f"form {self.form!r} is not a Form; use Form(stem='spikingformer')")
+        object.__setattr__(self, "form", self.form.normalised(self.embed_dim))
+        stages = self.stages
+        if self.form.feed_forward not in FEED_FORWARDS:
             raise ValueError(
-                f"embed_dim {self.embed_dim} is not a multiple of 8, which the stem (C/8, C/4, C/2, C channels) needs"
+                f"feed_forward {self.form.feed_forward!r} is unknown; choose one of {', '.join(FEED_FORWARDS)}"
             )
         for name in ("mixer" if self.mixer else "num_heads", "mlp_ratio"):
             values = getattr(self, name)
@@ -66,11 +74,15 @@ class Architecture:
         object.__setattr__(self, "num_heads", tuple(as_count("num_heads", h) for h in chosen))
         object.__setattr__(self, "mixer", () if usual else tuple(self.mixer))
         object.__setattr__(self, "mlp_ratio", tuple(as_ratio(r) for r in self.mlp_ratio))
-        at = Place(width=self.embed_dim, side=1, steps=1, still=False)
         heads = dict.fromkeys(self.num_heads)  # each once: a deep network repeats few
-        parts = dict.fromkeys(self.mixer) or [MIXERS[USUAL_MIXER](num_heads=number) for number in heads]
-        for part in (*parts, *(FEED_FORWARD(mlp_ratio=ratio) for ratio in dict.fromkeys(self.mlp_ratio))):
-            part.after(at)
+        mixers = dict.fromkeys(self.mixer) or [MIXERS[USUAL_MIXER](num_heads=number) for number in heads]
+        each = iter(zip(self.mixers, self.mlps, strict=True))
+        for width, depth in stages:
+            at = Place(width=width, side=SIDE, steps=1, still=False)
+            blocks = itertools.islice(each, depth)
+            parts = itertools.chain(*blocks) if len(stages) > 1 else (*mixers, *dict.fromkeys(self.mlps))
+            for part in parts:
+                part.after(at)
 
     @classmethod
     def uniform(cls, *, embed_dim: int, depth: int, num_heads: int, mlp_ratio: Ratio) -> "Architecture":
@@ -80,13 +92,18 @@ class Architecture:
 
     @property
     def is_autost(self) -> bool:
-        """Whether all blocks and neurons are those of AutoST's form."""
-        return not self.mixer and self.neuron == USUAL
+        """Whether all of it is AutoST's form."""
+        return not self.mixer and self.neuron == USUAL and self.form == AUTOST
 
     @property
-    def _other_neuron(self) -> dict[str, str]:
-        """The neuron as a text by its name in all forms, if it is not AutoST's."""
-        return {} if self.neuron == USUAL else {"neuron": neuron_text(self.neuron)}
+    def stages(self) -> tuple[tuple[int, int], ...]:
+        """Width and number of blocks of each stage; most networks have one."""
+        return self.form.stages(self.embed_dim, self.depth)
+
+    @property
+    def _others(self) -> dict[str, str]:
+        """Neuron and form as short texts by their labels, where they are not AutoST's."""
+        return {**({} if self.neuron == USUAL else {"neuron": neuron_text(self.neuron)}), **self.form.cells()}
 
     @property
     def mixers(self) -> tuple[Part, ...]:
@@ -95,13 +112,19 @@ class Architecture:
 
     @property
     def mlps(self) -> tuple[Part, ...]:
-        """The MLP of every block."""
-        return tuple(FEED_FORWARD(mlp_ratio=ratio) for ratio in self.mlp_ratio)
+        """The feed-forward part of every block."""
+        kind = FEED_FORWARDS[self.form.feed_forward]
+        return tuple(kind(mlp_ratio=ratio) for ratio in self.mlp_ratio)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The width of every block."""
+        return tuple(width for width, depth in self.stages for _ in range(depth))
 
     @property
     def hidden_dims(self) -> tuple[int, ...]:
         """Hidden units of every block's MLP, int(ratio * C)."""
-        return tuple(hidden_units(ratio, self.embed_dim) for ratio in self.mlp_ratio)
+        return tuple(map(hidden_units, self.mlp_ratio, self.widths))
 
     @property
     def genes(self) -> dict[str, tuple[Any, ...]]:
@@ -126,8 +149,8 @@ class Architecture:
             words = zip((part.word for part in self.mixer), values, strict=True)
             mixers = "m" + ".".join(word + "_".join(map(str, genes)) for word, genes in words)
         ratios = "_".join(map(str, self.mlp_ratio))
-        neuron = "".join(f"-n{text}" for text in self._other_neuron.values())
-        return f"C{self.embed_dim}-d{self.depth}-{mixers}-r{ratios}{neuron}"
+        others = (f"-n{text}" if label == "neuron" else f"-{label}{text}" for label, text in self._others.items())
+        return f"C{self.embed_dim}-d{self.depth}-{mixers}-r{ratios}{''.join(others).replace('/', '_')}"
 
     def _repr_html_(self) -> str:
         """In a notebook: genes and hidden units of the blocks, one line per run of equal blocks; numbered as in the ledger."""
@@ -145,7 +168,7 @@ class Architecture:
     def cells(self) -> dict[str, str]:
         """All that is chosen, as short texts by their labels: {"C": "256", "depth": "2", "heads": "4/8", "ratio": "4"}."""
         blocks = {LABELS[name]: brief(values) for name, values in self.genes.items()}
-        return {"C": str(self.embed_dim), "depth": str(self.depth), **blocks, **self._other_neuron}
+        return {"C": str(self.embed_dim), "depth": str(self.depth), **blocks, **self._others}
 
     def to_text(self) -> str:
         """One readable line that `from_text` reads: "C=256,depth=2,heads=4/8,ratio=4"."""
@@ -179,32 +202,45 @@ class Architecture:
         depth = as_depth(whole_number("depth", given.pop("depth")))
         dim = whole_number("C", given.pop("embed_dim"))
         neuron = {"neuron": given.pop("neuron")} if "neuron" in given else {}
+        form = read_form({name: given.pop(name) for name in FORM_NAMES if name in given})
         genes = {name: read_gene(name, value, depth) for name, value in given.items()}
-        return cls.from_dict({"embed_dim": dim, "depth": depth, **genes, **neuron})
+        return cls.from_dict({"embed_dim": dim, "depth": depth, **genes, **neuron, **form})
 
     def to_dict(self) -> dict[str, Any]:
         """The dict of the JSON form: {"embed_dim", "depth", "num_heads": [...], "mlp_ratio": [...]}, and other genes if any."""
         genes: dict[str, Any] = {name: list(values) for name, values in self.genes.items()}
-        return {"embed_dim": self.embed_dim, "depth": self.depth, **genes, **self._other_neuron}
+        neuron = {} if self.neuron == USUAL else {"neuron": neuron_text(self.neuron)}
+        return {"embed_dim": self.embed_dim, "depth": self.depth, **genes, **neuron, **self.form.to_dict()}
 
     @classmethod
     def from_dict(cls, data: object) -> "Architecture":
         """Read the JSON form; ValueError names a missing or unknown key."""
+        if isinstance(data, Mapping) and not {"neuron", *FORM_NAMES}.isdisjoint(data):
+            shared = ("neuron", *FORM_NAMES)
+            blocks = cls._fields_of({name: value for name, value in data.items() if name not in shared})
+            neuron = neuron_of(data["neuron"]) if "neuron" in data else USUAL
+            form = Form(**{name: data[name] for name in FORM_NAMES if name in data})
+            return cls(**blocks, neuron=neuron, form=form)
+        return cls(**cls._fields_of(data))
+
+    @staticmethod
+    def _fields_of(data: object) -> dict[str, Any]:
+        """The fields of the JSON form without neuron and form."""
         known = ("embed_dim", "depth", "num_heads", "mlp_ratio")
-        if isinstance(data, Mapping) and "neuron" in data:
-            rest = cls.from_dict({name: value for name, value in data.items() if name != "neuron"})
-            return replace(rest, neuron=neuron_of(data["neuron"]))
         if not isinstance(data, Mapping) or "mixer" not in data:
-            return cls(**check_keys("architecture", data, known))
-        found = check_keys("architecture", data, tuple(LABELS), ("embed_dim", "depth", "mixer", "mlp_ratio"))
+            return check_keys("architecture", data, known)
+        found = check_keys(
+            "architecture",
+            data,
+            tuple(name for name in LABELS if name not in FORM_NAMES),
+            ("embed_dim", "depth", "mixer", "mlp_ratio"),
+        )
         lists = {name: found.pop(name) for name in ("mixer", *MIXER_GENES) if name in found}
         for name, values in lists.items():
             if not isinstance(values, list | tuple) or len(values) != found["depth"]:
                 raise ValueError(f"{name} {values!r} is not a list of {found['depth']} values; give one for each block")
-        return cls(
-            **found,
-            mixer=tuple(mixer_of(dict(zip(lists, block, strict=True))) for block in zip(*lists.values(), strict=True)),
-        )
+        blocks = zip(*lists.values(), strict=True)
+        return {**found, "mixer": tuple(mixer_of(dict(zip(lists, block, strict=True))) for block in blocks)}
 
     def to_autost(self) -> dict[str, Any]:
         """AutoST's form of a chosen network: {"RETRAIN": {"MLP_RATIO", "NUM_HEADS", "DEPTH", "EMBED_DIM"}}.
@@ -251,5 +287,5 @@ def table_of(architectures: Sequence[Architecture]) -> dict[str, list[str]]:
     """Columns of a table of architectures, by their titles: C, depth, and what is chosen per block, with "-" for none."""
     rows = [architecture.cells() for architecture in architectures]
     titles = [label for label in LABELS.values() if any(label in row for row in rows)]
-    absent = {"mixer": USUAL_MIXER, "neuron": USUAL.word}
+    absent = {"mixer": USUAL_MIXER, "neuron": USUAL.word, "stem": AUTOST.stem, "residual": AUTOST.residual}
     return {title: [row.get(title, absent.get(title, "-")) for row in rows] for title in titles}

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.parts import Part
-from autost_optuna.network.parts.kinds import HEAD, STEM
+from autost_optuna.network.parts.embedding import entrance
+from autost_optuna.network.parts.head import head_called
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Operation, Population, Row
+from autost_optuna.network.styles import STYLES
 from autost_optuna.network.task import Task
 
 
@@ -21,27 +23,34 @@ class Link(NamedTuple):
 
 
 def chain(architecture: Architecture, task: Task) -> Iterator[Link]:
-    """The parts of a network, in the order of the signal."""
+    """The parts of a network, in the order of the signal. ValueError if a part cannot stand at its place."""
+    form = architecture.form
     at = Place(
         width=task.channels,
         side=task.image_size,
-        steps=task.time_steps,
+        steps=form.time_steps or task.time_steps,
         still=not task.events,
         neuron=architecture.neuron,
+        stem=form.stem,
+        spiking=form.residual == "spike",
     )
-    for block, part, adds in _parts(architecture, task):
-        here = at.entering(block, part.name)
-        yield Link(here, part, adds)
+    for stage, block, part in _parts(architecture, task):
+        here = at.entering(block, part.name, stage)
+        yield Link(here, part, block is not None)
         at = part.after(here)
 
 
-def _parts(architecture: Architecture, task: Task) -> Iterator[tuple[int | None, Part, bool]]:
-    """Each part with the index of its block, and whether it adds."""
-    yield None, STEM(width=architecture.embed_dim, pooling=task.pooling), False
-    for block, parts in enumerate(zip(architecture.mixers, architecture.mlps, strict=True)):
-        for part in parts:
-            yield block, part, True
-    yield None, HEAD(classes=task.num_classes), False
+def _parts(architecture: Architecture, task: Task) -> Iterator[tuple[str, int | None, Part]]:
+    """Each part with the stage that it is, or with the index of its block."""
+    form, pooling = architecture.form, architecture.form.pooling or task.pooling
+    blocks = enumerate(zip(architecture.mixers, architecture.mlps, strict=True))
+    for number, (width, depth) in enumerate(architecture.stages):
+        yield f"embedding{number + 1}" if number else "stem", None, entrance(form, width, number, pooling)
+        for _ in range(depth):
+            block, parts = next(blocks)
+            for part in parts:
+                yield "", block, part
+    yield "head", None, head_called(STYLES[form.stem].head, task.num_classes)
 
 
 @functools.lru_cache(1 << 14)

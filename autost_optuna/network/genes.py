@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from autost_optuna.network.form import LABELS as FORM_LABELS
+from autost_optuna.network.form import NAMES as FORM_NAMES
 from autost_optuna.network.parts import Part, genes_of
 from autost_optuna.network.parts.kinds import MIXERS
 from autost_optuna.network.values import Ratio, as_ratio
@@ -17,6 +19,7 @@ LABELS = {
     **{gene: label for kind in MIXERS.values() for gene, label in kind.labels.items()},
     "mlp_ratio": "ratio",
     "neuron": "neuron",
+    **{name: FORM_LABELS.get(name, name) for name in FORM_NAMES},
 }
 NAMES = {label: name for name, label in LABELS.items()}
 

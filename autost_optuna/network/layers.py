@@ -1,4 +1,4 @@
-"""Layers that parts share: a linear layer that reads spikes, normalisation of the last axis, a product, a 3x3 convolution.
+"""Layers that parts share: linear layers that read spikes, normalisation of the last axis, products, and a branch's ends.
 
 At initialisation a linear layer's weights are whole multiples of GRID, a twentieth of their deviation. Sums of such weights
 over spikes are exact in float32 in any order, so that every way to compute them gives the same bits: torch's product, even in
@@ -8,6 +8,8 @@ reduced precision on a GPU, and products of 8-bit integers (`packed.GridLinear`)
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from autost_optuna.network.place import Place
 
 STD = 0.02
 GRID = 2.0**-10
@@ -56,6 +58,86 @@ class Product(nn.Module):
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """[..., n, m] and [..., m, p] to [..., n, p]."""
         return left @ right
+
+
+class Gate(nn.Module):
+    """A product of spikes, element by element, as a module, so that the proof sees a source of spikes. It counts no MACs."""
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """Spikes of shapes that broadcast to spikes."""
+        return left * right
+
+
+class CubeRoot(nn.Module):
+    """The cube root of x, whose elements are all positive."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[...] to [...]."""
+        return x.pow(1 / 3)
+
+
+class First(nn.Module):
+    """The first of its inputs."""
+
+    def forward(self, x: Tensor, *others: object) -> Tensor:
+        """[...] to [...]."""
+        return x
+
+
+class RootGate(Gate):
+    """The root of a product of `signals` signals, whose elements are all positive, so that it grows as one signal does."""
+
+    def __init__(self, signals: int) -> None:
+        super().__init__()
+        self.signals = signals
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """[...] and [...] to their common shape."""
+        return (left * right).pow(1 / self.signals)
+
+
+class RateNorm(nn.modules.batchnorm._BatchNorm):
+    """Divides sums over spikes by sqrt(rate n), with the rate of those spikes per head and the number n of summands.
+
+    SpikingResformer: Shi, Hao, Yu, CVPR 2024, arXiv 2403.14302. The rate is a running mean of momentum 0.001 that starts with
+    the first batch's. With batch statistics it is that of the batch, as in normalisation. A head that has seen no spikes
+    passes 0.
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__(heads, momentum=0.001, affine=False)
+
+    def forward(self, sums: Tensor, spikes: Tensor, summands: int) -> Tensor:  # type: ignore[override]
+        """Sums [T, B, h, ...] over `summands` of the spikes [T, B, h, ...], scaled."""
+        rate = self.running_mean
+        if self.training:
+            seen = spikes.detach().transpose(0, 2).flatten(1).mean(1)
+            rate = self.track(seen) if self.track_running_stats else seen
+        assert rate is not None
+        scale = torch.where(rate > 0, (rate * summands).rsqrt(), 0.0)
+        return sums * scale.view(-1, 1, 1)
+
+    def track(self, seen: Tensor) -> Tensor:
+        """The running mean [h] with one more batch."""
+        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        self.num_batches_tracked.add_(1)
+        count = int(self.num_batches_tracked)
+        weight = 1.0 if count == 1 else self.momentum if self.momentum is not None else 1 / count
+        self.running_mean.lerp_(seen.to(self.running_mean.dtype), weight)
+        return self.running_mean.clone()
+
+
+def entry(at: Place) -> nn.Module:
+    """The neurons through which a branch reads a stream of currents; one of spikes is read as it is."""
+    neurons: nn.Module = nn.Identity() if at.spiking else at.neuron.module()
+    return neurons
+
+
+def exit_of(at: Place) -> nn.Module:
+    """The neurons that end a branch whose sum is a stream of spikes."""
+    neurons: nn.Module = at.neuron.module() if at.spiking else nn.Identity()
+    return neurons
 
 
 def convolution(channels_in: int, channels_out: int) -> nn.Conv2d:

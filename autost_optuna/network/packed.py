@@ -133,9 +133,10 @@ def pack_grid(part: nn.Module) -> int:
     return held
 
 
-def as_bytes(*neurons: NeuronModule) -> None:
+def as_bytes(*neurons: nn.Module) -> None:
     """Let neurons that only packed layers read return their spikes as bytes."""
     for neuron in neurons:
+        assert isinstance(neuron, NeuronModule)
         neuron.as_bytes = True
 
 

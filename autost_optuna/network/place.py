@@ -1,10 +1,12 @@
 """Place: where a part of a network stands. It is passed from part to part, as in shape inference, and makes their rows."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from autost_optuna.network.neurons import Neuron
 from autost_optuna.network.neurons.plif import PLIF
 from autost_optuna.network.rows import REAL, Operation, Population
+from autost_optuna.network.styles import STYLES, USUAL_STYLE
 
 STATES = "neuron states"  # the line of an audit for all neurons
 
@@ -16,6 +18,10 @@ class Place:
     `width` is C and `side` is H = W; N = `side` ** 2. `steps` is T. A `still` stream is the same at all steps: an image.
     `stage` is the part of the network that holds the part: "stem", "blocks.0", ..., "head"; `block` is the index of that
     block, None outside blocks. `part` is the part's name. `neuron` is the kind of all neurons of the network.
+
+    `stem` names the network's style (`styles`). Where the network is `spiking`, its stream carries sums of spikes: whole
+    numbers up to `most`, from `source`, which parts read as they are. Else it carries membrane currents, which parts read
+    through a neuron of their own, called "neuron".
     """
 
     width: int
@@ -26,20 +32,34 @@ class Place:
     stage: str = ""
     block: int | None = None
     part: str = ""
+    stem: str = USUAL_STYLE
+    spiking: bool = False
+    source: str = REAL
+    most: int = 0
 
     @property
     def path(self) -> str:
         """The path of the part's module."""
-        return self.part if self.block is None else f"{self.stage}.{self.part}"
+        return self.stage if self.block is None else f"{self.stage}.{self.part}"
+
+    @property
+    def biases(self) -> tuple[str, ...]:
+        """The layers that have a bias, by their names in their parts."""
+        return STYLES[self.stem].biases
+
+    @property
+    def order(self) -> str:
+        """The order of attention's products: "qk" for (q k^T) v, "kv" for q (k^T v)."""
+        return STYLES[self.stem].order
 
     @property
     def tokens(self) -> int:
         """N."""
         return self.side**2
 
-    def entering(self, block: int | None, part: str) -> "Place":
-        """The same stream, read by a part of block `block`, or by one outside blocks, which is a stage of its own."""
-        stage = part if block is None else f"blocks.{block}"
+    def entering(self, block: int | None, part: str, stage: str = "") -> "Place":
+        """The same stream, read by a part of block `block`, or by one outside blocks, a stage called `stage` or as the part."""
+        stage = stage or (part if block is None else f"blocks.{block}")
         return Place(  # `replace` takes twice as long, and every walk makes one place per part
             width=self.width,
             side=self.side,
@@ -49,12 +69,34 @@ class Place:
             block=block,
             part=part,
             neuron=self.neuron,
+            stem=self.stem,
+            spiking=self.spiking,
+            source=self.source,
+            most=self.most,
         )
+
+    def adding(self) -> "Place":
+        """The stream to which the branch of a part was added: spikes of one more layer of neurons, or currents."""
+        return replace(self, source=self.path, most=self.most + self.neuron.most) if self.spiking else self
+
+    def entry(self) -> Iterator[Population]:
+        """The row of the neurons through which a branch reads currents; it reads spikes as they are."""
+        if not self.spiking:
+            yield self.neurons("neuron", self.tokens * self.width)
+
+    def exit(self, name: str) -> Iterator[Population]:
+        """The row of the neurons that end a branch whose sum is a stream of spikes."""
+        if self.spiking:
+            yield self.neurons(name, self.tokens * self.width)
 
     def weighted(
         self, name: str, group: str, *, macs: int, params: int, driven_by: str, still: bool = False
     ) -> Operation:
-        """The row of a weighted sum, computed by the part's module `name`; `driven_by` is a layer of neurons of the part."""
+        """The row of a weighted sum, computed by the part's module `name`; `driven_by` is a layer of neurons of the part.
+
+        If it is "neuron" and the stream is of spikes, the stream drives it.
+        """
+        stream = driven_by == "neuron" and self.spiking
         return Operation(
             name=f"{self.path}.{name}",
             stage=self.stage,
@@ -63,14 +105,15 @@ class Place:
             group=group,
             macs=macs,
             steps=self.steps,
-            driven_by=driven_by if driven_by == REAL else f"{self.path}.{driven_by}",
+            driven_by=self.source if stream else driven_by if driven_by == REAL else f"{self.path}.{driven_by}",
             params=params,
             still=still,
+            most=self.most if stream else self.neuron.most,
         )
 
     def linear(self, name: str, group: str, read: int, written: int, driven_by: str) -> Operation:
-        """The row of a layer with bias, followed by normalisation, from `read` to `written` values per token."""
-        params = read * written + 3 * written
+        """The row of a layer, followed by normalisation, from `read` to `written` values per token."""
+        params = read * written + (3 if name in self.biases else 2) * written
         return self.weighted(name, group, macs=self.tokens * read * written, params=params, driven_by=driven_by)
 
     def product(self, name: str, group: str, *, macs: int, driven_by: str) -> Operation:

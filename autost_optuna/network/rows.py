@@ -20,7 +20,8 @@ class Operation:
     that block, None outside blocks. `role` says what the operation is, in whichever block: "attention.q", "stem.conv1".
     `group` is the line of an audit that it belongs to: "q, k, v". `params` counts its learnable numbers: weights, biases,
     and the gain and shift of the normalisation that follows it. `weighted` operations read weights; attention products do
-    not. `still` operations see the same input at all steps. `pooled` ones are followed by max-pooling.
+    not. `still` operations see the same input at all steps. `pooled` ones are followed by max-pooling. `most` is the largest
+    whole number that drives it: 1, or more where it reads a sum of spikes.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Operation:
     weighted: bool = True
     still: bool = False
     pooled: bool = False
+    most: int = 1
 
     @property
     def total_macs(self) -> int:

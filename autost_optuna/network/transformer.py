@@ -42,13 +42,16 @@ class SpikingTransformer(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.task = task
+        self.entrances: dict[int, str] = {}  # embeddings of later stages, by the index of the block behind them
         with torch.device("meta"):
             for at, part, _ in chain(architecture, task):
                 if at.block is None:
                     self.add_module(at.path, part.module(at))
+                    if at.stage == "stem":
+                        self.blocks = nn.Sequential()
+                    elif at.stage != "head":
+                        self.entrances[len(self.blocks)] = at.path
                     continue
-                if "blocks" not in self._modules:
-                    self.blocks = nn.Sequential()
                 if at.block == len(self.blocks):
                     self.blocks.append(Block())
                 self.blocks[at.block].add_module(part.name, part.module(at))
@@ -70,8 +73,15 @@ class SpikingTransformer(nn.Module):
         """
         self.task.check_images(images.shape)
         try:
-            x = self.stem(images)
-            x = self.blocks(x)
-            return self.head(x, every_step=every_step)  # type: ignore[no-any-return]
+            return self.head(self.stream(images), every_step=every_step)  # type: ignore[no-any-return]
         finally:
             reset(self)
+
+    def stream(self, images: Tensor) -> Tensor:
+        """[B, *task.input_shape] to the stream behind the last block, [T, B, N, C]."""
+        x: Tensor = self.stem(images)
+        for index, block in enumerate(self.blocks):
+            if index in self.entrances:
+                x = self.get_submodule(self.entrances[index])(x)
+            x = block(x)
+        return x

@@ -23,9 +23,10 @@ def fresh(module: Module) -> Module:
     for layer in module.modules():
         if isinstance(layer, NeuronModule | nn.modules.batchnorm._BatchNorm):
             layer.reset_parameters()
-        elif isinstance(layer, nn.Linear):
-            nn.init.zeros_(layer.bias)
-        elif not isinstance(layer, nn.Conv2d) and any(True for _ in layer.parameters(recurse=False)):
+        elif isinstance(layer, nn.Linear | nn.Conv2d):
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif any(True for _ in layer.parameters(recurse=False)):
             raise TypeError(f"no rule initialises {type(layer).__name__}")
     return module
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autost_optuna.network.chain import operations
-from autost_optuna.network.layers import Product
+from autost_optuna.network.layers import Gate, Product
 from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.network.transformer import SpikingTransformer
@@ -62,18 +62,17 @@ _PASSING = ("View", "UnsafeView", "Reshape", "Transpose", "Permute", "Clone", "E
 
 
 def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> None:
-    """RuntimeError unless each operation's input comes from the neurons that the ledger names, or is real-valued as it says.
+    """RuntimeError unless each operation's input comes from the spikes that the ledger names, or is real-valued as it says.
 
-    The input is traced back through the autograd graph, on the meta device, to the neurons or to any computation.
+    The input is traced back through the autograd graph, on the meta device, to neurons and gates or to any computation. A
+    stream of spikes is a sum; it must have as many summands as the ledger allows.
     """
-    places = {row.name: row.driven_by for row in ledger}
-    found: dict[str, str] = {}
+    rows = {row.name: row for row in ledger}
+    found: dict[str, list[str]] = {}
 
     def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        node: Any = driving_input(module, inputs).grad_fn
-        while node is not None and type(node).__name__.rstrip("0123456789").removesuffix("Backward") in _PASSING:
-            node = node.next_functions[0][0]
-        found[name] = node.name if isinstance(node, _Mark._backward_cls) else REAL  # type: ignore[attr-defined]
+        averages = getattr(module, "averages", False)  # of the spikes that enter it, which are real values then
+        found[name] = [REAL] if averages else _sources(driving_input(module, inputs).grad_fn)
 
     def mark(name: str) -> Any:
         return lambda module, inputs, output: _Mark.apply(output, name)  # type: ignore[no-untyped-call]
@@ -86,16 +85,35 @@ def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> Non
     for module in skeleton.modules():  # other hooks cannot handle tensors without values
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
-    for name, module in skeleton.named_modules():
-        if isinstance(module, NeuronModule):
-            module.register_forward_hook(mark(name))
-    with torch.inference_mode(False), torch.enable_grad(), watching(skeleton, "", places, look):
+    marked = {name: module for name, module in skeleton.named_modules() if isinstance(module, NeuronModule | Gate)}
+    for name, module in marked.items():
+        module.register_forward_hook(mark(name))
+    with torch.inference_mode(False), torch.enable_grad(), watching(skeleton, "", rows, look):
         skeleton(torch.empty(2, *model.task.input_shape, device="meta"))
-    for name, driven_by in places.items():
-        if found.get(name) != driven_by:
+    for name, row in rows.items():
+        seen = found.get(name, ["nothing"])
+        expected = [row.driven_by] if row.driven_by == REAL or row.driven_by in marked else row.most
+        if (len(seen) if isinstance(expected, int) and REAL not in seen else seen) != expected:
             raise RuntimeError(
-                f"{name} reads {found.get(name, 'nothing')}, the ledger says {driven_by}; its energy cannot be stated"
+                f"{name} reads {' + '.join(seen)}, the ledger says {row.driven_by}; its energy cannot be stated"
             )
+
+
+def _sources(node: Any) -> list[str]:
+    """The neurons and gates whose spikes a value holds, or adds up; only `REAL` if any other computation takes part."""
+    while node is not None and _kind(node) in _PASSING:
+        node = node.next_functions[0][0]
+    if node is not None and _kind(node) == "_Mark":
+        return [node.name]
+    if node is None or _kind(node) != "Add":
+        return [REAL]
+    summands = [following for following, _ in node.next_functions if following is not None]  # without constants
+    added = [source for following in summands for source in _sources(following)]
+    return [REAL] if REAL in added else added
+
+
+def _kind(node: Any) -> str:
+    return type(node).__name__.rstrip("0123456789").removesuffix("Backward")
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.chain import ledger
+from autost_optuna.network.chain import operations
 from autost_optuna.network.neurons.module import NeuronModule
-from autost_optuna.network.rows import REAL, Operation, Population
+from autost_optuna.network.rows import REAL
 from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.counts import shares_of
 from autost_optuna.proxies.patterns import Pattern
@@ -147,10 +147,8 @@ def are_spikes(x: Tensor, most: int = 1) -> bool:
 
 def driven_bounds(model: SpikingTransformer) -> dict[str, int]:
     """The names of all spike-driven operations of `model`, each with the largest value that drives it."""
-    rows = ledger(model.architecture, model.task)
-    most = {row.name: row.most for row in rows if isinstance(row, Population)}
-    driven = (row for row in rows if isinstance(row, Operation) and row.driven_by != REAL)
-    return {row.name: most[row.driven_by] for row in driven}
+    rows = operations(model.architecture, model.task)
+    return {row.name: row.most for row in rows if row.driven_by != REAL}
 
 
 def demanding(bounds: Mapping[str, int]) -> Look:

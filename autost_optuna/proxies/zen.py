@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,8 @@ class Features(nn.Module):
 
     def __init__(self, network: SpikingTransformer) -> None:
         super().__init__()
-        self.stem, self.blocks = copy.deepcopy(network.stem), copy.deepcopy(network.blocks)
+        self.network = copy.deepcopy(network)
+        del self.network.head
         with torch.no_grad():
             for parameter in self.parameters():
                 if parameter.dim() > 1:
@@ -29,7 +31,7 @@ class Features(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, *task.input_shape] to [B, T, N, C]."""
-        out: Tensor = self.blocks(self.stem(images)).transpose(0, 1)
+        out: Tensor = self.network.stream(images).transpose(0, 1)
         return out
 
 
@@ -45,10 +47,10 @@ def zen(features: nn.Module, images: Tensor, noise: Tensor, alpha: float = ALPHA
     logs: list[float] = []
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(module, nn.modules.batchnorm._BatchNorm)
+        eps: Any = module.eps
         channel = -1 if isinstance(module, ChannelNorm) else 1
         variances = inputs[0].transpose(0, channel).flatten(1).var(1, correction=0)
-        logs.append(0.5 * math.log(variances.mean().item() + module.eps))  # Algorithm 1: log of a norm's mean sigma
+        logs.append(0.5 * math.log(variances.mean().item() + eps))  # Algorithm 1: log of a norm's mean sigma
 
     norms = [module for module in features.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     handles = [norm.register_forward_pre_hook(look) for norm in norms]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from autost_optuna.network.parts import Part
-from autost_optuna.network.parts.kinds import FEED_FORWARD
+from autost_optuna.network.parts.kinds import FEED_FORWARDS
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Operation
 from autost_optuna.network.values import Ratio
@@ -25,7 +25,7 @@ def footprint(letter: Letter, embed_dim: int) -> Footprint:
     """
     mixer, ratio = letter
     at = Place(width=embed_dim, side=8, steps=1, still=False)
-    parts: tuple[Part, ...] = (mixer, FEED_FORWARD(mlp_ratio=ratio))
+    parts: tuple[Part, ...] = (mixer, FEED_FORWARDS["mlp"](mlp_ratio=ratio))
     rows = (row for part in parts for row in part.rows(at.entering(0, part.name)) if isinstance(row, Operation))
     return (mixer.word, 1), *((row.role, row.macs) for row in rows)
 

@@ -23,8 +23,12 @@ from autost_optuna.network.transformer import Block
 from autost_optuna.training.checkpoint import WEIGHTS
 
 NAME = "model.py"
+STREAM = {
+    "membrane": "is real-valued; every layer in a block reads spikes.",
+    "spike": "is a sum of spikes, which layers of a block read as whole numbers.",
+}
 LEFT_OUT = {"initialise", "short", "pack", "follow_paths"}
-READ = ("width", "side", "steps", "still")  # of a place
+READ = ("stage", "width", "side", "steps", "still", "spiking", "biases", "order")  # of a place
 
 
 def write_model(architecture: Architecture, task: Task, normalisation: Normalisation) -> str:
@@ -36,7 +40,7 @@ def write_model(architecture: Architecture, task: Task, normalisation: Normalisa
         with torch.device("meta"):
             twin = type(part.module(at))
         _collect(twin, sources)
-        genes = {gene: getattr(part, gene) for gene in genes_of(part)}
+        genes = {gene: _plain(getattr(part, gene)) for gene in genes_of(part)}
         place = {name: getattr(at, name) for name in READ}
         parts.append(f"    ({at.path!r}, {twin.__name__}, {genes!r}, {place!r}),".replace("'", '"'))
     _collect(Block, sources)
@@ -46,6 +50,7 @@ def write_model(architecture: Architecture, task: Task, normalisation: Normalisa
         node = type(neuron.module()).__bases__[-1]
     return template.substitute(
         title=architecture.to_text(),
+        stream=STREAM[architecture.form.residual],
         shape=f"[B, {', '.join(map(str, task.input_shape))}]",
         weights=WEIGHTS,
         input_shape=task.input_shape,
@@ -79,9 +84,14 @@ def _collect(thing: Any, sources: dict[Any, str]) -> None:
     sources[thing] = source
 
 
+def _plain(value: Any) -> Any:
+    """A gene, with plain tuples for named ones."""
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
+
+
 def _cut(source: str) -> str:
     """The source of a class without the methods that are left out, and without what only type checkers read."""
-    source = re.sub(r"\(self, part: \w+, at: Place\)", "(self, part: SimpleNamespace, at: SimpleNamespace)", source)
+    source = re.sub(r"\b(part|at): [A-Z]\w+( \| \w+)*", r"\1: SimpleNamespace", source)
     source = re.sub(r"\bNeuronModule\b", "nn.Module", source)
     source = re.sub(r"  # type: ignore\[[^]]*\]", "", source)
     lines = source.rstrip().splitlines()

@@ -1,4 +1,4 @@
-"""A depthwise convolution over the grid of tokens as a mixer (Max-Former, 2025), reading the stream through a neuron."""
+"""A depthwise convolution over the grid of tokens as a mixer (Max-Former, 2025)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,19 +29,20 @@ class Depthwise:
 
     def after(self, at: Place) -> Place:
         """The same shape."""
-        return at
+        return at.adding()
 
     def rows(self, at: Place) -> Iterator[Row]:
         """K^2 C MACs per token; normalisation follows."""
         weights = self.kernel**2 * at.width
-        yield at.neurons("neuron", at.tokens * at.width)
+        yield from at.entry()
         yield at.weighted(
             "conv",
             "depthwise convolution",
             macs=weights * at.tokens,
-            params=weights + 2 * at.width,
+            params=weights + (3 if "conv" in at.biases else 2) * at.width,
             driven_by="neuron",
         )
+        yield from at.exit("out_neuron")
 
     def weights(self, at: Place) -> tuple[object, ...]:
         """The block, the width and the kernel."""

@@ -4,6 +4,7 @@ import math
 
 from torch import Tensor, nn
 
+from autost_optuna.network.layers import entry, exit_of
 from autost_optuna.network.parts.depthwise import Depthwise
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -15,15 +16,17 @@ class DepthwiseModule(nn.Module):
     def __init__(self, part: Depthwise, at: Place) -> None:
         super().__init__()
         self.part, self.at = part, at
-        self.neuron = at.neuron.module()
-        self.conv = nn.Conv2d(at.width, at.width, part.kernel, padding=part.kernel // 2, groups=at.width, bias=False)
+        self.neuron = entry(at)
+        bias = "conv" in at.biases
+        self.conv = nn.Conv2d(at.width, at.width, part.kernel, padding=part.kernel // 2, groups=at.width, bias=bias)
         self.bn = nn.BatchNorm2d(at.width)
+        self.out_neuron = exit_of(at)
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, N, C] to [T, B, N, C]."""
         grid = self.neuron(x).flatten(0, 1).transpose(1, 2).unflatten(2, (self.at.side, self.at.side))
         out = self.bn(self.conv(grid)).flatten(2).transpose(1, 2)
-        return out.unflatten(0, x.shape[:2])  # type: ignore[no-any-return]
+        return self.out_neuron(out.unflatten(0, x.shape[:2]))  # type: ignore[no-any-return]
 
     def initialise(self, seed: int) -> None:
         """As torch does by default: Kaiming uniform with a = sqrt(5)."""

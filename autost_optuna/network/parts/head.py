@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import REAL, Operation, Row
 
 if TYPE_CHECKING:
-    from autost_optuna.network.parts.head_torch import LinearHeadModule
+    from torch import nn
+
+GROUP = "head"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +20,7 @@ class LinearHead:
     word: ClassVar[str] = "linear"
     name: ClassVar[str] = "head"
     labels: ClassVar[Mapping[str, str]] = {}
-    colours: ClassVar[Mapping[str, str]] = {"head": "#555555"}
+    colours: ClassVar[Mapping[str, str]] = {GROUP: "#555555"}
     classes: int
 
     def after(self, at: Place) -> Place:
@@ -31,7 +33,7 @@ class LinearHead:
             name=at.path,
             stage=at.stage,
             role=at.part,
-            group="head",
+            group=GROUP,
             macs=at.width * self.classes,
             steps=1,
             driven_by=REAL,
@@ -42,8 +44,60 @@ class LinearHead:
         """The width and the classes."""
         return self.name, at.width, self.classes
 
-    def module(self, at: Place) -> "LinearHeadModule":
+    def module(self, at: Place) -> "nn.Module":
         """The twin."""
         from autost_optuna.network.parts.head_torch import LinearHeadModule
 
         return LinearHeadModule(self, at)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepHead(LinearHead):
+    """The mean over tokens, then at every step one linear layer without bias, whose outputs are averaged (SpikingResformer)."""
+
+    word: ClassVar[str] = "step"
+
+    def rows(self, at: Place) -> Iterator[Row]:
+        """C K MACs at every step, of real values."""
+        params = at.width * self.classes
+        yield replace(
+            at.weighted("linear", GROUP, macs=params, params=params, driven_by=REAL), name=at.path, role=at.part
+        )
+
+    def module(self, at: Place) -> "nn.Module":
+        """The twin."""
+        from autost_optuna.network.parts.head_torch import StepHeadModule
+
+        return StepHeadModule(self, at)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpikeHead(LinearHead):
+    """The mean over tokens, neurons, and a linear layer: of their spikes at every step (SDT), or of their mean (Max-Former)."""
+
+    word: ClassVar[str] = "spikes"
+    once: bool = False
+
+    def rows(self, at: Place) -> Iterator[Row]:
+        """C K MACs of spikes at every step, or once of the mean of all steps."""
+        yield at.neurons("neuron", at.width)
+        macs = at.width * self.classes
+        row = at.weighted(
+            "linear", GROUP, macs=macs, params=macs + self.classes, driven_by=REAL if self.once else "head_neuron"
+        )
+        yield replace(row, steps=1) if self.once else replace(row, driven_by=f"{at.path}.neuron")
+
+    def module(self, at: Place) -> "nn.Module":
+        """The twin."""
+        from autost_optuna.network.parts.head_torch import SpikeHeadModule
+
+        return SpikeHeadModule(self, at)
+
+
+def head_called(form: str, classes: int) -> Any:
+    """The head of a family, by its word in `styles`."""
+    if form == "mean":
+        return LinearHead(classes=classes)
+    if form == "every step":
+        return StepHead(classes=classes)
+    return SpikeHead(classes=classes, once=form == "mean of spikes")

@@ -3,13 +3,20 @@
 from typing import Any
 
 from autost_optuna.network.parts.depthwise import Depthwise
-from autost_optuna.network.parts.head import LinearHead
+from autost_optuna.network.parts.dssa import DSSA
+from autost_optuna.network.parts.embedding import Embedding
+from autost_optuna.network.parts.gffn import GroupedFFN
+from autost_optuna.network.parts.head import LinearHead, SpikeHead, StepHead
 from autost_optuna.network.parts.identity import Identity
 from autost_optuna.network.parts.mlp import MLP
+from autost_optuna.network.parts.qk import ChannelQK, TokenQK
+from autost_optuna.network.parts.sdsa import SDSA
 from autost_optuna.network.parts.ssa import SSA
 from autost_optuna.network.parts.stem import AutoSTStem
 
-MIXERS: dict[str, Any] = {kind.word: kind for kind in (SSA, Depthwise, Identity)}
+MIXERS: dict[str, Any] = {kind.word: kind for kind in (SSA, Depthwise, Identity, SDSA, TokenQK, ChannelQK, DSSA)}
 USUAL_MIXER = SSA.word  # that of AutoST's form, which no text and no file needs to name
-STEM, FEED_FORWARD, HEAD = AutoSTStem, MLP, LinearHead  # which all networks have
-KINDS: dict[str, Any] = {**MIXERS, **{kind.word: kind for kind in (STEM, FEED_FORWARD, HEAD)}}
+FEED_FORWARDS: dict[str, Any] = {kind.word: kind for kind in (MLP, GroupedFFN)}
+STEMS: dict[str, Any] = {kind.word: kind for kind in (AutoSTStem, Embedding)}
+HEADS: dict[str, Any] = {kind.word: kind for kind in (LinearHead, StepHead, SpikeHead)}
+KINDS: dict[str, Any] = {**MIXERS, **STEMS, **FEED_FORWARDS, **HEADS}

@@ -30,15 +30,16 @@ class MLP:
         """The same shape. ValueError if no hidden unit is left."""
         if self.hidden(at) < 1:
             raise ValueError(f"mlp_ratio {self.mlp_ratio} leaves no hidden unit at embed_dim {at.width}; raise it")
-        return at
+        return at.adding()
 
     def rows(self, at: Place) -> Iterator[Row]:
         """Two layers of C int(ratio C) MACs per token."""
         hidden = self.hidden(at)
-        yield at.neurons("neuron", at.tokens * at.width)
+        yield from at.entry()
         yield at.linear("fc1", "MLP", at.width, hidden, "neuron")
         yield at.neurons("hidden_neuron", at.tokens * hidden)
         yield at.linear("fc2", "MLP", hidden, at.width, "hidden_neuron")
+        yield from at.exit("out_neuron")
 
     def weights(self, at: Place) -> tuple[object, ...]:
         """The block, the width and the hidden units."""

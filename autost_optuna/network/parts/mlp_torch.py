@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import ChannelNorm, SpikeLinear, draw_weights
+from autost_optuna.network.layers import ChannelNorm, SpikeLinear, draw_weights, entry, exit_of
 from autost_optuna.network.parts.mlp import MLP
 from autost_optuna.network.place import Place
 from autost_optuna.network.values import hidden_units
@@ -17,17 +17,18 @@ class MLPModule(nn.Module):
         super().__init__()
         self.part, self.at = part, at
         hidden = hidden_units(part.mlp_ratio, at.width)
-        self.neuron = at.neuron.module()
-        self.fc1 = SpikeLinear(at.width, hidden)
+        self.neuron = entry(at)
+        self.fc1 = SpikeLinear(at.width, hidden, bias="fc1" in at.biases)
         self.fc1_bn = ChannelNorm(hidden)
         self.hidden_neuron = at.neuron.module()
-        self.fc2 = SpikeLinear(hidden, at.width)
+        self.fc2 = SpikeLinear(hidden, at.width, bias="fc2" in at.biases)
         self.fc2_bn = ChannelNorm(at.width)
+        self.out_neuron = exit_of(at)
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, N, C] to [T, B, N, C]."""
         hidden = self.hidden_neuron(self.fc1_bn(self.fc1(self.neuron(x))))
-        return self.fc2_bn(self.fc2(hidden))  # type: ignore[no-any-return]
+        return self.out_neuron(self.fc2_bn(self.fc2(hidden)))  # type: ignore[no-any-return]
 
     def initialise(self, seed: int) -> None:
         """A hidden unit's weights do not depend on the number of units: a smaller ratio's MLP is a part of a larger one's.
@@ -45,5 +46,8 @@ class MLPModule(nn.Module):
         """Take the form for inference, whose spikes are bytes."""
         from autost_optuna.network.packed import as_bytes, pack_layers
 
-        as_bytes(self.neuron, self.hidden_neuron)
-        pack_layers(self, fc1="fc1_bn", fc2="fc2_bn")
+        as_bytes(self.hidden_neuron)
+        pack_layers(self, fc2="fc2_bn")
+        if not self.at.spiking:
+            as_bytes(self.neuron)
+            pack_layers(self, fc1="fc1_bn")

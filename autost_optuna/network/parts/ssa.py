@@ -1,4 +1,4 @@
-"""Spiking self-attention (Spikformer: Zhou et al., ICLR 2023, arXiv 2209.15425), reading the stream through a neuron."""
+"""Spiking self-attention (Spikformer: Zhou et al., ICLR 2023, arXiv 2209.15425)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SSA:
-    """q k^T v of spikes, without softmax, in `num_heads` heads, which change neither weights nor MACs."""
+    """q k^T v of spikes, without softmax, in `num_heads` heads, which do not change the weights."""
 
     word: ClassVar[str] = "ssa"
     name: ClassVar[str] = "attention"
@@ -36,19 +36,23 @@ class SSA:
                 f"num_heads {self.num_heads} does not divide embed_dim {at.width}; "
                 "choose heads that divide it, or another width"
             )
-        return at
+        return at.adding()
 
     def rows(self, at: Place) -> Iterator[Row]:
-        """Linear layers of C C MACs per token, and two products of N^2 C MACs, counted in the order (q k^T) v."""
-        yield at.neurons("neuron", at.tokens * at.width)
+        """Linear layers of C C MACs per token, and two products: (q k^T) v of N^2 C MACs each, or q (k^T v) of N C C / h."""
+        yield from at.entry()
         for name in ("q", "k", "v"):
             yield at.linear(name, "q, k, v", at.width, at.width, "neuron")
             yield at.neurons(f"{name}_neuron", at.tokens * at.width)
-        macs = at.tokens**2 * at.width
-        yield at.product("qk", "attention products", macs=macs, driven_by="q_neuron")
-        yield at.product("av", "attention products", macs=macs, driven_by="v_neuron")
+        if at.order == "qk":
+            products, macs = (("qk", "q_neuron"), ("av", "v_neuron")), at.tokens**2 * at.width
+        else:
+            products, macs = (("kv", "v_neuron"), ("qa", "q_neuron")), at.tokens * at.width**2 // self.num_heads
+        for name, driver in products:
+            yield at.product(name, "attention products", macs=macs, driven_by=driver)
         yield at.neurons("out_neuron", at.tokens * at.width)
         yield at.linear("proj", "projection", at.width, at.width, "out_neuron")
+        yield from at.exit("proj_neuron")
 
     def weights(self, at: Place) -> tuple[object, ...]:
         """The block and the width."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import ChannelNorm, Product, SpikeLinear, draw_weights
+from autost_optuna.network.layers import ChannelNorm, CubeRoot, Product, SpikeLinear, draw_weights, entry, exit_of
 from autost_optuna.network.parts.ssa import SSA
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -20,21 +20,24 @@ class SSAModule(nn.Module):
     def __init__(self, part: SSA, at: Place) -> None:
         super().__init__()
         self.part, self.at = part, at
-        self.neuron = at.neuron.module()
-        self.q = SpikeLinear(at.width, at.width)
+        self.neuron = entry(at)
+        self.q = SpikeLinear(at.width, at.width, bias="q" in at.biases)
         self.q_bn = ChannelNorm(at.width)
         self.q_neuron = at.neuron.module()
-        self.k = SpikeLinear(at.width, at.width)
+        self.k = SpikeLinear(at.width, at.width, bias="k" in at.biases)
         self.k_bn = ChannelNorm(at.width)
         self.k_neuron = at.neuron.module()
-        self.v = SpikeLinear(at.width, at.width)
+        self.v = SpikeLinear(at.width, at.width, bias="v" in at.biases)
         self.v_bn = ChannelNorm(at.width)
         self.v_neuron = at.neuron.module()
-        self.qk = Product(driver=0)
-        self.av = Product(driver=1)
+        if at.order == "qk":
+            self.qk, self.av = Product(driver=0), Product(driver=1)
+        else:
+            self.kv, self.qa = Product(driver=1), Product(driver=0)
         self.out_neuron = replace(at.neuron, threshold=0.5).module()
-        self.proj = SpikeLinear(at.width, at.width)
+        self.proj = SpikeLinear(at.width, at.width, bias="proj" in at.biases)
         self.proj_bn = ChannelNorm(at.width)
+        self.proj_neuron = exit_of(at)
 
     def heads(self, x: Tensor) -> Tensor:
         """[T, B, N, C] to [T, B, h, N, d]."""
@@ -47,10 +50,12 @@ class SSAModule(nn.Module):
         k = self.heads(self.k_neuron(self.k_bn(self.k(s))))
         v = self.heads(self.v_neuron(self.v_bn(self.v(s))))
         out = self.attend(q, k, v).transpose(2, 3).flatten(-2)
-        return self.proj_bn(self.proj(self.out_neuron(out)))  # type: ignore[no-any-return]
+        return self.proj_neuron(self.proj_bn(self.proj(self.out_neuron(out))))  # type: ignore[no-any-return]
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Spikes [T, B, h, N, d] to (q k^T / 8) v of that shape."""
+        """Spikes [T, B, h, N, d] to (q k^T / 8) v of that shape, or q (k^T v / 8), which is equal."""
+        if self.at.order == "kv":
+            return self.qa(q, self.kv(k.transpose(-2, -1), v) * 0.125)  # type: ignore[no-any-return]
         return self.av(self.qk(q, k.transpose(-2, -1)) * 0.125, v)  # type: ignore[no-any-return]
 
     def initialise(self, seed: int) -> None:
@@ -77,8 +82,11 @@ class SSAModule(nn.Module):
         from autost_optuna.network.packed import as_bytes, pack_layers
 
         self.__class__ = PackedSSA
-        as_bytes(self.neuron, self.out_neuron)
-        pack_layers(self, q="q_bn", k="k_bn", v="v_bn", proj="proj_bn")
+        as_bytes(self.out_neuron)
+        pack_layers(self, proj="proj_bn")
+        if not self.at.spiking:
+            as_bytes(self.neuron)
+            pack_layers(self, q="q_bn", k="k_bn", v="v_bn")
 
 
 class ShortSSA(SSAModule):
@@ -96,14 +104,6 @@ class PackedSSA(SSAModule):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """[T, B, h, N, d] to [T, B, h, N, d]."""
-        if q.shape[-2] > q.shape[-1]:
+        if self.at.order == "qk" and q.shape[-2] > q.shape[-1]:
             return self.qk(q, self.av(k.transpose(-2, -1), v) * 0.125)  # type: ignore[no-any-return]
         return super().attend(q, k, v)
-
-
-class CubeRoot(nn.Module):
-    """The cube root of x, whose elements are all positive."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[...] to [...]."""
-        return x.pow(1 / 3)

@@ -1,0 +1,45 @@
+"""Spike-driven self-attention (SDT: Yao et al., NeurIPS 2023, arXiv 2307.01694): masks in place of products."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from autost_optuna.network.place import Place
+from autost_optuna.network.rows import Row
+
+if TYPE_CHECKING:
+    from autost_optuna.network.parts.sdsa_torch import SDSAModule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SDSA:
+    """Where k and v fire together often enough, over all tokens, a channel of q passes. Heads would change nothing."""
+
+    word: ClassVar[str] = "sdsa"
+    name: ClassVar[str] = "sdsa"
+    labels: ClassVar[Mapping[str, str]] = {}
+    colours: ClassVar[Mapping[str, str]] = {"q, k, v": "#56b4e9", "projection": "#009e73"}
+
+    def after(self, at: Place) -> Place:
+        """The same shape."""
+        return at.adding()
+
+    def rows(self, at: Place) -> Iterator[Row]:
+        """Linear layers of C C MACs per token; masks cost none."""
+        yield from at.entry()
+        for name in ("q", "k", "v"):
+            yield at.linear(name, "q, k, v", at.width, at.width, "neuron")
+            yield at.neurons(f"{name}_neuron", at.tokens * at.width)
+        yield at.neurons("mask_neuron", at.width)
+        yield at.linear("proj", "projection", at.width, at.width, "gate")
+        yield from at.exit("proj_neuron")
+
+    def weights(self, at: Place) -> tuple[object, ...]:
+        """The block and the width."""
+        return self.name, at.block, at.width
+
+    def module(self, at: Place) -> "SDSAModule":
+        """The twin."""
+        from autost_optuna.network.parts.sdsa_torch import SDSAModule
+
+        return SDSAModule(self, at)

@@ -1,0 +1,54 @@
+"""Spike-driven self-attention, computed."""
+
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from autost_optuna.network.layers import ChannelNorm, Gate, RootGate, SpikeLinear, draw_weights, entry, exit_of
+from autost_optuna.network.parts.sdsa import SDSA
+from autost_optuna.network.place import Place
+from autost_optuna.network.weights import fresh, stream
+
+
+class SDSAModule(nn.Module):
+    """q masked by neurons of threshold 0.5 that read, per channel, how many tokens have both k and v."""
+
+    def __init__(self, part: SDSA, at: Place) -> None:
+        super().__init__()
+        self.part, self.at = part, at
+        self.neuron = entry(at)
+        self.q = SpikeLinear(at.width, at.width, bias="q" in at.biases)
+        self.q_bn = ChannelNorm(at.width)
+        self.q_neuron = at.neuron.module()
+        self.k = SpikeLinear(at.width, at.width, bias="k" in at.biases)
+        self.k_bn = ChannelNorm(at.width)
+        self.k_neuron = at.neuron.module()
+        self.v = SpikeLinear(at.width, at.width, bias="v" in at.biases)
+        self.v_bn = ChannelNorm(at.width)
+        self.v_neuron = at.neuron.module()
+        self.both = Gate()
+        self.mask_neuron = replace(at.neuron, threshold=0.5).module()
+        self.gate = Gate()
+        self.proj = SpikeLinear(at.width, at.width, bias="proj" in at.biases)
+        self.proj_bn = ChannelNorm(at.width)
+        self.proj_neuron = exit_of(at)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, N, C] to [T, B, N, C]."""
+        s = self.neuron(x)
+        q = self.q_neuron(self.q_bn(self.q(s)))
+        k = self.k_neuron(self.k_bn(self.k(s)))
+        v = self.v_neuron(self.v_bn(self.v(s)))
+        mask = self.mask_neuron(self.both(k, v).sum(-2, keepdim=True))
+        return self.proj_neuron(self.proj_bn(self.proj(self.gate(q, mask))))  # type: ignore[no-any-return]
+
+    def initialise(self, seed: int) -> None:
+        """All four layers from one random stream."""
+        generator = stream(seed, *self.part.weights(self.at))
+        for module in fresh(self).modules():
+            if isinstance(module, SpikeLinear):
+                module.weight.data = draw_weights(module.out_features, module.in_features, generator)
+
+    def follow_paths(self) -> None:
+        """For SynFlow: the cube root of q, k and v, which are multiplied."""
+        self.set_submodule("gate", RootGate(3))
