@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 KEPT_NAME = {  # by room, the modules that kept their names when they moved there
-    "network": "architecture published task",
+    "network": "architecture task",
     "proxies": "goals pages",
     "front": "candidate constraints convergence health",
     "storage": "artifacts journal location patience storage transfer",
@@ -33,6 +33,7 @@ SPLIT = {  # modules that were renamed, or split into several
     "objective": "search.objective search.evaluate search.describe",
     "plots": "delivery.plots",
     "population": "search.archive",
+    "published": "network.families",
     "model.blocks": "network.layers network.transformer network.parts.stem_torch network.parts.ssa_torch"
     " network.parts.mlp_torch",
     "model.linear": "network.layers",

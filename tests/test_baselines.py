@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,11 @@ from optuna.trial import TrialState
 
 from autost_optuna import Architecture, Space, Task
 from autost_optuna.front.convergence import StopRule
-from autost_optuna.network.published import MEASURED
-from autost_optuna.network.transformer import SpikingTransformer
-from autost_optuna.proxies.flops import count_macs, count_params
+from autost_optuna.network.form import Form
 from autost_optuna.search import study as studies
 from autost_optuna.search.baselines import (
     BASELINES,
+    MEASURED,
     MOST,
     NETWORKS,
     Baseline,
@@ -21,7 +21,9 @@ from autost_optuna.search.baselines import (
     baselines_of,
     caveat,
     find_networks,
+    in_autost_form,
     name_of,
+    networks_for,
     remove_baselines,
     sizes_of,
     standing,
@@ -45,46 +47,53 @@ def search(toy_space, toy_task, tmp_path):
 
 
 def known(name, number=1):
-    """A baseline of a published network's sizes, with figures made up by hand."""
-    return Baseline(name=name, architecture=NETWORKS[name].architecture, params=5, macs=10, energy_mj=2.03 * number)
+    """The sizes of a published network in AutoST's form, as 0.1.0 stored them, with figures made up by hand."""
+    sizes = in_autost_form(NETWORKS[name].architecture)
+    return Baseline(name=name, architecture=sizes, params=5, macs=10, energy_mj=2.03 * number)
 
 
 def test_a_form_of_the_sizes_is_never_called_by_the_published_networks_name():
-    assert list(NETWORKS) == [network.name.lower() for network in NETWORKS.values()]
-    labels = {name: known(name).label for name in NETWORKS}
-    assert labels == {
-        "spikformer-2-384": "AutoST form, 384 \u00d7 2",
-        "spikformer-4-384": "AutoST form, 384 \u00d7 4",
-        "spikingformer-2-384": "AutoST form, 384 \u00d7 2",
-        "spikingformer-4-384": "AutoST form, 384 \u00d7 4",
-        "spikingformer-8-512": "AutoST form, 512 \u00d7 8",
-    }
-    assert placed(20, 4.0).label == "mine"
-    for name, network in NETWORKS.items():
-        row = to_row(known(name), [])
-        assert row["name"] == labels[name]
-        assert row["sizes_of"] == network.name
-        assert "published" not in row
-        # No figure of the published network stands in the row of another one.
-        theirs = {network.params, network.gmacs, network.energy_mj, *network.accuracies.values()} - {None}
-        assert not theirs & {value for value in row.values() if isinstance(value, float | int)}
-        assert network.name in row["caveat"]
+    others = [name for name, network in NETWORKS.items() if network.family != "autost"]
+    for name in others:
+        row, sizes = to_row(known(name), []), NETWORKS[name].architecture
+        assert row["name"] == known(name).label == f"AutoST form, {sizes.embed_dim} \u00d7 {sizes.depth}"
+        assert row["sizes_of"] == name
+        assert name in row["caveat"]
         assert " mJ" not in row["caveat"]
         assert "The published network is another one and costs several times less energy" in row["caveat"]
-        assert network.to_dict().keys() == {
-            "name", "task", "params", "gmacs", "energy_mj", "accuracies", "source", "remark",
-        }  # fmt: skip
-    assert "5.12 mJ where it makes a layer MAC" in caveat([known("spikformer-2-384")])
-    assert "5.12" not in caveat([known("spikingformer-2-384")])
+    assert placed(20, 4.0).label == "mine"
+    assert MEASURED in caveat([known("spikformer-2-384")])
     assert caveat([placed(20, 4.0)]) == ""
     assert to_row(placed(20, 4.0), [])["caveat"] is None
+
+
+def test_a_published_network_itself_has_its_name_and_no_caveat():
+    for name, network in NETWORKS.items():
+        one = Baseline(name=name, architecture=network.architecture, params=5, macs=10, energy_mj=0.35)
+        assert (one.label, one.rebuilt, one.published, caveat([one])) == (name, False, network, "")
+        row = to_row(one, [])
+        assert (row["name"], row["sizes_of"], row["caveat"]) == (name, None, None)
+
+
+def test_all_are_those_of_the_studys_task_that_it_can_read():
+    cifar = {one.name for one in networks_for(Task.preset("cifar10"))}
+    assert cifar == set(find_networks(["all"], "unused", Task.preset("cifar100")))
+    assert {"spikformer-4-384", "sdt-2-512", "qkformer-4-384", "maxformer-4-384", "spikingresformer-ti"} < cifar
+    assert "spikingformer-8-512" in {one.name for one in networks_for(Task.preset("imagenet"))}
+    # 8x8 digits are halved once, which is too little for three stages.
+    assert {one.family for one in networks_for(Task.preset("digits"))} == {
+        "spikformer",
+        "spikingformer",
+        "sdt",
+        "autost",
+    }
 
 
 def test_baselines_that_0_1_0_stored_are_shown_as_what_they_are(search):
     row = {"name": "spikingformer-4-384", "architecture": "C=384,depth=4,heads=12,ratio=4", "params": 9_323_897}
     search.study.set_user_attr(BASELINES, [{**row, "macs": 763_785_216, "energy_mj": 0.4754}])
     (found,) = baselines_of(search)
-    assert (found.label, sizes_of([found])) == ("AutoST form, 384 \u00d7 4", "Spikingformer-4-384")
+    assert (found.label, sizes_of([found])) == ("AutoST form, 384 \u00d7 4", "spikingformer-4-384")
     with pytest.raises(ValueError, match="no baseline 'spikformer-4-384' in the study; it has spikingformer-4-384"):
         remove_baselines(search, ["spikformer-4-384"])
     remove_baselines(search, map(name_of, ["Spikingformer-4-384"]))
@@ -94,43 +103,11 @@ def test_baselines_that_0_1_0_stored_are_shown_as_what_they_are(search):
 def test_what_is_said_of_the_published_network_was_measured():
     found = json.loads((STUDIES / "true_spikingformer" / "results.json").read_text())["networks"]
     ours, theirs = (found["spikingformer-4-384"][form]["energy_mj"] for form in ("autost_form", "as_published"))
-    assert f"costs {theirs:.2f} mJ as its authors build it and {ours:.2f} mJ in AutoST's form" in MEASURED
+    assert (
+        f"spikingformer-4-384 costs {theirs:.2f} mJ as its authors build it and {ours:.2f} mJ in AutoST's form"
+        in MEASURED
+    )
     assert all(row["ratio"] > 2.5 for row in found.values())  # "several times less"
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_our_counts_and_the_published_ones_differ_by_what_is_said(name):
-    network = NETWORKS[name]
-    architecture, task = network.architecture, Task.preset(network.task)
-    dim, depth = architecture.embed_dim, architecture.depth
-    # Seven scalars of neurons a block and three in the stem are ours; theirs are 4 C of LayerNorms a block, or C a block.
-    theirs = (4 if name.startswith("spikformer") else 1) * dim * depth
-    assert network.params - count_params(architecture, task) == theirs - (7 * depth + 3)
-    tokens, size = task.num_tokens, dim // architecture.num_heads[0]
-    ours = count_macs(architecture, task)
-    if network.remark:  # (q k^T) v is 2 N^2 C a block and step, q (k^T v) is 2 N C size
-        ours -= 2 * tokens * dim * (tokens - size) * depth * task.time_steps
-    assert ours / 1e9 == pytest.approx(network.gmacs, abs=5e-7)
-    assert (task.time_steps, set(architecture.mlp_ratio)) == (4, {4})
-
-
-def test_golden_counts_of_spikformer_4_384():
-    architecture, task = NETWORKS["spikformer-4-384"].architecture, Task.preset("cifar10")
-    assert architecture.num_heads == (12,) * 4
-    assert count_params(architecture, task) == 9_324_761
-    assert count_macs(architecture, task) == 3_736_145_664
-    assert sum(p.numel() for p in SpikingTransformer(architecture, task).parameters()) == 9_324_761
-
-
-def test_every_published_figure_has_its_data_and_its_source():
-    for network in NETWORKS.values():
-        assert "arXiv" in network.source
-        assert network.accuracies
-        assert all(70 < value < 100 for value in network.accuracies.values())
-    energies = {name: network.energy_mj for name, network in NETWORKS.items() if network.energy_mj}
-    assert energies == {"spikingformer-8-512": 7.46}  # of ImageNet: no other was printed
-    assert NETWORKS["spikingformer-8-512"].task == "imagenet"
-    assert NETWORKS["spikformer-4-384"].accuracies_in_words == "95.19 % CIFAR-10, 77.86 % CIFAR-100"
 
 
 @pytest.mark.slow
@@ -193,8 +170,15 @@ def test_what_does_not_fit_is_refused_before_anything_is_stored(search):
         add_baselines(search, {"\x1b[31m.json": Architecture.from_text(OWN)})
     with pytest.raises(ValueError, match=f"{MOST + 1} baselines are over the bound {MOST}"):
         add_baselines(search, {str(number): Architecture.from_text(OWN) for number in range(MOST + 1)})
-    with pytest.raises(ValueError, match="no network 'spikformer'; choose of spikformer-2-384, "):
+    with pytest.raises(ValueError, match="spikformer is a family; choose one of spikformer-4-256, spikformer-2-384, "):
         find_networks(["all", "spikformer"], "unused")
+    with pytest.raises(ValueError, match="no network 'former'; choose one of the families spikformer, spikingformer, "):
+        find_networks(["former"], "unused")
+    pyramid = {
+        "deep": replace(NETWORKS["qkformer-4-384"].architecture, form=Form(stem="qkformer", depths=(1, 1, 1, 1)))
+    }
+    with pytest.raises(ValueError, match="4 stages halve the image 3 times, and pooling 0101 only 2 times"):
+        add_baselines(search, pyramid)
     assert baselines_of(search) == []
 
 

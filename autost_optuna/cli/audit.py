@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--task",
     metavar="NAME",
-    help=f"{options.TASKS} By default the study's, else cifar10.",
+    help=f"{options.TASKS} By default the study's or the published network's, else cifar10.",
 )
 @options.data
 @options.data_root
@@ -83,18 +83,22 @@ def describe(
 ) -> None:
     """Audit the energy of ARCHITECTURE: every operation with its MACs, its spike rate and its pJ.
 
-    ARCHITECTURE is FILE.json, FILE.yaml (AutoST's), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4". Spikes come from the
+    ARCHITECTURE is a published network such as spikingformer-4-384, FILE.json, FILE.yaml (AutoST's), STUDY:TRIAL, or
+    "C=384,depth=4,heads=8,ratio=4". The name of a family lists its networks: spikformer, spikingformer, sdt, qkformer,
+    maxformer, spikingresformer, autost. Spikes come from the
     untrained network, or from the trained network in --checkpoint. For STUDY:TRIAL, the stored figures are printed if the
     study's images are not on this machine.
 
     \b
     Example:
       autost-optuna describe "C=256,depth=2,heads=4/8,ratio=4" --task digits
+      autost-optuna describe spikingformer-4-384
     """
     quiet_optuna()
     from autost_optuna.data import Sample
     from autost_optuna.delivery.plots.audit import audit_view, draw_audit
     from autost_optuna.delivery.plots.figure import check_ending, write_figure
+    from autost_optuna.network.families import is_network, published
     from autost_optuna.network.task import Task
     from autost_optuna.proxies.convention import DEFAULT, Convention
     from autost_optuna.search.catalogue import find_architecture
@@ -110,7 +114,8 @@ def describe(
     stored = search.settings if search else None
     asked = Task.load(task) if task else stored.task if stored else None
     trained, info = (None, None) if checkpoint is None else load_trained(checkpoint, chosen, asked)
-    on = asked or (trained.task if trained else Task.preset("cifar10"))
+    usual = published(architecture).task if is_network(architecture) else "cifar10"
+    on = asked or (trained.task if trained else Task.preset(usual))
     convention = Convention.load(energy) if energy else stored.convention if stored else DEFAULT
     given = {"images": images, "seed": seed, "seeds": seeds}
     known = {**_defaults(stored, info), **{name: value for name, value in given.items() if value is not None}}

@@ -1,4 +1,4 @@
-"""autost-optuna study baseline: published sizes in AutoST's form, or the user's own architectures, beside a search."""
+"""autost-optuna study baseline: published networks, or the user's own architectures, beside a search."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from autost_optuna.cli.study import quiet_optuna, rates_line
 
 if TYPE_CHECKING:
     from autost_optuna.front.candidate import Candidate
-    from autost_optuna.network.published import Published
+    from autost_optuna.network.families import Published
     from autost_optuna.search.baselines import Baseline
     from autost_optuna.search.search import Search
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("networks", nargs=-1, metavar="[NETWORK]...")
 @click.option("--remove", multiple=True, metavar="NETWORK", help="Remove this baseline; may be repeated.")
 @click.option("--clear", is_flag=True, help="Remove all baselines.")
+@click.option("--rebuilt", is_flag=True, help="Rebuild the sizes of published NETWORKs in AutoST's form.")
 @options.data_root
 @options.device
 @options.output_format
@@ -31,18 +32,18 @@ def baseline(
     networks: tuple[str, ...],
     remove: tuple[str, ...],
     clear: bool,
+    rebuilt: bool,
     data_root: Path | None,
     device: str,
     form: str,
     storage: str,
 ) -> None:
-    """Place NETWORKs beside the search of the study NAME, measure each in AutoST's form, and compare it with the front.
+    """Place NETWORKs beside the search of the study NAME, measure each, and compare it with the front.
 
-    A NETWORK is your own architecture, written as for describe, or the sizes of a published network:
-    spikformer-2-384, spikformer-4-384, spikingformer-2-384, spikingformer-4-384, spikingformer-8-512, or all of these (all).
-    The published networks have another form and use several times less energy; a separate table prints their published
-    figures. Baselines are drawn and listed with the front, but never count as searched. Without a NETWORK, print the
-    baselines of the study.
+    A NETWORK is a published one as its authors build it, such as spikingformer-4-384, or your own architecture, written as
+    for describe; all are the published ones for the study's task. --rebuilt takes only the sizes of published networks, for
+    AutoST's form. A separate table prints what the authors print. Baselines are drawn and listed with the front, but never
+    count as searched. Without a NETWORK, print the baselines of the study.
 
     \b
     Example:
@@ -64,7 +65,7 @@ def baseline(
         raise click.UsageError("Give NETWORKs to add, or --remove NETWORK, or --clear.")
     search = open_search(name, storage, write=bool(networks or remove or clear))
     if networks:
-        chosen = find_networks(networks, storage)
+        chosen = find_networks(networks, storage, search.settings.task, rebuilt=rebuilt)
         add_baselines(search, chosen, data_root=data_root, device=options.chosen_device(device))
     elif remove or clear:
         remove_baselines(search, [b.name for b in baselines_of(search)] if clear else map(name_of, remove))
@@ -101,32 +102,31 @@ def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[C
     printing.note(f"Energy at initialisation: {rates_line(search)}")
     if caveat(found):
         click.echo(caveat(found))
-        _print_published([one.published for one in found if one.published])
+    if networks := list(dict.fromkeys(one.published for one in found if one.published)):
+        _print_published(networks)
 
 
 def _print_published(networks: "list[Published]") -> None:
-    """Print the published figures in a separate table: none of them belongs to a network above."""
-    from autost_optuna.network.published import DIFFERENCES
-
-    click.echo("\nAs published, for networks other than those above:")
-    columns = ["network", "task", "params", "GMACs", "mJ", "accuracy", "source"]
+    """Print what the authors of published networks print, in a separate table."""
+    click.echo("\nAs published, with trained weights:")
+    columns = ["network", "task", "accuracy", "mJ", "source"]
     rows = [
         [
             one.name,
             one.task,
-            f"{one.params:,}",
-            f"{one.gmacs:.3f}",
-            "-" if one.energy_mj is None else f"{one.energy_mj:.2f}",
             one.accuracies_in_words,
+            "-" if one.energy_mj is None else f"{one.energy_mj:.2f}",
             one.source,
         ]
         for one in networks
     ]
     printing.print_table(columns, rows, left=["network", "task", "accuracy", "source"])
-    printing.note(DIFFERENCES)
     if any(one.energy_mj for one in networks):
-        printing.note(
-            "Published energies are for trained weights, as counted by their authors (45 nm, 32-bit float, 4 time steps)"
-        )
+        printing.note("Published energies are as counted by their authors (45 nm, 32-bit float, 4 time steps)")
     for remark in dict.fromkeys(one.remark for one in networks if one.remark):
         printing.note(remark)
+    for one in networks:
+        if one.unused:
+            printing.note(
+                f"the code of {one.name} has {one.unused:,} parameters more that it never uses: {one.unused_what}"
+            )

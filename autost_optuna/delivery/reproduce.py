@@ -36,7 +36,7 @@ def commands_of(search: Search, trainings: Sequence[Record]) -> list[str]:
     commands = [_creation(search), _trials(search, trials)]
     commands += [] if search.exact() is None else [units.command("study", "exact", name)]
     if baselines:
-        sources = [one.name if one.published else one.architecture.to_text() for one in baselines]
+        sources = [one.name if one.published and not one.rebuilt else one.architecture.to_text() for one in baselines]
         commands.append(units.command("study", "baseline", name, *sources))
     commands += _train(search, trainings)
     return [*commands, units.command("study", "report", name, "-o", "report.html")]

@@ -57,6 +57,11 @@ class Place:
         """N."""
         return self.side**2
 
+    @property
+    def joined(self) -> bool:
+        """Whether an MLP that is as wide as its stream of currents adds to it behind both layers."""
+        return STYLES[self.stem].joined and not self.spiking
+
     def entering(self, block: int | None, part: str, stage: str = "") -> "Place":
         """The same stream, read by a part of block `block`, or by one outside blocks, a stage called `stage` or as the part."""
         stage = stage or (part if block is None else f"blocks.{block}")

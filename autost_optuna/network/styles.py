@@ -18,7 +18,8 @@ class Style:
 
     `embedding` names how images become tokens and tokens those of the next stage; see `parts.embedding`. `biases` are the
     layers that have one, by name. `order` is that of attention's products: "qk" for (q k^T) v, "kv" for q (k^T v). `head`
-    is the form of the head; see `parts.head`. `fraction` is the part of the first stage's width that the narrowest layer of
+    is the form of the head; see `parts.head`. `joined` MLPs that are as wide as their stream add to it behind both layers.
+    `fraction` is the part of the first stage's width that the narrowest layer of
     its embedding has: 8 for C / 8.
     """
 
@@ -28,6 +29,7 @@ class Style:
     head: str
     fraction: int
     source: str
+    joined: bool = False
 
 
 STYLES: Mapping[str, Style] = MappingProxyType(
@@ -41,6 +43,9 @@ STYLES: Mapping[str, Style] = MappingProxyType(
             source="Wang et al., ICASSP 2024, arXiv 2307.00293",
         ),
         "spikformer": Style(embedding="spikformer", biases=ALL, order="qk", head="mean", fraction=8, source=SPIKFORMER),
+        "spikformer-events": Style(
+            embedding="spikformer", biases=WITHOUT_QKV, order="qk", head="mean", fraction=8, source=SPIKFORMER
+        ),
         "spikformer-imagenet": Style(
             embedding="spikformer", biases=WITHOUT_QKV, order="kv", head="mean", fraction=8, source=SPIKFORMER
         ),
@@ -57,6 +62,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
             head="spikes",
             fraction=8,
             source="Yao et al., NeurIPS 2023, arXiv 2307.01694",
+            joined=True,
         ),
         "qkformer": Style(
             embedding="qkformer", biases=WITHOUT_QKV, order="kv", head="mean", fraction=2, source=QKFORMER
@@ -71,6 +77,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
             head="mean of spikes",
             fraction=2,
             source=MAXFORMER,
+            joined=True,
         ),
         "maxformer-imagenet": Style(
             embedding="maxformer",
@@ -79,6 +86,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
             head="spikes",
             fraction=2,
             source=MAXFORMER,
+            joined=True,
         ),
         "spikingresformer": Style(
             embedding="spikingresformer",

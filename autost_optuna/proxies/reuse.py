@@ -126,7 +126,7 @@ class InitialRates:
     def _observe(self, link: Link, x: Tensor, seed: int) -> tuple[Tensor, Seen]:
         """The output of a part for its stream `x`, and what was seen in it."""
         at, part, _ = link
-        key = ("weights", seed, part.weights(at), at.neuron)
+        key = ("weights", seed, part.weights(at), at.neuron, at.stem, at.spiking)
         if key in self._cache:
             module = self._cache.get(key)
             module.part, module.at = part, at  # another part may have had the same weights

@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 
 from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.families import FAMILIES, is_network, published
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS
 from autost_optuna.search.search import Search
 from autost_optuna.search.settings import ATTRIBUTE, Settings
@@ -20,9 +21,11 @@ from autost_optuna.units import StrPath
 def find_architecture(source: StrPath, storage: str) -> tuple[Architecture, Search | None]:
     """The architecture `source`, and its study if it is a trial.
 
-    FILE.json, FILE.yaml (AutoST's form), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4".
+    The name of a published network, FILE.json, FILE.yaml (AutoST's form), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4".
     """
     source = os.fspath(source)
+    if is_network(source):
+        return published(source).architecture, None
     if source.endswith((".json", ".yaml", ".yml")):
         return Architecture.load(Path(source)), None
     name, colon, number = source.rpartition(":")
@@ -33,7 +36,8 @@ def find_architecture(source: StrPath, storage: str) -> tuple[Architecture, Sear
         return search.candidate(int(number)).architecture, search
     if "=" not in source:
         raise ValueError(
-            f'architecture {source!r} is none of FILE.json, FILE.yaml, STUDY:TRIAL or "C=384,depth=4,heads=8,ratio=4"'
+            f"architecture {source!r} is none of FILE.json, FILE.yaml, STUDY:TRIAL, "
+            f'"C=384,depth=4,heads=8,ratio=4" and the networks of {", ".join(FAMILIES)}'
         )
     return Architecture.from_text(source), None
 

@@ -36,7 +36,7 @@ from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, tot
 from autost_optuna.proxies.flops import count_macs, count_params
 from autost_optuna.proxies.proof import driving_input, watching
 from autost_optuna.proxies.reuse import InitialRates
-from autost_optuna.search.baselines import NETWORKS
+from autost_optuna.search.baselines import NETWORKS, in_autost_form
 
 HERE = Path(__file__).parent
 DATA, IMAGES, SEEDS = "cifar10", 4, 3
@@ -211,7 +211,7 @@ def parts(bills):
 def compare(name, root, seeds):
     """Both networks of the sizes of a published one, on the same images, with weights of `seeds` seeds."""
     published = NETWORKS[name]
-    sizes, task = published.architecture, Task.preset(published.task)
+    sizes, task = in_autost_form(published.architecture), Task.preset(published.task)
     drawn = rate_images(task, Sample(data=DATA, data_root=root, images=IMAGES))
     theirs, ours = [], []
     for seed in range(seeds):
@@ -247,8 +247,7 @@ def main():
         "data": DATA,
         "networks": {
             name: compare(name, root, SEEDS if NETWORKS[name].task == "cifar10" else 1)
-            for name in NETWORKS
-            if name.startswith("spikingformer")
+            for name in ("spikingformer-2-384", "spikingformer-4-384", "spikingformer-8-512")
         },
         "duration_s": time.perf_counter() - start,
         "versions": {"torch": torch.__version__, "spikingjelly": version("spikingjelly")},

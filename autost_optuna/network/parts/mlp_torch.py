@@ -27,8 +27,10 @@ class MLPModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, N, C] to [T, B, N, C]."""
-        hidden = self.hidden_neuron(self.fc1_bn(self.fc1(self.neuron(x))))
-        return self.out_neuron(self.fc2_bn(self.fc2(hidden)))  # type: ignore[no-any-return]
+        hidden = self.fc1_bn(self.fc1(self.neuron(x)))
+        joined = self.at.joined and hidden.shape == x.shape
+        out = self.fc2_bn(self.fc2(self.hidden_neuron(x + hidden if joined else hidden)))
+        return self.out_neuron(out + hidden if joined else out)  # type: ignore[no-any-return]
 
     def initialise(self, seed: int) -> None:
         """A hidden unit's weights do not depend on the number of units: a smaller ratio's MLP is a part of a larger one's.

@@ -43,3 +43,17 @@ class SDSA:
         from autost_optuna.network.parts.sdsa_torch import SDSAModule
 
         return SDSAModule(self, at)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PooledSDSA(SDSA):
+    """The same with 3x3 maxima, without stride, of k, v, their mask and what passes it, as the authors have for recordings."""
+
+    word: ClassVar[str] = "sdsa-pooled"
+    name: ClassVar[str] = "sdsa_pooled"
+
+    def module(self, at: Place) -> "SDSAModule":
+        """The twin."""
+        from autost_optuna.network.parts.sdsa_torch import PooledSDSAModule
+
+        return PooledSDSAModule(self, at)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autost_optuna.network.layers import ChannelNorm, Gate, RootGate, SpikeLinear, draw_weights, entry, exit_of
@@ -37,10 +38,15 @@ class SDSAModule(nn.Module):
         """[T, B, N, C] to [T, B, N, C]."""
         s = self.neuron(x)
         q = self.q_neuron(self.q_bn(self.q(s)))
-        k = self.k_neuron(self.k_bn(self.k(s)))
-        v = self.v_neuron(self.v_bn(self.v(s)))
-        mask = self.mask_neuron(self.both(k, v).sum(-2, keepdim=True))
-        return self.proj_neuron(self.proj_bn(self.proj(self.gate(q, mask))))  # type: ignore[no-any-return]
+        k = self.spread(self.k_neuron(self.k_bn(self.k(s))))
+        v = self.spread(self.v_neuron(self.v_bn(self.v(s))))
+        mask = self.mask_neuron(self.spread(self.both(k, v)).sum(-2, keepdim=True))
+        out = self.proj_bn(self.proj(self.spread(self.gate(q, mask))))
+        return self.proj_neuron(out)  # type: ignore[no-any-return]
+
+    def spread(self, spikes: Tensor) -> Tensor:
+        """Spikes [T, B, N, C], as they are."""
+        return spikes
 
     def initialise(self, seed: int) -> None:
         """All four layers from one random stream."""
@@ -52,3 +58,12 @@ class SDSAModule(nn.Module):
     def follow_paths(self) -> None:
         """For SynFlow: the cube root of q, k and v, which are multiplied."""
         self.set_submodule("gate", RootGate(3))
+
+
+class PooledSDSAModule(SDSAModule):
+    """The same, with spikes that spread to the tokens around them."""
+
+    def spread(self, spikes: Tensor) -> Tensor:
+        """Spikes [T, B, N, C] to their maxima over 3x3 tokens."""
+        grid = spikes.flatten(0, 1).transpose(1, 2).unflatten(2, (self.at.side, self.at.side))
+        return F.max_pool2d(grid, 3, stride=1, padding=1).flatten(2).transpose(1, 2).view_as(spikes)
