@@ -7,7 +7,7 @@ import pytest
 
 from autost_optuna import Architecture, DeclaredNSGAIISampler, Space, Task
 
-FORM = ("name", "uniform", "dividing_heads")  # how fields are chosen, not what of
+FORM = ("name", "uniform", "dividing_heads", "shared")  # how fields are chosen, not what of
 TOY = Space(name="toy", embed_dim=(16, 32), depth=(1, 2, 3), num_heads=(2, 4), mlp_ratio=(1, 2))
 DIVIDING = Space(
     name="d", embed_dim=(16, 24, 40), depth=(1, 2), num_heads=(2, 3, 4, 5), mlp_ratio=(1, 2), dividing_heads=True
@@ -182,7 +182,7 @@ def test_wrong_files_are_refused_with_key_and_remedy(tmp_path, text, said):
 
 
 def test_unknown_names_and_files():
-    with pytest.raises(ValueError, match="choose tiny, small or base"):
+    with pytest.raises(ValueError, match="choose one of tiny, small, base, families, compact"):
         Space.load("huge")
     with pytest.raises(ValueError, match="does not exist"):
         Space.load("nowhere.toml")

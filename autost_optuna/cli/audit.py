@@ -200,7 +200,8 @@ def _print_audit(description: "Description") -> None:
             charge.name,
             f"{charge.macs:,}",
             str(charge.steps),
-            (charge.driven_by or "").removeprefix(f"{charge.stage}."),
+            (charge.driven_by or "").removeprefix(f"{charge.stage}.")
+            + (f", to {charge.most}" if charge.most > 1 else ""),
             "" if charge.rate is None else f"{charge.rate:.4f}",
             "" if charge.accumulates is None else f"{charge.accumulates:,.0f}",
             charge.kind.upper() if charge.macs else charge.kind,

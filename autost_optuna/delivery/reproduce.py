@@ -14,7 +14,8 @@ from autost_optuna.search.baselines import baselines_of
 from autost_optuna.search.enrol import PROGRAM
 from autost_optuna.search.search import Search
 from autost_optuna.search.settings import Settings
-from autost_optuna.space.space import PRESETS
+from autost_optuna.space.presets import CHOICES_OF_PRESETS
+from autost_optuna.space.space import Space
 from autost_optuna.training.recipe import RECIPES
 from autost_optuna.training.record import Record
 
@@ -91,7 +92,7 @@ def _train(search: Search, trainings: Sequence[Record]) -> list[str]:
 
 def _is_preset(settings: Settings) -> bool:
     space = settings.space
-    return PRESETS.get(space.name) == replace(space, uniform=False)
+    return space.name in CHOICES_OF_PRESETS and Space.load(space.name) == replace(space, uniform=False)
 
 
 def _is_preset_task(settings: Settings) -> bool:

@@ -102,6 +102,12 @@ class Task:
             ("depth", architecture.depth, self.max_depth),
             ("mlp_ratio", max(architecture.mlp_ratio), self.max_mlp_ratio),
         )
+        steps = architecture.form.time_steps
+        if self.events and steps not in (None, self.time_steps):
+            raise ValueError(
+                f"time_steps {steps} cannot be chosen for recordings of {self.time_steps} frames; leave it out, or make a task "
+                "with other time steps"
+            )
         for name, value, bound in checks:
             if value > bound:
                 raise ValueError(f"{name} {value} is over the bound {bound} of task {self.name}; choose a smaller one")

@@ -12,6 +12,7 @@ from autost_optuna.files import check_keys, read_toml
 from autost_optuna.units import StrPath
 
 EVERY_STEP, ONCE = "every-step", "once"
+ACCUMULATES, MAC = "accumulates", "mac"
 COSTS = ("mac", "accumulate", "bit", "step")
 LONGEST_NAME = 64
 MOST_PJ = 1e9  # 1 mJ per event; more is a typing error
@@ -34,7 +35,8 @@ class Convention:
 
     `weight_bits` move for every weight that is read, `state_bits` for every neuron state that is read or written.
     `first_convolution` says whether the first convolution of a still image, which is the same at all steps, is charged
-    "every-step" or "once".
+    "every-step" or "once". `integers` says how an operation is charged that reads sums of spikes, whole numbers above 1: as
+    that many "accumulates", or as a "mac" of a real value.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Convention:
     weight_bits: int = 32
     state_bits: int = 32
     first_convolution: str = EVERY_STEP
+    integers: str = ACCUMULATES
 
     def __post_init__(self) -> None:
         name = self.name
@@ -71,6 +74,8 @@ class Convention:
                 raise ValueError(f"{name} {bits!r} is not a number of bits; use 1 to 1024, such as 32")
         if self.first_convolution not in (EVERY_STEP, ONCE):
             raise ValueError(f"first_convolution {self.first_convolution!r} is unknown; use {EVERY_STEP} or {ONCE}")
+        if self.integers not in (ACCUMULATES, MAC):
+            raise ValueError(f"integers {self.integers!r} is unknown; use {ACCUMULATES} or {MAC}")
 
     @property
     def hash(self) -> str:
@@ -89,8 +94,11 @@ class Convention:
         return self.name if preset and preset.hash == self.hash else f"{self.name}#{self.hash}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The dict of the TOML form."""
-        return asdict(self)
+        """The dict of the TOML form; `integers` only where it is not the default, which 0.1.0 did not know."""
+        fields = asdict(self)
+        if self.integers == ACCUMULATES:
+            del fields["integers"]
+        return fields
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Convention":
@@ -143,7 +151,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_PRESETS = ("horowitz-45nm-fp32", "horowitz-45nm-fp16", "horowitz-45nm-int8", "memory", "static-once")
+_PRESETS = ("horowitz-45nm-fp32", "horowitz-45nm-fp16", "horowitz-45nm-int8", "memory", "static-once", "integers-mac")
 CONVENTIONS: dict[str, Convention] = {
     name: _read(Path(__file__).parent / "conventions" / f"{name}.toml") for name in _PRESETS
 }

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from autost_optuna.network.rows import REAL, Operation, Population
-from autost_optuna.proxies.convention import DEFAULT, ONCE, Convention
+from autost_optuna.proxies.convention import DEFAULT, MAC, ONCE, Convention
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,8 +26,9 @@ class Charge:
     `kind` is "mac" if real values are multiplied, "ac" if spikes add weights, "state" for the traffic of a population's
     membrane potentials, and "static" for fixed costs. `steps` counts the steps that are charged. `rate` is the mean number
     of input spikes per neuron and step, and `accumulates` are those that they cause in all steps; both are None without
-    spikes. `moved_bits` covers all steps. `stage`, `block`, `role` and `group` come from the row of the ledger that is
-    charged; fixed costs have their own stage, "static".
+    spikes. Where sums of spikes are read, up to `most`, the rate is the mean of these numbers. `moved_bits` covers all
+    steps. `stage`, `block`, `role` and `group` come from the row of the ledger that is charged; fixed costs have their own
+    stage, "static".
     """
 
     name: str
@@ -43,6 +44,7 @@ class Charge:
     moved_bits: float
     energy_pj: float
     block: int | None = None
+    most: int = 1
 
     @property
     def stage_title(self) -> str:
@@ -99,7 +101,7 @@ def _charge(
     steps = 1 if once else operation.steps
     rate = None
     performed: float = operation.macs * steps
-    if operation.driven_by != REAL:
+    if operation.driven_by != REAL and (operation.most == 1 or convention.integers != MAC):
         if operation.name not in rates or (accumulates is not None and operation.name not in accumulates):
             raise RuntimeError(f"no spike rate was measured for {operation.name}; its energy cannot be stated")
         rate = rates[operation.name]
@@ -110,6 +112,7 @@ def _charge(
         name=operation.name,
         stage=operation.stage,
         block=operation.block,
+        most=operation.most,
         role=operation.role,
         group=operation.group,
         macs=operation.macs,

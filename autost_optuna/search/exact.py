@@ -9,7 +9,7 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
@@ -23,8 +23,9 @@ from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.search.objective import Objective
-from autost_optuna.space.alphabet import of_letters
-from autost_optuna.space.classes import Sums, add, count_sums, footprint, kinds_of
+from autost_optuna.space.alphabet import Letter, of_letters
+from autost_optuna.space.classes import Kind, Sums, add, count_classes_in, footprint, kinds_of
+from autost_optuna.space.sharing import BLOCK
 from autost_optuna.space.space import Space
 
 MOST_CLASSES = 20_000  # about 10 minutes on 2 cores
@@ -33,50 +34,62 @@ SAMPLES = 100
 
 
 def class_of(architecture: Architecture) -> Hashable:
-    """What determines FLOPs and parameters: neuron, width, depth, kinds of mixer, and MACs in every role."""
-    total: Counter[str] = Counter()
-    for letter in zip(architecture.mixers, architecture.mlp_ratio, strict=True):
-        total.update(dict(footprint(letter, architecture.embed_dim)))
-    return architecture.neuron, architecture.embed_dim, architecture.depth, frozenset(total.items())
+    """What determines FLOPs and parameters: neuron, form, width, depths, and in every stage kinds of mixer and MACs by role."""
+    blocks = iter(zip(architecture.mixers, architecture.mlp_ratio, strict=True))
+    stages = []
+    for width, depth in architecture.stages:
+        total: Counter[str] = Counter()
+        for letter in itertools.islice(blocks, depth):
+            total.update(dict(footprint(letter, width)))
+        stages.append((depth, frozenset(total.items())))
+    return architecture.neuron, architecture.form, architecture.embed_dim, tuple(stages)
 
 
 def representatives(space: Space) -> Iterator[Architecture]:
-    """One architecture of each class, or every architecture of a uniform space.
+    """One architecture of each class, or every architecture of a space whose blocks share their choices.
 
     If there is a choice, it has the most heads, and wide blocks before narrow ones: among the orders tried, this one has the
     least energy (studies/exact). Each, except those with one block, extends an earlier one by a block, so that a
     measurement that reuses prefixes measures one block per class.
     """
-    networks = list(itertools.product(space.neurons, space.embed_dim))
-    if space.uniform:
-        for neuron, dim in networks:
-            for letter in space.alphabet(dim):  # each depth extends the one before
-                yield from (of_letters(dim, [letter] * depth, neuron) for depth in space.depth)
-        return
-    for neuron, dim in networks:
-        kinds = kinds_of(space.alphabet(dim), dim)
-        parents: dict[Sums, tuple[int, ...]] = {(0,) * len(kinds[0].sums): ()}
-        found: list[tuple[int, ...]] = []
-        for depth in range(1, space.depth[-1] + 1):
-            children: dict[Sums, tuple[int, ...]] = {}
-            for (place, kind), (total, places) in itertools.product(enumerate(kinds), parents.items()):
-                children.setdefault(add(total, kind.sums), (*places, place))  # the first kind that fits comes last
-            parents = children
-            found += children.values() if depth in space.depth else ()
-        for places in sorted(found):
-            yield of_letters(dim, [(kinds[place].mixers[-1], kinds[place].ratio) for place in places], neuron)
+    for layout, offered in space.layouts.every():
+        if space.sharing.unit != BLOCK:
+            every = ((letters, depths) for depths in offered for letters in space.sharing.every(layout, depths))
+            if len(layout.widths) == 1:  # each depth extends the one before
+                letters = space.sharing.offered(layout.widths)[0]
+                every = (([letter] * depth, (depth,)) for letter in letters for (depth,) in offered)
+            yield from (of_letters(layout, depths, blocks) for blocks, depths in every)
+            continue
+        stages = zip(*offered, strict=True)
+        words = [_words(space, width, set(some)) for width, some in zip(layout.widths, stages, strict=True)]
+        if len(layout.widths) == 1:
+            yield from (of_letters(layout, (len(word),), word) for word in words[0])
+            continue
+        for depths in offered:
+            some = [[word for word in every if len(word) == depth] for every, depth in zip(words, depths, strict=True)]
+            for chosen in itertools.product(*some):
+                yield of_letters(layout, depths, list(itertools.chain(*chosen)))
+
+
+def _words(space: Space, width: int, depths: Collection[int]) -> list[list[Letter]]:
+    """The blocks of one network of each class, for a stage of this width."""
+    kinds = kinds_of(space.alphabet(width), width)
+    parents: dict[Sums, tuple[int, ...]] = {(0,) * len(kinds[0].sums): ()}
+    found: list[tuple[int, ...]] = []
+    for depth in range(1, max(depths) + 1):
+        children: dict[Sums, tuple[int, ...]] = {}
+        for (place, kind), (total, places) in itertools.product(enumerate(kinds), parents.items()):
+            children.setdefault(add(total, kind.sums), (*places, place))  # the first kind that fits comes last
+        parents = children
+        found += children.values() if depth in depths else ()
+    return [[(kinds[place].mixers[-1], kinds[place].ratio) for place in places] for places in sorted(found)]
 
 
 def count_classes(space: Space) -> int:
     """The number of architectures that `representatives` yields, without making them; counting stops above MOST_COUNTED."""
-    if space.uniform:
+    if space.sharing.unit != BLOCK:
         return space.size
-    count = 0
-    for dim in space.embed_dim:
-        count += count_sums(kinds_of(space.alphabet(dim), dim), space.depth, MOST_COUNTED) * len(space.neurons)
-        if count > MOST_COUNTED:
-            break
-    return count
+    return count_classes_in(space.layouts, space.sharing, MOST_COUNTED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,7 +189,7 @@ def exact_front(
     chosen = [a for a in representatives(space) if not violation(constraints.of_counts(a, objective.task))]
     if not chosen:
         raise RuntimeError(f"no network keeps {constraints}; create the study with wider ones")
-    further = [] if space.uniform else list(siblings(chosen, space, samples, seed))
+    further = [] if space.sharing.unit != BLOCK else list(siblings(chosen, space, samples, seed))
     measured: list[Candidate] = []
     for architecture in [*chosen, *further]:
         measured.append(objective.evaluate(architecture))
@@ -224,23 +237,30 @@ def member_rows(front: ExactFront, candidates: Iterable[Candidate]) -> list[dict
 def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: int) -> Iterator[Architecture]:
     """Up to `samples` other architectures of the classes of `chosen`, drawn at random: other ratios, orders or heads."""
     generator = random.Random(seed)
-    kinds = {dim: kinds_of(space.alphabet(dim), dim) for dim in space.embed_dim}
+    kinds = {width: kinds_of(space.alphabet(width), width) for one in chosen for width, _ in one.stages}
     for _ in range(samples):
         first = generator.choice(chosen)
-        offered = kinds[first.embed_dim]
-        pairs = list(itertools.product(offered, repeat=2))
-        blocks = [
-            next(kind for kind in offered if kind.ratio == ratio and part in kind.mixers)
-            for part, ratio in zip(first.mixers, first.mlp_ratio, strict=True)
+        each = iter(zip(first.mixers, first.mlp_ratio, strict=True))
+        letters = [
+            letter
+            for width, depth in first.stages
+            for letter in _sibling(kinds[width], list(itertools.islice(each, depth)), generator)
         ]
-        for one, other in itertools.pairwise(range(len(blocks))):
-            total = add(blocks[one].sums, blocks[other].sums)
-            blocks[one], blocks[other] = generator.choice([(a, b) for a, b in pairs if add(a.sums, b.sums) == total])
-        generator.shuffle(blocks)
-        letters = [(kind.mixers[int(generator.random() * len(kind.mixers))], kind.ratio) for kind in blocks]
-        other_one = of_letters(first.embed_dim, letters, first.neuron)
+        mixers, ratios = zip(*letters, strict=True)
+        other_one = replace(first, num_heads=(), mixer=mixers, mlp_ratio=ratios)
         if other_one != first:
             yield other_one
+
+
+def _sibling(offered: Sequence[Kind], letters: Sequence[Letter], generator: random.Random) -> list[Letter]:
+    """Other blocks for a stage, with the same sums."""
+    pairs = list(itertools.product(offered, repeat=2))
+    blocks = [next(kind for kind in offered if kind.ratio == ratio and part in kind.mixers) for part, ratio in letters]
+    for one, other in itertools.pairwise(range(len(blocks))):
+        total = add(blocks[one].sums, blocks[other].sums)
+        blocks[one], blocks[other] = generator.choice([(a, b) for a, b in pairs if add(a.sums, b.sums) == total])
+    generator.shuffle(blocks)
+    return [(kind.mixers[int(generator.random() * len(kind.mixers))], kind.ratio) for kind in blocks]
 
 
 def _spread(chosen: Sequence[Candidate], further: Sequence[Candidate]) -> ClassSpread | None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -237,13 +238,16 @@ def objective_of(plan: Plan, device: str = "cpu") -> Objective:
 
 
 def measure_box(objective: Objective) -> Box:
-    """The box from the smallest and largest architecture, with the reference point a tenth beyond the worst corner.
+    """The box from the smallest and largest architectures, with the reference point a tenth beyond the worst corner.
 
-    Their energies are those with each neuron of the space.
+    They are those of each neuron and each family's stem in the space.
     """
-    smallest, largest = objective.space.smallest, objective.space.largest
-    ends = [replace(end, neuron=neuron) for neuron in objective.space.neurons for end in (smallest, largest)]
-    corners = [objective.evaluate(end) for end in ends]
+    groups: dict[Any, list[tuple[int, Architecture]]] = {}
+    for end in objective.space.corners():
+        group = groups.setdefault((end.neuron, end.form.stem), [])
+        group.append((count_flops(end, objective.task), end))
+    ends = [pick(group, key=itemgetter(0)) for group in groups.values() for pick in (min, max)]
+    corners = [objective.evaluate(end) for _, end in ends]
     if any(corner.silent for corner in corners):
         raise Unmeasurable(
             f"the network is silent on these images (mean spike rate {min(c.mean_rate for c in corners):.2g}); "
@@ -252,8 +256,8 @@ def measure_box(objective: Objective) -> Box:
     if unscored := next((corner.unscored for corner in corners if corner.unscored), None):
         raise Unmeasurable(f"{unscored}; give other images, or leave out that objective")
     return Box(
-        worst_flops=0.9 * count_flops(smallest, objective.task),
+        worst_flops=0.9 * min(flops for flops, _ in ends),
         worst_energy_mj=1.1 * max(corner.energy_mj for corner in corners),
-        best_flops=count_flops(largest, objective.task),
+        best_flops=max(flops for flops, _ in ends),
         best_energy_mj=min(corner.energy_mj for corner in corners),
     )

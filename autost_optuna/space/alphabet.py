@@ -1,20 +1,29 @@
 """The alphabet of a space: what a block may be, and the Optuna parameters that choose it."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autost_optuna.network.architecture import USUAL, Architecture
-from autost_optuna.network.neurons import Neuron
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.form import NAMES as FORM_NAMES
+from autost_optuna.network.form import Form
 from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.parts import Part, genes_of
 from autost_optuna.network.parts.kinds import MIXERS, USUAL_MIXER
-from autost_optuna.network.values import Ratio, as_depth, as_ratio
+from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio
+from autost_optuna.space.layout import Layout, checked_shares
 from autost_optuna.space.parameters import distribution_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A choice of what all blocks share. ValueError if it is none."""
+    return getattr(Form(**{name: value}), name)
+
 
 Letter = tuple[Part, Ratio]  # a block: its mixer and its MLP ratio
 # What makes a choice of each name a value; any other is a whole number.
@@ -23,6 +32,10 @@ CHECKS: "dict[str, Callable[[object], Any]]" = {
     "mlp_ratio": as_ratio,
     "mixer": lambda word: word,
     "neuron": lambda text: neuron_text(neuron_of(text)),
+    "stages": functools.partial(as_count, "stages"),
+    "stage_depth": as_depth,
+    "widths": lambda text: checked_shares(text),
+    **{name: functools.partial(_checked, name) for name in FORM_NAMES if name not in ("depths", "widths")},
 }
 
 
@@ -46,12 +59,7 @@ class Alphabet:
 
     def letters(self, embed_dim: int) -> tuple[Letter, ...]:
         """All blocks that a network of a width may have."""
-        mixers = []
-        for word in self.mixer:
-            genes = genes_of(MIXERS[word])
-            for values in itertools.product(*(self.choices(gene, embed_dim) for gene in genes)):
-                mixers.append(MIXERS[word](**dict(zip(genes, values, strict=True))))
-        return tuple(itertools.product(mixers, self.mlp_ratio))
+        return _letters(self, embed_dim)
 
     def asked(self, suffix: str, embed_dim: int, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """The parameters of a block and their choices, one after another; `values` has those that came before."""
@@ -119,7 +127,24 @@ class Alphabet:
                 raise ValueError(f"space {space}: num_heads {heads} divides no width; leave it out")
 
 
-def of_letters(embed_dim: int, letters: Sequence[Letter], neuron: Neuron = USUAL) -> Architecture:
-    """The architecture of these blocks."""
+@functools.lru_cache(256)
+def _letters(alphabet: Alphabet, embed_dim: int) -> tuple[Letter, ...]:
+    mixers = []
+    for word in alphabet.mixer:
+        genes = genes_of(MIXERS[word])
+        for values in itertools.product(*(alphabet.choices(gene, embed_dim) for gene in genes)):
+            mixers.append(MIXERS[word](**dict(zip(genes, values, strict=True))))
+    return tuple(itertools.product(mixers, alphabet.mlp_ratio))
+
+
+def of_letters(layout: Layout, depths: tuple[int, ...], letters: Sequence[Letter]) -> Architecture:
+    """The architecture with these blocks in stages of these depths."""
     mixers, ratios = zip(*letters, strict=True)
-    return Architecture(embed_dim=embed_dim, depth=len(letters), mixer=mixers, mlp_ratio=ratios, neuron=neuron)
+    return Architecture(
+        embed_dim=layout.embed_dim,
+        depth=len(letters),
+        mixer=mixers,
+        mlp_ratio=ratios,
+        neuron=layout.neuron,
+        form=layout.with_depths(depths),
+    )

@@ -2,16 +2,23 @@
 
 import functools
 import itertools
+import math
 import operator
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from autost_optuna.network.architecture import SIDE, Architecture
+from autost_optuna.network.chain import chain
+from autost_optuna.network.neurons.kinds import neuron_of
 from autost_optuna.network.parts import Part
 from autost_optuna.network.parts.kinds import FEED_FORWARDS
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Operation
+from autost_optuna.network.task import Task
 from autost_optuna.network.values import Ratio
-from autost_optuna.space.alphabet import Letter
+from autost_optuna.space.alphabet import Letter, of_letters
+from autost_optuna.space.layout import Layout, Layouts
+from autost_optuna.space.sharing import BLOCK, NETWORK, Sharing
 
 Footprint = tuple[tuple[str, int], ...]
 Sums = tuple[int, ...]  # blocks of each kind of mixer and MACs of each role, added up
@@ -67,3 +74,66 @@ def count_sums(kinds: Sequence[Kind], depths: Collection[int], most: int | None 
         if most is not None and max(count, len(totals)) > most:  # a deeper network has no fewer classes
             return max(count, len(totals))
     return count
+
+
+def count_classes_in(layouts: Layouts, sharing: Sharing, most: int | None = None) -> int:
+    """How many classes the networks of these layouts have. Counting stops above `most`."""
+    count = 0
+    for layout, offered in layouts.every():
+        widths = [sharing.common(layout.widths)] if sharing.unit == NETWORK else layout.widths
+        kinds = [
+            kinds_of(letters, width) for letters, width in zip(sharing.offered(layout.widths), widths, strict=True)
+        ]
+        if sharing.unit == BLOCK and len(layout.widths) == 1:
+            count += count_sums(kinds[0], [depth for (depth,) in offered], most)
+        elif sharing.unit == BLOCK:
+            by_depth = {
+                (place, depth): count_sums(some, [depth], most)
+                for place, some in enumerate(kinds)
+                for depth in {depths[place] for depths in offered}
+            }
+            count += sum(math.prod(by_depth[pair] for pair in enumerate(depths)) for depths in offered)
+        else:
+            count += math.prod(len({kind.sums for kind in some}) for some in kinds) * len(offered)
+        if most is not None and count > most:
+            break
+    return count
+
+
+def corner(sharing: Sharing, layout: Layout, depths: tuple[int, ...], end: int) -> Architecture:
+    """The network of a layout whose blocks have the fewest MACs (`end` 0), or the most (-1)."""
+    letters: list[Letter] = []
+    offered = sharing.offered(layout.widths)
+    for stage, (width, depth) in enumerate(zip(layout.widths, depths, strict=True)):
+        some = offered[0 if sharing.unit == NETWORK else stage]
+        sized = [(sum(size for _, size in footprint(letter, width)), place) for place, letter in enumerate(some)]
+        letters += [some[(max(sized) if end else min(sized))[1]]] * depth
+    return of_letters(layout, depths, letters)
+
+
+def check_choices(space: str, layouts: Layouts, sharing: Sharing) -> None:
+    """ValueError if some choice leaves no network, whatever the task."""
+    neuron = neuron_of(layouts.neuron[0])
+    every = [(layout, depths) for layout, depths in layouts.every() if layout.neuron == neuron]
+    widths = {sharing.common(layout.widths) for layout, _ in every}
+    sharing.alphabet.check_heads(space, sorted({width for layout, _ in every for width in layout.widths} | widths))
+    for layout, depths in every:
+        first = sharing.alphabet.letters(sharing.common(layout.widths))[0]
+        of_letters(layout, depths[0], [first] * sum(depths[0]))
+    for width in widths:
+        at = Place(width=width, side=SIDE, steps=1, still=False)
+        for part, ratio in sharing.alphabet.letters(width):
+            for one in (part, FEED_FORWARDS["mlp"](mlp_ratio=ratio)):
+                one.after(at)
+
+
+def check_buildable(layouts: Layouts, sharing: Sharing, task: Task) -> None:
+    """ValueError if an architecture exceeds the task's bounds, or cannot be built for it."""
+    for layout, offered in layouts.every():
+        deepest = corner(sharing, layout, offered[-1], -1)
+        task.check(deepest)
+        places = {link.at.block: link.at for link in chain(corner(sharing, layout, offered[0], 0), task)}
+        letters = sharing.offered(layout.widths)
+        for stage, first in enumerate(itertools.accumulate((0, *offered[0][:-1]))):
+            for part, _ in letters[0 if sharing.unit == NETWORK else stage]:
+                part.after(places[first])
