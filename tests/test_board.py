@@ -136,14 +136,17 @@ def test_a_front_that_says_little_is_called_so(tmp_path):
 @pytest.mark.slow
 def test_baselines_are_named_for_what_they_are(search):
     add_baselines(
-        search, find_networks(["spikformer-2-384", "spikingformer-2-384", "C=48,depth=2,heads=4,ratio=2"], "unused")
+        search,
+        find_networks(
+            ["spikformer-2-384", "spikingformer-2-384", "C=48,depth=2,heads=4,ratio=2"], "unused", rebuilt=True
+        ),
     )
     write_board(search)
     note = get_note(search.study)
     assert note.count("\n- AutoST form, 384 \u00d7 2: ") == 1  # one network, whatever it is called
     assert quoted("C=48,depth=2,heads=4,ratio=2") in note
     assert (
-        "only the sizes of Spikformer-2-384, Spikingformer-2-384. The published networks are other ones and cost"
+        "only the sizes of spikformer-2-384, spikingformer-2-384. The published networks are other ones and cost"
         in note
     )
     traces = drawn(search)["front"]["data"]

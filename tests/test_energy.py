@@ -110,6 +110,7 @@ def test_presets_are_named_and_sourced():
         "horowitz-45nm-int8",
         "memory",
         "static-once",
+        "integers-mac",
     ]
     costs = {name: (c.mac.pj, c.accumulate.pj, c.bit.pj) for name, c in CONVENTIONS.items()}
     assert costs == {
@@ -118,10 +119,12 @@ def test_presets_are_named_and_sourced():
         "horowitz-45nm-int8": (0.23, 0.03, 0),
         "memory": (4.6, 0.9, 3.12),
         "static-once": (4.6, 0.9, 0),
+        "integers-mac": (4.6, 0.9, 0),
     }
     assert all("Horowitz" in c.mac.source and "Horowitz" in c.accumulate.source for c in CONVENTIONS.values())
     assert all(name == c.name == c.label for name, c in CONVENTIONS.items())
-    assert len({c.hash for c in CONVENTIONS.values()}) == 5
+    assert len({c.hash for c in CONVENTIONS.values()}) == 6
+    assert DEFAULT.hash == "9df890489336"  # as in 0.1.0, which did not know how integers are charged
     with pytest.raises(ValueError, match="choose one of horowitz-45nm-fp32"):
         Convention.load("made-up")
 

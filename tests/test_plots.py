@@ -39,7 +39,7 @@ from autost_optuna.front.front import Box, nondominated
 from autost_optuna.front.picks import Pick, knee, knee_of, picks_of
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import Charge
-from autost_optuna.search.baselines import NETWORKS, Baseline
+from autost_optuna.search.baselines import NETWORKS, Baseline, in_autost_form
 from autost_optuna.search.bills import Bill
 from autost_optuna.search.describe import describe
 from autost_optuna.search.exact import ExactFront, Member
@@ -99,14 +99,16 @@ EXACT = ExactFront(
 
 
 def test_baselines_stand_beside_the_search_and_are_not_counted():
-    family = [baseline(f"{name}-4-384", 28, 4.0, NETWORKS[f"{name}-4-384"].architecture) for name in FAMILY]
+    family = [
+        baseline(f"{name}-4-384", 28, 4.0, in_autost_form(NETWORKS[f"{name}-4-384"].architecture)) for name in FAMILY
+    ]
     view = front_view("demo", listed(SEARCH), Overlay(baselines=[*family, baseline("<b>mine", 200, 50.0)]))
     bare = front_view("demo", listed(SEARCH))
     assert (view.title, view.members, view.dominated, view.knee) == (
         bare.title, bare.members, bare.dominated, bare.knee
     )  # fmt: skip
     assert [mark.names for mark in view.baselines] == [("AutoST form, 384 \u00d7 4",), ("<b>mine",)]
-    assert [mark.sizes_of for mark in view.baselines] == ["Spikformer-4-384, Spikingformer-4-384", ""]
+    assert [mark.sizes_of for mark in view.baselines] == ["spikformer-4-384, spikingformer-4-384", ""]
     assert "dominated by 1 member: e.g. trial 1" in "".join(view.baselines[0].lines)
     figure = draw_front(view)
     said = "baselines (published networks: others, several times cheaper)"
@@ -117,7 +119,7 @@ def test_baselines_stand_beside_the_search_and_are_not_counted():
     assert {"AutoST form, 384 \u00d7 4", "&lt;b&gt;mine"} <= set(words(figure))
     seen = points.customdata[0].replace("<br>", " ")
     assert (
-        "sizes of Spikformer-4-384, Spikingformer-4-384. The published networks are other ones and cost several" in seen
+        "sizes of spikformer-4-384, spikingformer-4-384. The published networks are other ones and cost several" in seen
     )
     assert "95." not in seen  # a published accuracy
     assert "non-dominated" in points.customdata[1]

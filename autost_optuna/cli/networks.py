@@ -16,8 +16,9 @@ from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import away
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.run import run_search
+from autost_optuna.cli.selected import Selection, selected
 from autost_optuna.cli.study import describe_candidate, quiet_optuna
-from autost_optuna.cli.train import chosen, train_under_bars
+from autost_optuna.cli.train import train_under_bars
 
 if TYPE_CHECKING:
     from autost_optuna.network.architecture import Architecture
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Export a network as a folder.")
-@options.study_argument("study")
+@options.study_argument("study", required=False)
+@options.network
+@options.network_task
 @click.option("--trial", type=int, metavar="N", help="A trial of the study.")
 @click.option("--knee", is_flag=True, help="The knee of the front.")
 @click.option(
@@ -49,7 +52,9 @@ if TYPE_CHECKING:
 @options.data_root
 @options.storage
 def export(
-    study: str,
+    study: str | None,
+    network: str | None,
+    task: str | None,
     trial: int | None,
     knee: bool,
     output: Path,
@@ -62,6 +67,8 @@ def export(
 ) -> None:
     """Export a network of STUDY: weights, ONNX, torch.export program, audit, model card, manifest; see README.md in it.
 
+    --network exports any network, published ones by name; without STUDY, one named after the network and its task is made.
+
     ONNX and the program are compared with the network on images of the test set before anything is written.
 
     \b
@@ -72,17 +79,17 @@ def export(
     quiet_optuna()
     from autost_optuna.delivery.export import Contents
     from autost_optuna.delivery.export import export as export_bundle
-    from autost_optuna.search.study import open_search
 
-    search = open_search(study, storage)
-    candidate = chosen(search, () if trial is None else (trial,), knee, None, most=1)[0]
+    choice = Selection(network=network, task=task, trials=() if trial is None else (trial,), knee=knee, most=1)
+    search, (candidate,), called = selected(study, choice, storage, data_root=data_root)
     if nir:
         _refuse_nir(candidate.architecture, search.settings.task)
     with _terminable():
         contents = Contents(weights=checkpoint, plain=standalone)
         export_bundle(search, candidate, output, contents, force=force, data_root=data_root)
     weights = "trained weights" if checkpoint else "untrained weights (at initialisation)"
-    click.echo(f"wrote {output}: trial {candidate.number}, {describe_candidate(candidate)}, {weights}")
+    what = called if candidate.number is None else f"trial {candidate.number}"
+    click.echo(f"wrote {output}: {what}, {describe_candidate(candidate)}, {weights}")
     _print_files(output, search)
 
 

@@ -56,14 +56,24 @@ data_root = click.option(
     help="Folder that holds the data set, such as DIR/cifar-10-batches-py or DIR/nmnist/extract; if data is missing, the "
     "error gives its layout and source.",
 )
+network = click.option(
+    "--network",
+    metavar="NAME|FILE|TEXT",
+    help='A published network such as spikingformer-4-384, FILE.json, or "C=384,depth=4,heads=8,ratio=4".',
+)
+network_task = click.option(
+    "--task",
+    metavar="NAME",
+    help="The task of a --network without STUDY. By default the published network's, else cifar10.",
+)
 download = click.option(
     "--download", is_flag=True, help="Fetch CIFAR-10 or CIFAR-100 into --data-root first, with torchvision."
 )
 energy = click.option(
     "--energy",
     metavar="NAME|FILE.toml",
-    help="Energy convention: horowitz-45nm-fp32, -fp16, -int8, memory, static-once, or your own file. By default the study's, "
-    "else horowitz-45nm-fp32.",
+    help="Energy convention: horowitz-45nm-fp32, -fp16, -int8, memory, static-once, integers-mac, or your own file. By "
+    "default the study's, else horowitz-45nm-fp32.",
 )
 device = click.option(
     "--device", default="cpu", show_default=True, metavar="NAME", help="Where networks run: cpu, cuda or cuda:N."

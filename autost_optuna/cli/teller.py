@@ -46,7 +46,7 @@ class Teller:
             self._note(message.text)
             return
         order = self._todo[message.index]
-        name = f"trial {order.candidate.number}" + (f" seed {order.recipe.seed}" if self._seeds(order) else "")
+        name = order.title + (f" seed {order.recipe.seed}" if self._seeds(order) else "")
         if message.kind == "batch":
             each = message.total // order.recipe.epochs
             note = f"epoch {(message.done - 1) // each + 1}/{order.recipe.epochs} {self._notes.get(message.index, '')}"

@@ -11,7 +11,7 @@ import click
 from autost_optuna import units
 from autost_optuna.cli import options, printing
 from autost_optuna.cli.dashboard import keep_board
-from autost_optuna.cli.front import picked
+from autost_optuna.cli.selected import Selection, selected
 from autost_optuna.cli.study import quiet_optuna
 from autost_optuna.cli.teller import Teller
 from autost_optuna.files import read_toml
@@ -26,7 +26,9 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
 
 
 @click.command(short_help="Train members of a front, each once.")
-@options.study_argument("study")
+@options.study_argument("study", required=False)
+@options.network
+@options.network_task
 @click.option("--trial", "trials", type=int, multiple=True, metavar="N", help="A trial of the study; may be repeated.")
 @click.option("--knee", is_flag=True, help="The knee of the front.")
 @click.option("--front", type=int, metavar="K", help="The K members that study front --pick K selects.")
@@ -95,7 +97,9 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
 )
 @options.storage
 def train(
-    study: str,
+    study: str | None,
+    network: str | None,
+    task: str | None,
     trials: tuple[int, ...],
     knee: bool,
     front: int | None,
@@ -124,7 +128,8 @@ def train(
 ) -> None:
     """Train networks of STUDY; run again to resume. A network is never trained twice, even from several terminals.
 
-    Results go to the study STUDY.trained: accuracy on a validation split and energy measured on it. See
+    --network trains any network, published ones by name: beside those of STUDY, or else in a study named after the network
+    and its task. Results go to the study STUDY.trained: accuracy on a validation split and energy measured on it. See
     study show STUDY and study front STUDY --trained. Under torchrun all processes train one network together.
 
     --halving looks for the most accurate member, so members with little energy drop out first. A member that drops out keeps
@@ -135,6 +140,7 @@ def train(
       autost-optuna train demo --knee --epochs 5
       autost-optuna train demo --front 5 --seeds 3 --workers 2
       autost-optuna train demo --front 20 --halving
+      autost-optuna train demo --network spikingformer-2-384
       torchrun --nproc-per-node 2 -m autost_optuna train demo --knee --recipe cifar --precision bf16-mixed
     """
     if workers > 1:  # the server imports torch while this process does
@@ -142,16 +148,15 @@ def train(
 
         start_server("autost_optuna.training.crew")
     quiet_optuna()
-    from autost_optuna.search.study import open_search
     from autost_optuna.training.evaluation import Judging
     from autost_optuna.training.orders import orders, process_rank
     from autost_optuna.training.trainer import TrainOptions
 
-    search = open_search(study, storage, write=True)
-    candidates = chosen(search, trials, knee, front)
+    choice = Selection(network=network, task=task, trials=trials, knee=knee, front=front)
+    search, candidates, called = selected(study, choice, storage, data=data, data_root=data_root)
     values = (epochs, batch_size, accumulate, lr, images, frames, precision, seed)
     made = _recipe(recipe, search.settings.seed, dict(zip(REPLACED, values, strict=True)))
-    todo = orders(search, candidates, made, seeds, output)
+    todo = orders(search, candidates, made, seeds, output, called)
     means = replace(
         _means(search, data, data_root),
         download=download,
@@ -200,23 +205,6 @@ def train_under_bars(
         raise click.Abort from None
 
 
-def chosen(
-    search: "Search", trials: tuple[int, ...], knee: bool, front: int | None, most: int | None = None
-) -> list[Any]:
-    """The candidates that --trial, --knee and --front select."""
-    from autost_optuna.front.picks import knee as knee_of
-
-    found = [search.candidate(number) for number in trials]
-    if knee:
-        found.append(knee_of(search.front()))
-    if front is not None:
-        found += picked(search, search.front(), front)
-    if not found or (most is not None and len(found) > most):
-        choice = "--trial N or --knee" if most else "--trial N, --knee or --front K"
-        raise click.UsageError(f"Give {choice}" + (", not both." if found else "."))
-    return list({candidate.number: candidate for candidate in found}.values())
-
-
 def _recipe(source: str, seed: int, values: dict[str, Any]) -> "Recipe":
     """The recipe of a name or file, overridden by the options given.
 
@@ -248,7 +236,7 @@ def _means(search: "Search", data: str | None, data_root: Path | None) -> "Means
 def _print_trained(trained: "Sequence[Record]") -> None:
     rows = [
         [
-            str(one.search_trial),
+            str(one.network if one.search_trial is None else one.search_trial),
             str(one.seed),
             one.recipe_name,
             f"{one.validation_accuracy:.2%}",
@@ -261,5 +249,5 @@ def _print_trained(trained: "Sequence[Record]") -> None:
     ]
     columns = ["trial", "seed", "recipe", "validation", "test", "predicted mJ", "measured mJ", "ratio"]
     printing.print_table(columns, rows, left=["recipe"])
-    if bounded := [f"trial {one.search_trial}: {one.test_images:,}" for one in trained if one.test_images]:
+    if bounded := [f"{one.title}: {one.test_images:,}" for one in trained if one.test_images]:
         printing.note(f"test accuracy on a part of the test set: {', '.join(bounded)} images")

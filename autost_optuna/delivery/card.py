@@ -43,7 +43,7 @@ def write_card(
     rows = (
         ("architecture", f"`{architecture.to_text()}`"),
         ("task", f"{_code(task.name)}: {'x'.join(map(str, task.input_shape))}, {task.num_classes} classes"),
-        ("time steps", str(task.time_steps)),
+        ("time steps", str(architecture.form.time_steps or task.time_steps)),
         ("parameters", f"{candidate.params:,}"),
         ("FLOPs per image", f"{candidate.flops:,} (2 x {candidate.macs:,} MACs, all time steps)"),
         *_energies(candidate, training),
@@ -66,6 +66,9 @@ network = load()  # reads model.safetensors
         if standalone
         else ""
     )
+    number = candidate.number
+    origin = "Found by autost-optuna in" if number is not None else "Measured by autost-optuna beside"
+    trial = "" if number is None else f", trial {number}"
     audit = "The cost of each operation is in `audit.csv`"
     if not audited:
         audit = (
@@ -77,7 +80,7 @@ network = load()  # reads model.safetensors
 
 # Spiking transformer {short}
 
-Found by autost-optuna in study {_code(search.study.study_name)}, trial {candidate.number}.
+{origin} study {_code(search.study.study_name)}{trial}.
 
 {_table(("what", "value"), rows)}
 

@@ -96,7 +96,7 @@ def make_onnx(network: SpikingTransformer, images: Tensor) -> "ModelProto":
     translations: dict[Any, Any] = {}
     for neuron in _neurons(whole):
         neuron.whole = True
-        translations |= neuron.onnx(network.task.time_steps)
+        translations |= neuron.onnx(network.architecture.form.time_steps or network.task.time_steps)
     batch = {0: torch.export.Dim("batch")}
     with torch.no_grad(), _quiet():
         program = torch.export.export(whole, (images[:2],), dynamic_shapes={INPUT: batch})

@@ -35,7 +35,7 @@ def chain(architecture: Architecture, task: Task) -> Iterator[Link]:
         spiking=form.residual == "spike",
     )
     for stage, block, part in _parts(architecture, task):
-        here = at.entering(block, part.name, stage)
+        here = at.entering(block, "stem" if stage == "stem" else part.name, stage)
         yield Link(here, part, block is not None)
         at = part.after(here)
 

@@ -79,6 +79,13 @@ class Alphabet:
         genes = {gene: values[name] for gene, name in named.items()}
         return kind(**genes), as_ratio(values[f"mlp_ratio{suffix}"])
 
+    def values(self, suffix: str, embed_dim: int, letter: Letter) -> dict[str, Any]:
+        """The parameters of a block, by name, for `letter`."""
+        part, ratio = letter
+        genes = {gene: self._named(gene, suffix, self.choices(gene, embed_dim)) for gene in genes_of(part)}
+        named = {name: getattr(part, gene) for gene, name in genes.items()}
+        return {f"mixer{suffix}": part.word, **named, f"mlp_ratio{suffix}": ratio}
+
     def distributions(self, suffix: str, widths: Sequence[int]) -> "dict[str, BaseDistribution]":
         """Every parameter that `asked` may yield for one of the widths."""
         found = {f"mixer{suffix}": distribution_of(self.mixer)} if len(self.mixer) > 1 else {}

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.form import AUTOST, POSITIONS, RESIDUALS, Form
 from autost_optuna.network.neurons import Neuron
-from autost_optuna.network.neurons.kinds import neuron_of
+from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.styles import STAGED, STYLES, USUAL_STYLE
 
 # Choices with their defaults, by the names of FILE.toml, in the order in which they are asked for.
@@ -134,6 +135,35 @@ class Layouts:
         names = [name for name in USUAL if name not in ("stages", "widths", "stage_depth")]
         fields = {name: self.chosen(name, values) for name in names if self._applies(name, values)}
         return Layout(dim, neuron, Form(**fields), self.widths(values))
+
+    def holds(self, architecture: Architecture) -> bool:
+        """Whether an architecture has one of these layouts, and depths that it may have."""
+        form, stages = architecture.form, architecture.stages
+        if architecture.embed_dim not in self.embed_dim or neuron_text(architecture.neuron) not in self.neuron:
+            return False
+        if self.choices is USUAL:
+            return form == AUTOST and architecture.depth in self.depth
+        known = {"embed_dim": architecture.embed_dim, "stem": form.stem, "stages": len(stages)}
+        named = [
+            name for name in USUAL if name not in ("stages", "widths", "stage_depth") and self._applies(name, known)
+        ]
+        if any(getattr(form, name) not in self.choices[name] for name in named):
+            return False
+        if form.stem not in STAGED or len(stages) == 1:
+            return len(stages) == 1 and architecture.depth in self.depth and self._stages(known) == 1
+        depths = all(depth in self.choices["stage_depth"] for _, depth in stages)
+        widths = tuple(width for width, _ in stages)
+        return depths and len(stages) in self.choices["stages"] and widths in self._offered_widths(known)
+
+    def _offered_widths(self, values: Mapping[str, Any]) -> dict[tuple[int, ...], str]:
+        """The widths of stages that a network may have, with their text."""
+        dim, stages = values["embed_dim"], values["stages"]
+        return {widths_of(dim, text, stages): text for text in self._shares(values) or ("",)}
+
+    def chosen_widths(self, values: Mapping[str, Any], widths: tuple[int, ...]) -> dict[str, str]:
+        """The parameter of the widths of stages, if there is a choice."""
+        shares = self._shares(values) if len(widths) > 1 else ()
+        return {self._named(shares): self._offered_widths(values)[widths]} if len(shares) > 1 else {}
 
     def every(self) -> Iterator[tuple[Layout, tuple[tuple[int, ...], ...]]]:
         """Every layout, each with the depths of stages that it may have; neurons, then widths change slowest."""

@@ -49,15 +49,22 @@ class Sharing(NamedTuple):
         for chosen in itertools.product(*(itertools.product(letters, repeat=count) for letters, count in groups)):
             yield self.spread(list(itertools.chain(*chosen)), depths)
 
-    def holds(self, architecture: Architecture, layout: Layout, depths: tuple[int, ...]) -> bool:
-        """Whether the blocks of an architecture of this layout are offered, and shared as they must be."""
+    def holds(self, architecture: Architecture) -> bool:
+        """Whether the blocks of an architecture are offered, and shared as they must be."""
+        widths, depths = zip(*architecture.stages, strict=True)
         blocks = iter(zip(architecture.mixers, architecture.mlp_ratio, strict=True))
         stages = [set(itertools.islice(blocks, depth)) for depth in depths]
         groups = [set().union(*stages)] if self.unit == NETWORK else stages
-        offered = self.offered(layout.widths)
+        offered = self.offered(widths)
         return all(map(set.issuperset, map(set, offered), groups)) and (
             self.unit == BLOCK or all(len(letters) == 1 for letters in groups)
         )
+
+    def firsts(self, depths: tuple[int, ...]) -> Sequence[int]:
+        """The first of the blocks that share each choice."""
+        if self.unit == BLOCK:
+            return range(sum(depths))
+        return [0] if self.unit == NETWORK else list(itertools.accumulate((0, *depths[:-1])))
 
     def suffixes(self, widths: tuple[int, ...], depths: tuple[int, ...]) -> list[tuple[str, int]]:
         """What follows the names of parameters of blocks, and the width of the blocks, for each that is chosen."""

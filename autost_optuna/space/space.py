@@ -224,14 +224,7 @@ class Space:
     def __contains__(self, architecture: object) -> bool:
         if not isinstance(architecture, Architecture):
             return False
-        depths = tuple(depth for _, depth in architecture.stages)
-        return any(
-            (layout.embed_dim, layout.neuron) == (architecture.embed_dim, architecture.neuron)
-            and depths in offered
-            and layout.with_depths(depths) == architecture.form
-            and self.sharing.holds(architecture, layout, depths)
-            for layout, offered in self.layouts.every()
-        )
+        return self.layouts.holds(architecture) and self.sharing.holds(architecture)
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture of the space once, narrow and shallow ones first; there are `size`."""

@@ -111,7 +111,7 @@ def group(trainings: Iterable[Record]) -> list[Group]:
     for training in trainings:
         found.setdefault((training.architecture.key, *_alike(training)), []).append(training)
     groups = [Group(runs=tuple(sorted(runs, key=lambda run: run.seed))) for runs in found.values()]
-    return sorted(groups, key=lambda one: (one.predicted_mj, one.runs[0].search_trial))
+    return sorted(groups, key=lambda one: (one.predicted_mj, one.runs[0].search_trial or 0))
 
 
 def measured_front(groups: Iterable[Group]) -> list[Group]:
@@ -200,6 +200,8 @@ def moved(runs: Sequence[Record], task: Task, convention: Convention) -> list[Mo
         change, initial, trained = 0.0, [], []
         for before, after in bills:
             parts = [[charge for charge in bill if charge.role == role] for bill in (before, after)]
+            if not parts[0]:  # a network of other parts
+                continue
             change += total_mj(parts[1]) - total_mj(parts[0])
             initial.append(mean_rate(parts[0]))
             trained.append(mean_rate(parts[1]))

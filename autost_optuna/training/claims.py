@@ -147,11 +147,14 @@ class Records:
         """The first trained network with that key."""
         return next((training for training in self.all() if training.key == key), None)
 
-    def claim(self, candidate: Candidate, key: Key, *, recipe_name: str, presence: Presence) -> Claim | Record | Taken:
+    def claim(
+        self, candidate: Candidate, key: Key, *, recipe_name: str, presence: Presence, network: str = ""
+    ) -> Claim | Record | Taken:
         """Claim a member of the search to train it as `key` says, while `presence` on this study is in context.
 
-        A Claim lets this process train it; a Record is a finished training; Taken means that a live process is training it.
-        ValueError if the candidate is of no trial, or the key of another architecture.
+        A candidate of no trial needs the name of its `network`. A Claim lets this process train it; a Record is a finished
+        training; Taken means that a live process is training it. ValueError if the candidate has neither trial nor name, or
+        the key is of another architecture.
         """
         if key.architecture != candidate.architecture.key:
             raise ValueError(
@@ -160,13 +163,14 @@ class Records:
         found = self._found(key)
         if found is not None:
             return found
-        origin = self._origin(candidate)
+        origin = self._origin(candidate) if not network or candidate.number is not None else None
+        named = {"network": network} if origin is None else {"search_trial": origin.number}
         template = create_trial(
             state=TrialState.RUNNING,
-            params=origin.params,
-            distributions=origin.distributions,
+            params=origin.params if origin else {},
+            distributions=origin.distributions if origin else {},
             user_attrs={
-                "search_trial": origin.number,
+                **named,
                 "recipe": recipe_name,
                 "seed": key.seed,
                 "data": key.data,

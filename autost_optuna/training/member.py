@@ -139,16 +139,18 @@ def present(trainings: Records) -> Iterator[Presence | None]:
 def claim(trainings: Records, order: Order, dataset: Dataset, presence: Presence) -> Claim | Record | Taken:
     """Claim the network of an order, while `presence` is in context."""
     key = key_of(order, dataset)
-    return trainings.claim(order.candidate, key, recipe_name=order.recipe.label, presence=presence)
+    return trainings.claim(
+        order.candidate, key, recipe_name=order.recipe.label, presence=presence, network=order.network
+    )
 
 
 def store(claim: Claim, order: Order, dataset: Dataset, trained: Result) -> Record:
     """Store the result of a training in the study, with its learning curve."""
     candidate, recipe, measured = order.candidate, order.recipe, trained.measured
-    assert candidate.number is not None
     training = Record(
         number=claim.number,
         search_trial=candidate.number,
+        network=order.network if candidate.number is None else None,
         architecture=candidate.architecture,
         seed=recipe.seed,
         recipe=recipe.to_dict(),

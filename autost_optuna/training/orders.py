@@ -20,15 +20,22 @@ from autost_optuna.units import StrPath
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """A network to train: a member of the search, by a recipe with its seed, in a folder.
+    """A network to train: a member of the search, or one of no trial that is called `network`, by a recipe with its seed.
 
-    With `until`, it is trained to that epoch, and the caller already holds the claim.
+    `folder` is where its state and result are kept. With `until`, it is trained to that epoch, and the caller already holds
+    the claim.
     """
 
     candidate: Candidate
     recipe: Recipe
     folder: Path
     until: int | None = None
+    network: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it trains, in words: "trial 7", or the network's name."""
+        return self.network if self.candidate.number is None else f"trial {self.candidate.number}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +76,13 @@ class Message:
 Tell = Callable[[Message], None]
 
 
-def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seeds: int, output: StrPath) -> list[Order]:
-    """Every candidate with every seed, starting at the recipe's; folders are `output`/STUDY-TRIAL, with -seedN for others."""
+def orders(
+    search: Search, candidates: Iterable[Candidate], recipe: Recipe, seeds: int, output: StrPath, network: str = ""
+) -> list[Order]:
+    """Every candidate with every seed, starting at the recipe's; folders are `output`/STUDY-TRIAL, with -seedN for others.
+
+    A candidate of no trial is called `network`.
+    """
     made = []
     last = recipe.seed + as_count("seeds", seeds) - 1
     if last >= 2**32:
@@ -78,8 +90,9 @@ def orders(search: Search, candidates: Iterable[Candidate], recipe: Recipe, seed
     for candidate in candidates:
         for seed in range(recipe.seed, last + 1):
             suffix = "" if seed == search.settings.seed else f"-seed{seed}"
-            folder = Path(output) / f"{folder_name(search.study.study_name)}-{candidate.number}{suffix}"
-            made.append(Order(candidate=candidate, recipe=replace(recipe, seed=seed), folder=folder))
+            called = folder_name(network) if candidate.number is None else candidate.number
+            folder = Path(output) / f"{folder_name(search.study.study_name)}-{called}{suffix}"
+            made.append(Order(candidate=candidate, recipe=replace(recipe, seed=seed), folder=folder, network=network))
     return made
 
 

@@ -35,16 +35,17 @@ class Key:
 class Record:
     """A trained network: how it was trained, its accuracy, and its measured energy beside the predicted one.
 
-    `number` is its trial, `search_trial` that of the search. `recipe` is the recipe's JSON form, `recipe_hash` covers all of
-    it except name and seed. Accuracies are shares of the images, 0 to 1. `energy_mj` is the mean over `images` images of the
-    validation split under `convention`, `energy_std_mj` their standard deviation; `predicted_mj` is the energy at
-    initialisation. `rates` and `initial_rates` are input spike rates by operation, `mean_rate` is the mean over all
-    spike-driven MACs. `path` is the folder of the checkpoint, `machine` the kind of machine. The validation accuracy uses the
-    same `images`; the test accuracy uses `test_images` of the test set, or all if None.
+    `number` is its trial, `search_trial` that of the search; a `network` of no trial has a name instead. `recipe` is the
+    recipe's JSON form, `recipe_hash` covers all of it except name and seed. Accuracies are shares of the images, 0 to 1.
+    `energy_mj` is the mean over `images` images of the validation split under `convention`, `energy_std_mj` their standard
+    deviation; `predicted_mj` is the energy at initialisation. `rates` and `initial_rates` are input spike rates by
+    operation, `mean_rate` is the mean over all spike-driven MACs. `path` is the folder of the checkpoint, `machine` the
+    kind of machine. The validation accuracy uses the same `images`; the test accuracy uses `test_images` of the test set,
+    or all if None.
     """
 
     number: int
-    search_trial: int
+    search_trial: int | None
     architecture: Architecture
     seed: int
     recipe: dict[str, Any]
@@ -71,6 +72,7 @@ class Record:
     machine: str
     versions: dict[str, str]
     test_images: int | None = None
+    network: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("validation_accuracy", "test_accuracy"):
@@ -79,6 +81,11 @@ class Record:
         for name in ("energy_mj", "predicted_mj"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)!r} is not an energy; give a positive number of mJ")
+
+    @property
+    def title(self) -> str:
+        """What was trained, in words: "trial 7", or the network's name."""
+        return str(self.network) if self.search_trial is None else f"trial {self.search_trial}"
 
     @property
     def key(self) -> Key:
@@ -93,7 +100,10 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return {**asdict(self), "architecture": self.architecture.to_dict()}
+        row = {**asdict(self), "architecture": self.architecture.to_dict()}
+        if self.network is None:
+            del row["network"]
+        return row
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Record":

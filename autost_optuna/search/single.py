@@ -1,0 +1,56 @@
+"""One network, named or written down, as a study of its own, or judged as a search judges its candidates."""
+
+import hashlib
+from pathlib import Path
+
+from autost_optuna.front.candidate import Candidate
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.families import is_network, published
+from autost_optuna.network.task import Task
+from autost_optuna.search.restore import make_objective
+from autost_optuna.search.runner import run
+from autost_optuna.search.search import Search
+from autost_optuna.search.settings import Plan
+from autost_optuna.search.study import create
+from autost_optuna.space.single import space_around, values_of
+from autost_optuna.units import StrPath
+
+
+def name_of_network(source: str, architecture: Architecture) -> str:
+    """A short name for a network: a published one's, that of its file, or one made from its key."""
+    if is_network(source):
+        return source.lower()
+    if source.endswith((".json", ".yaml", ".yml")):
+        return Path(source).stem
+    return f"network-{hashlib.sha256(architecture.key.encode()).hexdigest()[:8]}"
+
+
+def task_of_network(source: str) -> Task:
+    """The task that a published network is built for, else cifar10."""
+    return Task.preset(published(source).task if is_network(source) else "cifar10")
+
+
+def study_of(
+    name: str, architecture: Architecture, storage: StrPath, task: Task, data: str, data_root: StrPath | None = None
+) -> tuple[Search, Candidate]:
+    """The study `name` of one network, made if it is missing, and its candidate, measured if it has not been.
+
+    ValueError if the study exists with other settings.
+    """
+    plan = Plan(space_around(architecture, name), task, data=data, data_root=data_root)
+    search = create(name, storage, plan, skip_if_exists=True)
+    if architecture not in {candidate.architecture for candidate in search.candidates()}:
+        search.study.enqueue_trial(values_of(plan.space, architecture), skip_if_exists=True)
+        run(search, trials=1)
+    return search, next(one for one in search.candidates() if one.architecture == architecture)
+
+
+def candidate_of(search: Search, architecture: Architecture, *, data_root: StrPath | None = None) -> Candidate:
+    """The candidate of an architecture in a search: that of its trial, else measured here as the search measures its own."""
+    for candidate in search.candidates():
+        if candidate.architecture == architecture:
+            return candidate
+    candidate = make_objective(search.settings, data_root).evaluate(architecture)
+    if candidate.silent:
+        raise ValueError(f"{architecture.to_text()} is silent on the study's images, so its energy means nothing")
+    return candidate

@@ -1,0 +1,114 @@
+"""Networks by name or written down: trained and exported without being a trial of a search."""
+
+import json
+
+import pytest
+
+from autost_optuna import Space, load
+from autost_optuna.network.families import NETWORKS
+from autost_optuna.search.study import open_search
+from autost_optuna.space.single import space_around, values_of
+from autost_optuna.training.records import trainings_of
+
+PYRAMID = "C=32,depth=2,mixer=qkta/ssa,heads=2,ratio=2,neuron=lif,stem=qkformer,residual=spike,depths=1/1"
+QUICK = ("--epochs", "1", "--images", "64", "--eval-images", "50", "--test-images", "50")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_space_around_a_network_holds_it(name):
+    architecture = NETWORKS[name].architecture
+    space = space_around(architecture, "one")
+    assert architecture in space
+    assert space.architecture(values_of(space, architecture)) == architecture
+    assert Space.from_dict(space.to_dict()) == space
+
+
+def test_families_holds_every_family_for_cifar_and_names_its_parameters():
+    space = Space.load("families")
+    for network in NETWORKS.values():
+        if network.task == "cifar10":
+            assert network.architecture in space, network.name
+            assert space.architecture(values_of(space, network.architecture)) == network.architecture
+    other = NETWORKS["spikformer-8-768"].architecture
+    assert other not in space
+    with pytest.raises(ValueError, match="is no architecture of the space families"):
+        values_of(space, other)
+
+
+def test_compact_holds_every_family_at_two_widths_or_more():
+    space, widths = Space.load("compact"), {}
+    for one in space.corners():
+        widths.setdefault(one.form.stem, set()).add(one.embed_dim)
+    assert set(widths) == {
+        "autost", "spikformer", "spikingformer", "sdt", "qkformer", "maxformer", "spikingresformer"
+    }  # fmt: skip
+    assert all(len(found) >= 2 for found in widths.values())
+
+
+@pytest.mark.slow
+def test_a_network_without_a_study_gets_one_of_its_own(cli, tmp_path):
+    (tmp_path / "tiny.json").write_text(
+        json.dumps(NETWORKS["qkformer-4-384"].architecture.from_text(PYRAMID).to_dict())
+    )
+    task = tmp_path / "t.toml"
+    task.write_text('image_size = 8\nchannels = 1\nnum_classes = 10\ntime_steps = 2\npooling = "0001"\nname = "t"\n')
+    for _ in range(2):  # the second time it is trained already
+        result = cli("train", "--network", "tiny.json", "--task", "t.toml", "--data", "digits", *QUICK)
+        assert result.exit_code == 0, result.output
+    search = open_search("tiny-t", str(tmp_path / "autost.journal"))
+    (trained,) = trainings_of(search)
+    assert trained.architecture == search.candidate(0).architecture
+    assert (trained.search_trial, trained.title) == (0, "trial 0")
+    assert len(search.study.get_trials()) == 1
+
+
+@pytest.mark.slow
+def test_a_network_is_trained_and_exported_beside_a_search(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text("embed_dim = [16, 32]\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1]\n")
+    assert cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits").exit_code == 0
+    assert cli("study", "run", "demo", "--trials", "2").exit_code == 0
+    text = "C=16,depth=1,mixer=sdsa,ratio=2,stem=sdt,T=2"
+    result = cli("train", "demo", "--network", text, "--knee", *QUICK)
+    assert result.exit_code == 0, result.output
+    search = open_search("demo", str(tmp_path / "autost.journal"))
+    found = {one.title: one for one in trainings_of(search)}
+    (name,) = (title for title in found if title.startswith("network-"))
+    assert found[name].architecture.to_text() == text
+    assert found[name].search_trial is None
+    assert len(found) == 2
+    assert len(search.study.get_trials()) == 2
+    assert cli("study", "show", "demo").exit_code == 0
+    front = cli("study", "front", "demo", "--trained", "-f", "json")
+    assert front.exit_code == 0, front.output
+    path = found[name].path
+    exported = cli("export", "demo", "--network", text, "--checkpoint", f"{path}/model.safetensors", "-o", "out")
+    assert exported.exit_code == 0, exported.output
+    assert load(tmp_path / "out").architecture == found[name].architecture
+    assert "Measured by autost-optuna beside study" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train",), "Give STUDY, or --network NAME alone."),
+        (("train", "--network", "qkformer"), "qkformer is a family; choose one of qkformer-4-384, "),
+        (("train", "--network", "vit"), "none of FILE.json, FILE.yaml, STUDY:TRIAL"),
+        (("train", "--network", "qkformer-4-384", "--knee"), "Give STUDY, or --network NAME alone."),
+        (("train", "--network", "qkformer-4-384", "--task", "digits"), "3 stages halve the image 2 times"),
+        (("describe", "qkformer-4-384", "--task", "nmnist"), "none"),
+        (("describe", PYRAMID.replace("ssa", "mamba")), "mixer 'mamba' is unknown; choose one of ssa, "),
+        (("describe", PYRAMID.replace("heads=2", "heads=3")), "num_heads 3 does not divide embed_dim 16"),
+        (("describe", f"{PYRAMID},T=4", "--task", "nmnist"), "time_steps 4 cannot be chosen for recordings"),
+        (("describe", PYRAMID.replace("qkformer", "sdt")), "stem sdt has no embedding for a second stage"),
+        (("describe", PYRAMID.replace("depths=1/1", "depths=1/2")), "depths [1, 2] have 3 blocks, and depth is 2"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, tuple) else "",
+)
+def test_a_mistake_is_one_line_with_its_remedy(cli, tmp_path, words, said):
+    result = cli(*words)
+    if said == "none":
+        assert result.exit_code == 0
+        return
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not list(tmp_path.iterdir())
