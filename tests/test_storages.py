@@ -189,7 +189,7 @@ def test_a_run_survives_postgresql_ending_its_connections(database, create):
 
 
 @pytest.mark.process
-def test_a_storage_that_stays_away_is_one_error_after_a_bounded_wait(server, create, monkeypatch):
+def test_a_storage_that_stays_away_is_one_error_after_a_bounded_wait(server, create, cli, monkeypatch):
     monkeypatch.setattr(patience, "WAIT_S", 1.0)
     search = create("s", server.url)
     run(search, trials=2)
@@ -199,8 +199,16 @@ def test_a_storage_that_stays_away_is_one_error_after_a_bounded_wait(server, cre
     ):
         run_while(search, lambda done: server.kill())
     assert time.monotonic() - begun < 30  # it waits once, and not again for each call of the clean-up
-    result = program("study", "list", "--storage", server.url)
-    assert "no gRPC storage answers" in one_error(result, 2)
+    wait, waited = optuna.storages.GrpcStorageProxy.wait_server_ready, []
+
+    def shortly(proxy, timeout):
+        waited.append(timeout)
+        wait(proxy, timeout=1.0)
+
+    monkeypatch.setattr(optuna.storages.GrpcStorageProxy, "wait_server_ready", shortly)
+    result = cli("study", "list", "--storage", server.url)
+    assert (result.exit_code, result.stderr.count("\n"), waited) == (2, 1, [10])
+    assert result.stderr.startswith("error: no gRPC storage answers")
 
 
 class Unanswered:

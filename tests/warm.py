@@ -8,9 +8,11 @@ import contextlib
 import multiprocessing
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from multiprocessing import forkserver, reduction
 from subprocess import DEVNULL, PIPE, STDOUT
@@ -195,9 +197,13 @@ class Server:
 
     def start(self):
         self.process = Popen(["-c", SERVER, self.journal, self.port], stderr=DEVNULL)
-        for _ in range(6):
-            with contextlib.suppress(ValueError):
-                return open_storage(self.url)
+        # A client that asks before the server listens waits a second and more until it asks again.
+        deadline = time.monotonic() + 60
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return open_storage(self.url)
+            time.sleep(0.02)
         raise AssertionError("the server did not start")
 
     def kill(self):
