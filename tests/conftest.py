@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 
@@ -27,6 +28,9 @@ from autost_optuna import Space, Task
 from autost_optuna.search import study as studies
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+gc.freeze()  # half a million objects of what is imported, which the collector would walk again and again
+gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items):
