@@ -488,13 +488,18 @@ def test_picks_and_budgets(demo):
     assert answer(demo("study", "front", "demo", "--max-energy", budget, "-f", "json")) == [rows[1]]
     assert answer(demo("study", "front", "demo", "--max-energy", budget, "--pick", "2", "-f", "json")) == rows[:2]
     assert answer(demo("study", "front", "demo", "--max-energy", budget, "--pick", "knee", "-f", "json")) == [rows[0]]
-    trained = demo("train", "demo", "--front", "2", "--epochs", "1", "--batch-size", "256")
+    trained = demo("train", "demo", "--front", "2", "--epochs", "1", "--images", "100")
     assert trained.exit_code == 0, trained.output
     assert {path.name for path in Path("trained").iterdir()} == {f"demo-{row['number']}" for row in two}
 
 
 @pytest.mark.slow
-def test_train_and_export_the_knee(demo, tmp_path):
+def test_train_and_export_the_knee(cli, tmp_path):
+    # An export takes long for many blocks, and so does a training.
+    (tmp_path / "toy.toml").write_text(TOY_FILE.replace("depth = [1, 2]", "depth = [1]"))
+    assert cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits").exit_code == 0
+    assert cli("study", "run", "demo", "--trials", "6").exit_code == 0
+    demo = cli
     trained = demo("train", "demo", "--knee", "--epochs", "1", "--batch-size", "256")
     assert trained.exit_code == 0, trained.output
     folder = next((tmp_path / "trained").iterdir())
@@ -538,7 +543,7 @@ def test_a_search_on_events_needs_no_download(cli, tmp_path):
 @pytest.mark.slow
 def test_quickstart_runs_the_whole_way_and_again_does_nothing_twice(cli, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        quickstart, "SPACE", replace(quickstart.SPACE, depth=(1, 2))
+        quickstart, "SPACE", replace(quickstart.SPACE, embed_dim=tuple(range(16, 56, 8)), depth=(1,))
     )  # an export of six blocks takes long
     (line,) = examples(main.commands["quickstart"])  # with smaller numbers: the last of two counts
     words = [*shlex.split(line)[1:], "--trials", "30", "--epochs", "1"]

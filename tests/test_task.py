@@ -72,7 +72,7 @@ def shapes(cli, tmp_path):
             shutil.copy(
                 folder / ("a.png" if number % 2 else "b.JPG"), folder / f"{number}{'.png' if number % 2 else '.jpg'}"
             )
-    (tmp_path / "toy.toml").write_text("embed_dim = [16]\ndepth = [1, 2]\nnum_heads = [2]\nmlp_ratio = [1, 2]\n")
+    (tmp_path / "toy.toml").write_text("embed_dim = [16, 24]\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1, 2]\n")
     shutil.copy(Path(__file__).parent.parent / "examples" / "my_task.toml", tmp_path)
     return cli
 
