@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from makers import free_port
+from makers import TOY_FILE, free_port
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna_dashboard import get_note, save_note
 from warm import PIPE, STDOUT, Popen
@@ -181,8 +181,9 @@ def test_a_copy_has_a_persons_files_and_its_own_board(search, cli, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_was_trained_is_on_the_board_while_it_is_there(cli):
-    cli("study", "create", "demo", "--space", "tiny", "--task", "digits", "--max-params", "2M")
+def test_what_was_trained_is_on_the_board_while_it_is_there(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
+    cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits")
     cli("study", "run", "demo", "--trials", "2")
     assert cli("train", "demo", "--knee", "--epochs", "1", "--images", "64").exit_code == 0
     shown = drawn(open_search("demo", "autost.journal"))["trained"]
@@ -224,8 +225,9 @@ def test_without_a_candidate_there_is_no_board(tmp_path, toy_space):
 
 
 @pytest.mark.slow
-def test_commands_keep_the_board(cli):
-    cli("study", "create", "demo", "--space", "tiny", "--max-params", "2M")
+def test_commands_keep_the_board(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
+    cli("study", "create", "demo", "--space", "toy.toml")
     assert cli("study", "run", "demo", "--trials", "3").exit_code == 0
     assert "3 trials" in get_note(open_search("demo", "autost.journal").study)
     assert cli("study", "copy", "demo", "--to", "other.journal").exit_code == 0

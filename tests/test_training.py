@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 import torch
 import warm
+from makers import TOY_FILE
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 from optuna.trial import TrialState
 
@@ -294,7 +295,8 @@ def test_under_torchrun_a_study_is_told_once(search, tmp_path):
 
 @pytest.mark.slow
 def test_wrong_input_is_told_before_anything_is_trained(cli, tmp_path):
-    cli("study", "create", "demo", "--space", "tiny", "--task", "digits")
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
+    cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits")
     cli("study", "run", "demo", "--trials", "2")
     for given, said in (
         (("--knee", "--recipe", "long"), "no recipe 'long'"),
