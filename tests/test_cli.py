@@ -969,13 +969,8 @@ def test_interrupting_a_run_leaves_a_study_that_resumes(cli, tmp_path):
 
     (tmp_path / "toy.toml").write_text(TOY_FILE)
     assert cli("study", "create", "demo", "--space", "toy.toml", "--task", "digits").exit_code == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "autost_optuna", "study", "run", "demo", "--trials", "100000"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = ["-m", "autost_optuna", "study", "run", "demo", "--trials", "100000"]
+    process = warm.Popen(command, cwd=tmp_path, stdout=warm.PIPE, stderr=warm.PIPE, text=True)
     size = (tmp_path / "autost.journal").stat().st_size
     deadline = time.monotonic() + 60
     while (tmp_path / "autost.journal").stat().st_size < size + 20_000 and time.monotonic() < deadline:
