@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # An untrained network with fresh running statistics has rates of 0.0003 to 0.001, a live one 0.1 to 0.2.
 SILENT_RATE = 0.01
+# Behind attention rates are up to 0.004 in a live network, in all other places above 0.01. A network whose work is mostly left
+# to layers that hardly fire costs little energy and computes little.
+DEAD_RATE, MOST_DEAD = 0.001, 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +78,9 @@ def assess(
         energy_mj=total_mj(charges),
         energies_mj=tuple(tuple(single[first : first + images]) for first in range(0, len(single), images)),
         mean_rate=rate,
-        silent=rate < SILENT_RATE if measured.weights == INITIALISATION else rate == 0,
+        silent=rate < SILENT_RATE or dead_share(charges) > MOST_DEAD
+        if measured.weights == INITIALISATION
+        else rate == 0,
         quantised_mj=quantised.int8_mj,
         break_even_rate=quantised.break_even_rate,
         convention=convention.label,
@@ -86,3 +91,10 @@ def assess(
         weights=measured.weights,
     )
     return candidate, charges, quantised
+
+
+def dead_share(charges: Sequence[Charge]) -> float:
+    """The share of spike-driven MACs whose input spikes are rarer than `DEAD_RATE`."""
+    driven = [(charge.macs * charge.steps, charge.rate) for charge in charges if charge.rate is not None]
+    total = sum(macs for macs, _ in driven)
+    return sum(macs for macs, rate in driven if rate < DEAD_RATE) / total if total else 0.0

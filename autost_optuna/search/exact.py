@@ -20,6 +20,7 @@ from autost_optuna.front.constraints import Constraints, violation
 from autost_optuna.front.front import Box, hypervolume, nondominated, unique
 from autost_optuna.front.picks import numbers_of
 from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.form import Form
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.search.objective import Objective
@@ -40,7 +41,7 @@ def class_of(architecture: Architecture) -> Hashable:
     for width, depth in architecture.stages:
         total: Counter[str] = Counter()
         for letter in itertools.islice(blocks, depth):
-            total.update(dict(footprint(letter, width)))
+            total.update(dict(footprint(letter, width, architecture.form)))
         stages.append((depth, frozenset(total.items())))
     return architecture.neuron, architecture.form, architecture.embed_dim, tuple(stages)
 
@@ -61,7 +62,9 @@ def representatives(space: Space) -> Iterator[Architecture]:
             yield from (of_letters(layout, depths, blocks) for blocks, depths in every)
             continue
         stages = zip(*offered, strict=True)
-        words = [_words(space, width, set(some)) for width, some in zip(layout.widths, stages, strict=True)]
+        words = [
+            _words(space, layout.form, width, set(some)) for width, some in zip(layout.widths, stages, strict=True)
+        ]
         if len(layout.widths) == 1:
             yield from (of_letters(layout, (len(word),), word) for word in words[0])
             continue
@@ -71,9 +74,9 @@ def representatives(space: Space) -> Iterator[Architecture]:
                 yield of_letters(layout, depths, list(itertools.chain(*chosen)))
 
 
-def _words(space: Space, width: int, depths: Collection[int]) -> list[list[Letter]]:
+def _words(space: Space, form: Form, width: int, depths: Collection[int]) -> list[list[Letter]]:
     """The blocks of one network of each class, for a stage of this width."""
-    kinds = kinds_of(space.alphabet(width), width)
+    kinds = kinds_of(space.alphabet(width), width, form)
     parents: dict[Sums, tuple[int, ...]] = {(0,) * len(kinds[0].sums): ()}
     found: list[tuple[int, ...]] = []
     for depth in range(1, max(depths) + 1):
@@ -237,14 +240,15 @@ def member_rows(front: ExactFront, candidates: Iterable[Candidate]) -> list[dict
 def siblings(chosen: Sequence[Architecture], space: Space, samples: int, seed: int) -> Iterator[Architecture]:
     """Up to `samples` other architectures of the classes of `chosen`, drawn at random: other ratios, orders or heads."""
     generator = random.Random(seed)
-    kinds = {width: kinds_of(space.alphabet(width), width) for one in chosen for width, _ in one.stages}
+    networks = {(width, one.form) for one in chosen for width, _ in one.stages}
+    kinds = {(width, form): kinds_of(space.alphabet(width), width, form) for width, form in networks}
     for _ in range(samples):
         first = generator.choice(chosen)
         each = iter(zip(first.mixers, first.mlp_ratio, strict=True))
         letters = [
             letter
             for width, depth in first.stages
-            for letter in _sibling(kinds[width], list(itertools.islice(each, depth)), generator)
+            for letter in _sibling(kinds[width, first.form], list(itertools.islice(each, depth)), generator)
         ]
         mixers, ratios = zip(*letters, strict=True)
         other_one = replace(first, num_heads=(), mixer=mixers, mlp_ratio=ratios)

@@ -240,19 +240,26 @@ def objective_of(plan: Plan, device: str = "cpu") -> Objective:
 def measure_box(objective: Objective) -> Box:
     """The box from the smallest and largest architectures, with the reference point a tenth beyond the worst corner.
 
-    They are those of each neuron and each family's stem in the space.
+    They are those with each neuron of the space, and the largest of each family's stem.
     """
-    groups: dict[Any, list[tuple[int, Architecture]]] = {}
-    for end in objective.space.corners():
-        group = groups.setdefault((end.neuron, end.form.stem), [])
-        group.append((count_flops(end, objective.task), end))
-    ends = [pick(group, key=itemgetter(0)) for group in groups.values() for pick in (min, max)]
+    sized = [(count_flops(end, objective.task), end) for end in objective.space.corners()]
+    first = objective.space.neurons[0]
+    stems = dict.fromkeys(end.form.stem for _, end in sized)
+    ends = [
+        pick(((flops, end) for flops, end in sized if end.neuron == neuron), key=itemgetter(0))
+        for neuron in objective.space.neurons
+        for pick in (min, max)
+    ]
+    for stem in stems if len(stems) > 1 else ():
+        some = [(flops, end) for flops, end in sized if (end.neuron, end.form.stem) == (first, stem)]
+        ends.append(max(some, key=itemgetter(0)))
     corners = [objective.evaluate(end) for _, end in ends]
-    if any(corner.silent for corner in corners):
+    if all(corner.silent for corner in corners):
         raise Unmeasurable(
             f"the network is silent on these images (mean spike rate {min(c.mean_rate for c in corners):.2g}); "
             "give real images that are not blank"
         )
+    corners = [corner for corner in corners if not corner.silent]
     if unscored := next((corner.unscored for corner in corners if corner.unscored), None):
         raise Unmeasurable(f"{unscored}; give other images, or leave out that objective")
     return Box(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from autost_optuna.network.architecture import SIDE, Architecture
 from autost_optuna.network.chain import chain
+from autost_optuna.network.form import AUTOST, Form
 from autost_optuna.network.neurons.kinds import neuron_of
 from autost_optuna.network.parts import Part
 from autost_optuna.network.parts.kinds import FEED_FORWARDS
@@ -25,14 +26,14 @@ Sums = tuple[int, ...]  # blocks of each kind of mixer and MACs of each role, ad
 
 
 @functools.lru_cache(1 << 12)
-def footprint(letter: Letter, embed_dim: int) -> Footprint:
-    """What a block adds to FLOPs and parameters: its kind of mixer, once, and its MACs in every role.
+def footprint(letter: Letter, embed_dim: int, form: Form = AUTOST) -> Footprint:
+    """What a block of a network of that form adds to FLOPs and parameters: its kind of mixer, once, and its MACs by role.
 
     MACs are per step on a grid of 8x8 tokens: those of a role grow alike with the grid, whatever the block.
     """
     mixer, ratio = letter
-    at = Place(width=embed_dim, side=8, steps=1, still=False)
-    parts: tuple[Part, ...] = (mixer, FEED_FORWARDS["mlp"](mlp_ratio=ratio))
+    at = Place(width=embed_dim, side=8, steps=1, still=False, stem=form.stem)
+    parts: tuple[Part, ...] = (mixer, FEED_FORWARDS[form.feed_forward](mlp_ratio=ratio))
     rows = (row for part in parts for row in part.rows(at.entering(0, part.name)) if isinstance(row, Operation))
     return (mixer.word, 1), *((row.role, row.macs) for row in rows)
 
@@ -45,11 +46,11 @@ class Kind(NamedTuple):
     sums: Sums
 
 
-def kinds_of(letters: Sequence[Letter], embed_dim: int) -> list[Kind]:
-    """The kinds of block among those of a width, in their order."""
+def kinds_of(letters: Sequence[Letter], embed_dim: int, form: Form = AUTOST) -> list[Kind]:
+    """The kinds of block among those of a width, in their order, in networks of that form."""
     groups: dict[tuple[Footprint, Ratio], list[Part]] = {}
     for part, ratio in letters:
-        groups.setdefault((footprint((part, ratio), embed_dim), ratio), []).append(part)
+        groups.setdefault((footprint((part, ratio), embed_dim, form), ratio), []).append(part)
     names = sorted({name for footing, _ in groups for name, _ in footing})
     return [
         Kind(mixers, ratio, tuple(dict(footing).get(name, 0) for name in names))
@@ -81,9 +82,8 @@ def count_classes_in(layouts: Layouts, sharing: Sharing, most: int | None = None
     count = 0
     for layout, offered in layouts.every():
         widths = [sharing.common(layout.widths)] if sharing.unit == NETWORK else layout.widths
-        kinds = [
-            kinds_of(letters, width) for letters, width in zip(sharing.offered(layout.widths), widths, strict=True)
-        ]
+        offers = zip(sharing.offered(layout.widths), widths, strict=True)
+        kinds = [kinds_of(letters, width, layout.form) for letters, width in offers]
         if sharing.unit == BLOCK and len(layout.widths) == 1:
             count += count_sums(kinds[0], [depth for (depth,) in offered], most)
         elif sharing.unit == BLOCK:
@@ -106,7 +106,9 @@ def corner(sharing: Sharing, layout: Layout, depths: tuple[int, ...], end: int) 
     offered = sharing.offered(layout.widths)
     for stage, (width, depth) in enumerate(zip(layout.widths, depths, strict=True)):
         some = offered[0 if sharing.unit == NETWORK else stage]
-        sized = [(sum(size for _, size in footprint(letter, width)), place) for place, letter in enumerate(some)]
+        sized = [
+            (sum(size for _, size in footprint(letter, width, layout.form)), place) for place, letter in enumerate(some)
+        ]
         letters += [some[(max(sized) if end else min(sized))[1]]] * depth
     return of_letters(layout, depths, letters)
 

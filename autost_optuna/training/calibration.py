@@ -199,8 +199,9 @@ def moved(runs: Sequence[Record], task: Task, convention: Convention) -> list[Mo
     for role in dict.fromkeys(charge.role for before, _ in bills for charge in before if charge.rate is not None):
         change, initial, trained = 0.0, [], []
         for before, after in bills:
-            parts = [[charge for charge in bill if charge.role == role] for bill in (before, after)]
-            if not parts[0]:  # a network of other parts
+            spiking = ([one for one in bill if one.role == role and one.rate is not None] for bill in (before, after))
+            parts = list(spiking)
+            if not parts[0]:  # a network of other parts, or one where real values drive this
                 continue
             change += total_mj(parts[1]) - total_mj(parts[0])
             initial.append(mean_rate(parts[0]))

@@ -1,0 +1,164 @@
+"""Spaces with choices per network: stems, residual streams, stages. Their sizes, parameters, classes and counts."""
+
+import random
+
+import optuna
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from autost_optuna import Space, SpikingTransformer, Task
+from autost_optuna.network.chain import operations
+from autost_optuna.proxies.flops import count_macs, count_params
+from autost_optuna.search.exact import class_of, count_classes, representatives
+from autost_optuna.search.genes import Genes, choices_of
+from autost_optuna.search.restore import make_objective
+from autost_optuna.search.runner import run
+from autost_optuna.search.settings import Plan
+from autost_optuna.search.study import create, open_search
+from autost_optuna.space.single import values_of
+
+TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=2, pooling="0101")
+BLOCKS = {"mixer": ["ssa", "qkta", "identity"], "num_heads": [1, 2], "mlp_ratio": [1, 2], "embed_dim": [16, 32]}
+PYRAMID = {
+    **BLOCKS,
+    "depth": [1, 2],
+    "stem": ["spikformer", "qkformer"],
+    "residual": ["membrane", "spike"],
+    "position": ["published", "absent"],
+    "stages": [2],
+    "stage_depth": [1, 2],
+    "widths": ["1/2 1", "1/4 1"],
+}
+SPACES = {
+    "blocks": {**PYRAMID, "embed_dim": [16], "mlp_ratio": [1], "num_heads": [1]},
+    "stages": {**PYRAMID, "shared": "stage"},
+    "network": {**PYRAMID, "uniform": True},
+    "one stage": {
+        **BLOCKS,
+        "depth": [1, 2],
+        "stem": ["sdt", "autost"],
+        "convolutions": [2, 4],
+        "pooling": ["0011"],
+        "feed_forward": ["mlp", "gffn"],
+    },
+    "time steps": {**BLOCKS, "depth": [1], "time_steps": [1, 2], "pooling": ["0101", "0001"], "uniform": True},
+}  # fmt: skip
+
+
+@pytest.fixture(params=SPACES)
+def space(request):
+    return Space.from_dict(SPACES[request.param], name=request.param)
+
+
+def genes_of(space):
+    declared = {name: choices_of(name, given) for name, given in space.distributions().items()}
+    return Genes(declared, active=space.active)
+
+
+def test_every_architecture_is_listed_once_and_held(space):
+    space.check(TASK)
+    every = list(space.enumerate())
+    assert len(every) == space.size == len({one.key for one in every})
+    assert all(one in space for one in every)
+    assert Space.from_dict(space.to_dict()) == space
+
+
+def test_every_architecture_has_one_set_of_parameters(space):
+    genes, every = genes_of(space), set(space.enumerate())
+    points = [genes.expressed(point) for point in genes.points()]
+    assert {space.architecture(point) for point in points} == every
+    assert len(points) == len(every)
+    for one in random.Random(0).sample(sorted(every, key=str), min(60, len(every))):
+        assert space.architecture(values_of(space, one)) == one
+
+
+def test_one_representative_stands_for_every_class(space):
+    every, chosen = list(space.enumerate()), list(representatives(space))
+    assert {class_of(one) for one in chosen} == {class_of(one) for one in every}
+    assert len(chosen) == count_classes(space)
+    if space.sharing.unit == "block":
+        assert len(chosen) == len({class_of(one) for one in every}) == space.num_classes
+    counted = {}  # equal classes have equal counts
+    for one in every:
+        counts = count_macs(one, TASK), count_params(one, TASK)
+        assert counted.setdefault(class_of(one), counts) == counts
+
+
+def test_a_trial_is_asked_for_what_its_network_has_and_nothing_else(space):
+    for seed in range(20):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        trial = study.ask()
+        architecture = space.suggest(trial)
+        assert trial.params == values_of(space, architecture)
+        declared = space.distributions()
+        assert all(declared[name] == given for name, given in trial.distributions.items())
+
+
+@pytest.mark.slow
+def test_a_search_of_pyramids_repeats_nothing_and_goes_on(tmp_path):
+    space = Space.from_dict({**PYRAMID, "shared": "stage"}, name="pyramids")
+    storage = str(tmp_path / "s.journal")
+    search = create("s", storage, Plan(space=space, task=TASK, population=8))
+    run(search, trials=25)
+    run(open_search("s", storage), trials=15)
+    found = search.candidates()
+    assert len({one.architecture for one in found}) == len(found)
+    objective = make_objective(search.settings)
+    for one in found[:5]:
+        again = objective.evaluate(one.architecture)
+        assert (again.flops, again.params, again.energy_mj) == (one.flops, one.params, one.energy_mj)
+    assert {one.architecture.form.stem for one in found} == {"spikformer", "qkformer"}
+
+
+@pytest.mark.slow
+def test_200_networks_of_families_are_counted_as_torch_counts_them():
+    space, task = Space.load("families"), Task.preset("cifar10")
+    genes, rng = genes_of(space), random.Random(20)
+    for _ in range(200):
+        architecture = space.architecture(genes.values(genes.at_random(rng)))
+        network = SpikingTransformer(architecture, task, seed=None).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(torch.empty(1, *task.input_shape, device="meta"))
+        found = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
+        rows = operations(architecture, task)
+        assert {row.name: 2 * row.total_macs for row in rows} == {row.name: found[row.name] for row in rows}
+        assert sum(2 * row.total_macs for row in rows) == counter.get_total_flops()
+        assert sum(parameter.numel() for parameter in network.parameters()) == count_params(architecture, task)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stem": ["vit"]}, "stem 'vit' is unknown; choose one of autost, spikformer, "),
+        ({"stages": [2], "stem": ["qkformer"], "stage_depth": []}, "stage_depth [] is not a list of choices"),
+        ({"widths": ["1/0 1"]}, "widths '1/0 1' are not fractions of the last stage"),
+        ({"mixer": ["ssa", "mamba"]}, "mixer 'mamba' is unknown; choose among ssa, "),
+        ({"residual": ["both"]}, "residual 'both' is unknown; choose one of membrane, spike"),
+        ({"convolutions": [5]}, "convolutions 5 is not 2, 3 or 4"),
+        ({"time_steps": [0]}, "time_steps 0 is not a whole number of at least 1"),
+        ({"shared": "half"}, "shared 'half' is unknown; use block or stage"),
+        ({"pooling": ["01"]}, "pooling '01' is not four flags of 0 and 1"),
+    ],
+)
+def test_a_choice_that_leaves_no_network_is_refused(changes, said):
+    with pytest.raises(ValueError, match=r"^space wrong: ") as error:
+        Space.from_dict({**BLOCKS, "depth": [1], "shared": "block", **changes}, name="wrong")
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "task", "said"),
+    [
+        ({"stem": ["qkformer"], "stages": [4], "stage_depth": [1]}, TASK, "4 stages halve the image 3 times"),
+        ({"time_steps": [1, 10]}, Task.preset("nmnist"), "time_steps 1 cannot be chosen for recordings of 10 frames"),
+        ({"mixer": ["dssa"], "patch": [4], "stem": ["sdt"]}, TASK, "patch 4 does not divide the 2x2 tokens"),
+        ({"convolutions": [2], "stem": ["sdt"]}, TASK, "2 convolutions cannot pool as 0101 says"),
+    ],
+)
+def test_a_space_that_does_not_fit_its_task_is_refused_before_a_study_is_made(changes, task, said, tmp_path):
+    space = Space.from_dict({**BLOCKS, "depth": [1], "embed_dim": [64], **changes}, name="wrong")
+    path = tmp_path / "s.journal"
+    with pytest.raises(ValueError, match=said):
+        create("s", str(path), Plan(space=space, task=task, data="digits-saccades" if task.events else "digits"))
+    assert not path.exists()
