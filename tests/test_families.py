@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from makers import natural_noise
 
-from autost_optuna import Architecture, SpikingTransformer, Task
+from autost_optuna import Architecture, SpikingTransformer, Task, evaluate
 from autost_optuna.network.families import FAMILIES, NETWORKS, published
 from autost_optuna.network.styles import STYLES
+from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.flops import count_macs, count_params
 from autost_optuna.proxies.proof import prove_ledger
+from autost_optuna.proxies.reuse import InitialRates
 
 # Parameters with those that are never used, and GMACs over 4 steps with attention products, as counted on the authors' code.
 COUNTED = {
@@ -108,3 +111,15 @@ def test_one_network_serves_tasks_of_different_sizes():
     network = SpikingTransformer(architecture, Task.preset("imagenet"), seed=None).eval()
     assert network(images).shape == (1, 1000)
     assert network.stem.conv1.kernel_size == (7, 7)
+
+
+@pytest.mark.slow
+def test_spikformer_4_384_costs_5_12_or_0_59_mj_under_two_named_conventions():
+    """Figures of the same network that papers print; with four CIFAR-10 images 5.118 and 0.593 mJ."""
+    architecture, task = NETWORKS["spikformer-4-384"].architecture, Task.preset("cifar10")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        rates = InitialRates(task, natural_noise(4))
+    found = {name: evaluate(architecture, rates, convention=CONVENTIONS[name]).energy_mj for name in CONVENTIONS}
+    assert found["integers-mac"] == pytest.approx(5.12, abs=0.02)
+    assert found["horowitz-45nm-fp32"] == pytest.approx(0.59, abs=0.03)

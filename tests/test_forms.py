@@ -95,6 +95,22 @@ def test_a_trial_is_asked_for_what_its_network_has_and_nothing_else(space):
         assert all(declared[name] == given for name, given in trial.distributions.items())
 
 
+def test_choices_that_flops_reward_are_warned_of(cli, tmp_path):
+    (tmp_path / "s.toml").write_text(
+        "embed_dim = [16]\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1]\ntime_steps = [1, 2]\n"
+        'pooling = ["0001", "0011"]\nstem = ["sdt"]\n'
+    )
+    made = cli("study", "create", "mine", "--space", "s.toml", "--task", "digits")
+    assert made.exit_code == 0, made.output
+    assert "warning: time_steps is a choice of the space: more steps are more FLOPs" in made.stderr
+    assert (
+        "warning: pooling is a choice of the space: with large grids most FLOPs are attention products" in made.stderr
+    )
+    assert "next: autost-optuna study run mine --trials 200" in made.stderr
+    assert cli("study", "run", "mine", "--trials", "4").exit_code == 0
+    assert "% of the front's FLOPs are attention products" in cli("study", "show", "mine").stdout
+
+
 @pytest.mark.slow
 def test_a_search_of_pyramids_repeats_nothing_and_goes_on(tmp_path):
     space = Space.from_dict({**PYRAMID, "shared": "stage"}, name="pyramids")

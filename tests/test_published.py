@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import pytest
 import torch
+from makers import natural_noise
 from spikingjelly.activation_based.layer import SeqToANNContainer
 from spikingjelly.activation_based.layer.attention import SpikingSelfAttention
 from spikingjelly.activation_based.model.spikformer import spikformer_cifar10
@@ -168,16 +169,6 @@ class Observer(TorchDispatchMode):
         else:
             kind = "real"
         return kind, signal.mean(dtype=torch.float64).item()
-
-
-def natural_noise(number):
-    """Noise with what was measured on 2,000 CIFAR-10 images: amplitude ~ frequency^-1.65, channels correlated at 0.9."""
-    frequency = torch.fft.fftfreq(32)
-    radius = torch.hypot(frequency[:, None], frequency)
-    radius[0, 0] = torch.inf
-    white = torch.randn(number, 1, 32, 32) + torch.randn(number, 3, 32, 32) / 3
-    images = torch.fft.ifft2(torch.fft.fft2(white) * radius**-1.65).real
-    return (images - images.mean()) / images.std()
 
 
 def query_first(qkv, scale):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from autost_optuna.network.families import NETWORKS
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.ranks import rank
 from autost_optuna.training.worth import ELSEWHERE
@@ -229,6 +230,16 @@ def convention_table():
     yield "your `FILE.toml`, with `--energy`", "", "", "", "[example](../examples/my_chip.toml)"
 
 
+def families_table():
+    largest = {"sdt": "sdt-2-512", "spikingresformer": "spikingresformer-ti"}
+    for row in read("studies/families/networks.csv"):
+        if row["width"] == "384":
+            accuracies = NETWORKS[largest.get(row["family"], f"{row['family']}-4-384")].accuracies
+            said = " / ".join(f"{accuracies[data]:.2f}" for data in ("CIFAR-10", "CIFAR-100")) if accuracies else "-"
+            counts = f"{int(row['params']) / 1e6:.2f}", f"{int(row['flops']) / 1e9:.2f}"
+            yield row["family"], *counts, f"{float(row['energy_mj']):.3f}", said
+
+
 def without_spikes_table():
     rows = read("studies/energy_conventions/results.csv")
     assert len(rows) == 15 * len(CONVENTIONS)
@@ -348,6 +359,7 @@ TABLES = {
     "convergence_by_seeds": convergence_by_seeds,
     "samplers": sampler_table,
     "conventions": convention_table,
+    "families": families_table,
     "without_spikes": without_spikes_table,
     "training_speed": training_table,
     "headline": headline,

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from autost_optuna.search.settings import Plan, Settings
 
 
+# Choices that FLOPs reward, whatever they are worth in accuracy.
+REWARDED = {
+    "time_steps": "more steps are more FLOPs, so FLOPs do not tell what steps are worth in accuracy",
+    "pooling": "with large grids most FLOPs are attention products, which cost little and may be worth little; see study show",
+}
+
+
 def read_plan(context: click.Context, _: click.Parameter, path: str | None) -> None:
     """Use the options in a plan as defaults, which typed options override."""
     if path is not None:
@@ -57,7 +64,10 @@ def planned(given: "Mapping[str, Any]") -> "Plan":
     help='A file of these options, such as space = "tiny"; options on the command line override it.',
 )
 @click.option(
-    "--space", default="small", show_default=True, help="tiny, small, base, FILE.toml, or AutoST's FILE.yaml."
+    "--space",
+    default="small",
+    show_default=True,
+    help="tiny, small, base, families, compact, FILE.toml, or AutoST's FILE.yaml.",
 )
 @click.option("--uniform", is_flag=True, help="All blocks of a network alike: one MLP ratio, one number of heads.")
 @click.option(
@@ -101,6 +111,9 @@ def create(name: str, skip_if_exists: bool, device: str, storage: str, **given: 
     search = create_study(name, storage, plan, skip_if_exists=skip_if_exists, device=on)
     click.echo(f"study {name}: {settings_line(search)}")
     warn_of_stand_in(search.settings.data, plan.task)
+    for choice, why in REWARDED.items():
+        if len(plan.space.form.get(choice, ())) > 1:
+            printing.note(f"warning: {choice} is a choice of the space: {why}")
     printing.note(f"next: {options.hint('study', 'run', name, '--trials', '200', storage=storage)}")
 
 

@@ -58,6 +58,7 @@ def show_study(name: str, form: str, storage: str) -> None:
     """
     quiet_optuna()
     from autost_optuna.front.front import in_plane, nondominated
+    from autost_optuna.proxies.flops import attention_share
     from autost_optuna.search.baselines import baselines_of, caveat, lines, to_row
     from autost_optuna.search.exact import member_rows
     from autost_optuna.search.own import own_of
@@ -101,6 +102,9 @@ def show_study(name: str, form: str, storage: str) -> None:
     share = "" if health.unique_share is None else f", {health.unique_share:.1%} of the trials"
     click.echo(f"unique       {health.unique:,} of {summary.space_size:,} architectures in the space{share}")
     click.echo(f"front        {health.front_size} members, {health.nondominated_share:.1%} of the unique ones")
+    if search.settings.space.form:
+        products = attention_share((member.architecture for member in members), search.settings.task)
+        click.echo(f"attention    {products:.1%} of the front's FLOPs are attention products")
     plane = " of FLOPs and energy" if further(search.settings.objectives) else ""
     click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box{plane}, logarithmic axes")
     if not plane:

@@ -1,9 +1,10 @@
 """Exact counts from the specification: MACs, FLOPs and parameters, each a sum over the ledger. Arithmetic only."""
 
 import functools
+from collections.abc import Iterable
 
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.chain import chain
+from autost_optuna.network.chain import chain, operations
 from autost_optuna.network.parts import Part
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Operation
@@ -30,3 +31,10 @@ def _counts(part: Part, at: Place) -> tuple[int, int]:
     """MACs over all steps and parameters of a part at a place, which many architectures share."""
     rows = list(part.rows(at))
     return sum(row.total_macs for row in rows if isinstance(row, Operation)), sum(row.params for row in rows)
+
+
+def attention_share(architectures: Iterable[Architecture], task: Task) -> float:
+    """The share of attention products in the MACs of some architectures; 0 if there are none."""
+    rows = [row for architecture in architectures for row in operations(architecture, task)]
+    total = sum(row.total_macs for row in rows)
+    return sum(row.total_macs for row in rows if not row.weighted) / total if total else 0.0

@@ -26,11 +26,11 @@ from plotly.subplots import make_subplots
 from autost_optuna import Architecture, Space, Task, evaluate
 from autost_optuna.cli.front import flat_row, front_row
 from autost_optuna.data import Sample, rate_images
-from autost_optuna.delivery.plots.figure import BLUE, GREEN, ORANGE, PURPLE, SKY, dress, write_figure
-from autost_optuna.network.chain import operations
+from autost_optuna.delivery.plots.figure import BLUE, dress, write_figure
 from autost_optuna.network.families import NETWORKS
 from autost_optuna.network.parts.kinds import MIXERS
 from autost_optuna.proxies.convention import Convention
+from autost_optuna.proxies.flops import attention_share
 from autost_optuna.proxies.reuse import InitialRates
 from autost_optuna.search.runner import Resources, run
 from autost_optuna.search.settings import Plan
@@ -43,7 +43,12 @@ SMALL = HERE.parent / "first" / "front.csv"
 WIDTHS = (192, 288, 384, 480)  # divided by 6 and by the heads of every family
 PATTERNS = ("spikformer-4-384", "spikingformer-4-384", "sdt-2-512", "qkformer-4-384", "maxformer-4-384",
             "spikingresformer-ti", "autost-4-384")  # fmt: skip
-COLOURS = dict(zip(PATTERNS, (ORANGE, "#009e73", GREEN, PURPLE, "#d55e00", SKY, "#555555"), strict=True))
+# Paul Tol's muted colours, one per family.
+COLOURS = dict(
+    zip(PATTERNS, ("#cc6677", "#117733", "#ddcc77", "#aa4499", "#882255", "#44aa99", "#555555"), strict=True)
+)
+SYMBOLS = dict(zip(PATTERNS, ("square", "diamond", "triangle-up", "cross", "x", "star", "circle"), strict=True))
+TICKS = [one * 10.0**power for power in range(-2, 3) for one in (1, 2, 5)]
 
 
 def at_width(name, width):
@@ -76,12 +81,6 @@ def measured(plan, root):
             yield row | {"params": found.params, "flops": found.flops, "energy_mj": found.energy_mj,
                          "mean_rate": found.mean_rate, "architecture": found.architecture.to_text()}  # fmt: skip
             print(name, width, f"{found.energy_mj:.4f} mJ", flush=True)
-
-
-def attention_share(architecture, task):
-    """The share of MACs that are attention products."""
-    rows = operations(architecture, task)
-    return sum(row.total_macs for row in rows if not row.weighted) / sum(row.total_macs for row in rows)
 
 
 def gains(wide, narrow):
@@ -137,12 +136,12 @@ def draw(rows, members, small):
             figure.add_scatter(
                 row=1, col=column, name=family, legendgroup=family, showlegend=column == 1, mode="lines+markers",
                 x=[float(row[key]) / scale for row in some], y=[float(row["energy_mj"]) for row in some],
-                line={"color": COLOURS[name], "width": 1.5}, marker={"size": 8, "symbol": "diamond"},
+                line={"color": COLOURS[name], "width": 1.5}, marker={"size": 9, "symbol": SYMBOLS[name]},
             )  # fmt: skip
     dress(figure, "The published families, and two fronts", "at initialisation, 4 CIFAR-10 images, horowitz-45nm-fp32")
     for column, title in enumerate(("GFLOPs per image", "M parameters"), 1):
-        figure.update_xaxes(title=title, type="log", row=1, col=column)
-    figure.update_yaxes(type="log")
+        figure.update_xaxes(title=title, type="log", tickvals=TICKS, row=1, col=column)
+    figure.update_yaxes(type="log", tickvals=TICKS)
     figure.update_yaxes(title="energy per image (mJ)", row=1, col=1)
     figure.update_layout(width=1100, height=560, legend={"orientation": "h", "y": -0.2})
     return figure
@@ -203,10 +202,7 @@ def main():
             any(flops >= f and energy <= e and (flops, energy) != (f, e) for flops, energy, _ in theirs)
             for f, e in ours
         ),
-        "attention_share_of_the_fronts_flops": sum(
-            attention_share(member.architecture, task) * member.flops for member in members
-        )
-        / sum(member.flops for member in members),
+        "attention_share_of_the_fronts_flops": attention_share((member.architecture for member in members), task),
         "genes": used(members),
         "example": front_row(members[len(members) // 2]),
         "duration_s": time.perf_counter() - start,

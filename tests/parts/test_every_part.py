@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from spikingjelly.activation_based.op_counter import DispatchCounterMode, SynOpCounter
 from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
@@ -28,6 +29,7 @@ from autost_optuna.network.parts.kinds import FEED_FORWARDS, HEADS, KINDS, MIXER
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import REAL, Operation, Population
 from autost_optuna.network.styles import STAGED, STYLES
+from autost_optuna.proxies.accumulates import measure_accumulates
 from autost_optuna.proxies.gradients import path_network, synflow
 from autost_optuna.proxies.proof import prove_ledger
 from autost_optuna.proxies.rates import are_spikes, batch_statistics, measure_rates
@@ -221,6 +223,23 @@ def test_spikes_reach_what_it_drives(architecture, images):
     driven = [row for row in ledger(architecture, TASK) if isinstance(row, Operation) and row.driven_by != REAL]
     assert list(mean) == [row.name for row in driven]
     assert all(0 <= mean[row.name] <= row.most for row in driven)
+
+
+def test_its_accumulates_are_what_spikingjelly_counts(network, architecture, images):
+    """SpikingJelly books nothing where sums of spikes are read, since they are not binary; masks count nothing in both."""
+    counter = SynOpCounter()
+    with batch_statistics(network):
+        with torch.no_grad(), DispatchCounterMode([counter]):
+            network(images)
+        ours = measure_accumulates(network, images)
+    theirs, total = counter.get_counts(), 0
+    for row in ledger(architecture, TASK):
+        if isinstance(row, Operation):
+            binary = row.driven_by != REAL and row.most == 1
+            found = sum(counts[row.name] for counts in ours) if binary else 0
+            assert sum(theirs.get(f"SpikingTransformer.{row.name}", {}).values()) == found, row.name
+            total += found
+    assert sum(theirs["Global"].values()) == total
 
 
 def test_gradients_flow_and_synflow_is_finite(network, images):
