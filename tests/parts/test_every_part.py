@@ -226,7 +226,7 @@ def test_spikes_reach_what_it_drives(architecture, images):
 
 
 def test_its_accumulates_are_what_spikingjelly_counts(network, architecture, images):
-    """SpikingJelly books nothing where sums of spikes are read, since they are not binary; masks count nothing in both."""
+    """SpikingJelly books nothing where sums of spikes are read, unless none is above 1; masks count nothing in both."""
     counter = SynOpCounter()
     with batch_statistics(network):
         with torch.no_grad(), DispatchCounterMode([counter]):
@@ -235,9 +235,9 @@ def test_its_accumulates_are_what_spikingjelly_counts(network, architecture, ima
     theirs, total = counter.get_counts(), 0
     for row in ledger(architecture, TASK):
         if isinstance(row, Operation):
-            binary = row.driven_by != REAL and row.most == 1
-            found = sum(counts[row.name] for counts in ours) if binary else 0
-            assert sum(theirs.get(f"SpikingTransformer.{row.name}", {}).values()) == found, row.name
+            found = sum(theirs.get(f"SpikingTransformer.{row.name}", {}).values())
+            expected = sum(counts[row.name] for counts in ours) if row.driven_by != REAL else 0
+            assert found == expected or (row.most > 1 and found == 0), row.name
             total += found
     assert sum(theirs["Global"].values()) == total
 
