@@ -141,6 +141,8 @@ def describe(
     if plot is not None:
         write_figure(draw_audit(audit_view(found)), plot, theme)
         printing.note(units.one_line(f"wrote {plot}"))
+    if is_network(architecture):
+        printing.note(f"as published for {usual}: {published(architecture).in_words}")
     _print(found, form, describe_scores(chosen, on, sample, convention=convention) if proxies else {})
 
 

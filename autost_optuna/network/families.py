@@ -44,6 +44,14 @@ class Published:
         """The accuracies with their data sets: "95.19 % CIFAR-10, 77.86 % CIFAR-100"; "-" if none are known."""
         return ", ".join(f"{value:.2f} % {data}" for data, value in self.accuracies.items()) or "-"
 
+    @property
+    def in_words(self) -> str:
+        """What the authors print of it, and what their code creates and never uses, in one line."""
+        energy = "" if self.energy_mj is None else f", {self.energy_mj:.2f} mJ with trained weights"
+        remark = f"; {self.remark}" if self.remark else ""
+        unused = f"; {self.unused:,} parameters more are never used: {self.unused_what}" if self.unused else ""
+        return f"{self.accuracies_in_words}{energy} ({self.source}){remark}{unused}"
+
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON, without the architecture."""
         row = {name: getattr(self, name) for name in ("name", "task", "unused", "energy_mj")}
