@@ -154,6 +154,14 @@ def test_200_networks_of_families_are_counted_as_torch_counts_them():
         ({"convolutions": [5]}, "convolutions 5 is not 2, 3 or 4"),
         ({"time_steps": [0]}, "time_steps 0 is not a whole number of at least 1"),
         ({"shared": "half"}, "shared 'half' is unknown; use block or stage"),
+        ({"stages": [2], "stem": ["qkformer"]}, "stages: stage_depth needs choices too, such as [1, 2]"),
+        ({"stages": [2], "stage_depth": [1]}, "stages: no stem of the space has later stages"),
+        ({"stem": ["qkformer"], "stage_depth": [1]}, "stage_depth and widths are of stages; list stages too"),
+        (
+            {"stem": ["qkformer"], "stages": [2], "stage_depth": [1], "widths": ["1/4 1/2 1"]},
+            "widths of 3 stages, and stages [2]; make them agree",
+        ),
+        ({"stem": ["qkformer"], "position": ["absent"]}, "position: no stem of the space has it; leave it out"),
         ({"pooling": ["01"]}, "pooling '01' is not four flags of 0 and 1"),
     ],
 )

@@ -115,6 +115,7 @@ def corner(sharing: Sharing, layout: Layout, depths: tuple[int, ...], end: int) 
 
 def check_choices(space: str, layouts: Layouts, sharing: Sharing) -> None:
     """ValueError if some choice leaves no network, whatever the task."""
+    layouts.check()
     neuron = neuron_of(layouts.neuron[0])
     every = [(layout, depths) for layout, depths in layouts.every() if layout.neuron == neuron]
     widths = {sharing.common(layout.widths) for layout, _ in every}

@@ -136,6 +136,25 @@ class Layouts:
         fields = {name: self.chosen(name, values) for name in names if self._applies(name, values)}
         return Layout(dim, neuron, Form(**fields), self.widths(values))
 
+    def check(self) -> None:
+        """ValueError if a choice needs another one, or no network could have it."""
+        staged = [stem for stem in self.choices["stem"] if stem in STAGED]
+        later = any(number > 1 for number in self.choices["stages"])
+        if later and not staged:
+            raise ValueError(
+                f"stages: no stem of the space has later stages; leave it out, or offer {', '.join(STAGED)}"
+            )
+        if staged and later and not self.choices["stage_depth"]:
+            raise ValueError("stages: stage_depth needs choices too, such as [1, 2]")
+        if not later and (self.choices["stage_depth"] or self.choices["widths"]):
+            raise ValueError("stage_depth and widths are of stages; list stages too, such as [3], or leave them out")
+        counts = {len(shares_in(text)) for text in self.choices["widths"]}
+        if odd := counts - set(self.choices["stages"]):
+            raise ValueError(f"widths of {min(odd)} stages, and stages {list(self.choices['stages'])}; make them agree")
+        for name in OF_ONE_STAGE:
+            if self.choices[name] != USUAL[name] and len(staged) == len(self.choices["stem"]):
+                raise ValueError(f"{name}: no stem of the space has it; leave it out")
+
     def holds(self, architecture: Architecture) -> bool:
         """Whether an architecture has one of these layouts, and depths that it may have."""
         form, stages = architecture.form, architecture.stages
