@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Space, SpikingTransformer, Task
+from autost_optuna.delivery.report import report_of
 from autost_optuna.network.chain import operations
 from autost_optuna.proxies.flops import count_macs, count_params
 from autost_optuna.search.exact import class_of, count_classes, representatives
@@ -109,6 +110,12 @@ def test_choices_that_flops_reward_are_warned_of(cli, tmp_path):
     assert "next: autost-optuna study run mine --trials 200" in made.stderr
     assert cli("study", "run", "mine", "--trials", "4").exit_code == 0
     assert "% of the front's FLOPs are attention products" in cli("study", "show", "mine").stdout
+    report = report_of(open_search("mine", str(tmp_path / "autost.journal")))
+    (text,) = (text for name, text in report.files if name == "space.toml")
+    (tmp_path / "again.toml").write_text(text)
+    assert Space.load(str(tmp_path / "again.toml")).to_dict() | {"name": ""} == Space.load("s.toml").to_dict() | {
+        "name": ""
+    }
 
 
 @pytest.mark.slow

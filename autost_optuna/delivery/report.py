@@ -22,6 +22,7 @@ from autost_optuna.network.genes import LABELS
 from autost_optuna.search.baselines import alike, baselines_of, caveat
 from autost_optuna.search.search import Search
 from autost_optuna.search.summary import summarise
+from autost_optuna.space.layout import USUAL
 from autost_optuna.training.record import Dropped, Record
 from autost_optuna.training.records import dropped_of, trainings_of
 from autost_optuna.units import StrPath
@@ -100,7 +101,7 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
         note=words.note_said(search),
         space=(
             ("space", f"{space.name}{form}: {space.size:,} architectures"),
-            *((SPACE.get(name, f"{LABELS[name]} of a block"), space.in_words(name)) for name in space.choices),
+            *((_title(name), space.in_words(name)) for name in space.choices),
             ("task", words.task(settings)),
             (
                 "spikes are of",
@@ -149,3 +150,10 @@ def _trainings(search: Search) -> tuple[list[Record], list[Dropped], str]:
         name = search.study.study_name
         says = units.command("study", "front", name, "--trained")
         return [], [], f"no trained networks of {name} can be shown; {says} says why"
+
+
+def _title(choice: str) -> str:
+    """What a choice of a space is, in words."""
+    if choice in SPACE or choice in USUAL:
+        return SPACE.get(choice, choice.replace("_", " "))
+    return f"{LABELS[choice]} of a block"
