@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autost_optuna import Architecture
+from autost_optuna.network.form import Form
 from autost_optuna.network.parts.identity import Identity
 
 architectures = st.integers(1, 6).flatmap(
@@ -68,6 +69,12 @@ def test_autost_yaml_as_its_authors_write_it(tmp_path):
         ({"mlp_ratio": (4, float("nan"))}, "mlp_ratio nan"),
         ({"mlp_ratio": (4, "4")}, "mlp_ratio '4'"),
         ({"mlp_ratio": (4, 0.001)}, "mlp_ratio 0.001 leaves no hidden unit"),
+        ({"form": "sdt"}, "form 'sdt' is not a Form"),
+        ({"form": Form(feed_forward=["mlp"])}, r"feed_forward \['mlp'\] is unknown; choose one of mlp, "),
+        (
+            {"embed_dim": 70, "depth": 3, "form": Form(stem="qkformer", depths=(1, 1, 1))},
+            "embed_dim 70 cannot be halved",
+        ),
     ],
 )
 def test_what_is_no_network_is_refused_with_its_value(changes, said):

@@ -18,11 +18,11 @@ from autost_optuna.network.neurons.plif import PLIF
 from autost_optuna.network.parts import Part, genes_of
 from autost_optuna.network.parts.kinds import FEED_FORWARDS, MIXERS, USUAL_MIXER
 from autost_optuna.network.place import Place
-from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio, hidden_units
+from autost_optuna.network.values import Ratio, as_count, as_depth, as_one_of, as_ratio, hidden_units
 from autost_optuna.units import StrPath
 
 USUAL = PLIF()
-SIDE = 16  # of a grid on which parts are tried, before a task says which
+SIDE = 4096  # of a grid on which parts are tried before a task says which: more tokens than a task has
 EXAMPLE = '"C=384,depth=4,heads=8,ratio=4"'
 
 
@@ -51,10 +51,7 @@ class Architecture:
             raise ValueError(f"form {self.form!r} is not a Form; use Form(stem='spikingformer')")
         object.__setattr__(self, "form", self.form.normalised(self.embed_dim))
         stages = self.stages
-        if self.form.feed_forward not in FEED_FORWARDS:
-            raise ValueError(
-                f"feed_forward {self.form.feed_forward!r} is unknown; choose one of {', '.join(FEED_FORWARDS)}"
-            )
+        as_one_of("feed_forward", self.form.feed_forward, FEED_FORWARDS)
         for name in ("mixer" if self.mixer else "num_heads", "mlp_ratio"):
             values = getattr(self, name)
             if not isinstance(values, list | tuple):

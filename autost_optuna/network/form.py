@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from autost_optuna.network.styles import STAGED, STYLES, USUAL_STYLE
-from autost_optuna.network.values import as_count
+from autost_optuna.network.values import as_count, as_one_of
 
 POSITIONS = ("published", "depthwise", "absent")
 RESIDUALS = ("membrane", "spike")
@@ -38,8 +38,7 @@ class Form:
 
     def __post_init__(self) -> None:
         for name, offered in (("stem", STYLES), ("position", POSITIONS), ("residual", RESIDUALS)):
-            if getattr(self, name) not in offered:
-                raise ValueError(f"{name} {getattr(self, name)!r} is unknown; choose one of {', '.join(offered)}")
+            as_one_of(name, getattr(self, name), offered)
         if as_count("convolutions", self.convolutions) not in (2, 3, 4):
             raise ValueError(f"convolutions {self.convolutions} is not 2, 3 or 4")
         if not isinstance(self.pooling, str) or len(self.pooling) not in (0, 4) or set(self.pooling) - {"0", "1"}:
@@ -86,7 +85,12 @@ class Form:
                 f"widths {list(widths)} end in {widths[-1]}, and embed_dim is {embed_dim}; make them equal"
             )
         fraction = STYLES[self.stem].fraction
-        if widths[0] % fraction or (not self.widths and embed_dim % len(widths) and embed_dim % 2 ** (len(widths) - 1)):
+        if not self.widths and embed_dim % 2 ** (len(widths) - 1):
+            raise ValueError(
+                f"embed_dim {embed_dim} cannot be halved from stage to stage; "
+                f"choose a multiple of {2 ** (len(widths) - 1)}, or give widths"
+            )
+        if widths[0] % fraction:
             raise ValueError(self._indivisible(embed_dim, widths[0], fraction))
         return tuple(zip(widths, depths, strict=True))
 

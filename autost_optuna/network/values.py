@@ -1,6 +1,7 @@
 """Values that can be chosen: whole numbers and ratios, checked."""
 
 import math
+from collections.abc import Collection
 
 Value = int | float
 Ratio = int | float
@@ -20,6 +21,13 @@ def as_count(name: str, value: object) -> int:
     """`value` as an int. ValueError unless it is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} {value!r} is not a whole number of at least 1")
+    return value
+
+
+def as_one_of(name: str, value: object, offered: Collection[str]) -> str:
+    """`value`, one of the words that are offered. Raises ValueError."""
+    if not isinstance(value, str) or value not in offered:
+        raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(offered)}")
     return value
 
 

@@ -11,8 +11,8 @@ from autost_optuna.network.form import NAMES as FORM_NAMES
 from autost_optuna.network.form import Form
 from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.parts import Part, genes_of
-from autost_optuna.network.parts.kinds import MIXERS, USUAL_MIXER
-from autost_optuna.network.values import Ratio, as_count, as_depth, as_ratio
+from autost_optuna.network.parts.kinds import FEED_FORWARDS, MIXERS, USUAL_MIXER
+from autost_optuna.network.values import Ratio, as_count, as_depth, as_one_of, as_ratio
 from autost_optuna.space.layout import Layout, checked_shares
 from autost_optuna.space.parameters import distribution_of
 
@@ -36,6 +36,7 @@ CHECKS: "dict[str, Callable[[object], Any]]" = {
     "stage_depth": as_depth,
     "widths": lambda text: checked_shares(text),
     **{name: functools.partial(_checked, name) for name in FORM_NAMES if name not in ("depths", "widths")},
+    "feed_forward": functools.partial(as_one_of, "feed_forward", offered=FEED_FORWARDS),
 }
 
 

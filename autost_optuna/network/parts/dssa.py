@@ -32,18 +32,21 @@ class DSSA:
         as_count("patch", self.patch)
 
     def after(self, at: Place) -> Place:
-        """The same shape. ValueError unless the heads divide the width, and patches the grid."""
+        """The same shape. ValueError unless the heads divide the width, and a patch fits into the grid."""
         if at.width % self.num_heads:
             raise ValueError(
                 f"num_heads {self.num_heads} does not divide embed_dim {at.width}; "
                 "choose heads that divide it, or another width"
             )
-        if at.side % self.patch:
-            raise ValueError(f"patch {self.patch} does not divide the {at.side}x{at.side} tokens; choose one that does")
+        if self.patch > at.side:
+            raise ValueError(f"patch {self.patch} is larger than the {at.side}x{at.side} tokens; choose a smaller one")
         return at.adding()
 
     def rows(self, at: Place) -> Iterator[Row]:
-        """2 C C MACs per pixel of the grid, two products of M N C MACs, with M patches, and the projection's C C per token."""
+        """2 C C p p MACs per patch, two products of M N C MACs, and the projection's C C per token.
+
+        M patches of p x p tokens stand side by side; the authors' convolution leaves out the tokens that fill no patch.
+        """
         patches = (at.side // self.patch) ** 2
         weights = 2 * at.width**2 * self.patch**2
         yield from at.entry()
