@@ -33,6 +33,18 @@ DIVIDING = Space(
 )
 
 
+PATCHES = Space(
+    name="p",
+    embed_dim=(16,),
+    depth=(5,),
+    num_heads=(4,),
+    mlp_ratio=(1,),
+    mixer=("dssa",),
+    genes={"patch": (1, 2, 4)},
+    form={"stem": ("sdt",), "pooling": ("0000",)},
+)
+
+
 @pytest.fixture(params=["toy", "uneven", "uniform", "dividing"])
 def space(request, toy_space):
     uniform = Space(name="u", embed_dim=(16, 32), depth=(1, 3), num_heads=(2, 4), mlp_ratio=(1, 2), uniform=True)
@@ -64,10 +76,11 @@ def test_each_class_of_the_whole_space_has_one_representative(space):
         assert {class_of(a) for a in chosen} == {class_of(a) for a in space.enumerate()}
 
 
+@pytest.mark.parametrize("space", [UNEVEN, PATCHES], ids=["uneven", "patches"])
 @pytest.mark.slow
-def test_a_class_is_what_flops_and_parameters_depend_on(toy_task):
+def test_a_class_is_what_flops_and_parameters_depend_on(space, toy_task):
     figures = {}
-    for architecture in UNEVEN.enumerate():
+    for architecture in space.enumerate():
         counts = count_flops(architecture, toy_task), count_params(architecture, toy_task)
         assert figures.setdefault(class_of(architecture), counts) == counts
 

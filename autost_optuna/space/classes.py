@@ -22,20 +22,30 @@ from autost_optuna.space.layout import Layout, Layouts
 from autost_optuna.space.sharing import BLOCK, NETWORK, Sharing
 
 Footprint = tuple[tuple[str, int], ...]
-Sums = tuple[int, ...]  # blocks of each kind of mixer and MACs of each role, added up
+Sums = tuple[int, ...]  # what a footprint has, added up over blocks
+SIDE_OF_TOKENS = 8  # of the grid on which blocks are compared
 
 
 @functools.lru_cache(1 << 12)
 def footprint(letter: Letter, embed_dim: int, form: Form = AUTOST) -> Footprint:
-    """What a block of a network of that form adds to FLOPs and parameters: its kind of mixer, once, and its MACs by role.
+    """What a block of a network of that form adds to FLOPs and parameters: its kind of mixer, once, then each role's.
 
-    MACs are per step on a grid of 8x8 tokens: those of a role grow alike with the grid, whatever the block.
+    MACs are per step on one grid: those of a role grow alike with the grid, whatever the block, except where a mixer cuts the
+    grid into patches, so mixers of different patches are different kinds.
     """
+    mixer, _ = letter
+    found = {f"{mixer.word} {getattr(mixer, 'patch', '')}": 1}
+    for row in _operations(letter, embed_dim, form):
+        found |= {row.role: row.macs, f"{row.role} params": row.params}
+    return tuple(found.items())
+
+
+def _operations(letter: Letter, embed_dim: int, form: Form) -> list[Operation]:
     mixer, ratio = letter
-    at = Place(width=embed_dim, side=8, steps=1, still=False, stem=form.stem)
+    at = Place(width=embed_dim, side=SIDE_OF_TOKENS, steps=1, still=False, stem=form.stem)
     parts: tuple[Part, ...] = (mixer, FEED_FORWARDS[form.feed_forward](mlp_ratio=ratio))
-    rows = (row for part in parts for row in part.rows(at.entering(0, part.name)) if isinstance(row, Operation))
-    return (mixer.word, 1), *((row.role, row.macs) for row in rows)
+    rows = (row for part in parts for row in part.rows(at.entering(0, part.name)))
+    return [row for row in rows if isinstance(row, Operation)]
 
 
 class Kind(NamedTuple):
@@ -51,11 +61,14 @@ def kinds_of(letters: Sequence[Letter], embed_dim: int, form: Form = AUTOST) -> 
     groups: dict[tuple[Footprint, Ratio], list[Part]] = {}
     for part, ratio in letters:
         groups.setdefault((footprint((part, ratio), embed_dim, form), ratio), []).append(part)
-    names = sorted({name for footing, _ in groups for name, _ in footing})
-    return [
-        Kind(mixers, ratio, tuple(dict(footing).get(name, 0) for name in names))
-        for (footing, ratio), mixers in groups.items()
-    ]
+    tables = [dict(footing) for footing, _ in groups]
+    columns: dict[Sums, None] = {}
+    for name in sorted(set().union(*tables)):
+        column = [table.get(name, 0) for table in tables]
+        if common := math.gcd(*column):  # columns that are multiples of one another tell the same classes apart
+            columns[tuple(value // common for value in column)] = None
+    sums = zip(*columns, strict=True)
+    return [Kind(mixers, ratio, total) for ((_, ratio), mixers), total in zip(groups.items(), sums, strict=True)]
 
 
 def add(one: Sums, other: Sums) -> Sums:
@@ -107,7 +120,8 @@ def corner(sharing: Sharing, layout: Layout, depths: tuple[int, ...], end: int) 
     for stage, (width, depth) in enumerate(zip(layout.widths, depths, strict=True)):
         some = offered[0 if sharing.unit == NETWORK else stage]
         sized = [
-            (sum(size for _, size in footprint(letter, width, layout.form)), place) for place, letter in enumerate(some)
+            (sum(row.macs for row in _operations(letter, width, layout.form)), place)
+            for place, letter in enumerate(some)
         ]
         letters += [some[(max(sized) if end else min(sized))[1]]] * depth
     return of_letters(layout, depths, letters)
