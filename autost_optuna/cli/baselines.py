@@ -63,6 +63,8 @@ def baseline(
 
     if bool(networks) + bool(remove) + clear > 1:
         raise click.UsageError("Give NETWORKs to add, or --remove NETWORK, or --clear.")
+    if rebuilt and not networks:
+        raise click.UsageError("Give --rebuilt with the NETWORKs whose sizes are meant.")
     search = open_search(name, storage, write=bool(networks or remove or clear))
     if networks:
         chosen = find_networks(networks, storage, search.settings.task, rebuilt=rebuilt)

@@ -52,7 +52,9 @@ def selected(
     if study is not None:
         search = open_search(study, storage, write=choice.most is None)
         trials = chosen(search, choice) if members else []
-        return search, [*trials, candidate_of(search, architecture, data_root=data_root)], called
+        if architecture not in {candidate.architecture for candidate in trials}:
+            trials.append(candidate_of(search, architecture, data_root=data_root))
+        return search, trials, called
     task = Task.load(choice.task) if choice.task else task_of_network(choice.network)
     on = options.chosen_data(data, data_root, task)
     search, candidate = study_of(f"{called}-{task.name}", architecture, storage, task, on, data_root)

@@ -91,7 +91,10 @@ def dropped_lines(dropped: "list[Dropped]") -> list[str]:
 
 
 def rows(search: "Search", trainings: "list[Record]") -> list[dict[str, Any]]:
-    """One row per trained architecture and recipe, by ascending predicted energy; deviations are over seeds."""
+    """One row per trained architecture and recipe, by ascending predicted energy; deviations are over seeds.
+
+    `number` is the trial with the architecture; a network of no trial has none, and is known by its name in `network`.
+    """
     from autost_optuna.front.picks import numbers_of
     from autost_optuna.training.calibration import group, measured_front
 
@@ -103,6 +106,7 @@ def rows(search: "Search", trainings: "list[Record]") -> list[dict[str, Any]]:
         found.append(
             {
                 "number": numbers.get(one.architecture.key),
+                "network": first.network,
                 "architecture": one.architecture.to_dict(),
                 "flops": first.flops,
                 "params": first.params,
@@ -155,7 +159,7 @@ def trained_figure(search: "Search") -> "Figure":
 def _print_table(found: list[dict[str, Any]]) -> None:
     cells = [
         [
-            f"{'*' if row['nondominated'] else ' '}{'-' if row['number'] is None else row['number']}",
+            f"{'*' if row['nondominated'] else ' '}{(row['network'] or '-') if row['number'] is None else row['number']}",
             str(row["architecture"]["embed_dim"]),
             str(row["architecture"]["depth"]),
             f"{row['flops'] / 1e9:.3f}",
@@ -177,10 +181,11 @@ def _best_line(search: "Search", best: "Group") -> str:
     from autost_optuna.front.picks import numbers_of
 
     number = numbers_of(search.candidates()).get(best.architecture.key)
+    title = (best.runs[0].network or "trial -") if number is None else f"trial {number}"
     validation, test = best.validation_accuracy, best.test_accuracy
     return (
         f"best {units.share(validation.mean, validation.deviation)} validation, "
-        f"{units.share(test.mean, test.deviation)} test: trial {'-' if number is None else number}, "
+        f"{units.share(test.mean, test.deviation)} test: {title}, "
         f"{units.counted(len(best.runs), 'seed')}"
     )
 

@@ -7,6 +7,7 @@ from autost_optuna import units
 from autost_optuna.data import BUILT_IN
 from autost_optuna.files import toml_text
 from autost_optuna.front.picks import numbers_of
+from autost_optuna.network.families import is_network
 from autost_optuna.network.task import PRESETS as TASKS
 from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES
@@ -37,8 +38,10 @@ def commands_of(search: Search, trainings: Sequence[Record]) -> list[str]:
     commands = [_creation(search), _trials(search, trials)]
     commands += [] if search.exact() is None else [units.command("study", "exact", name)]
     if baselines:
-        sources = [one.name if one.published and not one.rebuilt else one.architecture.to_text() for one in baselines]
-        commands.append(units.command("study", "baseline", name, *sources))
+        rebuilt = [one.published.name for one in baselines if one.published and one.rebuilt]
+        others = [one.name if one.published else one.architecture.to_text() for one in baselines if not one.rebuilt]
+        commands += [units.command("study", "baseline", name, *others)] if others else []
+        commands += [units.command("study", "baseline", name, "--rebuilt", *rebuilt)] if rebuilt else []
     commands += _train(search, trainings)
     return [*commands, units.command("study", "report", name, "-o", "report.html")]
 
@@ -71,22 +74,30 @@ def _trials(search: Search, trials: int) -> str:
 
 
 def _train(search: Search, trainings: Sequence[Record]) -> list[str]:
-    """One command for the networks of each recipe, data and seed; none for networks whose trial no longer exists."""
+    """The commands for each recipe, data and seed: one for all trials, and one for each network of no trial.
+
+    There is none for a trial that no longer exists.
+    """
     numbers = numbers_of(search.candidates())
-    alike: dict[tuple[str, str, int], list[str]] = {}
+    alike: dict[tuple[str, str, int], list[list[str]]] = {}
     for one in trainings:
+        commands = alike.setdefault((_recipe(one), one.data, one.seed), [[]])
         if one.architecture.key in numbers:
-            trial = ["--trial", str(numbers[one.architecture.key])]
-            alike.setdefault((_recipe(one), one.data, one.seed), []).extend(trial)
+            commands[0] += ["--trial", str(numbers[one.architecture.key])]
+        elif one.network is not None:
+            source = one.network if is_network(one.network) else one.architecture.to_text()
+            commands.append(["--network", source])
     return [
         units.command(
             "train",
             search.study.study_name,
-            *trials,
+            *selected,
             *("--data", data, *(() if data in BUILT_IN else ("--data-root", "DIR"))),
             *("--recipe", recipe, "--seed", str(seed)),
         )
-        for (recipe, data, seed), trials in alike.items()
+        for (recipe, data, seed), commands in alike.items()
+        for selected in commands
+        if selected
     ]
 
 

@@ -18,6 +18,7 @@ from autost_optuna.search.settings import ATTRIBUTE
 from autost_optuna.units import StrPath
 
 BASELINES = f"{ATTRIBUTE}:baselines"
+REBUILT = "-rebuilt"  # after the name of a published network, only whose sizes are meant
 # Measured in studies/true_spikingformer, on the same images.
 MEASURED = (
     "at initialisation on CIFAR-10 images, under horowitz-45nm-fp32, spikingformer-4-384 costs 0.35 mJ as its authors build it "
@@ -31,7 +32,7 @@ class Baseline:
     """An architecture chosen by hand, with its figures under a study's objective, at initialisation.
 
     A study stores `name`, and commands accept it. People see `label`. Version 0.1.0 stored networks of AutoST's form under
-    the names of published ones, whose sizes alone they have.
+    the names of published ones, whose sizes alone they have; they end in "-rebuilt" today.
     """
 
     name: str
@@ -47,8 +48,8 @@ class Baseline:
 
     @property
     def published(self) -> Published | None:
-        """The published network of this name, or None for the user's own architecture."""
-        return NETWORKS.get(self.name)
+        """The published network of this name, or whose sizes these are; None for the user's own architecture."""
+        return NETWORKS.get(self.name.removesuffix(REBUILT))
 
     @property
     def rebuilt(self) -> bool:
@@ -72,7 +73,7 @@ def alike(baselines: Iterable[Baseline]) -> list[list[Baseline]]:
 
 def sizes_of(baselines: Iterable[Baseline]) -> str:
     """The published networks whose sizes alone the baselines have: "spikformer-4-384, spikingformer-4-384"; "" if none."""
-    return ", ".join(one.name for one in baselines if one.rebuilt)
+    return ", ".join(one.published.name for one in baselines if one.rebuilt and one.published)
 
 
 def form_differs(baselines: Iterable[Baseline]) -> str:
@@ -145,7 +146,7 @@ def to_row(baseline: Baseline, members: Sequence[Candidate]) -> dict[str, Any]:
     return {
         **asdict(baseline),
         "name": baseline.label,
-        "sizes_of": baseline.name if baseline.rebuilt else None,
+        "sizes_of": sizes_of([baseline]) or None,
         "architecture": baseline.architecture.to_dict(),
         "flops": baseline.flops,
         "dominated_by": len(place.ahead),
@@ -159,7 +160,7 @@ def name_of(source: str) -> str:
     """The name under which a study stores the architecture `source`: short, and the same for every way to write it."""
     if source.endswith((".json", ".yaml", ".yml")):
         return Path(source).name
-    if source.lower() in NETWORKS:
+    if source.lower().removesuffix(REBUILT) in NETWORKS:
         return source.lower()
     return Architecture.from_text(source).to_text() if "=" in source and ":" not in source else source
 
@@ -169,13 +170,15 @@ def find_networks(
 ) -> dict[str, Architecture]:
     """The architectures of `sources` by name: published networks, "all" of those for `task`, or what `find_architecture` reads.
 
-    If `rebuilt`, published networks lend only their sizes to AutoST's form.
+    If `rebuilt`, published networks lend only their sizes to AutoST's form, under a name of their own.
     """
     found: dict[str, Architecture] = {}
     for source in sources:
         if source == "all" or is_network(source):
             some = networks_for(task) if source == "all" else [published(source)]
-            found |= {one.name: in_autost_form(one.architecture) if rebuilt else one.architecture for one in some}
+            for one in some:
+                sizes = in_autost_form(one.architecture) if rebuilt else one.architecture
+                found[one.name if sizes == one.architecture else f"{one.name}{REBUILT}"] = sizes
         elif source.endswith((".json", ".yaml", ".yml")) or {":", "="} & set(source):
             found[name_of(source)] = find_architecture(source, storage)[0]
         else:

@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from optuna.trial import TrialState
+
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.families import is_network, published
@@ -17,12 +19,11 @@ from autost_optuna.units import StrPath
 
 
 def name_of_network(source: str, architecture: Architecture) -> str:
-    """A short name for a network: a published one's, that of its file, or one made from its key."""
+    """A short name for a network: a published one's, or one with a part of its key's hash, and that of its file."""
     if is_network(source):
         return source.lower()
-    if source.endswith((".json", ".yaml", ".yml")):
-        return Path(source).stem
-    return f"network-{hashlib.sha256(architecture.key.encode()).hexdigest()[:8]}"
+    stem = Path(source).stem if source.endswith((".json", ".yaml", ".yml")) else "network"
+    return f"{stem}-{hashlib.sha256(architecture.key.encode()).hexdigest()[:8]}"
 
 
 def task_of_network(source: str) -> Task:
@@ -35,22 +36,31 @@ def study_of(
 ) -> tuple[Search, Candidate]:
     """The study `name` of one network, made if it is missing, and its candidate, measured if it has not been.
 
-    ValueError if the study exists with other settings.
+    ValueError if the study exists with other settings, or the network could not be measured.
     """
     plan = Plan(space_around(architecture, name), task, data=data, data_root=data_root)
     search = create(name, storage, plan, skip_if_exists=True)
-    if architecture not in {candidate.architecture for candidate in search.candidates()}:
-        search.study.enqueue_trial(values_of(plan.space, architecture), skip_if_exists=True)
-        run(search, trials=1)
-    return search, next(one for one in search.candidates() if one.architecture == architecture)
+    if found := _candidate(search, architecture):
+        return search, found
+    if not search.study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
+        search.study.enqueue_trial(values_of(plan.space, architecture))
+    run(search, trials=1)
+    if found := _candidate(search, architecture):
+        return search, found
+    said = [trial.user_attrs.get("silent", "its trial failed") for trial in search.study.get_trials(deepcopy=False)]
+    raise ValueError(f"{name}: {architecture.to_text()} could not be measured: {said[-1]}")
 
 
 def candidate_of(search: Search, architecture: Architecture, *, data_root: StrPath | None = None) -> Candidate:
     """The candidate of an architecture in a search: that of its trial, else measured here as the search measures its own."""
-    for candidate in search.candidates():
-        if candidate.architecture == architecture:
-            return candidate
+    if found := _candidate(search, architecture):
+        return found
     candidate = make_objective(search.settings, data_root).evaluate(architecture)
     if candidate.silent:
         raise ValueError(f"{architecture.to_text()} is silent on the study's images, so its energy means nothing")
     return candidate
+
+
+def _candidate(search: Search, architecture: Architecture) -> Candidate | None:
+    """The candidate of the trial with an architecture, if there is one."""
+    return next((one for one in search.candidates() if one.architecture == architecture), None)

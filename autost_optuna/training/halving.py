@@ -78,8 +78,8 @@ def train_by_halving(
     levels = rungs(len(members), recipe.epochs, recipe.warmup_share)
     if world() > 1:
         raise ValueError("halving does not go with torchrun; train by --workers K, or leave --halving out")
-    if any(order.candidate.number is None for order in todo):
-        raise ValueError(f"{todo[0].title} is no trial of the search, so halving cannot drop it; leave --halving out")
+    if other := next((order for order in todo if order.candidate.number is None), None):
+        raise ValueError(f"{other.title} is no trial of the search, so halving cannot drop it; leave --halving out")
     if len(members) < 2:
         raise ValueError(
             f"one member, trial {members[0]}, leaves nothing to halve; give --front K, or leave --halving out"
