@@ -233,7 +233,7 @@ def _print_audit(description: "Description") -> None:
     for line in summary_lines(description):
         click.echo(line)
     candidate = description.candidate
-    printing.note(f"rates: {candidate.provenance}, mean {candidate.mean_rate:.3f}")
+    printing.note(f"rates: {candidate.provenance}, mean {candidate.rate_in_words}")
 
 
 def summary_lines(description: "Description") -> list[str]:

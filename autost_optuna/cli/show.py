@@ -105,6 +105,8 @@ def show_study(name: str, form: str, storage: str) -> None:
     if search.settings.space.form:
         products = attention_share((member.architecture for member in members), search.settings.task)
         click.echo(f"attention    {products:.1%} of the front's FLOPs are attention products")
+        dead = max((member.dead_share or 0.0 for member in members), default=0.0)
+        click.echo(f"dead layers  at most {dead:.1%} of a member's spike-driven MACs read layers that hardly fire")
     plane = " of FLOPs and energy" if further(search.settings.objectives) else ""
     click.echo(f"hypervolume  {summary.hypervolume:.4f} of the space's box{plane}, logarithmic axes")
     if not plane:

@@ -48,6 +48,7 @@ def headline(candidate: Candidate, task: "Task", convention: "Convention") -> di
         "energy_mj",
         "convention",
         "mean_rate",
+        "dead_share",
         "silent",
         "data",
         "images",
@@ -100,4 +101,4 @@ def _print_rows(rows: list[dict[str, Any]], candidate: Candidate) -> None:
         f"without spikes, one pass of 8-bit MACs: {units.energy(candidate.quantised_mj)}",
     ):
         click.echo(line)
-    printing.note(f"rates: {candidate.provenance}, mean {candidate.mean_rate:.3f}")
+    printing.note(f"rates: {candidate.provenance}, mean {candidate.rate_in_words}")

@@ -167,7 +167,7 @@ def card(name: str, chosen: Pick, bill: Bill | None) -> Card:
                 f"{units.energy(one.energy_mj)} ({units.energy(spread.low_mj)} to {units.energy(spread.high_mj)})",
             ),
             ("parameters", units.parameters(one.params)),
-            ("spike rate", f"{one.mean_rate:.3f}"),
+            ("spike rate", one.rate_in_words),
             ("without spikes", f"{units.energy(one.quantised_mj)}, 8 bits"),
         ),
         operations=tuple(

@@ -36,10 +36,11 @@ class Candidate:
     per image under the energy convention `convention`, from the spikes that `images` images of `data` cause in the network
     with weights at "initialisation", for each of `seeds` seeds from `seed` on, or with "trained" weights. It is the mean of
     `energies_mj`, one tuple per seed with one energy per image; each seed has its own weights and images. `mean_rate` is
-    the mean input spike rate over all spike-driven MACs. If `silent`, hardly any spike was seen and `energy_mj` is
-    meaningless. `quantised_mj` is the energy of the same architecture without spikes in 8-bit integers. `break_even_rate`
-    is the mean rate at which the two are equal, or None if one of them is cheaper at every rate. `number` is that of the
-    trial in its study. `scores` are the values of its search's objectives other than FLOPs and energy, by name.
+    the mean input spike rate over all spike-driven MACs, and `dead_share` the share of them behind layers that hardly fire;
+    version 0.1.0 stored none. If `silent`, either is out of bounds and `energy_mj` is meaningless. `quantised_mj` is the energy
+    of the same architecture without spikes in 8-bit integers. `break_even_rate` is the mean rate at which the two are equal, or
+    None if one of them is cheaper at every rate. `number` is that of the trial in its study. `scores` are the values of its
+    search's objectives other than FLOPs and energy, by name.
     """
 
     architecture: Architecture
@@ -60,6 +61,7 @@ class Candidate:
     weights: str = INITIALISATION
     number: int | None = None
     scores: tuple[tuple[str, float], ...] = ()
+    dead_share: float | None = None
 
     def value(self, objective: str) -> float:
         """The value of an objective of its search."""
@@ -72,6 +74,12 @@ class Candidate:
             if not math.isfinite(value):
                 return f"{name} is {value:g}, so it cannot tell: two images look alike to the network, or no spike passes it"
         return None
+
+    @property
+    def rate_in_words(self) -> str:
+        """The mean rate, and how much work hardly any spike drives: "0.123, 4.5% of the spike-driven MACs read dead layers"."""
+        dead = f", {self.dead_share:.1%} of the spike-driven MACs read dead layers" if self.dead_share else ""
+        return f"{self.mean_rate:.3f}{dead}"
 
     @property
     def spread(self) -> Spread:
@@ -103,7 +111,7 @@ class Candidate:
             ("FLOPs per image", units.count(self.flops)),
             ("energy per image", f"{units.energy(self.energy_mj)}, {self.convention}"),
             ("spread", "" if spread.std_mj is None else single),
-            ("spike rate", f"{self.mean_rate:.3f}" + (": silent, the energy means nothing" if self.silent else "")),
+            ("spike rate", self.rate_in_words + (": silent, the energy means nothing" if self.silent else "")),
             *((GOALS[name].label, units.significant(value, 4)) for name, value in self.scores),
             ("rates", self.provenance),
             ("without spikes", f"{units.energy(self.quantised_mj)} in 8-bit integers"),
@@ -116,6 +124,8 @@ class Candidate:
         fields = asdict(self)
         fields.pop("number")
         scores = dict(fields.pop("scores"))
+        if self.dead_share is None:
+            del fields["dead_share"]
         return {
             **fields,
             "architecture": self.architecture.to_dict(),

@@ -69,7 +69,7 @@ def assess(
         for index, rates in enumerate(samples)
     ]
     quantised = compare_quantised(listed, mean, convention, layers, counted)
-    rate = mean_rate(charges)
+    rate, dead = mean_rate(charges), dead_share(charges)
     candidate = Candidate(
         architecture=architecture,
         params=sum(row.params for row in listed) + sum(layer.params for layer in layers),
@@ -78,9 +78,8 @@ def assess(
         energy_mj=total_mj(charges),
         energies_mj=tuple(tuple(single[first : first + images]) for first in range(0, len(single), images)),
         mean_rate=rate,
-        silent=rate < SILENT_RATE or dead_share(charges) > MOST_DEAD
-        if measured.weights == INITIALISATION
-        else rate == 0,
+        dead_share=dead,
+        silent=rate < SILENT_RATE or dead > MOST_DEAD if measured.weights == INITIALISATION else rate == 0,
         quantised_mj=quantised.int8_mj,
         break_even_rate=quantised.break_even_rate,
         convention=convention.label,

@@ -197,7 +197,7 @@ class Objective:
         candidate = self._measured(architecture)
         trial.set_user_attr("candidate", candidate.to_dict())
         if candidate.silent:
-            reason = f"silent network: mean spike rate {candidate.mean_rate:.2g}; check the images"
+            reason = f"silent network: mean spike rate {candidate.rate_in_words}; check the images"
             trial.set_user_attr("silent", reason)
             raise optuna.TrialPruned(reason)
         self._keep(trial, self.constraints.of_energy(candidate.energy_mj))
@@ -255,8 +255,9 @@ def measure_box(objective: Objective) -> Box:
         ends.append(max(some, key=itemgetter(0)))
     corners = [objective.evaluate(end) for _, end in ends]
     if all(corner.silent for corner in corners):
+        least = min(corners, key=lambda corner: corner.mean_rate)
         raise Unmeasurable(
-            f"the network is silent on these images (mean spike rate {min(c.mean_rate for c in corners):.2g}); "
+            f"the network is silent on these images (mean spike rate {least.rate_in_words}); "
             "give real images that are not blank"
         )
     corners = [corner for corner in corners if not corner.silent]
