@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from autost_optuna import Space, SpikingTransformer, Task
+from autost_optuna import Architecture, Space, SpikingTransformer, Task
 from autost_optuna.delivery.report import report_of
 from autost_optuna.network.chain import operations
 from autost_optuna.network.neurons.module import NeuronModule
@@ -44,6 +44,7 @@ SPACES = {
         "pooling": ["0011"],
         "feed_forward": ["mlp", "gffn"],
     },
+    "only pyramids": {**BLOCKS, "stem": ["qkformer"], "stages": [2], "stage_depth": [1, 2], "uniform": True},
     "time steps": {**BLOCKS, "depth": [1], "time_steps": [1, 2], "pooling": ["0101", "0001"], "uniform": True},
 }  # fmt: skip
 
@@ -64,6 +65,22 @@ def test_every_architecture_is_listed_once_and_held(space):
     assert len(every) == space.size == len({one.key for one in every})
     assert all(one in space for one in every)
     assert Space.from_dict(space.to_dict()) == space
+
+
+def test_a_space_holds_only_numbers_of_stages_that_it_offers():
+    space = Space.load("examples/pyramid.toml")
+    one = Architecture.from_text("C=64,depth=1,mixer=qkta,heads=2,ratio=2,neuron=lif,stem=qkformer")
+    assert one not in space
+    assert Architecture.from_text(one.to_text().replace("qkformer", "spikingformer")) in space
+    assert Architecture.from_text(one.to_text().replace("depth=1", "depth=2") + ",depths=1/1") in space
+
+
+def test_only_networks_of_one_stage_need_depths():
+    given = {**SPACES["only pyramids"], "stages": [1, 2]}
+    with pytest.raises(ValueError, match="space s: depth is missing, which networks of one stage need"):
+        Space.from_dict(given, name="s")
+    with pytest.raises(ValueError, match="depth"):
+        Space.from_dict({name: given[name] for name in BLOCKS}, name="s")
 
 
 def test_every_architecture_has_one_set_of_parameters(space):

@@ -166,10 +166,11 @@ def check_feasible(space: Space, task: Task, constraints: Constraints) -> None:
     offered = list(representatives(space)) if constraints and count_classes(space) <= MOST_CLASSES else []
     if offered and all(violation(constraints.of_counts(architecture, task)) for architecture in offered):
         params, flops = ([count(a, task) for a in offered] for count in (count_params, count_flops))
+        depths = [architecture.depth for architecture in offered]
         raise ValueError(
             f"no architecture of the space {space.name} keeps {constraints}: it has {units.count(min(params))} to "
             f"{units.parameters(max(params))}, {units.count(min(flops), 'FLOPs')} to {units.count(max(flops), 'FLOPs')}, depth "
-            f"{space.depth[0]} to {space.depth[-1]}; widen the bounds"
+            f"{min(depths)} to {max(depths)}; widen the bounds"
         )
 
 

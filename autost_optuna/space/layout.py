@@ -26,6 +26,7 @@ USUAL: dict[str, tuple[Any, ...]] = {
     "widths": (),
     "stage_depth": (),
 }
+OF_FORM = tuple(name for name in USUAL if name not in ("stages", "widths", "stage_depth"))
 OF_ONE_STAGE = ("position", "convolutions")  # of stems without embeddings for later stages
 
 
@@ -57,26 +58,17 @@ class Layouts:
     def asked(self, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """The parameters and their choices, one after another; `values` has those that came before."""
         yield "embed_dim", self.embed_dim
-        if self.choices is not USUAL:
-            yield from self._asked_of_form(values)
-        stages = self._stages(values)
-        if stages == 1:
-            yield "depth", self.depth
-        else:
-            for stage in range(1, stages + 1):
-                yield f"depth_{stage}", self.choices["stage_depth"]
-        if len(self.neuron) > 1:
-            yield "neuron", self.neuron
-
-    def _asked_of_form(self, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        for name, offered in self.choices.items():
-            if name in ("widths", "stage_depth"):
-                continue
-            if len(offered) > 1 and self._applies(name, values):
-                yield name, offered
+        for name in (*OF_FORM, "stages"):
+            if len(self.choices[name]) > 1 and self._applies(name, values):
+                yield name, self.choices[name]
         shares = self._shares(values)
         if len(shares) > 1:
             yield self._named(shares), shares
+        stages = self._stages(values)
+        offered = self.depth if stages == 1 else self.choices["stage_depth"]
+        yield from ((name, offered) for name in _names_of_depths(stages))
+        if len(self.neuron) > 1:
+            yield "neuron", self.neuron
 
     def _applies(self, name: str, values: Mapping[str, Any]) -> bool:
         """Whether a network whose stem is known has the choice called `name`."""
@@ -93,9 +85,7 @@ class Layouts:
         return self.chosen("stem", values) in STAGED
 
     def _stages(self, values: Mapping[str, Any]) -> int:
-        if self.choices is USUAL or not self._staged(values):
-            return 1
-        return int(self.chosen("stages", values))
+        return int(self.chosen("stages", values)) if self._staged(values) else 1
 
     def _shares(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """The choices of widths for a number of stages that divide the width, and leave the stem whole layers."""
@@ -114,8 +104,7 @@ class Layouts:
 
     def depths(self, values: Mapping[str, Any]) -> tuple[int, ...]:
         """The blocks of every stage."""
-        stages = self._stages(values)
-        return (values["depth"],) if stages == 1 else tuple(values[f"depth_{stage}"] for stage in range(1, stages + 1))
+        return tuple(values[name] for name in _names_of_depths(self._stages(values)))
 
     def widths(self, values: Mapping[str, Any]) -> tuple[int, ...]:
         """The width of every stage."""
@@ -130,16 +119,15 @@ class Layouts:
         """The layout with these parameters, by name; those that it does not have are ignored."""
         dim = int(values["embed_dim"])
         neuron = neuron_of(self.neuron[0] if len(self.neuron) == 1 else values["neuron"])
-        if self.choices is USUAL:
-            return Layout(dim, neuron, AUTOST, (dim,))
-        names = [name for name in USUAL if name not in ("stages", "widths", "stage_depth")]
-        fields = {name: self.chosen(name, values) for name in names if self._applies(name, values)}
-        return Layout(dim, neuron, Form(**fields), self.widths(values))
+        fields = tuple((name, self.chosen(name, values)) for name in OF_FORM if self._applies(name, values))
+        return Layout(dim, neuron, _form(fields), self.widths(values))
 
     def check(self) -> None:
         """ValueError if a choice needs another one, or no network could have it."""
         staged = [stem for stem in self.choices["stem"] if stem in STAGED]
         later = any(number > 1 for number in self.choices["stages"])
+        if not self.depth and (1 in self.choices["stages"] or len(staged) < len(self.choices["stem"])):
+            raise ValueError("depth is missing, which networks of one stage need; give choices, such as [1, 2]")
         if later and not staged:
             raise ValueError(
                 f"stages: no stem of the space has later stages; leave it out, or offer {', '.join(STAGED)}"
@@ -160,19 +148,15 @@ class Layouts:
         form, stages = architecture.form, architecture.stages
         if architecture.embed_dim not in self.embed_dim or neuron_text(architecture.neuron) not in self.neuron:
             return False
-        if self.choices is USUAL:
-            return form == AUTOST and architecture.depth in self.depth
         known = {"embed_dim": architecture.embed_dim, "stem": form.stem, "stages": len(stages)}
-        named = [
-            name for name in USUAL if name not in ("stages", "widths", "stage_depth") and self._applies(name, known)
-        ]
-        if any(getattr(form, name) not in self.choices[name] for name in named):
+        if any(getattr(form, name) not in self.choices[name] for name in OF_FORM if self._applies(name, known)):
             return False
-        if form.stem not in STAGED or len(stages) == 1:
-            return len(stages) == 1 and architecture.depth in self.depth and self._stages(known) == 1
+        if form.stem in STAGED and len(stages) not in self.choices["stages"]:
+            return False
+        if len(stages) == 1:
+            return architecture.depth in self.depth
         depths = all(depth in self.choices["stage_depth"] for _, depth in stages)
-        widths = tuple(width for width, _ in stages)
-        return depths and len(stages) in self.choices["stages"] and widths in self._offered_widths(known)
+        return depths and tuple(width for width, _ in stages) in self._offered_widths(known)
 
     def _offered_widths(self, values: Mapping[str, Any]) -> dict[tuple[int, ...], str]:
         """The widths of stages that a network may have, with their text."""
@@ -186,27 +170,26 @@ class Layouts:
 
     def every(self) -> Iterator[tuple[Layout, tuple[tuple[int, ...], ...]]]:
         """Every layout, each with the depths of stages that it may have; neurons, then widths change slowest."""
-        for neuron, dim in itertools.product(self.neuron, self.embed_dim):
-            known: dict[str, Any] = {"embed_dim": dim, "neuron": neuron}
-            for values in self._values(known, [name for name in USUAL if name not in ("widths", "stage_depth")]):
-                stages = self._stages(values)
-                depths = (
-                    tuple((depth,) for depth in self.depth)
-                    if stages == 1
-                    else tuple(itertools.product(self.choices["stage_depth"], repeat=stages))
-                )
-                for widths in self._every_width(values):
-                    yield self.layout({**values, **widths}), depths
+        for values in self._every_values():
+            yield self.layout(values), self._every_depth(values)
 
     def questions(self) -> Iterator[dict[str, Any]]:
         """Values of the parameters of every layout with its deepest stages, which ask for all that any asks for."""
+        for values in self._every_values():
+            deepest = self._every_depth(values)[-1]
+            yield {**values, **dict(zip(_names_of_depths(len(deepest)), deepest, strict=True))}
+
+    def _every_values(self) -> Iterator[dict[str, Any]]:
+        """Values of the parameters of every layout, without depths."""
         for neuron, dim in itertools.product(self.neuron, self.embed_dim):
-            known: dict[str, Any] = {"embed_dim": dim, "neuron": neuron, "depth": self.depth[-1]}
-            for values in self._values(known, [name for name in USUAL if name not in ("widths", "stage_depth")]):
-                stages = self._stages(values)
-                deepest = {f"depth_{n}": self.choices["stage_depth"][-1] for n in range(1, stages + 1) if stages > 1}
-                for widths in self._every_width(values):
-                    yield {**values, **deepest, **widths}
+            for values in self._values({"embed_dim": dim, "neuron": neuron}, [*OF_FORM, "stages"]):
+                yield from ({**values, **widths} for widths in self._every_width(values))
+
+    def _every_depth(self, values: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
+        """The depths of stages that a layout may have, the deepest last."""
+        stages = self._stages(values)
+        offered = self.depth if stages == 1 else self.choices["stage_depth"]
+        return tuple(itertools.product(offered, repeat=stages))
 
     def _every_width(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
         shares = self._shares(values) if self._stages(values) > 1 else ()
@@ -223,6 +206,17 @@ class Layouts:
             return
         for value in self.choices[name]:
             yield from self._values({**known, name: value}, others)
+
+
+@functools.cache
+def _form(fields: tuple[tuple[str, Any], ...]) -> Form:
+    return Form(**dict(fields))
+
+
+@functools.cache
+def _names_of_depths(stages: int) -> tuple[str, ...]:
+    """The parameters that give the blocks of every stage."""
+    return ("depth",) if stages == 1 else tuple(f"depth_{stage}" for stage in range(1, stages + 1))
 
 
 @functools.cache

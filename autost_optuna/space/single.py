@@ -29,7 +29,7 @@ def space_around(architecture: Architecture, name: str) -> Space:
     return Space(
         name=name,
         embed_dim=(architecture.embed_dim,),
-        depth=(architecture.depth,),
+        depth=(architecture.depth,) if len(stages) == 1 else (),
         mixer=tuple(dict.fromkeys(part.word for part in mixers)),
         num_heads=tuple(genes.pop("num_heads", ())),
         genes={gene: tuple(values) for gene, values in genes.items()},

@@ -42,12 +42,12 @@ class Space:
     {"kernel": [3, 5]}. If `uniform`, all blocks share one choice; with `shared` = "stage" those of a stage do. Heads must
     divide the width: every choice must divide every width or, if `dividing_heads`, each width offers only the choices that
     divide it (`heads_of`), at least one. `form` has the choices of what all blocks share, by the names in `layout.USUAL`:
-    the stem, the residual stream, stages.
+    the stem, the residual stream, stages. Only networks of one stage need `depth`.
     """
 
     name: str
     embed_dim: tuple[int, ...]
-    depth: tuple[int, ...]
+    depth: tuple[int, ...] = ()
     num_heads: tuple[int, ...] = ()
     mlp_ratio: tuple[Ratio, ...]
     uniform: bool = False
@@ -99,9 +99,10 @@ class Space:
         mixers = {} if tuple(self.mixer) == (USUAL_MIXER,) else {"mixer": self.mixer}
         heads = {"num_heads": self.num_heads} if self.num_heads else {}
         neurons = {} if self.neuron == (USUAL.word,) else {"neuron": self.neuron}
+        depths = {"depth": self.depth} if self.depth or "stages" not in self.form else {}
         return {
             "embed_dim": self.embed_dim,
-            "depth": self.depth,
+            **depths,
             **mixers,
             **heads,
             **self.genes,
@@ -118,8 +119,7 @@ class Space:
     @property
     def layouts(self) -> Layouts:
         """What a network may be beside its blocks."""
-        choices = {**LAYOUT, **self.form} if self.form else LAYOUT
-        return Layouts(embed_dim=self.embed_dim, depth=self.depth, neuron=self.neuron, choices=choices)
+        return Layouts(embed_dim=self.embed_dim, depth=self.depth, neuron=self.neuron, choices={**LAYOUT, **self.form})
 
     @property
     def neurons(self) -> tuple[Neuron, ...]:
@@ -171,7 +171,8 @@ class Space:
         """Read the form of `to_dict` or of FILE.toml; ValueError names a missing or unknown key."""
         others = ("uniform", "dividing_heads", "mixer", *MIXER_GENES, "neuron", *LAYOUT, "shared")
         allowed = list(dict.fromkeys(["name", *CHOICES, *others]))
-        needed = [key for key in CHOICES if key != "num_heads" or "mixer" not in data]
+        spared = {"num_heads": "mixer", "depth": "stages"}  # what a space may do without, if it has the other
+        needed = [key for key in CHOICES if spared.get(key) not in data]
         known = check_keys(f"space {name}", data, allowed, needed)
         genes = {gene: known.pop(gene) for gene in MIXER_GENES if gene in known and gene != "num_heads"}
         form = {gene: known.pop(gene) for gene in LAYOUT if gene in known}
