@@ -226,8 +226,9 @@ def convention_table():
             f"{price.pj} pJ" if price.pj else "" for price in (convention.mac, convention.accumulate, convention.bit)
         ]
         once = convention.first_convolution == "once"
-        yield name, *prices, "once, for a still image" if once else "at every step"
-    yield "your `FILE.toml`, with `--energy`", "", "", "", "[example](../examples/my_chip.toml)"
+        sums = "MACs" if convention.integers == "mac" else "accumulates"
+        yield name, *prices, "once, for a still image" if once else "at every step", sums
+    yield "your `FILE.toml`, with `--energy`", "", "", "", "[example](../examples/my_chip.toml)", "accumulates or MACs"
 
 
 def families_table():

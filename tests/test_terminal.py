@@ -56,7 +56,8 @@ def small(line):
     name = next(
         key for key in COMMANDS if key and tuple(words[: len(key)]) == key and not hasattr(COMMANDS[key], "commands")
     )
-    return words + ["--front", "3"] * ("--front" in words and name == ("train",)) + shlex.split(SMALL.get(name, ""))
+    smaller = words + ["--front", "3"] * ("--front" in words and name == ("train",)) + shlex.split(SMALL.get(name, ""))
+    return smaller + shlex.split("--epochs 1 --images 20") * ("--network" in words)  # which is wide
 
 
 def serves(words, folder):
