@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 from spikingjelly.activation_based import surrogate
-from spikingjelly.activation_based.neuron import ParametricLIFNode
+from spikingjelly.activation_based.neuron import ILIFNode, ParametricLIFNode
 
 from autost_optuna.network.neurons import steps
+from autost_optuna.network.neurons.ilif import ILIF
 from autost_optuna.network.neurons.kinds import KINDS
+from autost_optuna.network.neurons.lif import LIF
 from autost_optuna.network.neurons.module import NeuronModule, reset
 from autost_optuna.network.neurons.plif import PLIF
 from autost_optuna.network.neurons.plif_torch import PLIFModule
@@ -68,7 +70,7 @@ def test_a_threshold_that_no_neuron_has_is_refused(threshold):
         PLIF(threshold=threshold)
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("kind", [PLIF, LIF], ids=["plif", "lif"])
 @pytest.mark.parametrize("tau", [1.3, 2.0, 5.0])
 @pytest.mark.parametrize("threshold", [1.0, 0.5, 0.3])
 def test_plain_and_fast_steps_are_spikingjellys(kind, tau, threshold):
@@ -83,6 +85,48 @@ def test_plain_and_fast_steps_are_spikingjellys(kind, tau, threshold):
     assert 0.02 < fast.mean() < 0.6
     assert torch.equal(torch.stack(plain).float(), theirs)
     assert torch.equal(fast, theirs)
+
+
+@pytest.mark.parametrize("tau", [1.3, 4 / 3, 5.0])
+@pytest.mark.parametrize(("threshold", "levels"), [(1.0, 4), (0.5, 1), (0.3, 15)])
+def test_an_integer_lif_is_spikingjellys(tau, threshold, levels):
+    currents = 3 * drawn(5, 3, 7, 40)
+    node = ILIF(tau=tau, threshold=threshold, levels=levels).module()
+    with torch.no_grad():
+        ours = node(currents)
+        theirs = ILIFNode.multi_step_forward(node, currents)
+        node.reset()
+        node.as_bytes = True
+        assert node(currents).dtype == torch.uint8
+        assert torch.equal(node(currents).float(), ours)
+    assert torch.equal(ours, theirs)
+    assert set(ours.unique().tolist()) == set(range(levels + 1))
+    assert node.distance(currents, ours) <= 0
+    other = ours.clone()
+    other[2, 0, 0, 0] += 1 if other[2, 0, 0, 0] < levels else -1
+    assert node.distance(currents, other) > 0
+
+
+def test_an_integer_lifs_trajectory_and_gradient_by_eye():
+    # h = v / 4 + x: 1.75 sends 2, 2.94 sends 3, -0.02 sends none, and 9 sends the most, 4.
+    currents = torch.tensor([1.75, 3.0, 0.0, 9.0])[:, None].requires_grad_()
+    node = ILIF().module()
+    with torch.no_grad():
+        assert node(currents).flatten().tolist() == [2, 3, 0, 4]
+    node(currents)[1].sum().backward()  # what 1.75 leaves behind is a quarter as much in the next step
+    assert currents.grad.flatten().tolist() == [0.25, 1, 0, 0]
+    node.reset()
+    currents.grad = None
+    node(currents)[3].sum().backward()  # the largest number does not change
+    assert currents.grad.flatten().tolist() == [0, 0, 0, 0]
+
+
+def test_levels_are_checked():
+    with pytest.raises(ValueError, match=r"levels 2\.5 is not a whole number"):
+        ILIF(levels=2.5)
+    with pytest.raises(ValueError, match="levels 16 of a neuron are over the bound 15; choose fewer"):
+        ILIF(levels=16)
+    assert ILIF(levels=8.0).levels == 8
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

@@ -113,8 +113,14 @@ class Place:
             driven_by=self.source if stream else driven_by if driven_by == REAL else f"{self.path}.{driven_by}",
             params=params,
             still=still,
-            most=self.most if stream else self.neuron.most,
+            most=1 if driven_by == REAL else self.most if stream else self.neuron.most,
+            levels=1 if driven_by == REAL else self.neuron.most,
         )
+
+    def gated(self, name: str, group: str) -> Operation:
+        """The row of a layer of C C weights that reads what a mask lets pass through "gate"."""
+        most = self.neuron.most**2  # a mask is as large as a spike
+        return replace(self.linear(name, group, self.width, self.width, "gate"), most=most, levels=most)
 
     def linear(self, name: str, group: str, read: int, written: int, driven_by: str) -> Operation:
         """The row of a layer, followed by normalisation, from `read` to `written` values per token."""

@@ -21,7 +21,8 @@ class Operation:
     `group` is the line of an audit that it belongs to: "q, k, v". `params` counts its learnable numbers: weights, biases,
     and the gain and shift of the normalisation that follows it. `weighted` operations read weights; attention products do
     not. `still` operations see the same input at all steps. `pooled` ones are followed by max-pooling. `most` is the largest
-    whole number that drives it: 1, or more where it reads a sum of spikes.
+    whole number that drives it: 1, or more where it reads a sum of spikes. `levels` is the largest without any addition: what
+    its neurons send in one step, or what a gate lets pass.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Operation:
     still: bool = False
     pooled: bool = False
     most: int = 1
+    levels: int = 1
 
     @property
     def total_macs(self) -> int:

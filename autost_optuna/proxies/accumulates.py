@@ -20,19 +20,19 @@ def measure_accumulates(model: SpikingTransformer, images: Tensor) -> list[dict[
     counts: dict[str, list[int]] = {}
 
     def look(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        counts[name] = count_accumulates(module, inputs, len(images))
+        counts[name] = count_accumulates(module, inputs, len(images), bounds[name])
 
     with measuring(), watching(model, "", bounds, demanding(bounds)), watching(model, "", bounds, look):
         model(images)
     return [dict(zip(counts, values, strict=True)) for values in zip(*counts.values(), strict=True)]
 
 
-def count_accumulates(module: nn.Module, inputs: tuple[Tensor, ...], images: int = 1) -> list[int]:
-    """Accumulates of one call of a convolution, linear layer or `Product` whose driving input is spikes of 0 and 1.
+def count_accumulates(module: nn.Module, inputs: tuple[Tensor, ...], images: int = 1, most: int = 1) -> list[int]:
+    """Accumulates of one call of a convolution, linear layer or `Product` whose driving input is spikes up to `most`.
 
     Returns one number for each of the `images` images in [T, B, ...] or [T*B, ...]. A spike adds a weight to every output
     that it reaches, and it reaches fewer at the border of a padded convolution. If both inputs of a product are spikes, an
-    accumulate happens where both fire. TypeError for any other module.
+    accumulate happens where both fire. A number of spikes counts as that many. TypeError for any other module.
     """
 
     def total(x: Tensor) -> list[int]:
@@ -40,7 +40,7 @@ def count_accumulates(module: nn.Module, inputs: tuple[Tensor, ...], images: int
 
     if isinstance(module, Product):
         left, right = (x.flatten(0, 1).to(torch.float64) for x in inputs)
-        if are_spikes(left) and are_spikes(right):
+        if are_spikes(left, most) and are_spikes(right, most):
             return total(left.sum(-2) * right.sum(-1))
         fan_out = right.shape[-1] if module.driver == 0 else left.shape[-2]
         return [fan_out * count for count in total(left if module.driver == 0 else right)]

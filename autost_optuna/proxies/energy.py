@@ -101,7 +101,7 @@ def _charge(
     steps = 1 if once else operation.steps
     rate = None
     performed: float = operation.macs * steps
-    if operation.driven_by != REAL and (operation.most == 1 or convention.integers != MAC):
+    if operation.driven_by != REAL and (operation.most == operation.levels or convention.integers != MAC):
         if operation.name not in rates or (accumulates is not None and operation.name not in accumulates):
             raise RuntimeError(f"no spike rate was measured for {operation.name}; its energy cannot be stated")
         rate = rates[operation.name]

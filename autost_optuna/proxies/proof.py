@@ -92,7 +92,8 @@ def check_drivers(model: SpikingTransformer, ledger: Sequence[Operation]) -> Non
         skeleton(torch.empty(2, *model.task.input_shape, device="meta"))
     for name, row in rows.items():
         seen = found.get(name, ["nothing"])
-        expected = [row.driven_by] if row.driven_by == REAL or row.driven_by in marked else row.most
+        single = row.driven_by == REAL or row.driven_by in marked
+        expected = [row.driven_by] if single else row.most // row.levels
         if (len(seen) if isinstance(expected, int) and REAL not in seen else seen) != expected:
             raise RuntimeError(
                 f"{name} reads {' + '.join(seen)}, the ledger says {row.driven_by}; its energy cannot be stated"

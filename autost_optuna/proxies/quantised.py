@@ -21,10 +21,10 @@ class Quantised:
     """The network without spikes, and the rates at which the spiking network costs less.
 
     A code of T binary steps has T + 1 levels, so activations of `activation_bits` = ceil(log2(T + 1)) bits carry as much in
-    one pass (Yan, Bai, Tang, Wong, arXiv 2409.08290). `int8_mj` charges every MAC of one step as an 8-bit MAC, 0.23 pJ;
-    `activation_bits_mj` charges the multiplication in proportion to the bits of the activation, as ACE does (Zhang et al.,
-    PokeBNN, arXiv 2112.00133). If the convention charges bits, both read 8-bit weights and write and read each activation
-    once; if it charges steps, both pay for one.
+    one pass (Yan, Bai, Tang, Wong, arXiv 2409.08290); integer neurons of D levels send T D binary steps. `int8_mj` charges
+    every MAC of one step as an 8-bit MAC, 0.23 pJ; `activation_bits_mj` charges the multiplication in proportion to the bits
+    of the activation, as ACE does (Zhang et al., PokeBNN, arXiv 2112.00133). If the convention charges bits, both read 8-bit
+    weights and write and read each activation once; if it charges steps, both pay for one.
 
     `break_even_rate` is the mean input rate at which the spiking network costs `int8_mj` under its own convention, when all
     rates and counted accumulates are scaled alike. It is None if no such rate exists. `cheaper` says when the spiking network
@@ -52,7 +52,8 @@ def compare_quantised(
 ) -> Quantised:
     """The quantised counterpart of a network; the arguments are those of `estimate_energy`."""
     steps = max(operation.steps for operation in operations)
-    bits = math.ceil(math.log2(steps + 1))  # Yan et al., abstract
+    levels = max((population.most for population in populations or ()), default=1)
+    bits = math.ceil(math.log2(steps * levels + 1))  # Yan et al., abstract
     macs = sum(operation.macs for operation in operations)
     weights = sum(operation.macs for operation in operations if operation.weighted)
     activations = sum(population.neurons for population in populations or ())
@@ -79,13 +80,14 @@ def compare_quantised(
 
 
 def _break_even(charges: Sequence[Charge], limit_pj: float) -> tuple[float | None, Cheaper]:
-    """The mean input rate, at most 1 or else None, at which a bill equals `limit_pj`, and when the bill is below it.
+    """The mean input rate at which a bill equals `limit_pj`, and when the bill is below it.
 
-    A bill is its cost without spikes plus the cost of the spikes times the scale of all rates.
+    A bill is its cost without spikes plus the cost of the spikes times the scale of all rates, none of which can exceed the
+    most that drives its operation. The rate is None if it would.
     """
     spikes_pj = math.fsum(charge.energy_pj for charge in charges if charge.kind == "ac")
     left_pj = limit_pj - math.fsum(charge.energy_pj for charge in charges if charge.kind != "ac")
-    highest = max((charge.rate for charge in charges if charge.rate is not None), default=0.0)
+    highest = max((charge.rate / charge.most for charge in charges if charge.rate is not None), default=0.0)
     if left_pj <= 0:
         return None, "never"
     if not highest:

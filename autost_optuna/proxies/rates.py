@@ -127,7 +127,7 @@ def _keeping(part: nn.Module, patterns: bool) -> Iterator[list[Pattern]]:
     kept: list[Pattern] = []
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        spikes = out.flatten(2)  # [T, B, neurons]; float32 counts up to 2^24 shared spikes per step exactly
+        spikes = out.flatten(2).sign()  # [T, B, neurons]; float32 counts up to 2^24 shared spikes per step exactly
         shared = (spikes @ spikes.transpose(1, 2)).double().cpu().numpy()
         kept.append(Pattern(neurons=spikes.shape[2], shared=shared))
 

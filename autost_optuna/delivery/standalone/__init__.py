@@ -47,7 +47,8 @@ def write_model(architecture: Architecture, task: Task, normalisation: Normalisa
     classes = "\n\n\n".join(sources.values())
     neuron = next(chain(architecture, task)).at.neuron
     with torch.device("meta"):
-        node = type(neuron.module()).__bases__[-1]
+        module = neuron.module()
+    node = type(module).__bases__[-1]
     return template.substitute(
         title=architecture.to_text(),
         stream=STREAM[architecture.form.residual],
@@ -63,6 +64,8 @@ def write_model(architecture: Architecture, task: Task, normalisation: Normalisa
         node=node.__name__,
         tau_name="init_tau" if "init_tau" in inspect.signature(node).parameters else "tau",
         tau=neuron.tau,
+        settings=module.written,
+        spikes="0 or 1" if neuron.most == 1 else f"whole numbers up to {neuron.most}",
         threshold=neuron.threshold,
         parts="\n".join(parts),
     )

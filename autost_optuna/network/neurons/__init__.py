@@ -10,13 +10,17 @@ from typing import Any, ClassVar, Protocol
 class Neuron(Protocol):
     """A kind of neuron: a frozen value whose fields can be chosen.
 
-    `word` names the kind: "plif". `params` counts the numbers that a layer learns, `most` is the largest that it sends.
+    `word` names the kind: "plif". `params` counts the numbers that a layer learns.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]  # so that dataclasses.replace accepts it
     word: ClassVar[str]
     params: ClassVar[int]
-    most: ClassVar[int]
+
+    @property
+    def most(self) -> int:
+        """The largest number of spikes that it sends in one step."""
+        ...
 
     @property
     def tau(self) -> float:

@@ -4,10 +4,11 @@ import re
 from dataclasses import fields
 
 from autost_optuna.network.neurons import Neuron
+from autost_optuna.network.neurons.ilif import ILIF
 from autost_optuna.network.neurons.lif import LIF
 from autost_optuna.network.neurons.plif import PLIF
 
-KINDS: dict[str, type[Neuron]] = {kind.word: kind for kind in (PLIF, LIF)}
+KINDS: dict[str, type[Neuron]] = {kind.word: kind for kind in (PLIF, LIF, ILIF)}
 FORM = re.compile(r"(\w+)(?:\((.*)\))?")
 
 

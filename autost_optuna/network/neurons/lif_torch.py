@@ -5,14 +5,14 @@ from spikingjelly.activation_based.neuron import LIFNode
 from torch import Tensor
 
 from autost_optuna.network.neurons.lif import LIF
-from autost_optuna.network.neurons.module import NeuronModule
+from autost_optuna.network.neurons.module import HardResetModule
 
 
-class LIFModule(NeuronModule, LIFNode):  # type: ignore[misc]
+class LIFModule(HardResetModule, LIFNode):  # type: ignore[misc]
     """SpikingJelly's LIF, which divides by tau; at rest this class multiplies by 1 / tau, equal if that is exact."""
 
     def __init__(self, neuron: LIF) -> None:
-        super().__init__(neuron, {"tau": float(neuron.tau)})
+        super().__init__(neuron, tau=float(neuron.tau))
 
     def decay(self, dtype: torch.dtype) -> Tensor:
         """1 / tau."""

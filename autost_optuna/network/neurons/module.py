@@ -15,28 +15,63 @@ from autost_optuna.network.neurons.steps import ALPHA, distance, fire, spikes
 
 
 class NeuronModule(BaseNode):  # type: ignore[misc]
-    """[T, ...] currents to [T, ...] spikes of 0 and 1. A twin has this class and one of SpikingJelly's as its bases.
+    """[T, ...] currents to [T, ...] spikes. A twin has this class and one of SpikingJelly's, last, as its bases.
 
-    A neuron at rest takes a path that is several times faster and gives SpikingJelly's spikes bit for bit (a LIF's if 1 / tau
-    is exact): without gradients it skips the tensors of a backward pass; with gradients, on the CPU, it uses `steps.fire`,
-    which torch.compile fuses if `fused`. This path leaves no state behind. SpikingJelly, which has kernels for GPUs, computes
-    all other cases.
+    A neuron at rest takes a path that is faster and gives SpikingJelly's spikes bit for bit (a LIF's if 1 / tau is exact).
+    This path leaves no state behind. SpikingJelly, which has kernels for GPUs, computes all other cases.
     """
 
-    def __init__(self, neuron: Neuron, settings: dict[str, float]) -> None:
-        super().__init__(
-            **settings,  # what SpikingJelly's class calls tau
-            decay_input=True,
-            v_threshold=float(neuron.threshold),
-            v_reset=0.0,
-            surrogate_function=surrogate.Sigmoid(alpha=ALPHA),
-            detach_reset=True,
-            step_mode="m",
-        )
+    def __init__(self, neuron: Neuron, **settings: object) -> None:
+        super().__init__(**settings, v_threshold=float(neuron.threshold), detach_reset=True, step_mode="m")
         self.neuron = neuron
         self.fused = False
         self.as_bytes = False  # without gradients: return spikes as uint8
         self.whole = False  # without gradients: one operation for torch's exporter
+
+    @abstractmethod
+    def at_rest(self, x: Tensor) -> Tensor:
+        """Spikes [T, ...] of currents x [T, ...] in float32, without gradients and without state before or after."""
+
+    @abstractmethod
+    def onnx(self, steps: int) -> dict[Any, Callable[..., Any]]:
+        """For torch's exporter: the ONNX form of the operation of a `whole` layer, for `steps` time steps."""
+
+    @abstractmethod
+    def distance(self, currents: Tensor, given: Tensor) -> float:
+        """How far from the threshold potentials are, at most, where `given` spikes differ from its own, all [T, ...]."""
+
+    @property
+    @abstractmethod
+    def written(self) -> str:
+        """What is said to SpikingJelly's class beside tau and threshold, as source code."""
+
+    @abstractmethod
+    def reset_parameters(self) -> None:
+        """Set what it learns to the values at initialisation."""
+
+    def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
+        """x_seq [T, ...] to spikes [T, ...]."""
+        at_rest = not isinstance(self.v, Tensor)
+        if at_rest and not torch.is_grad_enabled() and x_seq.dtype == torch.float32:
+            return self.at_rest(x_seq)
+        out: Tensor = super().multi_step_forward(x_seq, *args, **kwargs)
+        return out
+
+
+class HardResetModule(NeuronModule):
+    """The twins that are reset to 0: without gradients they skip the tensors of a backward pass.
+
+    With gradients, on the CPU, they use `steps.fire`, which torch.compile fuses if `fused`.
+    """
+
+    def __init__(self, neuron: Neuron, **settings: float) -> None:
+        resets = {"decay_input": True, "v_reset": 0.0, "surrogate_function": surrogate.Sigmoid(alpha=ALPHA)}
+        super().__init__(neuron, **settings, **resets)
+
+    @property
+    def written(self) -> str:
+        """What is said to SpikingJelly's class beside tau and threshold."""
+        return f"decay_input=True, v_reset=0.0, surrogate_function=surrogate.Sigmoid(alpha={ALPHA}),"
 
     @abstractmethod
     def decay(self, dtype: torch.dtype) -> Tensor:
@@ -47,26 +82,22 @@ class NeuronModule(BaseNode):  # type: ignore[misc]
     def learned(self) -> Tensor | None:
         """The w whose sigmoid is `decay`, None if `decay` is constant."""
 
-    @abstractmethod
-    def reset_parameters(self) -> None:
-        """Set what it learns to the values at initialisation."""
-
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
         """x_seq [T, ...] to spikes [T, ...]."""
-        if not isinstance(self.v, Tensor):  # at rest
-            if not torch.is_grad_enabled():
-                if x_seq.dtype == torch.float32:
-                    decay = self.decay(torch.float32)
-                    if self.whole:
-                        return fire_whole(x_seq, decay, self.v_threshold)
-                    return spikes(x_seq, decay, self.v_threshold, as_bytes=self.as_bytes)
-            elif x_seq.device.type == "cpu":
-                trained = self._trained
-                if torch.compiler.is_compiling():  # for the code around it: the neuron is fused by itself
-                    trained = torch.compiler.disable(trained)
-                return trained(x_seq)
-        out: Tensor = super().multi_step_forward(x_seq, *args, **kwargs)
-        return out
+        at_rest = not isinstance(self.v, Tensor)
+        if at_rest and torch.is_grad_enabled() and x_seq.device.type == "cpu":
+            trained = self._trained
+            if torch.compiler.is_compiling():  # for the code around it: the neuron is fused by itself
+                trained = torch.compiler.disable(trained)
+            return trained(x_seq)
+        return super().multi_step_forward(x_seq, *args, **kwargs)
+
+    def at_rest(self, x: Tensor) -> Tensor:
+        """Spikes [T, ...] of 0 and 1."""
+        decay = self.decay(torch.float32)
+        if self.whole:
+            return fire_whole(x, decay, self.v_threshold)
+        return spikes(x, decay, self.v_threshold, as_bytes=self.as_bytes)
 
     def _trained(self, x: Tensor) -> Tensor:
         """Spikes [T, ...] with gradients."""

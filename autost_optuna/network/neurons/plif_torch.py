@@ -6,15 +6,15 @@ import torch
 from spikingjelly.activation_based.neuron import ParametricLIFNode
 from torch import Tensor, nn
 
-from autost_optuna.network.neurons.module import NeuronModule
+from autost_optuna.network.neurons.module import HardResetModule
 from autost_optuna.network.neurons.plif import PLIF
 
 
-class PLIFModule(NeuronModule, ParametricLIFNode):  # type: ignore[misc]
+class PLIFModule(HardResetModule, ParametricLIFNode):  # type: ignore[misc]
     """SpikingJelly's parametric LIF, whose learned `w` sets the time constant: 1 / tau = sigmoid(w)."""
 
     def __init__(self, neuron: PLIF) -> None:
-        super().__init__(neuron, {"init_tau": float(neuron.tau)})
+        super().__init__(neuron, init_tau=float(neuron.tau))
 
     def decay(self, dtype: torch.dtype) -> Tensor:
         """sigmoid(w)."""

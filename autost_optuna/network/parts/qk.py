@@ -85,5 +85,5 @@ def _rows(at: Place, masks: int) -> Iterator[Row]:
         yield at.linear(name, "q, k, v", at.width, at.width, "neuron")
         yield at.neurons(f"{name}_neuron", at.tokens * at.width)
     yield at.neurons("mask_neuron", masks)
-    yield at.linear("proj", "projection", at.width, at.width, "gate")
+    yield at.gated("proj", "projection")
     yield from at.exit("proj_neuron")

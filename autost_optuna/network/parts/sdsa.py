@@ -31,7 +31,7 @@ class SDSA:
             yield at.linear(name, "q, k, v", at.width, at.width, "neuron")
             yield at.neurons(f"{name}_neuron", at.tokens * at.width)
         yield at.neurons("mask_neuron", at.width)
-        yield at.linear("proj", "projection", at.width, at.width, "gate")
+        yield at.gated("proj", "projection")
         yield from at.exit("proj_neuron")
 
     def weights(self, at: Place) -> tuple[object, ...]:
