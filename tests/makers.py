@@ -6,10 +6,12 @@ import json
 import os
 import pickle
 import re
+import shlex
 import socket
 import uuid
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -29,6 +31,10 @@ from autost_optuna.training.records import open_trained
 TOY_FILE = "embed_dim = [16, 32]\ndepth = [1, 2]\nnum_heads = [2, 4]\nmlp_ratio = [1, 2]\n"
 TRIALS = 12  # of the finished study
 FOLDER = "cifar-10-batches-py"
+
+
+ROOT = Path(__file__).parent.parent
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)  # of a page
 
 
 NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
@@ -56,6 +62,28 @@ def examples(member):
     """The command lines in the help text of a command."""
     lines = (line.strip() for line in (member.help or "").splitlines())
     return [line for line in lines if line.split(" ")[0] in ("autost-optuna", "torchrun")]
+
+
+def fences(page, opening):
+    return [text.strip() for found, text in FENCE.findall(page.read_text()) if found == opening]
+
+
+def fence(page, opening):
+    (found,) = fences(page, opening)
+    return found
+
+
+def commands(text):
+    """The words of every line that calls the program, without comments and what stands in front of the call."""
+    for line in text.replace("-m autost_optuna", "\0autost-optuna").splitlines():
+        words = shlex.split(line.rpartition("\0")[2].removeprefix("srun "), comments=True)
+        if words[:1] == ["autost-optuna"]:
+            yield words
+
+
+def tour():
+    """The words of the commands of the tour in docs/cli.md, one after another."""
+    return list(commands(fence(ROOT / "docs" / "cli.md", "sh tour")))
 
 
 def event(x, y, polarity, time=0):

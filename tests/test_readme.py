@@ -3,41 +3,22 @@
 import re
 import shlex
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from makers import FENCE, ROOT, commands, fence, fences, tour
 
 from autost_optuna.cli import main
 
-ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 FILES = [path for folder in ("autost_optuna", "studies", "examples", "tests") for path in (ROOT / folder).rglob("*.*")]
 OTHERS = [path for folder in ("studies", "package", "examples") for path in sorted((ROOT / folder).rglob("*.md"))]
 
 
 def name_of(path):
     return str(path.relative_to(ROOT))
-
-
-def fences(page, opening):
-    return [text.strip() for found, text in FENCE.findall(page.read_text()) if found == opening]
-
-
-def fence(page, opening):
-    (found,) = fences(page, opening)
-    return found
-
-
-def commands(text):
-    """The words of every line that calls the program, without comments and what stands in front of the call."""
-    for line in text.replace("-m autost_optuna", "\0autost-optuna").splitlines():
-        words = shlex.split(line.rpartition("\0")[2].removeprefix("srun "), comments=True)
-        if words[:1] == ["autost-optuna"]:
-            yield words
 
 
 def parsed(words):
@@ -98,12 +79,12 @@ def near(one, other):
 @pytest.mark.process
 def test_the_tour_runs_as_it_stands(cli, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    tour = list(commands(fence(ROOT / "docs" / "cli.md", "sh tour")))
+    lines = tour()
     five = list(commands(fence(README, "sh five")))
     assert len(five) == 5
-    assert [words for words in tour if words in five] == five  # in the same order
+    assert [words for words in lines if words in five] == five  # in the same order
     seen = set()
-    for _, *words in tour:
+    for _, *words in lines:
         seen.add(" ".join(words[:2]) if words[0] == "study" else words[0])
         if words[0] == "dashboard":
             words.append("--help")  # it would serve until interrupted

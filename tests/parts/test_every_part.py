@@ -315,21 +315,22 @@ def test_it_has_a_line_in_every_table_and_figure(architecture):
 
 
 EVERY_MIXER = tuple(examples(kind)[0] for kind in MIXERS.values())
+# Each mixer with each kind of stream; and two of them with every other embedding, feed-forward part and neuron.
+PYRAMID_OF_SPIKES = Form(stem="spikingresformer", depths=(1, 1), feed_forward="gffn", residual="spike")
 EXPORTED = [
-    Form(),
-    Form(stem="qkformer", residual="spike", depths=(4, 3)),
-    Form(stem="maxformer", depths=(4, 3), feed_forward="gffn"),
-    Form(stem="sdt", position="depthwise"),
+    (Form(), EVERY_MIXER, NEURONS[0]),
+    (Form(stem="qkformer", residual="spike", depths=(4, len(EVERY_MIXER) - 4)), EVERY_MIXER[::-1], NEURONS[0]),
+    (Form(stem="maxformer", depths=(1, 1), feed_forward="gffn"), EVERY_MIXER[:2], NEURONS[0]),
+    (Form(stem="sdt", position="depthwise"), EVERY_MIXER[:2], NEURONS[0]),
+    *((PYRAMID_OF_SPIKES, EVERY_MIXER[:2], kind) for kind in NEURONS),
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", EXPORTED, ids=str)
-def test_onnx_gives_its_logits(form, images):
-    mixers = tuple(part for part in EVERY_MIXER if getattr(part, "patch", 1) == 1 or not form.depths)
-    depths = (4, len(mixers) - 4) if form.depths else ()
+@pytest.mark.parametrize(("form", "mixers", "neuron"), EXPORTED, ids=str)
+def test_onnx_and_the_program_give_its_logits(form, mixers, neuron, images, tmp_path):
     architecture = Architecture(
-        embed_dim=DIM, depth=len(mixers), mixer=mixers, mlp_ratio=(1,) * len(mixers), form=replace(form, depths=depths)
+        embed_dim=DIM, depth=len(mixers), mixer=mixers, mlp_ratio=(1,) * len(mixers), form=form, neuron=neuron()
     )
     network = SpikingTransformer(architecture, TASK)
     with torch.no_grad():
@@ -339,6 +340,8 @@ def test_onnx_gives_its_logits(form, images):
     model = graphs.make_onnx(network, images)
     parity = graphs.check_onnx(model, network, images, "noise")
     assert parity.max_difference_same_spikes < graphs.TOLERANCE
+    if form == PYRAMID_OF_SPIKES:
+        graphs.write_program(network, images, tmp_path / "model.pt2")  # which compares logits
 
 
 def test_model_py_gives_its_logits(network, images, tmp_path):

@@ -16,7 +16,7 @@ def _fire(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
 
 @_fire.register_fake
 def _(x: Tensor, decay: Tensor, threshold: float) -> Tensor:
-    return torch.empty_like(x)
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
 def fire_whole(x: Tensor, decay: Tensor, threshold: float) -> Tensor:

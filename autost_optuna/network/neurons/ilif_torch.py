@@ -32,6 +32,8 @@ class ILIFModule(NeuronModule, ILIFNode):  # type: ignore[misc]
             counted: Tensor = _fire_counts(x, self.keep, self.v_threshold, self.neuron.most)
             return counted
         counts = _counts(x, self.keep, self.v_threshold, self.neuron.most)
+        if torch.compiler.is_exporting():
+            return counts.clone(memory_format=torch.contiguous_format)  # other strides depend on how large a batch is
         return counts.to(torch.uint8) if self.as_bytes else counts
 
     def onnx(self, steps: int) -> dict[Any, Callable[..., Any]]:
@@ -89,4 +91,4 @@ def _fire_counts(x: Tensor, keep: float, threshold: float, levels: int) -> Tenso
 
 @_fire_counts.register_fake
 def _(x: Tensor, keep: float, threshold: float, levels: int) -> Tensor:
-    return torch.empty_like(x)
+    return torch.empty_like(x, memory_format=torch.contiguous_format)

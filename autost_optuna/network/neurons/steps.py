@@ -57,7 +57,8 @@ def fast_step(x: Tensor, decay: Tensor, threshold: float, before: Tensor | None,
 def spikes(x: Tensor, decay: Tensor, threshold: float, *, as_bytes: bool = False) -> Tensor:
     """The spikes [T, ...] of currents `x` [T, ...] from v = 0, with the type of `x`, or uint8 if `as_bytes`."""
     if torch.compiler.is_exporting():
-        return torch.stack(unrolled(x.unbind(), decay, threshold)[1]).to(x.dtype)
+        fired = torch.stack(unrolled(x.unbind(), decay, threshold)[1]).to(x.dtype)
+        return fired.clone(memory_format=torch.contiguous_format)  # other strides depend on how large a batch is
     if not as_bytes:
         out = torch.empty_like(x)
         _charge(x, decay, threshold, out)
