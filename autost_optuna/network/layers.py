@@ -5,6 +5,8 @@ over spikes are exact in float32 in any order, so that every way to compute them
 reduced precision on a GPU, and products of 8-bit integers (`packed.GridLinear`), which are several times faster on the CPU.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -153,3 +155,12 @@ def draw_weights(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     """
     drawn = torch.empty(rows, columns).normal_(0.0, STD / GRID, generator=generator)
     return drawn.round_().clamp_(-LARGEST, LARGEST).mul_(GRID)
+
+
+def draw_layers(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights of all layers in their order: linear ones by `draw_weights`, convolutions as torch does by default."""
+    for layer in module.modules():
+        if isinstance(layer, SpikeLinear):
+            layer.weight.data = draw_weights(layer.out_features, layer.in_features, generator)
+        elif isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)

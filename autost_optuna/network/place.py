@@ -80,6 +80,14 @@ class Place:
             most=self.most,
         )
 
+    def divided(self, num_heads: int) -> "Place":
+        """The same place. ValueError unless the heads divide the width."""
+        if self.width % num_heads:
+            raise ValueError(
+                f"num_heads {num_heads} does not divide embed_dim {self.width}; choose heads that divide it, or another width"
+            )
+        return self
+
     def adding(self) -> "Place":
         """The stream to which the branch of a part was added: spikes of one more layer of neurons, or currents."""
         return replace(self, source=self.path, most=self.most + self.neuron.most) if self.spiking else self

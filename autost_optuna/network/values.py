@@ -32,8 +32,11 @@ def as_one_of(name: str, value: object, offered: Collection[str]) -> str:
 
 
 def hidden_units(ratio: float, width: int) -> int:
-    """Hidden units of an MLP: int(ratio C)."""
-    return int(ratio * width)
+    """Hidden units of an MLP: int(ratio C). ValueError if there is none."""
+    units = int(ratio * width)
+    if units < 1:
+        raise ValueError(f"mlp_ratio {ratio} leaves no hidden unit at embed_dim {width}; raise it")
+    return units
 
 
 def as_depth(value: object) -> int:

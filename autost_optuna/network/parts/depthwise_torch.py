@@ -1,10 +1,8 @@
 """A depthwise convolution over the grid of tokens, computed."""
 
-import math
-
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import entry, exit_of
+from autost_optuna.network.layers import draw_layers, entry, exit_of
 from autost_optuna.network.parts.depthwise import Depthwise
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -30,5 +28,4 @@ class DepthwiseModule(nn.Module):
 
     def initialise(self, seed: int) -> None:
         """As torch does by default: Kaiming uniform with a = sqrt(5)."""
-        generator = stream(seed, *self.part.weights(self.at))
-        nn.init.kaiming_uniform_(fresh(self).conv.weight, a=math.sqrt(5), generator=generator)
+        draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))

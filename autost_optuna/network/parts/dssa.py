@@ -33,11 +33,7 @@ class DSSA:
 
     def after(self, at: Place) -> Place:
         """The same shape. ValueError unless the heads divide the width, and a patch fits into the grid."""
-        if at.width % self.num_heads:
-            raise ValueError(
-                f"num_heads {self.num_heads} does not divide embed_dim {at.width}; "
-                "choose heads that divide it, or another width"
-            )
+        at.divided(self.num_heads)
         if self.patch > at.side:
             raise ValueError(f"patch {self.patch} is larger than the {at.side}x{at.side} tokens; choose a smaller one")
         return at.adding()

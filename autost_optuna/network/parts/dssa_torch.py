@@ -3,8 +3,6 @@
 Shapes: T time steps, B images, C channels (the width), N tokens, M patches, h heads, d = C / h.
 """
 
-import math
-
 from torch import Tensor, nn
 
 from autost_optuna.network.layers import (
@@ -14,7 +12,7 @@ from autost_optuna.network.layers import (
     Product,
     RateNorm,
     SpikeLinear,
-    draw_weights,
+    draw_layers,
     entry,
     exit_of,
 )
@@ -57,10 +55,7 @@ class DSSAModule(nn.Module):
 
     def initialise(self, seed: int) -> None:
         """Both layers from one random stream; the convolution as torch does by default."""
-        generator = stream(seed, *self.part.weights(self.at))
-        fresh(self)
-        nn.init.kaiming_uniform_(self.patches.weight, a=math.sqrt(5), generator=generator)
-        self.proj.weight.data = draw_weights(self.at.width, self.at.width, generator)
+        draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))
 
     def follow_paths(self) -> None:
         """For SynFlow: the cube root of y1, x and y2, which are multiplied, and no scaling."""

@@ -3,11 +3,10 @@
 Shapes: T time steps, B images, C channels, H W pixels, N tokens.
 """
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autost_optuna.network.layers import draw_layers
 from autost_optuna.network.parts.embedding import Embedding
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -107,10 +106,7 @@ class EmbeddingModule(nn.Module):
 
     def initialise(self, seed: int) -> None:
         """Convolutions as torch does by default: Kaiming uniform with a = sqrt(5)."""
-        generator = stream(seed, *self.part.weights(self.at))
-        for module in fresh(self).modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+        draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))
 
     def follow_paths(self) -> None:
         """For SynFlow: one step."""

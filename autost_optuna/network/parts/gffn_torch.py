@@ -4,9 +4,10 @@ import math
 
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import ChannelNorm, SpikeLinear, draw_weights, entry, exit_of
+from autost_optuna.network.layers import ChannelNorm, SpikeLinear, draw_layers, entry, exit_of
 from autost_optuna.network.parts.gffn import GROUP, GroupedFFN
 from autost_optuna.network.place import Place
+from autost_optuna.network.values import hidden_units
 from autost_optuna.network.weights import fresh, stream
 
 
@@ -16,7 +17,7 @@ class GroupedFFNModule(nn.Module):
     def __init__(self, part: GroupedFFN, at: Place) -> None:
         super().__init__()
         self.part, self.at = part, at
-        hidden = int(part.mlp_ratio * at.width)
+        hidden = hidden_units(part.mlp_ratio, at.width)
         groups = hidden // math.gcd(hidden, GROUP)
         self.neuron = entry(at)
         self.fc1 = SpikeLinear(at.width, hidden, bias="fc1" in at.biases)
@@ -40,9 +41,4 @@ class GroupedFFNModule(nn.Module):
 
     def initialise(self, seed: int) -> None:
         """All layers from one random stream; the convolution as torch does by default."""
-        generator = stream(seed, *self.part.weights(self.at))
-        for module in fresh(self).modules():
-            if isinstance(module, SpikeLinear):
-                module.weight.data = draw_weights(module.out_features, module.in_features, generator)
-            elif isinstance(module, nn.Conv2d):
-                nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+        draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))

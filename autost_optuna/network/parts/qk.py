@@ -29,12 +29,7 @@ class TokenQK:
 
     def after(self, at: Place) -> Place:
         """The same shape. ValueError unless the heads divide the width."""
-        if at.width % self.num_heads:
-            raise ValueError(
-                f"num_heads {self.num_heads} does not divide embed_dim {at.width}; "
-                "choose heads that divide it, or another width"
-            )
-        return at.adding()
+        return at.divided(self.num_heads).adding()
 
     def rows(self, at: Place) -> Iterator[Row]:
         """Linear layers of C C MACs per token; masks cost none."""

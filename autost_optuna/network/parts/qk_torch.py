@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import ChannelNorm, Gate, RootGate, SpikeLinear, draw_weights, entry, exit_of
+from autost_optuna.network.layers import ChannelNorm, Gate, RootGate, SpikeLinear, draw_layers, entry, exit_of
 from autost_optuna.network.parts.qk import ChannelQK, TokenQK
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -45,10 +45,7 @@ class _QKModule(nn.Module):
 
     def initialise(self, seed: int) -> None:
         """All three layers from one random stream; the number of heads does not change them."""
-        generator = stream(seed, *self.part.weights(self.at))
-        for module in fresh(self).modules():
-            if isinstance(module, SpikeLinear):
-                module.weight.data = draw_weights(module.out_features, module.in_features, generator)
+        draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))
 
     def follow_paths(self) -> None:
         """For SynFlow: the square root of q and k, which are multiplied."""

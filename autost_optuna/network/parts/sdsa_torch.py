@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import ChannelNorm, Gate, RootGate, SpikeLinear, draw_weights, entry, exit_of
+from autost_optuna.network.layers import ChannelNorm, Gate, RootGate, SpikeLinear, draw_layers, entry, exit_of
 from autost_optuna.network.parts.sdsa import SDSA
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -50,10 +50,7 @@ class SDSAModule(nn.Module):
 
     def initialise(self, seed: int) -> None:
         """All four layers from one random stream."""
-        generator = stream(seed, *self.part.weights(self.at))
-        for module in fresh(self).modules():
-            if isinstance(module, SpikeLinear):
-                module.weight.data = draw_weights(module.out_features, module.in_features, generator)
+        draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))
 
     def follow_paths(self) -> None:
         """For SynFlow: the cube root of q, k and v, which are multiplied."""

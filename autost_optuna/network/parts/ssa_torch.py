@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import ChannelNorm, CubeRoot, Product, SpikeLinear, draw_weights, entry, exit_of
+from autost_optuna.network.layers import ChannelNorm, CubeRoot, Product, SpikeLinear, draw_layers, entry, exit_of
 from autost_optuna.network.parts.ssa import SSA
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -60,10 +60,7 @@ class SSAModule(nn.Module):
 
     def initialise(self, seed: int) -> None:
         """All four layers from one random stream; the number of heads does not change them."""
-        generator = stream(seed, *self.part.weights(self.at))
-        for module in fresh(self).modules():
-            if isinstance(module, SpikeLinear):
-                module.weight.data = draw_weights(module.out_features, module.in_features, generator)
+        draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))
 
     def follow_paths(self) -> None:
         """For SynFlow: a cube root replaces the neuron after attention, because q k^T v is a product of three signals.

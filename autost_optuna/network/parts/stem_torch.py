@@ -3,13 +3,11 @@
 Shapes: T time steps, B images, C channels (the width), H W pixels, N tokens.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import convolution
+from autost_optuna.network.layers import convolution, draw_layers
 from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.network.parts.stem import AutoSTStem
 from autost_optuna.network.place import Place
@@ -74,10 +72,7 @@ class AutoSTStemModule(nn.Module):
 
     def initialise(self, seed: int) -> None:
         """Convolutions as torch does by default: Kaiming uniform with a = sqrt(5)."""
-        generator = stream(seed, *self.part.weights(self.at))
-        for module in fresh(self).modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+        draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))
 
     def follow_paths(self) -> None:
         """For SynFlow: one step."""
