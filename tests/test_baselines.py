@@ -177,7 +177,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_stored(search):
     pyramid = {
         "deep": replace(NETWORKS["qkformer-4-384"].architecture, form=Form(stem="qkformer", depths=(1, 1, 1, 1)))
     }
-    with pytest.raises(ValueError, match="4 stages halve the image 3 times, and pooling 0101 only 2 times"):
+    with pytest.raises(
+        ValueError, match="4 stages halve the image 3 times, and pooling 0101 only 2 times; use fewer stages"
+    ):
         add_baselines(search, pyramid)
     assert baselines_of(search) == []
 

@@ -1,8 +1,10 @@
 """Networks by name or written down: trained and exported without being a trial of a search."""
 
 import json
+import runpy
 
 import pytest
+from makers import ROOT
 
 from autost_optuna import Architecture, Space, Task, load
 from autost_optuna.delivery.reproduce import commands_of
@@ -48,6 +50,9 @@ def test_compact_holds_every_family_at_two_widths_or_more():
         "autost", "spikformer", "spikingformer", "sdt", "qkformer", "maxformer", "spikingresformer"
     }  # fmt: skip
     assert all(len(found) >= 2 for found in widths.values())
+    study = runpy.run_path(str(ROOT / "studies" / "families" / "run.py"))
+    for name in study["PATTERNS"]:  # what the authors publish, at other widths
+        assert all(study["at_width"](name, width) in space for width in (96, 192)), name
 
 
 @pytest.mark.slow

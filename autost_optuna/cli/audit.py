@@ -85,9 +85,8 @@ def describe(
 
     ARCHITECTURE is a published network such as spikingformer-4-384, FILE.json, FILE.yaml (AutoST's), STUDY:TRIAL, or
     "C=384,depth=4,heads=8,ratio=4". The name of a family lists its networks: spikformer, spikingformer, sdt, qkformer,
-    maxformer, spikingresformer, autost. Spikes come from the
-    untrained network, or from the trained network in --checkpoint. For STUDY:TRIAL, the stored figures are printed if the
-    study's images are not on this machine.
+    maxformer, spikingresformer, autost. Spikes come from the untrained network, or from the trained network in --checkpoint.
+    For STUDY:TRIAL, the stored figures are printed if the study's images are not on this machine.
 
     \b
     Example:

@@ -18,9 +18,9 @@ class Style:
 
     `embedding` names how images become tokens and tokens those of the next stage; see `parts.embedding`. `biases` are the
     layers that have one, by name. `order` is that of attention's products: "qk" for (q k^T) v, "kv" for q (k^T v). `head`
-    is the form of the head; see `parts.head`. `joined` MLPs that are as wide as their stream add to it behind both layers.
-    `fraction` is the part of the first stage's width that the narrowest layer of
-    its embedding has: 8 for C / 8.
+    is the form of the head; see `parts.head`. If `joined`, an MLP that is as wide as its stream adds to it behind each of
+    its two layers. `fraction` is the part of the first stage's width that the narrowest layer of its embedding has: 8 for
+    C / 8.
     """
 
     embedding: str

@@ -13,6 +13,7 @@ from autost_optuna.network.parts.stem import AutoSTStem
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import REAL, Row
 from autost_optuna.network.styles import STYLES
+from autost_optuna.units import counted
 
 if TYPE_CHECKING:
     from autost_optuna.network.parts.embedding_torch import EmbeddingModule
@@ -137,8 +138,8 @@ def entrance(form: Form, width: int, stage: int, pooling: str) -> AutoSTStem | E
     pools = pooling.count("1") - max(0, len(form.depths) - 1)
     if pools < 0:
         raise ValueError(
-            f"{len(form.depths)} stages halve the image {len(form.depths) - 1} times, and pooling {pooling} only "
-            f"{pooling.count('1')} times; use fewer stages, or pooling with more ones"
+            f"{len(form.depths)} stages halve the image {counted(len(form.depths) - 1, 'time')}, and pooling {pooling} only "
+            f"{counted(pooling.count('1'), 'time')}; use fewer stages, or pooling with more ones"
         )
     if kind == "spikingresformer":
         return _resformer(width, stage, pools)

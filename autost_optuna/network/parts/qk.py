@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from autost_optuna.network.parts.sdsa import masked_rows
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Row
 from autost_optuna.network.values import as_count
@@ -33,7 +34,7 @@ class TokenQK:
 
     def rows(self, at: Place) -> Iterator[Row]:
         """Linear layers of C C MACs per token; masks cost none."""
-        yield from _rows(at, masks=at.tokens * self.num_heads)
+        yield from masked_rows(at, ("q", "k"), masks=at.tokens * self.num_heads)
 
     def weights(self, at: Place) -> tuple[object, ...]:
         """The block and the width."""
@@ -61,7 +62,7 @@ class ChannelQK:
 
     def rows(self, at: Place) -> Iterator[Row]:
         """Linear layers of C C MACs per token; masks cost none."""
-        yield from _rows(at, masks=at.width)
+        yield from masked_rows(at, ("q", "k"), masks=at.width)
 
     def weights(self, at: Place) -> tuple[object, ...]:
         """The block and the width."""
@@ -72,13 +73,3 @@ class ChannelQK:
         from autost_optuna.network.parts.qk_torch import ChannelQKModule
 
         return ChannelQKModule(self, at)
-
-
-def _rows(at: Place, masks: int) -> Iterator[Row]:
-    yield from at.entry()
-    for name in ("q", "k"):
-        yield at.linear(name, "q, k, v", at.width, at.width, "neuron")
-        yield at.neurons(f"{name}_neuron", at.tokens * at.width)
-    yield at.neurons("mask_neuron", masks)
-    yield at.gated("proj", "projection")
-    yield from at.exit("proj_neuron")

@@ -1,6 +1,6 @@
 """Spike-driven self-attention (SDT: Yao et al., NeurIPS 2023, arXiv 2307.01694): masks in place of products."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,6 +9,17 @@ from autost_optuna.network.rows import Row
 
 if TYPE_CHECKING:
     from autost_optuna.network.parts.sdsa_torch import SDSAModule
+
+
+def masked_rows(at: Place, layers: Iterable[str], masks: int) -> Iterator[Row]:
+    """The rows of attention by `masks` neurons: `layers` with neurons of their own, and a projection of what passes."""
+    yield from at.entry()
+    for name in layers:
+        yield at.linear(name, "q, k, v", at.width, at.width, "neuron")
+        yield at.neurons(f"{name}_neuron", at.tokens * at.width)
+    yield at.neurons("mask_neuron", masks)
+    yield at.gated("proj", "projection")
+    yield from at.exit("proj_neuron")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,13 +37,7 @@ class SDSA:
 
     def rows(self, at: Place) -> Iterator[Row]:
         """Linear layers of C C MACs per token; masks cost none."""
-        yield from at.entry()
-        for name in ("q", "k", "v"):
-            yield at.linear(name, "q, k, v", at.width, at.width, "neuron")
-            yield at.neurons(f"{name}_neuron", at.tokens * at.width)
-        yield at.neurons("mask_neuron", at.width)
-        yield at.gated("proj", "projection")
-        yield from at.exit("proj_neuron")
+        yield from masked_rows(at, ("q", "k", "v"), masks=at.width)
 
     def weights(self, at: Place) -> tuple[object, ...]:
         """The block and the width."""
