@@ -529,6 +529,26 @@ def test_genes_have_an_axis_each_and_members_come_last():
         genes_view("my s", [])
 
 
+def test_choices_per_network_have_an_axis_of_words():
+    texts = (
+        "C=32,depth=2,heads=2,ratio=2",
+        "C=32,depth=2,mixer=qkta/ssa,heads=2,ratio=2,neuron=lif,stem=qkformer,residual=spike,depths=1/1",
+        "C=32,depth=2,heads=2,ratio=2,neuron=ilif(levels=2),stem=sdt,T=1",
+    )
+    drawn = [
+        dataclasses.replace(one, architecture=Architecture.from_text(text))
+        for one, text in zip(listed([(4, 4.0), (6, 5.0), (8, 6.0)]), texts, strict=True)
+    ]
+    axes = {axis.label: axis for axis in genes_view("demo", drawn).axes}
+    assert [label for label in axes if axes[label].words] == ["stem", "residual", "T", "stages", "neuron"]
+    assert axes["stem"].words == ("autost", "qkformer", "sdt")
+    assert axes["stem"].values == (0, 1, 2)
+    assert axes["T"].words == ("1", "the task's")
+    assert axes["neuron"].words == ("ilif(levels=2)", "lif", "plif")
+    (lines,) = draw_genes(genes_view("demo", drawn)).data
+    assert lines.dimensions[2]["ticktext"] == axes["stem"].words
+
+
 def test_picks_have_the_names_of_what_stands_out():
     members = nondominated(listed(SEARCH))
     assert [(pick.names, pick.candidate.number) for pick in picks_of(members)] == [

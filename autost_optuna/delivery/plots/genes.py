@@ -12,6 +12,8 @@ from autost_optuna.delivery.plots.points import thin
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.front import part
 from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.form import LABELS as LABELS_OF_FORM
+from autost_optuna.network.form import NAMES
 from autost_optuna.network.genes import LABELS
 from autost_optuna.network.neurons.kinds import neuron_text
 from autost_optuna.proxies.goals import GOALS
@@ -25,11 +27,12 @@ FEW = 12  # up to this many choices of a gene, all have a tick
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
-    """A gene or figure with one value per architecture; figures are logarithmic."""
+    """A gene or figure with one value per architecture; figures are logarithmic. With `words`, values are places in them."""
 
     label: str
     values: tuple[float, ...]
     logarithmic: bool = False
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +54,7 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
         )
     drawn = [*thin(dominated, min(most, MOST)), *members]
     grey = legend_of_part("grey: dominated", len(drawn) - len(members), len(dominated))
-    mixed = any(c.architecture.mixer or c.architecture.neuron != drawn[0].architecture.neuron for c in drawn)
+    mixed = any(c.architecture.mixer for c in drawn)
     shares = "mixers: share of the blocks; " if mixed else ""
     return GenesView(
         title=f"{name}: what the {units.counted(len(members), 'member')} of the front have in common",
@@ -59,6 +62,7 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
         axes=(
             Axis(label="C", values=tuple(c.architecture.embed_dim for c in drawn)),
             Axis(label="depth", values=tuple(c.architecture.depth for c in drawn)),
+            *_form_axes([c.architecture for c in drawn]),
             *_gene_axes([c.architecture for c in drawn]),
             Axis(label="mJ", values=tuple(c.energy_mj for c in drawn), logarithmic=True),
             Axis(label="GFLOPs", values=tuple(c.flops / 1e9 for c in drawn), logarithmic=True),
@@ -68,10 +72,27 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
     )
 
 
+def _form_axes(architectures: Sequence[Architecture]) -> list[Axis]:
+    """One axis for each choice per network in which architectures differ, for the number of stages, and for the neuron."""
+    chosen = {
+        LABELS_OF_FORM.get(name, name): [str(getattr(one.form, name) or "the task's") for one in architectures]
+        for name in NAMES
+        if name not in ("depths", "widths")
+    }
+    chosen["stages"] = [str(len(one.stages)) for one in architectures]
+    chosen["neuron"] = [neuron_text(one.neuron) for one in architectures]
+    axes = []
+    for label, words in chosen.items():
+        known = tuple(sorted(set(words)))
+        if len(known) > 1:
+            axes.append(Axis(label=label, values=tuple(map(known.index, words)), words=known))
+    return axes
+
+
 def _gene_axes(architectures: Sequence[Architecture]) -> list[Axis]:
     """One axis per gene of the blocks, a number: the mean over the blocks that have it, 0 if none has.
 
-    Where mixers or neurons differ, each of their words has an axis: its share of a network's blocks, or 1 for its neuron.
+    Where mixers differ, each of their words has an axis: its share of a network's blocks.
     """
     genes = [architecture.genes for architecture in architectures]
     there = {name for one in genes for name in one}
@@ -82,7 +103,7 @@ def _gene_axes(architectures: Sequence[Architecture]) -> list[Axis]:
         if name in there - {"mixer"}:
             values = [[value for value in one.get(name, ()) if value is not None] for one in genes]
             axes.append(Axis(label=LABELS[name], values=tuple(fmean(some) if some else 0.0 for some in values)))
-    return axes + _word_axes([[neuron_text(architecture.neuron)] for architecture in architectures])
+    return axes
 
 
 def _word_axes(words: Sequence[Sequence[str]]) -> list[Axis]:
@@ -125,6 +146,13 @@ def _dimension(axis: Axis) -> dict[str, object]:
         values, places = ([math.log10(value) for value in row] for row in (axis.values, marks.pop("tickvals")))
         ends = [min([*values, *places]), max([*values, *places])]
         return {"label": axis.label, "values": values, "tickvals": places, "range": ends, **marks}
+    if axis.words:
+        return {
+            "label": axis.label,
+            "values": axis.values,
+            "tickvals": list(range(len(axis.words))),
+            "ticktext": axis.words,
+        }
     choices = sorted(set(axis.values))
     whole = all(value == int(value) for value in choices)
     return {
