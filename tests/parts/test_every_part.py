@@ -212,10 +212,13 @@ def test_its_rates_are_reused_bit_for_bit(architecture, images, cache_bytes):
     shorter = Architecture(
         embed_dim=DIM, depth=2, mixer=architecture.mixers[:2], mlp_ratio=(1, 2), neuron=architecture.neuron, form=fewer
     )
-    for one in (shorter, architecture, shorter, architecture):
+    expected = {}
+    for one in (shorter, architecture):
         network = SpikingTransformer(one, TASK)
         with batch_statistics(network):
-            assert rates.measure(one) == measure_rates(network, images)  # which demands spikes of 0 and 1
+            expected[one] = measure_rates(network, images)  # which demands spikes within their bounds
+    for one in (shorter, architecture, shorter, architecture):
+        assert rates.measure(one) == expected[one]
 
 
 def test_spikes_reach_what_it_drives(architecture, images):
@@ -332,7 +335,7 @@ def test_onnx_and_the_program_give_its_logits(form, mixers, neuron, images, tmp_
     architecture = Architecture(
         embed_dim=DIM, depth=len(mixers), mixer=mixers, mlp_ratio=(1,) * len(mixers), form=form, neuron=neuron()
     )
-    network = SpikingTransformer(architecture, TASK)
+    network = SpikingTransformer(architecture, replace(TASK, time_steps=2))  # each step takes the exporter longer
     with torch.no_grad():
         for _ in range(3):
             network.train()(images)
