@@ -135,6 +135,7 @@ def test_every_spike_driven_row_accumulates_as_often_as_spikingjelly_counts(coun
     assert sum(map(sum, (counts.values() for counts in accumulates))) == sum(theirs["Global"].values())
 
 
+@pytest.mark.slow
 def test_memory_moves_the_bits_that_spikingjelly_counts(counted):
     network, accumulates, rates, _, theirs = counted
     ledger, layers = operations(network.architecture, network.task), populations(network.architecture, network.task)

@@ -92,6 +92,7 @@ def test_every_architecture_has_one_set_of_parameters(space):
         assert space.architecture(values_of(space, one)) == one
 
 
+@pytest.mark.slow
 def test_one_representative_stands_for_every_class(space):
     every, chosen = list(space.enumerate()), list(representatives(space))
     assert {class_of(one) for one in chosen} == {class_of(one) for one in every}

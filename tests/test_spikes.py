@@ -33,6 +33,7 @@ def uniform(embed_dim, depth, mlp_ratio):
     ],
     ids=lambda value: getattr(value, "key", None),
 )
+@pytest.mark.slow
 def test_energy_at_initialisation_falls_in_the_published_ranges(noise, architecture, low, high):
     candidate = evaluate(architecture, InitialRates(CIFAR10, noise))
     assert low <= candidate.energy_mj <= high

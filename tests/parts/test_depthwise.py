@@ -51,6 +51,7 @@ mlp_ratio = [1, 2]
 """
 
 
+@pytest.mark.slow
 def test_a_space_of_two_mixers_is_searched_shown_and_read_again(cli, tmp_path):
     (tmp_path / "mixed.toml").write_text(SPACE)
     assert cli("study", "create", "m", "--space", "mixed.toml", "--task", "digits").exit_code == 0

@@ -63,6 +63,7 @@ PARTS = [part for kind in MIXERS.values() for part in examples(kind)]
 STAGES = {"depths": (1, 2)}
 FORMS = [
     *(Form(stem=stem, residual=residual) for stem in STYLES for residual in RESIDUALS),
+    # From here on they are left out while you work.
     *(Form(stem=stem, residual=residual, **STAGES) for stem in STAGED for residual in RESIDUALS),
     *(Form(stem="qkformer", pooling=pooling, **STAGES) for pooling in ("0001", "0111", "1111")),
     *(Form(stem="maxformer", pooling=pooling, **STAGES) for pooling in ("0001", "0111")),
@@ -94,7 +95,14 @@ def part(request):
     return request.param
 
 
-@pytest.fixture(params=list(networks()), ids=str)
+USUAL = len(PARTS) + len(STYLES) * len(RESIDUALS)
+NETWORKS = [
+    pytest.param(one, id=str(one), marks=[pytest.mark.slow] * (number >= USUAL))
+    for number, one in enumerate(networks())
+]
+
+
+@pytest.fixture(params=NETWORKS)
 def architecture(request):
     return request.param
 
@@ -204,7 +212,7 @@ def test_its_weights_depend_on_nothing_else(part, at, stream):
             assert all(torch.equal(first[name], value) for name, value in state(at, other).items())
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 1 << 24])
+@pytest.mark.parametrize("cache_bytes", [pytest.param(0, marks=pytest.mark.slow), 1 << 24])
 def test_its_rates_are_reused_bit_for_bit(architecture, images, cache_bytes):
     rates = InitialRates(TASK, images, cache_bytes=cache_bytes)
     form = architecture.form
