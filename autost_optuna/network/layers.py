@@ -113,7 +113,7 @@ class RateNorm(nn.modules.batchnorm._BatchNorm):
         """Sums [T, B, h, ...] over `summands` of the spikes [T, B, h, ...], scaled."""
         rate = self.running_mean
         if self.training:
-            seen = spikes.detach().transpose(0, 2).flatten(1).mean(1)
+            seen = spikes.detach().mean((0, 1, 3, 4))
             rate = self.track(seen) if self.track_running_stats else seen
         assert rate is not None
         scale = torch.where(rate > 0, (rate * summands).rsqrt(), 0.0)

@@ -12,7 +12,7 @@ def shares_of(module: nn.Module, spikes: Tensor, images: int) -> Tensor:
     """The mean [images] of the `spikes` that `module` reads, for each image: the share of ones, if there are no others."""
     steps = spikes.unflatten(0, (-1, images)) if isinstance(module, nn.Conv2d | PackedConv) else spikes
     # Sums up to 2^24 are exact in float32; float64 adds the sums up.
-    counts: Tensor = _count_bytes(steps) if spikes.dtype == torch.uint8 else steps.flatten(2).sum(2)
+    counts: Tensor = _count_bytes(steps) if spikes.dtype == torch.uint8 else steps.sum(tuple(range(2, steps.dim())))
     return counts.sum(0, dtype=torch.float64) * (images / spikes.numel())
 
 

@@ -5,7 +5,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import optuna
@@ -57,8 +57,10 @@ def has_settings(study: optuna.Study, shared: Mapping[str, Any]) -> bool:
         settings.check_versions()
         _known[study] = settings
     known = _known[study]
-    named = replace(shared["space"], name=known.space.name)  # equal choices are the same space
-    known.check_same({**shared, "space": named}, "the objective has", "use the same, or another study")
+    own, stored_space = shared["space"], known.space  # equal choices are the same space, whatever it is called
+    alike = {**own.to_dict(), "name": stored_space.name} == stored_space.to_dict()
+    same = {**shared, "space": stored_space if alike else own}
+    known.check_same(same, "the objective has", "use the same, or another study")
     return True
 
 

@@ -24,28 +24,28 @@ from autost_optuna.space.sharing import BLOCK, NETWORK, Sharing
 Footprint = tuple[tuple[str, int], ...]
 Sums = tuple[int, ...]  # what a footprint has, added up over blocks
 SIDE_OF_TOKENS = 8  # of the grid on which blocks are compared
+PARAMS = " parameters"  # behind the role that has them
 
 
-@functools.lru_cache(1 << 12)
 def footprint(letter: Letter, embed_dim: int, form: Form = AUTOST) -> Footprint:
     """What a block of a network of that form adds to FLOPs and parameters: its kind of mixer, once, then each role's.
 
     MACs are per step on one grid: those of a role grow alike with the grid, whatever the block, except where a mixer cuts the
     grid into patches, so mixers of different patches are different kinds.
     """
-    mixer, _ = letter
-    found = {f"{mixer.word} {getattr(mixer, 'patch', '')}": 1}
-    for row in _operations(letter, embed_dim, form):
-        found |= {row.role: row.macs, f"{row.role} params": row.params}
-    return tuple(found.items())
+    return _footprint(letter, embed_dim, form.stem, form.feed_forward)
 
 
-def _operations(letter: Letter, embed_dim: int, form: Form) -> list[Operation]:
+@functools.lru_cache(1 << 14)
+def _footprint(letter: Letter, embed_dim: int, stem: str, feed_forward: str) -> Footprint:
     mixer, ratio = letter
-    at = Place(width=embed_dim, side=SIDE_OF_TOKENS, steps=1, still=False, stem=form.stem)
-    parts: tuple[Part, ...] = (mixer, FEED_FORWARDS[form.feed_forward](mlp_ratio=ratio))
-    rows = (row for part in parts for row in part.rows(at.entering(0, part.name)))
-    return [row for row in rows if isinstance(row, Operation)]
+    found = {f"{mixer.word} {getattr(mixer, 'patch', '')}": 1}
+    at = Place(width=embed_dim, side=SIDE_OF_TOKENS, steps=1, still=False, stem=stem)
+    parts: tuple[Part, ...] = (mixer, FEED_FORWARDS[feed_forward](mlp_ratio=ratio))
+    for row in (row for part in parts for row in part.rows(at.entering(0, part.name))):
+        if isinstance(row, Operation):
+            found |= {row.role: row.macs, f"{row.role}{PARAMS}": row.params}
+    return tuple(found.items())
 
 
 class Kind(NamedTuple):
@@ -119,9 +119,10 @@ def corner(sharing: Sharing, layout: Layout, depths: tuple[int, ...], end: int) 
     offered = sharing.offered(layout.widths)
     for stage, (width, depth) in enumerate(zip(layout.widths, depths, strict=True)):
         some = offered[0 if sharing.unit == NETWORK else stage]
+        prints = (footprint(letter, width, layout.form) for letter in some)
         sized = [
-            (sum(row.macs for row in _operations(letter, width, layout.form)), place)
-            for place, letter in enumerate(some)
+            (sum(size for name, size in footing if not name.endswith(PARAMS)), place)
+            for place, footing in enumerate(prints)
         ]
         letters += [some[(max(sized) if end else min(sized))[1]]] * depth
     return of_letters(layout, depths, letters)
