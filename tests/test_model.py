@@ -6,9 +6,18 @@ import torch
 from spikingjelly.activation_based.neuron import ParametricLIFNode
 
 from autost_optuna import Architecture, SpikingTransformer, Task
-from autost_optuna.network.layers import GRID, ChannelNorm, ShortLinear, SpikeLinear, draw_weights
+from autost_optuna.network.layers import (
+    GRID,
+    ChannelNorm,
+    ShortLinear,
+    SpikeConv,
+    SpikeLinear,
+    draw_layers,
+    draw_weights,
+    grid_of,
+)
 from autost_optuna.network.neurons.plif import PLIF
-from autost_optuna.network.packed import GridLinear, pack_grid
+from autost_optuna.network.packed import GridConv, GridLinear, pack_grid
 from autost_optuna.network.parts.mlp import MLP
 from autost_optuna.network.parts.mlp_torch import MLPModule
 from autost_optuna.network.parts.ssa import SSA
@@ -253,8 +262,36 @@ def test_integers_give_the_sums_of_float32_and_of_any_order_bit_for_bit(rate):
         assert torch.equal(shuffled, expected)
         assert torch.equal(reduced, expected)  # the weights lose nothing in bfloat16
         holder = torch.nn.Sequential(layer)
-        assert pack_grid(holder) == layer.weight.numel() * (1 if isinstance(holder[0], GridLinear) else 4)
+        assert pack_grid(holder, {"0": 1}) == layer.weight.numel() * (1 if isinstance(holder[0], GridLinear) else 4)
         assert torch.equal(holder(spikes), expected)
+
+
+@pytest.mark.parametrize("most", [1, 25, 225])
+@pytest.mark.parametrize(
+    "shape",
+    [(96, 96, 3, 1, 1, 2), (64, 64, 7, 1, 3, 64), (64, 128, 4, 4, 0, 1), (48, 96, 3, 2, 1, 1), (32, 64, 1, 2, 0, 1)],
+)
+def test_convolutions_of_integers_give_the_sums_of_float32_bit_for_bit(shape, most):
+    read, written, kernel, stride, padding, groups = shape
+    generator = torch.Generator().manual_seed(0)
+    layer = SpikeConv(read, written, kernel, stride, padding, groups=groups, bias=False)
+    draw_layers(layer, generator)
+    digits = layer.weight / grid_of(layer)
+    assert torch.equal(digits, digits.round())
+    assert 60 < digits.abs().max() <= 127
+    spikes = torch.randint(0, most + 1, (6, read, 16, 16), generator=generator).float()
+    for field in (spikes, spikes.contiguous(memory_format=torch.channels_last)):
+        with torch.no_grad():
+            holder = torch.nn.Sequential(copy.deepcopy(layer))
+            expected = layer(field)
+            held = pack_grid(holder, {"0": most})
+            found = holder(field)
+        assert torch.equal(found, expected)
+        assert found.stride() == expected.stride()
+        assert held == layer.weight.numel() * (1 if isinstance(holder[0], GridConv) else 4)
+    kept = torch.nn.Sequential(copy.deepcopy(layer))
+    pack_grid(kept, {})  # it reads real values
+    assert isinstance(kept[0], SpikeConv)
 
 
 def test_stem_position_branch_reads_real_values_and_adds(toy_task):

@@ -1,8 +1,9 @@
-"""Layers that parts share: linear layers that read spikes, normalisation of the last axis, products, and a branch's ends.
+"""Layers that parts share: layers that read spikes, normalisation of the last axis, products, and a branch's ends.
 
-At initialisation a linear layer's weights are whole multiples of GRID, a twentieth of their deviation. Sums of such weights
-over spikes are exact in float32 in any order, so that every way to compute them gives the same bits: torch's product, even in
-reduced precision on a GPU, and products of 8-bit integers (`packed.GridLinear`), which are several times faster on the CPU.
+At initialisation a linear layer's weights are whole multiples of GRID, a twentieth of their deviation, and a convolution's
+those of `grid_of`. Sums of such weights over spikes are exact in float32 in any order, so that every way to compute them gives
+the same bits: torch's product, even in reduced precision on a GPU, and products of 8-bit integers (`packed.GridLinear` and
+`GridConv`), which are several times faster on the CPU.
 """
 
 import math
@@ -37,6 +38,10 @@ class ShortLinear(SpikeLinear):
         rows = input.reshape(1, -1, 1, self.in_features).permute(0, 3, 1, 2)
         out = F.conv2d(rows, self.weight[:, :, None, None], self.bias)
         return out.permute(0, 2, 3, 1).reshape(*input.shape[:-1], self.out_features)
+
+
+class SpikeConv(nn.Conv2d):
+    """torch's convolution, of spikes or of the images in front of them. Its name marks what is drawn on a grid."""
 
 
 class ChannelNorm(nn.BatchNorm1d):
@@ -158,9 +163,20 @@ def draw_weights(rows: int, columns: int, generator: torch.Generator) -> Tensor:
 
 
 def draw_layers(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of all layers in their order: linear ones by `draw_weights`, convolutions as torch does by default."""
+    """Draw the weights of all layers in their order: linear ones by `draw_weights`, convolutions as torch does by default.
+
+    Those of a `SpikeConv` are then rounded to its grid.
+    """
     for layer in module.modules():
         if isinstance(layer, SpikeLinear):
             layer.weight.data = draw_weights(layer.out_features, layer.in_features, generator)
         elif isinstance(layer, nn.Conv2d):
             nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+            if isinstance(layer, SpikeConv):
+                grid = grid_of(layer)
+                layer.weight.data.div_(grid).round_().mul_(grid)
+
+
+def grid_of(layer: nn.Conv2d) -> float:
+    """The power of two of which the weights of a convolution are up to LARGEST multiples: their bound is 1 / sqrt(fan-in)."""
+    return 2.0 ** math.ceil(-math.log2(LARGEST * math.sqrt(layer.weight[0].numel())))

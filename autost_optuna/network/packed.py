@@ -11,16 +11,17 @@ may fire in one and not in the other.
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import GRID, SpikeLinear
+from autost_optuna.network.layers import GRID, SpikeConv, SpikeLinear, grid_of
 from autost_optuna.network.neurons.module import NeuronModule
 
 DIGITS = 3
+LARGEST_BYTE = 255
 STEPS = 127 << 8 * (DIGITS - 1)  # the largest weight, in steps: its digits are 127, 0, 0
 
 Norm = nn.modules.batchnorm._BatchNorm
@@ -117,19 +118,49 @@ class GridLinear(nn.Module):
         return out.view(*input.shape[:-1], -1)
 
 
-def pack_grid(part: nn.Module) -> int:
-    """Make the linear layers of `part`, at initialisation, compute with 8-bit integers, if on the CPU and this torch can.
+class GridConv(nn.Module):
+    """A convolution at initialisation: spikes [B, C, H, W] to [B, D, H', W']; each weight is one 8-bit digit."""
 
-    Works in place and discards their float weights. Returns the bytes of the weights that remain.
+    def __init__(self, layer: SpikeConv) -> None:
+        super().__init__()
+        grid, scales = grid_of(layer), torch.full((layer.out_channels,), 1.0)
+        self._where = list(layer.stride), list(layer.padding), [1, 1], layer.groups
+        digits = (layer.weight.detach() / grid).to(torch.int8)
+        weight = torch.ops.onednn.qconv_prepack(digits, scales, 1.0, 0, *self._where, None)
+        self._layer = weight, scales * grid, torch.zeros(layer.out_channels, dtype=torch.int64), None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, D, H', W'], in the order in memory that torch's convolution would give."""
+        spikes = input.to(torch.uint8).contiguous(memory_format=torch.channels_last)
+        product = torch.ops.onednn.qconv2d_pointwise
+        out: Tensor = product(spikes, 1.0, 0, *self._layer, *self._where, 1.0, 0, torch.float32, "none", [], None)
+        last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
+        return out if last else out.contiguous()
+
+
+def pack_grid(part: nn.Module, driven: Mapping[str, int]) -> int:
+    """Make the layers of `part`, at initialisation, compute with 8-bit integers, if on the CPU and this torch can.
+
+    They are those `driven` by spikes, each with the largest number that drives it. Works in place and discards their float
+    weights. Returns the bytes of the weights that remain.
     """
     held = 0
     for name, layer in list(part.named_modules()):
-        if isinstance(layer, SpikeLinear):
-            if layer.weight.device.type == "cpu" and _sums_exactly():
+        if isinstance(layer, SpikeLinear | nn.Conv2d):
+            weight = layer.weight
+            largest = driven.get(name, LARGEST_BYTE + 1)
+            fits = (
+                weight.device.type == "cpu"
+                and largest <= LARGEST_BYTE
+                and _sums_exactly(127 if largest <= 127 else 255)
+            )
+            if fits and isinstance(layer, SpikeLinear):
                 part.set_submodule(name, GridLinear(layer))
-                held += layer.weight.numel()
+            elif fits and isinstance(layer, SpikeConv):
+                part.set_submodule(name, GridConv(layer))
             else:
-                held += layer.weight.numel() * layer.weight.element_size()
+                held += weight.numel() * (weight.element_size() - 1)
+            held += weight.numel()
     return held
 
 
@@ -192,16 +223,23 @@ def _works() -> bool:
 
 
 @functools.cache
-def _sums_exactly() -> bool:
-    """Whether this torch has an 8-bit product with exact sums, however slow; not every processor supports it."""
+def _sums_exactly(largest: int = 1) -> bool:
+    """Whether this torch has 8-bit products with exact sums over numbers up to `largest`, however slow.
+
+    Not every processor supports them, and some add pairs of products in 16 bits, which hold those of numbers up to 127.
+    """
     if not torch.backends.mkldnn.is_available():
         return False
     try:
         with torch.inference_mode():
-            layer = SpikeLinear(3, 2)
-            layer.weight.copy_(GRID * torch.tensor([[127.0, 1.0, -3.0], [-127.0, 0.0, 5.0]]))
+            layer, conv = SpikeLinear(3, 2), SpikeConv(3, 2, 1, bias=False)
+            weight = torch.tensor([[127.0, 127.0, -3.0], [-127.0, 0.0, 5.0]])
+            layer.weight.copy_(GRID * weight)
             layer.bias.zero_()
-            spikes = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
-            return torch.equal(GridLinear(layer)(spikes), layer(spikes))
+            conv.weight.copy_(grid_of(conv) * weight[:, :, None, None])
+            spikes = largest * torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
+            field = spikes.T.reshape(1, 3, 1, 2)
+            exact = torch.equal(GridLinear(layer)(spikes), layer(spikes))
+            return exact and torch.equal(GridConv(conv)(field), conv(field))
     except (RuntimeError, NotImplementedError, TypeError, AttributeError):
         return False

@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.packed import PackedConv
+from autost_optuna.network.packed import GridConv, PackedConv
 
 
 def shares_of(module: nn.Module, spikes: Tensor, images: int) -> Tensor:
     """The mean [images] of the `spikes` that `module` reads, for each image: the share of ones, if there are no others."""
-    steps = spikes.unflatten(0, (-1, images)) if isinstance(module, nn.Conv2d | PackedConv) else spikes
+    steps = spikes.unflatten(0, (-1, images)) if isinstance(module, nn.Conv2d | PackedConv | GridConv) else spikes
     # Sums up to 2^24 are exact in float32; float64 adds the sums up.
     counts: Tensor = _count_bytes(steps) if spikes.dtype == torch.uint8 else steps.sum(tuple(range(2, steps.dim())))
     return counts.sum(0, dtype=torch.float64) * (images / spikes.numel())

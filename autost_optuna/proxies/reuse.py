@@ -126,6 +126,8 @@ class InitialRates:
     def _observe(self, link: Link, x: Tensor, seed: int) -> tuple[Tensor, Seen]:
         """The output of a part for its stream `x`, and what was seen in it."""
         at, part, _ = link
+        prefix = f"{at.path}."
+        driven = {row.name.removeprefix(prefix): row.most for row in _operations(link) if row.driven_by != REAL}
         key = ("weights", seed, part.weights(at), at.neuron, at.stem, at.spiking)
         if key in self._cache:
             module = self._cache.get(key)
@@ -134,22 +136,21 @@ class InitialRates:
             with torch.device("meta"):
                 module = part.module(at)
             module.initialise(seed)
-            held = self._prepare(module)
+            held = self._prepare(module, driven)
             if link.adds:  # the stream behind the stem is kept, so that its weights need not be
                 self._cache.put(key, module, held)
-        prefix = f"{at.path}."
-        names = [row.name.removeprefix(prefix) for row in _operations(link) if row.driven_by != REAL]
-        return observe(module, prefix, names, x, len(self.batches[seed]), self.patterns)
+        return observe(module, prefix, driven, x, len(self.batches[seed]), self.patterns)
 
-    def _prepare(self, part: nn.Module) -> int:
-        """Prepare `part` for measurement, with batch statistics instead of running ones; returns the bytes that it holds."""
+    def _prepare(self, part: nn.Module, driven: dict[str, int]) -> int:
+        """Prepare `part` for measurement, with batch statistics instead of running ones; returns the bytes that it holds.
+
+        Its layers `driven` read numbers of spikes up to what is said.
+        """
         part.train().to(self.batches[self.seed].device)
         for module in part.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.track_running_stats = False
-        held = pack_grid(part)
-        others = (module for module in part.modules() if isinstance(module, nn.Conv2d))
-        return held + sum(conv.weight.numel() * conv.weight.element_size() for conv in others) + ENTRY_BYTES
+        return pack_grid(part, driven) + ENTRY_BYTES
 
 
 def _operations(link: Link) -> list[Operation]:

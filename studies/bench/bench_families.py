@@ -3,23 +3,31 @@
     python studies/bench/bench_families.py --data-root DIR [--trials 1000] [--passes 40] [--seed 0]
 
 A candidate is a whole trial: sampling, counting, rates at initialisation with what candidates share measured once, energy,
-storage. A plain pass is the forward of the built network alone, with batch statistics and without gradients, on the same 4
-images; building it is not counted. `ratio` is the mean trial over the mean pass of every (trials / passes)-th candidate,
-timed after the search in the same process. The last line is one JSON object.
+storage; the measurement of the study's box is a part of the first. After the search, for every (trials / passes)-th
+candidate, built and with batch statistics and no gradients, on the same 4 images:
+
+    plain    one forward pass, SpikingJelly's neurons, float32, a hook on each layer that takes its rate (as in bench_energy)
+    fused    one forward pass with this project's neurons and nothing else
+
+`ratio` is the mean trial over the mean plain pass (a third at most is wanted), `ratio_fused` that over the mean fused pass.
+The last line is one JSON object.
 """
 
 import argparse
 import json
 import tempfile
 import time
+import unittest.mock
 from pathlib import Path
 from statistics import fmean
 
 import optuna
 import torch
+from bench_energy import hooked
 
 from autost_optuna import SpikingTransformer
 from autost_optuna.data import Sample, rate_images
+from autost_optuna.network.neurons.module import HardResetModule, NeuronModule
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.rates import batch_statistics, measuring
 from autost_optuna.search.objective import Objective
@@ -28,14 +36,17 @@ from autost_optuna.space.space import Space
 from autost_optuna.storage.storage import open_storage
 
 
-def forward_s(architecture, task, images):
-    """Seconds of one forward pass, the second of two."""
-    network = SpikingTransformer(architecture, task)
-    with measuring(), batch_statistics(network):
-        network(images)
-        start = time.perf_counter()
-        network(images)
-        return time.perf_counter() - start
+def theirs(neuron, x):
+    """What SpikingJelly's class computes."""
+    return super(NeuronModule, neuron).multi_step_forward(x)
+
+
+def seconds(call, *arguments):
+    """Those of the second of two calls."""
+    call(*arguments)
+    start = time.perf_counter()
+    call(*arguments)
+    return time.perf_counter() - start
 
 
 def main():
@@ -58,14 +69,22 @@ def main():
         trial_s = (time.perf_counter() - start) / options.trials
         trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     sample = trials[:: max(1, len(trials) // options.passes)][: options.passes]
-    passes = [forward_s(space.architecture(trial.params), task, images.images) for trial in sample]
+    passes = {"plain": [], "fused": []}
+    for trial in sample:
+        network = SpikingTransformer(space.architecture(trial.params), task)
+        with measuring(), batch_statistics(network):
+            passes["fused"].append(seconds(network, images.images))
+            with unittest.mock.patch.object(HardResetModule, "multi_step_forward", theirs):
+                passes["plain"].append(seconds(hooked, network, images.images))
     result = {
         "benchmark": "families",
-        "ratio": trial_s / fmean(passes),
+        "ratio": trial_s / fmean(passes["plain"]),
+        "ratio_fused": trial_s / fmean(passes["fused"]),
         "trial_s": trial_s,
-        "pass_s": fmean(passes),
+        "plain_s": fmean(passes["plain"]),
+        "fused_s": fmean(passes["fused"]),
         "trials": options.trials,
-        "passes": len(passes),
+        "passes": len(sample),
         "threads": torch.get_num_threads(),
         "seed": options.seed,
     }

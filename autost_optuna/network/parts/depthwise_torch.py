@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import draw_layers, entry, exit_of
+from autost_optuna.network.layers import SpikeConv, draw_layers, entry, exit_of
 from autost_optuna.network.parts.depthwise import Depthwise
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -16,7 +16,7 @@ class DepthwiseModule(nn.Module):
         self.part, self.at = part, at
         self.neuron = entry(at)
         bias = "conv" in at.biases
-        self.conv = nn.Conv2d(at.width, at.width, part.kernel, padding=part.kernel // 2, groups=at.width, bias=bias)
+        self.conv = SpikeConv(at.width, at.width, part.kernel, padding=part.kernel // 2, groups=at.width, bias=bias)
         self.bn = nn.BatchNorm2d(at.width)
         self.out_neuron = exit_of(at)
 

@@ -11,6 +11,7 @@ from autost_optuna.network.layers import (
     First,
     Product,
     RateNorm,
+    SpikeConv,
     SpikeLinear,
     draw_layers,
     entry,
@@ -28,7 +29,7 @@ class DSSAModule(nn.Module):
         super().__init__()
         self.part, self.at = part, at
         self.neuron = entry(at)
-        self.patches = nn.Conv2d(at.width, 2 * at.width, part.patch, part.patch, bias=False)
+        self.patches = SpikeConv(at.width, 2 * at.width, part.patch, part.patch, bias=False)
         self.patches_bn = nn.BatchNorm2d(2 * at.width)
         self.scores = Product(driver=1)
         self.scores_norm = RateNorm(part.num_heads)

@@ -6,7 +6,7 @@ Shapes: T time steps, B images, C channels, H W pixels, N tokens.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import draw_layers
+from autost_optuna.network.layers import SpikeConv, draw_layers
 from autost_optuna.network.parts.embedding import Embedding
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
@@ -49,7 +49,7 @@ class EmbeddingModule(nn.Module):
                     self.shortcut_neuron = at.neuron.module()
 
     def _add(self, name: str, read: int, width: int, kernel: int, stride: int, groups: int) -> None:
-        made = nn.Conv2d(read, width, kernel, stride, kernel // 2, groups=groups, bias=False)
+        made = SpikeConv(read, width, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.add_module(name, made)
         self.add_module(f"{name}_bn", nn.BatchNorm2d(width))
 

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import ChannelNorm, SpikeLinear, draw_layers, entry, exit_of
+from autost_optuna.network.layers import ChannelNorm, SpikeConv, SpikeLinear, draw_layers, entry, exit_of
 from autost_optuna.network.parts.gffn import GROUP, GroupedFFN
 from autost_optuna.network.place import Place
 from autost_optuna.network.values import hidden_units
@@ -23,7 +23,7 @@ class GroupedFFNModule(nn.Module):
         self.fc1 = SpikeLinear(at.width, hidden, bias="fc1" in at.biases)
         self.fc1_bn = ChannelNorm(hidden)
         self.hidden_neuron = at.neuron.module()
-        self.grouped = nn.Conv2d(hidden, hidden, 3, padding=1, groups=groups, bias=False)
+        self.grouped = SpikeConv(hidden, hidden, 3, padding=1, groups=groups, bias=False)
         self.grouped_bn = nn.BatchNorm2d(hidden)
         self.grouped_neuron = at.neuron.module()
         self.fc2 = SpikeLinear(hidden, at.width, bias="fc2" in at.biases)
