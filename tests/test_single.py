@@ -1,5 +1,7 @@
 """Networks by name or written down: trained and exported without being a trial of a search."""
 
+import csv
+import io
 import json
 import runpy
 
@@ -72,6 +74,22 @@ def test_a_network_without_a_study_gets_one_of_its_own(cli, tmp_path):
 
 def test_a_published_network_is_described_on_another_task(cli):
     assert cli("describe", "sdt-2-256", "--task", "nmnist").exit_code == 0
+
+
+def test_a_family_lists_its_networks(cli):
+    listed = cli("describe", "QKFormer")
+    assert listed.exit_code == 0, listed.output
+    lines = listed.stdout.splitlines()
+    assert lines[0].split() == ["network", "task", "M", "params", "GMACs", "published", "accuracy"]
+    assert [line.split()[0] for line in lines[1:]] == list(FAMILIES["qkformer"])
+    assert lines[1].split()[:4] == ["qkformer-4-384", "cifar10", "6.71", "6.06"]
+    assert "next: autost-optuna describe qkformer-4-384" in listed.stderr
+    rows = json.loads(cli("describe", "autost", "-f", "json").stdout)
+    assert {Architecture.from_text(row["architecture"]) for row in rows} == {
+        NETWORKS[name].architecture for name in FAMILIES["autost"]
+    }
+    table = list(csv.DictReader(io.StringIO(cli("describe", "sdt", "-f", "csv").stdout)))
+    assert [row["name"] for row in table] == list(FAMILIES["sdt"])
 
 
 def test_files_of_one_name_get_studies_of_their_own():

@@ -10,6 +10,7 @@ import click
 
 from autost_optuna import units
 from autost_optuna.cli import options, printing
+from autost_optuna.cli.baselines import print_family
 from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.stored import headline, print_stored, spread_lines
 from autost_optuna.cli.study import describe_candidate, quiet_optuna
@@ -97,7 +98,7 @@ def describe(
     from autost_optuna.data import Sample
     from autost_optuna.delivery.plots.audit import audit_view, draw_audit
     from autost_optuna.delivery.plots.figure import check_ending, write_figure
-    from autost_optuna.network.families import is_network, published
+    from autost_optuna.network.families import FAMILIES, is_network, published
     from autost_optuna.network.task import Task
     from autost_optuna.proxies.convention import DEFAULT, Convention
     from autost_optuna.search.catalogue import find_architecture
@@ -109,6 +110,9 @@ def describe(
         check_ending(plot)
     if proxies and (checkpoint is not None or form == "csv"):
         raise ValueError("--proxies are of an untrained network, as a table or JSON; leave out --checkpoint and -f csv")
+    if architecture.lower() in FAMILIES:
+        print_family(architecture.lower(), form)
+        return
     chosen, search = find_architecture(architecture, storage)
     stored = search.settings if search else None
     asked = Task.load(task) if task else stored.task if stored else None

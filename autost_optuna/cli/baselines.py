@@ -108,6 +108,39 @@ def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[C
         _print_published(networks)
 
 
+def print_family(family: str, form: str) -> None:
+    """Print the networks of a family with their sizes and what the authors print, as a table, JSON or CSV."""
+    from autost_optuna.network.families import FAMILIES, NETWORKS
+    from autost_optuna.network.task import Task
+    from autost_optuna.proxies.flops import count_macs, count_params
+
+    rows = []
+    for network in (NETWORKS[name] for name in FAMILIES[family]):
+        size = network.architecture, Task.preset(network.task)
+        counts = {"params": count_params(*size), "macs": count_macs(*size)}
+        rows.append({**network.to_dict(), **counts, "architecture": network.architecture.to_text()})
+    if form == "json":
+        printing.print_json(rows)
+    elif form == "csv":
+        click.echo(
+            units.csv_text([{**row, "accuracies": NETWORKS[row["name"]].accuracies_in_words} for row in rows]), nl=False
+        )
+    else:
+        cells = [
+            [
+                row["name"],
+                row["task"],
+                f"{row['params'] / 1e6:.2f}",
+                f"{row['macs'] / 1e9:.2f}",
+                NETWORKS[row["name"]].accuracies_in_words,
+            ]
+            for row in rows
+        ]
+        columns = ["network", "task", "M params", "GMACs", "published accuracy"]
+        printing.print_table(columns, cells, left=["network", "task", "published accuracy"])
+        printing.note(f"next: {units.command('describe', FAMILIES[family][0])}")
+
+
 def _print_published(networks: "list[Published]") -> None:
     """Print what the authors of published networks print, in a separate table."""
     click.echo("\nAs published, with trained weights:")
