@@ -419,6 +419,10 @@ def test_baselines_stand_beside_the_search_until_they_are_taken_out(demo, tmp_pa
     for shown in (demo("study", "front", "demo").stderr, demo("study", "show", "demo").stdout):
         assert said in shown
     assert "costs 0.35 mJ as its authors build it" in demo("study", "baseline", "demo").stdout
+    both = answer(demo("study", "baseline", "demo", "spikingformer-2-384", "-f", "json"))
+    assert [row["name"] for row in both] == ["AutoST form, 384 \u00d7 2", "spikingformer-2-384"]
+    left = answer(demo("study", "baseline", "demo", "--remove", "spikingformer-2-384", "-f", "json"))
+    assert [row["sizes_of"] for row in left] == ["spikingformer-2-384"]
     assert demo("study", "plot", "demo", "-o", "rebuilt.html").exit_code == 0
     page = str(packed_figures((tmp_path / "rebuilt.html").read_text()))
     assert all(said in page for said in ("AutoST form, 384", "published networks: others"))

@@ -1,6 +1,7 @@
 """Spaces with choices per network: stems, residual streams, stages. Their sizes, parameters, classes and counts."""
 
 import random
+import re
 
 import optuna
 import pytest
@@ -79,7 +80,7 @@ def test_only_networks_of_one_stage_need_depths():
     given = {**SPACES["only pyramids"], "stages": [1, 2]}
     with pytest.raises(ValueError, match="space s: depth is missing, which networks of one stage need"):
         Space.from_dict(given, name="s")
-    with pytest.raises(ValueError, match="depth"):
+    with pytest.raises(ValueError, match="lacks the key 'depth'"):
         Space.from_dict({name: given[name] for name in BLOCKS}, name="s")
 
 
@@ -128,7 +129,9 @@ def test_choices_that_flops_reward_are_warned_of(cli, tmp_path):
     )
     assert "next: autost-optuna study run mine --trials 200" in made.stderr
     assert cli("study", "run", "mine", "--trials", "4").exit_code == 0
-    assert "% of the front's FLOPs are attention products" in cli("study", "show", "mine").stdout
+    shown = cli("study", "show", "mine").stdout
+    assert "% of the front's FLOPs are attention products" in shown
+    assert re.search(r"^dead layers  at most \d+\.\d% of a member's spike-driven MACs", shown, re.MULTILINE)
     report = report_of(open_search("mine", str(tmp_path / "autost.journal")))
     (text,) = (text for name, text in report.files if name == "space.toml")
     (tmp_path / "again.toml").write_text(text)

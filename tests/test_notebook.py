@@ -52,6 +52,9 @@ def test_a_description_shows_a_bill_that_adds_up():
     assert shown["rates"] == found.candidate.provenance
     assert "silent" not in shown["spike rate"]
     assert "silent" in dict(r for r in read(replace(found.candidate, silent=True))[1])["spike rate"]
+    assert replace(found.candidate, mean_rate=0.1234, dead_share=0.0).rate_in_words == "0.123"
+    dead = replace(found.candidate, mean_rate=0.00034, dead_share=0.25)
+    assert dead.rate_in_words == "0.00034, 25.0% of the spike-driven MACs read dead layers"
 
 
 def test_a_search_shows_its_front_and_health(toy_space, toy_task, tmp_path):

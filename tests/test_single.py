@@ -9,6 +9,7 @@ import pytest
 from makers import ROOT
 
 from autost_optuna import Architecture, Space, Task, load
+from autost_optuna.cli.selected import Selection, selected
 from autost_optuna.delivery.reproduce import commands_of
 from autost_optuna.network.families import FAMILIES, NETWORKS
 from autost_optuna.search.settings import Plan
@@ -129,6 +130,9 @@ def test_a_network_is_trained_and_exported_beside_a_search(cli, tmp_path):
     assert found[name].search_trial is None
     assert len(found) == 2
     assert len(search.study.get_trials()) == 2
+    written = search.candidate(0).architecture.to_text()
+    one = Selection(network=written, task=None, trials=(0,))
+    assert [candidate.number for candidate in selected("demo", one, search.storage)[1]] == [0]  # ordered once
     assert cli("study", "show", "demo").exit_code == 0
     front = cli("study", "front", "demo", "--trained", "-f", "json")
     assert front.exit_code == 0, front.output
@@ -152,6 +156,7 @@ def test_a_network_is_trained_and_exported_beside_a_search(cli, tmp_path):
         (("train", "--network", "vit"), "none of FILE.json, FILE.yaml, STUDY:TRIAL"),
         (("train", "--network", "qkformer-4-384", "--knee"), "Give STUDY, or --network NAME alone."),
         (("train", "--network", "qkformer-4-384", "--task", "digits"), "3 stages halve the image 2 times"),
+        (("study", "baseline", "demo", "--rebuilt"), "Give --rebuilt with the NETWORKs whose sizes are meant."),
         (("describe", PYRAMID.replace("ssa", "mamba")), "mixer 'mamba' is unknown; choose one of ssa, "),
         (("describe", PYRAMID.replace("heads=2", "heads=3")), "num_heads 3 does not divide embed_dim 16"),
         (("describe", f"{PYRAMID},T=4", "--task", "nmnist"), "time_steps 4 cannot be chosen for recordings"),

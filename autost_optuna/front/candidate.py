@@ -79,7 +79,8 @@ class Candidate:
     def rate_in_words(self) -> str:
         """The mean rate, and how much work hardly any spike drives: "0.123, 4.5% of the spike-driven MACs read dead layers"."""
         dead = f", {self.dead_share:.1%} of the spike-driven MACs read dead layers" if self.dead_share else ""
-        return f"{self.mean_rate:.3f}{dead}"
+        rate = f"{self.mean_rate:.3f}" if self.mean_rate >= 0.01 else f"{self.mean_rate:.2g}"
+        return f"{rate}{dead}"
 
     @property
     def spread(self) -> Spread:

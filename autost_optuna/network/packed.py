@@ -1,6 +1,7 @@
 """Prepare a network for inference on a CPU: the same network with faster sums over spikes.
 
-At initialisation weights are whole multiples of `layers.GRID`, so one 8-bit digit holds each of them exactly (`pack_grid`).
+At initialisation weights are whole multiples of `layers.GRID`, or of `layers.grid_of` a convolution, so one 8-bit digit holds
+each of them exactly (`pack_grid`).
 A trained network (`packed`) needs more. A spike is a byte. A layer that reads spikes absorbs the normalisation that follows
 it. Each of its weights is rounded to a multiple of a step, 2^-23 of the largest weight of its channel, and written as three
 8-bit digits. A sum over spikes is then three sums of products of 8-bit integers, each exact in any order. Only adding the
@@ -17,7 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from autost_optuna.network.layers import GRID, SpikeConv, SpikeLinear, grid_of
+from autost_optuna.network.layers import GRID, LARGEST, SpikeConv, SpikeLinear, grid_of
 from autost_optuna.network.neurons.module import NeuronModule
 
 DIGITS = 3
@@ -123,11 +124,11 @@ class GridConv(nn.Module):
 
     def __init__(self, layer: SpikeConv) -> None:
         super().__init__()
-        grid, scales = grid_of(layer), torch.full((layer.out_channels,), 1.0)
         self._where = list(layer.stride), list(layer.padding), [1, 1], layer.groups
-        digits = (layer.weight.detach() / grid).to(torch.int8)
+        scales, zeros = torch.full((layer.out_channels,), grid_of(layer)), torch.zeros(layer.out_channels).long()
+        digits = (layer.weight.detach() / grid_of(layer)).to(torch.int8)
         weight = torch.ops.onednn.qconv_prepack(digits, scales, 1.0, 0, *self._where, None)
-        self._layer = weight, scales * grid, torch.zeros(layer.out_channels, dtype=torch.int64), None
+        self._layer = weight, scales, zeros, layer.bias
 
     def forward(self, input: Tensor) -> Tensor:
         """[B, C, H, W] to [B, D, H', W'], in the order in memory that torch's convolution would give."""
@@ -149,11 +150,8 @@ def pack_grid(part: nn.Module, driven: Mapping[str, int]) -> int:
         if isinstance(layer, SpikeLinear | nn.Conv2d):
             weight = layer.weight
             largest = driven.get(name, LARGEST_BYTE + 1)
-            fits = (
-                weight.device.type == "cpu"
-                and largest <= LARGEST_BYTE
-                and _sums_exactly(127 if largest <= 127 else 255)
-            )
+            bound = LARGEST if largest <= LARGEST else LARGEST_BYTE
+            fits = weight.device.type == "cpu" and largest <= LARGEST_BYTE and _sums_exactly(bound)
             if fits and isinstance(layer, SpikeLinear):
                 part.set_submodule(name, GridLinear(layer))
             elif fits and isinstance(layer, SpikeConv):
@@ -223,7 +221,7 @@ def _works() -> bool:
 
 
 @functools.cache
-def _sums_exactly(largest: int = 1) -> bool:
+def _sums_exactly(largest: int) -> bool:
     """Whether this torch has 8-bit products with exact sums over numbers up to `largest`, however slow.
 
     Not every processor supports them, and some add pairs of products in 16 bits, which hold those of numbers up to 127.

@@ -17,8 +17,8 @@ from autost_optuna.network.neurons.steps import ALPHA, distance, fire, spikes
 class NeuronModule(BaseNode):  # type: ignore[misc]
     """[T, ...] currents to [T, ...] spikes. A twin has this class and one of SpikingJelly's, last, as its bases.
 
-    A neuron at rest takes a path that is faster and gives SpikingJelly's spikes bit for bit (a LIF's if 1 / tau is exact).
-    This path leaves no state behind. SpikingJelly, which has kernels for GPUs, computes all other cases.
+    At rest and without gradients a neuron takes a path that is faster and gives SpikingJelly's spikes bit for bit (a LIF's if
+    1 / tau is exact). This path leaves no state behind. SpikingJelly, which has kernels for GPUs, computes all other cases.
     """
 
     def __init__(self, neuron: Neuron, **settings: object) -> None:
@@ -61,7 +61,7 @@ class NeuronModule(BaseNode):  # type: ignore[misc]
 class HardResetModule(NeuronModule):
     """The twins that are reset to 0: without gradients they skip the tensors of a backward pass.
 
-    With gradients, on the CPU, they use `steps.fire`, which torch.compile fuses if `fused`.
+    With gradients, on the CPU, they use `steps.fire`, which torch.compile fuses if `fused` and which leaves no state either.
     """
 
     def __init__(self, neuron: Neuron, **settings: float) -> None:

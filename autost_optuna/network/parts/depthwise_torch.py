@@ -27,5 +27,5 @@ class DepthwiseModule(nn.Module):
         return self.out_neuron(out.unflatten(0, x.shape[:2]))  # type: ignore[no-any-return]
 
     def initialise(self, seed: int) -> None:
-        """As torch does by default: Kaiming uniform with a = sqrt(5)."""
+        """Kaiming uniform with a = sqrt(5), as torch does by default, on a grid."""
         draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))

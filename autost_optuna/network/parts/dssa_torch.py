@@ -55,7 +55,7 @@ class DSSAModule(nn.Module):
         return self.proj_neuron(self.proj_bn(self.proj(out)))  # type: ignore[no-any-return]
 
     def initialise(self, seed: int) -> None:
-        """Both layers from one random stream; the convolution as torch does by default."""
+        """Both layers from one random stream."""
         draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))
 
     def follow_paths(self) -> None:

@@ -105,7 +105,7 @@ class EmbeddingModule(nn.Module):
         return pool(currents) if pooled else currents
 
     def initialise(self, seed: int) -> None:
-        """Convolutions as torch does by default: Kaiming uniform with a = sqrt(5)."""
+        """Kaiming uniform with a = sqrt(5), as torch does by default, on a grid."""
         draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))
 
     def follow_paths(self) -> None:

@@ -40,5 +40,5 @@ class GroupedFFNModule(nn.Module):
         return self.out_neuron(self.fc2_bn(self.fc2(read)))  # type: ignore[no-any-return]
 
     def initialise(self, seed: int) -> None:
-        """All layers from one random stream; the convolution as torch does by default."""
+        """All layers from one random stream."""
         draw_layers(fresh(self), stream(seed, *self.part.weights(self.at)))
