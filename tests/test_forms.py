@@ -37,6 +37,15 @@ SPACES = {
     "blocks": {**PYRAMID, "embed_dim": [16], "mlp_ratio": [1], "num_heads": [1]},
     "stages": {**PYRAMID, "shared": "stage"},
     "network": {**PYRAMID, "uniform": True},
+    "mixers per stage": {**PYRAMID, "embed_dim": [16], "shared": {"mixer": "stage", "mlp_ratio": "network"}},
+    "heads per stage": {**PYRAMID, "mixer": ["ssa", "qkta"], "embed_dim": [16], "shared": {"num_heads": "stage"}},
+    "heads per network": {
+        **BLOCKS,
+        "depth": [1, 2],
+        "mixer": ["ssa", "depthwise"],
+        "kernel": [3, 5],
+        "shared": {"mixer": "network", "num_heads": "network", "kernel": "block"},
+    },
     "one stage": {
         **BLOCKS,
         "depth": [1, 2],
@@ -119,7 +128,7 @@ def test_a_trial_is_asked_for_what_its_network_has_and_nothing_else(space):
 def test_choices_that_flops_reward_are_warned_of(cli, tmp_path):
     (tmp_path / "s.toml").write_text(
         "embed_dim = [16]\ndepth = [1]\nnum_heads = [2]\nmlp_ratio = [1]\ntime_steps = [1, 2]\n"
-        'pooling = ["0001", "0011"]\nstem = ["sdt"]\n'
+        'pooling = ["0001", "0011"]\nstem = ["sdt"]\nshared = { num_heads = "stage", mlp_ratio = "network" }\n'
     )
     made = cli("study", "create", "mine", "--space", "s.toml", "--task", "digits")
     assert made.exit_code == 0, made.output
@@ -186,7 +195,20 @@ def test_200_networks_of_families_are_counted_as_torch_counts_them(monkeypatch):
         ({"residual": ["both"]}, "residual 'both' is unknown; choose one of membrane, spike"),
         ({"convolutions": [5]}, "convolutions 5 is not 2, 3 or 4"),
         ({"time_steps": [0]}, "time_steps 0 is not a whole number of at least 1"),
-        ({"shared": "half"}, "shared 'half' is unknown; use block or stage"),
+        ({"shared": "half"}, "shared 'half' is unknown; use block, stage or network"),
+        ({"shared": {"mixer": "half"}}, "shared 'half' is unknown; use block, stage or network"),
+        (
+            {"shared": ["stage"]},
+            "shared ['stage'] is neither one of block, stage, network nor a table such as {mixer = ",
+        ),
+        (
+            {"shared": {"kernel": "stage"}},
+            "shared: 'kernel' is no choice of a block here; name some of mixer, num_heads, ",
+        ),
+        (
+            {"shared": {"num_heads": "stage"}},
+            "shared: num_heads per stage needs mixers that all have it, and identity has none; share the mixer per stage too",
+        ),
         ({"stages": [2], "stem": ["qkformer"]}, "stages: stage_depth needs choices too, such as [1, 2]"),
         ({"stages": [2], "stage_depth": [1]}, "stages: no stem of the space has later stages"),
         ({"stem": ["qkformer"], "stage_depth": [1]}, "stage_depth and widths are of stages; list stages too"),

@@ -12,6 +12,7 @@ from autost_optuna.cli import options, printing
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import quiet_optuna, rates_line
 from autost_optuna.network.architecture import Architecture
+from autost_optuna.space.sharing import BLOCK
 
 if TYPE_CHECKING:
     from autost_optuna.search.exact import ExactFront
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 def exact(name: str, data_root: Path | None, device: str, form: str, storage: str) -> None:
     """Measure the exact front of the space of the study NAME, print its members, and store it with the study.
 
-    A uniform space is measured completely, any other by classes of equal FLOPs and parameters: exact in FLOPs, and in
-    energy up to the spread within a class, which is measured and printed. This uses no trials of the study; for a
-    member that is already a trial, the first column is its number.
+    A space whose blocks share choices is measured completely, any other by classes of equal FLOPs and parameters: exact in
+    FLOPs, and in energy up to the spread within a class, which is measured and printed. This uses no trials of the study;
+    for a member that is already a trial, the first column is its number.
 
     \b
     Example:
@@ -77,7 +78,7 @@ def _print_members(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _print_exact(search: "Search", front: "ExactFront") -> None:
-    whole = search.settings.space.uniform
+    whole = search.settings.space.sharing.unit != BLOCK
     click.echo(
         f"measured {units.counted(front.evaluated, 'architecture')} in {units.duration(front.duration_s)}: "
         + (

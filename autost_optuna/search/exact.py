@@ -1,4 +1,4 @@
-"""The exact front: every architecture of a uniform space, or one of each class if blocks differ.
+"""The exact front: every architecture of a space whose blocks share choices, or one of each class if none does.
 
 Architectures of a class have equal neurons, width and depth, as many blocks of each kind of mixer, and equal MACs in every
 role. So they have equal parameters and FLOPs; blocks stand in another order, or have other heads. With one of each class, the
@@ -57,8 +57,13 @@ def representatives(space: Space) -> Iterator[Architecture]:
         if space.sharing.unit != BLOCK:
             every = ((letters, depths) for depths in offered for letters in space.sharing.every(layout, depths))
             if len(layout.widths) == 1:  # each depth extends the one before
-                letters = space.sharing.offered(layout.widths)[0]
-                every = (([letter] * depth, (depth,)) for letter in letters for (depth,) in offered)
+                groups = (group for (stage,) in space.sharing.branches(layout.widths) for group in stage)
+                every = (
+                    (blocks, (depth,))
+                    for group in groups
+                    for (depth,) in offered
+                    for blocks in itertools.product(group, repeat=depth)
+                )
             yield from (of_letters(layout, depths, blocks) for blocks, depths in every)
             continue
         stages = zip(*offered, strict=True)

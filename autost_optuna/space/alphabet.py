@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from autost_optuna.network.architecture import Architecture
@@ -26,6 +26,7 @@ def _checked(name: str, value: Any) -> Any:
 
 
 Letter = tuple[Part, Ratio]  # a block: its mixer and its MLP ratio
+Where = Mapping[str, tuple[str, int]]  # by name of a choice: what follows it in the parameter's name, and the width
 # What makes a choice of each name a value; any other is a whole number.
 CHECKS: "dict[str, Callable[[object], Any]]" = {
     "depth": as_depth,
@@ -62,43 +63,61 @@ class Alphabet:
         """All blocks that a network of a width may have."""
         return _letters(self, embed_dim)
 
-    def asked(self, suffix: str, embed_dim: int, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    @property
+    def all_genes(self) -> tuple[str, ...]:
+        """The genes that some mixer has."""
+        return tuple(dict.fromkeys(gene for word in self.mixer for gene in genes_of(MIXERS[word])))
+
+    def with_one_choice(self, names: Sequence[str], embed_dim: int) -> "Iterator[Alphabet]":
+        """Alphabets with one choice for each of `names`, which have the blocks of this one between them."""
+        for mixer in [(word,) for word in self.mixer] if "mixer" in names else [self.mixer]:
+            one = replace(self, mixer=mixer)
+            genes = [gene for gene in one.all_genes if gene in names]
+            for values in itertools.product(*(self.choices(gene, embed_dim) for gene in genes)):
+                chosen = {gene: (value,) for gene, value in zip(genes, values, strict=True)}
+                heads = chosen.pop("num_heads", self.num_heads)
+                for ratio in [(value,) for value in self.mlp_ratio] if "mlp_ratio" in names else [self.mlp_ratio]:
+                    yield replace(one, num_heads=heads, genes={**self.genes, **chosen}, mlp_ratio=ratio)
+
+    def asked(self, where: Where, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """The parameters of a block and their choices, one after another; `values` has those that came before."""
-        word = self.mixer[0]
         if len(self.mixer) > 1:
-            yield f"mixer{suffix}", self.mixer
-            word = values[f"mixer{suffix}"]
-        for gene in genes_of(MIXERS[word]):
-            choices = self.choices(gene, embed_dim)
-            yield self._named(gene, suffix, choices), choices
-        yield f"mlp_ratio{suffix}", self.mlp_ratio
+            yield self._parameter("mixer", where)
+        for gene in genes_of(MIXERS[self._word(where, values)]):
+            yield self._parameter(gene, where)
+        yield self._parameter("mlp_ratio", where)
 
-    def letter(self, suffix: str, embed_dim: int, values: Mapping[str, Any]) -> Letter:
+    def letter(self, where: Where, values: Mapping[str, Any]) -> Letter:
         """The block with these parameters, by name."""
-        kind = MIXERS[self.mixer[0] if len(self.mixer) == 1 else values[f"mixer{suffix}"]]
-        named = {gene: self._named(gene, suffix, self.choices(gene, embed_dim)) for gene in genes_of(kind)}
-        genes = {gene: values[name] for gene, name in named.items()}
-        return kind(**genes), as_ratio(values[f"mlp_ratio{suffix}"])
+        kind = MIXERS[self._word(where, values)]
+        genes = {gene: values[self._parameter(gene, where)[0]] for gene in genes_of(kind)}
+        return kind(**genes), as_ratio(values[self._parameter("mlp_ratio", where)[0]])
 
-    def values(self, suffix: str, embed_dim: int, letter: Letter) -> dict[str, Any]:
+    def values(self, where: Where, letter: Letter) -> dict[str, Any]:
         """The parameters of a block, by name, for `letter`."""
         part, ratio = letter
-        genes = {gene: self._named(gene, suffix, self.choices(gene, embed_dim)) for gene in genes_of(part)}
-        named = {name: getattr(part, gene) for gene, name in genes.items()}
-        return {f"mixer{suffix}": part.word, **named, f"mlp_ratio{suffix}": ratio}
+        chosen = {**{gene: getattr(part, gene) for gene in genes_of(part)}, "mlp_ratio": ratio}
+        chosen |= {"mixer": part.word} if len(self.mixer) > 1 else {}
+        return {self._parameter(name, where)[0]: value for name, value in chosen.items()}
 
-    def distributions(self, suffix: str, widths: Sequence[int]) -> "dict[str, BaseDistribution]":
-        """Every parameter that `asked` may yield for one of the widths."""
-        found = {f"mixer{suffix}": distribution_of(self.mixer)} if len(self.mixer) > 1 else {}
-        for gene in dict.fromkeys(gene for word in self.mixer for gene in genes_of(MIXERS[word])):
-            for choices in (self.choices(gene, dim) for dim in widths):
-                found[self._named(gene, suffix, choices)] = distribution_of(choices)
-        return {**found, f"mlp_ratio{suffix}": distribution_of(self.mlp_ratio)}
+    def distributions(self, places: Sequence[Where]) -> "dict[str, BaseDistribution]":
+        """Every parameter that `asked` may yield for a block at one of these places."""
+        names = (*(["mixer"] if len(self.mixer) > 1 else []), *self.all_genes, "mlp_ratio")
+        asked = (self._parameter(name, where) for name in names for where in places)
+        return {name: distribution_of(choices) for name, choices in asked}
 
-    def _named(self, gene: str, suffix: str, choices: tuple[int, ...]) -> str:
-        """The parameter of a mixer's gene, which says its choices if a width offers only some."""
-        some = gene == "num_heads" and choices != self.num_heads
-        return f"{gene}{suffix}" + (f"_of_{'_'.join(map(str, choices))}" if some else "")
+    def _word(self, where: Where, values: Mapping[str, Any]) -> str:
+        """The word of a block's mixer."""
+        return str(values[self._parameter("mixer", where)[0]]) if len(self.mixer) > 1 else self.mixer[0]
+
+    def _parameter(self, choice: str, where: Where) -> tuple[str, tuple[Any, ...]]:
+        """The parameter of a choice, which says its values if a width offers only some, and these values."""
+        suffix, embed_dim = where[choice]
+        if choice in ("mixer", "mlp_ratio"):
+            return f"{choice}{suffix}", getattr(self, choice)
+        choices = self.choices(choice, embed_dim)
+        some = choice == "num_heads" and choices != self.num_heads
+        return f"{choice}{suffix}" + (f"_of_{'_'.join(map(str, choices))}" if some else ""), choices
 
     def check_mixers(self, space: str) -> None:
         """ValueError unless the mixers are known, and have choices for all their genes and for no other."""

@@ -19,7 +19,7 @@ from autost_optuna.network.task import Task
 from autost_optuna.network.values import Ratio
 from autost_optuna.space.alphabet import Letter, of_letters
 from autost_optuna.space.layout import Layout, Layouts
-from autost_optuna.space.sharing import BLOCK, NETWORK, Sharing
+from autost_optuna.space.sharing import BLOCK, Sharing
 
 Footprint = tuple[tuple[str, int], ...]
 Sums = tuple[int, ...]  # what a footprint has, added up over blocks
@@ -30,8 +30,8 @@ PARAMS = " parameters"  # behind the role that has them
 def footprint(letter: Letter, embed_dim: int, form: Form = AUTOST) -> Footprint:
     """What a block of a network of that form adds to FLOPs and parameters: its kind of mixer, once, then each role's.
 
-    MACs are per step on one grid: those of a role grow alike with the grid, whatever the block, except where a mixer cuts the
-    grid into patches, so mixers of different patches are different kinds.
+    MACs are per step on one grid. Those of a role grow alike with the grid in mixers of one kind: of one word, and with equal
+    rows. So mixers that cut the grid into unlike patches are of different kinds.
     """
     return _footprint(letter, embed_dim, form.stem, form.feed_forward)
 
@@ -39,13 +39,15 @@ def footprint(letter: Letter, embed_dim: int, form: Form = AUTOST) -> Footprint:
 @functools.lru_cache(1 << 14)
 def _footprint(letter: Letter, embed_dim: int, stem: str, feed_forward: str) -> Footprint:
     mixer, ratio = letter
-    found = {f"{mixer.word} {getattr(mixer, 'patch', '')}": 1}
     at = Place(width=embed_dim, side=SIDE_OF_TOKENS, steps=1, still=False, stem=stem)
-    parts: tuple[Part, ...] = (mixer, FEED_FORWARDS[feed_forward](mlp_ratio=ratio))
-    for row in (row for part in parts for row in part.rows(at.entering(0, part.name))):
-        if isinstance(row, Operation):
-            found |= {row.role: row.macs, f"{row.role}{PARAMS}": row.params}
-    return tuple(found.items())
+    mixing, feeding = _sizes(mixer, at), _sizes(FEED_FORWARDS[feed_forward](mlp_ratio=ratio), at)
+    return ((f"{mixer.word} {mixing}", 1), *mixing, *feeding)
+
+
+def _sizes(part: Part, at: Place) -> Footprint:
+    """The MACs and parameters of every operation of a part, by role."""
+    rows = (row for row in part.rows(at.entering(0, part.name)) if isinstance(row, Operation))
+    return tuple(pair for row in rows for pair in ((row.role, row.macs), (f"{row.role}{PARAMS}", row.params)))
 
 
 class Kind(NamedTuple):
@@ -94,38 +96,68 @@ def count_classes_in(layouts: Layouts, sharing: Sharing, most: int | None = None
     """How many classes the networks of these layouts have. Counting stops above `most`."""
     count = 0
     for layout, offered in layouts.every():
-        widths = [sharing.common(layout.widths)] if sharing.unit == NETWORK else layout.widths
-        offers = zip(sharing.offered(layout.widths), widths, strict=True)
-        kinds = [kinds_of(letters, width, layout.form) for letters, width in offers]
-        if sharing.unit == BLOCK and len(layout.widths) == 1:
+        kinds = [
+            kinds_of(letters, width, layout.form)
+            for letters, width in zip(sharing.offered(layout.widths), layout.widths, strict=True)
+        ]
+        if sharing.unit != BLOCK:
+            count += sum(_count_shared(sharing, layout, depths, kinds) for depths in offered)
+        elif len(layout.widths) == 1:
             count += count_sums(kinds[0], [depth for (depth,) in offered], most)
-        elif sharing.unit == BLOCK:
+        else:
             by_depth = {
                 (place, depth): count_sums(some, [depth], most)
                 for place, some in enumerate(kinds)
                 for depth in {depths[place] for depths in offered}
             }
             count += sum(math.prod(by_depth[pair] for pair in enumerate(depths)) for depths in offered)
-        else:
-            count += math.prod(len({kind.sums for kind in some}) for some in kinds) * len(offered)
         if most is not None and count > most:
             break
     return count
 
 
+def _count_shared(sharing: Sharing, layout: Layout, depths: tuple[int, ...], kinds: Sequence[Sequence[Kind]]) -> int:
+    """How many classes the networks of a layout with these depths have, of which blocks share some choices."""
+    sums = [
+        {(mixer, kind.ratio): kind.sums for kind in some for mixer in kind.mixers} for some in kinds
+    ]  # of every block, by stage
+    stages = {
+        tuple(
+            frozenset().union(*(_totals({table[letter] for letter in group}, depth) for group in groups))
+            for table, groups, depth in zip(sums, branch, depths, strict=True)
+        )
+        for branch in sharing.branches(layout.widths)
+    }
+    if len(stages) == 1:
+        return math.prod(map(len, stages.pop()))
+    return len(set().union(*(itertools.product(*some) for some in stages)))
+
+
+def _totals(steps: Collection[Sums], depth: int) -> set[Sums]:
+    """The sums that `depth` blocks may have."""
+    totals = set(steps)
+    for _ in range(depth - 1):
+        totals = {add(total, step) for total, step in itertools.product(totals, steps)}
+    return totals
+
+
 def corner(sharing: Sharing, layout: Layout, depths: tuple[int, ...], end: int) -> Architecture:
     """The network of a layout whose blocks have the fewest MACs (`end` 0), or the most (-1)."""
-    letters: list[Letter] = []
-    offered = sharing.offered(layout.widths)
-    for stage, (width, depth) in enumerate(zip(layout.widths, depths, strict=True)):
-        some = offered[0 if sharing.unit == NETWORK else stage]
-        prints = (footprint(letter, width, layout.form) for letter in some)
-        sized = [
-            (sum(size for name, size in footing if not name.endswith(PARAMS)), place)
-            for place, footing in enumerate(prints)
-        ]
-        letters += [some[(max(sized) if end else min(sized))[1]]] * depth
-    return of_letters(layout, depths, letters)
+    choose = max if end else min
+    found = []
+    for place, branch in enumerate(sharing.branches(layout.widths)):
+        total, letters = 0, list[Letter]()
+        for groups, width, depth in zip(branch, layout.widths, depths, strict=True):
+            some = list(itertools.chain(*groups))
+            macs, best = choose((_macs(letter, width, layout.form), each) for each, letter in enumerate(some))
+            total, letters = total + macs * depth, letters + [some[best]] * depth
+        found.append((total, place, letters))
+    return of_letters(layout, depths, choose(found)[2])
+
+
+def _macs(letter: Letter, width: int, form: Form) -> int:
+    """The MACs of a block's footprint."""
+    return sum(size for name, size in footprint(letter, width, form) if not name.endswith(PARAMS))
 
 
 def check_choices(space: str, layouts: Layouts, sharing: Sharing) -> None:
@@ -133,10 +165,10 @@ def check_choices(space: str, layouts: Layouts, sharing: Sharing) -> None:
     layouts.check()
     neuron = neuron_of(layouts.neuron[0])
     every = [(layout, depths) for layout, depths in layouts.every() if layout.neuron == neuron]
-    widths = {sharing.common(layout.widths) for layout, _ in every}
+    widths = {math.gcd(*layout.widths) for layout, _ in every}
     sharing.alphabet.check_heads(space, sorted({width for layout, _ in every for width in layout.widths} | widths))
     for layout, depths in every:
-        first = sharing.alphabet.letters(sharing.common(layout.widths))[0]
+        first = sharing.alphabet.letters(math.gcd(*layout.widths))[0]
         of_letters(layout, depths[0], [first] * sum(depths[0]))
     for width in widths:
         at = Place(width=width, side=SIDE, steps=1, still=False)
@@ -153,5 +185,5 @@ def check_buildable(layouts: Layouts, sharing: Sharing, task: Task) -> None:
         places = {link.at.block: link.at for link in chain(corner(sharing, layout, offered[0], 0), task)}
         letters = sharing.offered(layout.widths)
         for stage, first in enumerate(itertools.accumulate((0, *offered[0][:-1]))):
-            for part, _ in letters[0 if sharing.unit == NETWORK else stage]:
+            for part, _ in letters[stage]:
                 part.after(places[first])

@@ -1,78 +1,182 @@
-"""Sharing: which blocks of a network have one choice in common, and what follows for counting, listing and naming choices."""
+"""Sharing: which blocks of a network have a choice in common, and what follows for counting, listing and naming choices."""
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.space.alphabet import Alphabet, Letter
+from autost_optuna.network.parts import genes_of
+from autost_optuna.network.parts.kinds import MIXERS
+from autost_optuna.space.alphabet import Alphabet, Letter, Where
 from autost_optuna.space.layout import Layout
 
-BLOCK, STAGE, NETWORK = "block", "stage", "network"
+BLOCK, STAGE, NETWORK = UNITS = ("block", "stage", "network")
+MIXED = "mixed"
+
+Units = tuple[tuple[str, str], ...]  # what shares each choice: ("mixer", "stage"), ("mlp_ratio", "block")
+Shared = str | Mapping[str, str]
+# The blocks that a stage may have together, and those of every stage of a network: blocks of one group go with one another.
+Groups = tuple[tuple[Letter, ...], ...]
+Branch = tuple[Groups, ...]
+
+
+def units_of(alphabet: Alphabet, shared: Shared) -> Units:
+    """The unit of every choice of a block. Genes that are not named follow their mixer; anything else is chosen per block.
+
+    ValueError names a choice or a unit that is unknown, and a gene that networks would have to choose but not use.
+    """
+    names = (*(["mixer"] if len(alphabet.mixer) > 1 else []), *alphabet.all_genes, "mlp_ratio")
+    if isinstance(shared, str):
+        _check_unit(shared)
+        return tuple((name, shared) for name in names)
+    if not isinstance(shared, Mapping):
+        raise ValueError(
+            f'shared {shared!r} is neither one of {", ".join(UNITS)} nor a table such as {{mixer = "stage"}}'
+        )
+    for name, unit in shared.items():
+        if name not in names:
+            raise ValueError(f"shared: {name!r} is no choice of a block here; name some of {', '.join(names)}")
+        _check_unit(unit)
+    mixer = shared.get("mixer", BLOCK)
+    units = {name: shared.get(name, mixer if name in alphabet.all_genes else BLOCK) for name in names}
+    for gene in alphabet.all_genes:
+        lacking = [word for word in alphabet.mixer if gene not in genes_of(MIXERS[word])]
+        if lacking and UNITS.index(units[gene]) > UNITS.index(mixer):
+            raise ValueError(
+                f"shared: {gene} per {units[gene]} needs mixers that all have it, and {lacking[0]} has none; share the mixer "
+                f"per {units[gene]} too, or choose {gene} per {mixer}"
+            )
+    return tuple(units.items())
+
+
+def simplified(alphabet: Alphabet, shared: Shared) -> Shared:
+    """One way to say what can be said in several: the unit of all choices, or those of every choice. ValueError as above."""
+    units = units_of(alphabet, shared)
+    found = {unit for _, unit in units}
+    return found.pop() if len(found) == 1 else dict(units)
+
+
+def _check_unit(unit: object) -> None:
+    if unit not in UNITS:
+        raise ValueError(f"shared {unit!r} is unknown; use {', '.join(UNITS[:-1])} or {UNITS[-1]}")
 
 
 class Sharing(NamedTuple):
-    """An alphabet of blocks, chosen for every `unit`: a block, a stage or the network."""
+    """An alphabet of blocks, and the unit that shares each choice of it: a block, a stage or the network."""
 
     alphabet: Alphabet
-    unit: str
+    units: Units
 
-    def common(self, widths: tuple[int, ...]) -> int:
-        """The width whose divisors are those of all stages."""
-        return math.gcd(*widths)
+    @property
+    def unit(self) -> str:
+        """The unit of all choices; "mixed" if they differ."""
+        found = {unit for _, unit in self.units}
+        return found.pop() if len(found) == 1 else MIXED
+
+    def branches(self, widths: tuple[int, ...]) -> tuple[Branch, ...]:
+        """One branch for each choice of what the network shares. No two branches, and no two groups, give the same blocks."""
+        return _branches(self.alphabet, self.units, widths)
 
     def offered(self, widths: tuple[int, ...]) -> list[tuple[Letter, ...]]:
-        """The blocks among which those of every stage, or of the network, are chosen."""
-        found = (self.common(widths),) if self.unit == NETWORK else widths
-        return [self.alphabet.letters(width) for width in found]
-
-    def counts(self, depths: tuple[int, ...]) -> tuple[int, ...]:
-        """How many blocks are chosen among each of these."""
-        return depths if self.unit == BLOCK else (1,) if self.unit == NETWORK else (1,) * len(depths)
-
-    def spread(self, chosen: Sequence[Letter], depths: tuple[int, ...]) -> Sequence[Letter]:
-        """The letter of every block from those that are chosen."""
-        if self.unit == BLOCK:
-            return chosen
-        repeated = (sum(depths),) if self.unit == NETWORK else depths
-        return [letter for letter, count in zip(chosen, repeated, strict=True) for _ in range(count)]
+        """All blocks that some network may have in every stage."""
+        stages = zip(*self.branches(widths), strict=True)
+        return [
+            tuple(dict.fromkeys(letter for groups in stage for group in groups for letter in group)) for stage in stages
+        ]
 
     def size(self, layout: Layout, depths: tuple[int, ...]) -> int:
         """The number of networks of a layout with these depths."""
-        offered = map(len, self.offered(layout.widths))
-        return math.prod(number**count for number, count in zip(offered, self.counts(depths), strict=True))
+        return sum(
+            math.prod(sum(len(group) ** depth for group in stage) for stage, depth in zip(branch, depths, strict=True))
+            for branch in self.branches(layout.widths)
+        )
 
     def every(self, layout: Layout, depths: tuple[int, ...]) -> Iterator[Sequence[Letter]]:
         """The blocks of each of these networks."""
-        groups = zip(self.offered(layout.widths), self.counts(depths), strict=True)
-        for chosen in itertools.product(*(itertools.product(letters, repeat=count) for letters, count in groups)):
-            yield self.spread(list(itertools.chain(*chosen)), depths)
+        for branch in self.branches(layout.widths):
+            yield from _words(branch, depths)
 
     def holds(self, architecture: Architecture) -> bool:
         """Whether the blocks of an architecture are offered, and shared as they must be."""
         widths, depths = zip(*architecture.stages, strict=True)
         blocks = iter(zip(architecture.mixers, architecture.mlp_ratio, strict=True))
-        stages = [set(itertools.islice(blocks, depth)) for depth in depths]
-        groups = [set().union(*stages)] if self.unit == NETWORK else stages
-        offered = self.offered(widths)
-        return all(map(set.issuperset, map(set, offered), groups)) and (
-            self.unit == BLOCK or all(len(letters) == 1 for letters in groups)
+        stages = [list(itertools.islice(blocks, depth)) for depth in depths]
+        groups = {BLOCK: [], STAGE: stages, NETWORK: [list(itertools.chain(*stages))]}
+        return all(map(set.issuperset, map(set, self.offered(widths)), stages)) and all(
+            len({_value(name, letter) for letter in group}) == 1 for name, unit in self.units for group in groups[unit]
         )
 
-    def firsts(self, depths: tuple[int, ...]) -> Sequence[int]:
-        """The first of the blocks that share each choice."""
-        if self.unit == BLOCK:
-            return range(sum(depths))
-        return [0] if self.unit == NETWORK else list(itertools.accumulate((0, *depths[:-1])))
+    def asked(
+        self, widths: tuple[int, ...], depths: tuple[int, ...], values: Mapping[str, Any]
+    ) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """The parameters of all blocks and their choices, one after another; `values` has those that came before."""
+        known: set[str] = set()
+        for _, where in _spots(self.units, widths, depths):
+            for name, choices in self.alphabet.asked(where, values):
+                if name not in known:
+                    known.add(name)
+                    yield name, choices
 
-    def suffixes(self, widths: tuple[int, ...], depths: tuple[int, ...]) -> list[tuple[str, int]]:
-        """What follows the names of parameters of blocks, and the width of the blocks, for each that is chosen."""
-        if self.unit == NETWORK:
-            return [("", self.common(widths))]
-        if self.unit == STAGE:
-            return [(f"_s{stage}", width) for stage, width in enumerate(widths, 1)]
-        if len(depths) == 1:
-            return [(f"_{block:02d}", widths[0]) for block in range(1, depths[0] + 1)]
-        stages = enumerate(zip(widths, depths, strict=True), 1)
-        return [(f"_s{s}_{block:02d}", width) for s, (width, depth) in stages for block in range(1, depth + 1)]
+    def letters(self, widths: tuple[int, ...], depths: tuple[int, ...], values: Mapping[str, Any]) -> list[Letter]:
+        """The blocks with these parameters, by name."""
+        spots = _spots(self.units, widths, depths)
+        ends = [*(first for first, _ in spots[1:]), sum(depths)]
+        chosen = [
+            [self.alphabet.letter(where, values)] * (end - first)
+            for (first, where), end in zip(spots, ends, strict=True)
+        ]
+        return list(itertools.chain(*chosen))
+
+    def values(self, widths: tuple[int, ...], depths: tuple[int, ...], letters: Sequence[Letter]) -> dict[str, Any]:
+        """The parameters of these blocks, by name."""
+        found: dict[str, Any] = {}
+        for first, where in _spots(self.units, widths, depths):
+            found |= self.alphabet.values(where, letters[first])
+        return found
+
+    def places(self, widths: tuple[int, ...], depths: tuple[int, ...]) -> list[Where]:
+        """Where each block that is asked for something has its choices."""
+        return [where for _, where in _spots(self.units, widths, depths)]
+
+
+def _value(name: str, letter: Letter) -> Any:
+    """The choice called `name` of a block; None if its mixer has none."""
+    mixer, ratio = letter
+    return ratio if name == "mlp_ratio" else mixer.word if name == "mixer" else getattr(mixer, name, None)
+
+
+def _words(branch: Branch, depths: tuple[int, ...]) -> Iterator[tuple[Letter, ...]]:
+    if not branch:
+        yield ()
+        return
+    for group in branch[0]:
+        for word in itertools.product(group, repeat=depths[0]):
+            yield from (word + others for others in _words(branch[1:], depths[1:]))
+
+
+@functools.lru_cache(256)
+def _branches(alphabet: Alphabet, units: Units, widths: tuple[int, ...]) -> tuple[Branch, ...]:
+    shared = {unit: [name for name, its in units if its == unit] for unit in UNITS}
+    return tuple(
+        tuple(
+            tuple(stage.letters(width) for stage in network.with_one_choice(shared[STAGE], width)) for width in widths
+        )
+        for network in alphabet.with_one_choice(shared[NETWORK], math.gcd(*widths))
+    )
+
+
+@functools.lru_cache(1 << 12)
+def _spots(units: Units, widths: tuple[int, ...], depths: tuple[int, ...]) -> Sequence[tuple[int, Where]]:
+    """The blocks that are the first with some choice, and where each choice is: its suffix and width."""
+    found, block = [], 0
+    some = {unit for _, unit in units}
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), 1):
+        for number in range(1, depth + 1):
+            if BLOCK in some or (number == 1 and STAGE in some) or block == 0:
+                suffix = f"_{number:02d}" if len(widths) == 1 else f"_s{stage}_{number:02d}"
+                places = {BLOCK: (suffix, width), STAGE: (f"_s{stage}", width), NETWORK: ("", math.gcd(*widths))}
+                found.append((block, {name: places[unit] for name, unit in units}))
+            block += 1
+    return found

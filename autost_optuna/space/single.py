@@ -55,10 +55,6 @@ def values_of(space: Space, architecture: Architecture) -> dict[str, Any]:
     }
     widths = tuple(width for width, _ in stages)
     known |= space.layouts.chosen_widths(known, widths)
-    asked = space.sharing.suffixes(widths, tuple(depth for _, depth in stages))
-    each = list(zip(architecture.mixers, architecture.mlp_ratio, strict=True))
-    firsts = space.sharing.firsts(tuple(depth for _, depth in stages))
-    for (suffix, width), first in zip(asked, firsts, strict=True):
-        part, ratio = each[first]
-        known |= space.sharing.alphabet.values(suffix, width, (part, ratio))
+    letters = list(zip(architecture.mixers, architecture.mlp_ratio, strict=True))
+    known |= space.sharing.values(widths, tuple(depth for _, depth in stages), letters)
     return {name: known[name] for name in space.active(known)}

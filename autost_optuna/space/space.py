@@ -16,21 +16,19 @@ from autost_optuna.network.neurons.kinds import neuron_of
 from autost_optuna.network.parts.kinds import USUAL_MIXER
 from autost_optuna.network.task import Task
 from autost_optuna.network.values import Ratio, as_count
-from autost_optuna.space.alphabet import CHECKS, Alphabet, Letter, of_letters
+from autost_optuna.space.alphabet import CHECKS, Alphabet, Letter, Where, of_letters
 from autost_optuna.space.classes import check_buildable, check_choices, corner, count_classes_in
 from autost_optuna.space.layout import USUAL as LAYOUT
 from autost_optuna.space.layout import Layouts
 from autost_optuna.space.parameters import distribution_of, suggest_choice
 from autost_optuna.space.presets import CHOICES_OF_PRESETS
-from autost_optuna.space.sharing import BLOCK, NETWORK, STAGE, Sharing
+from autost_optuna.space.sharing import BLOCK, NETWORK, Shared, Sharing, simplified, units_of
 from autost_optuna.space.written import CHOICES, read_space
 from autost_optuna.units import StrPath
 
 if TYPE_CHECKING:
     from optuna import Trial
     from optuna.distributions import BaseDistribution
-
-SHARED = (BLOCK, STAGE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,10 +37,11 @@ class Space:
 
     `mixer` lists kinds of mixer by name, and `neuron` kinds of neuron; all layers of a network have the same neuron. Each block
     chooses its mixer, its `mlp_ratio`, and the genes of its mixer: `num_heads`, or those in `genes`, such as
-    {"kernel": [3, 5]}. If `uniform`, all blocks share one choice; with `shared` = "stage" those of a stage do. Heads must
-    divide the width: every choice must divide every width or, if `dividing_heads`, each width offers only the choices that
-    divide it (`heads_of`), at least one. `form` has the choices of what all blocks share, by the names in `layout.USUAL`:
-    the stem, the residual stream, stages. Only networks of one stage need `depth`.
+    {"kernel": [3, 5]}. `shared` says what has each choice in common: a "block", a "stage" or the "network", or a mapping from
+    choices to these, such as {"mixer": "stage"}. If `uniform`, the network has all of them. Heads must divide the width:
+    every choice must divide every width or, if `dividing_heads`, each width offers only the choices that divide it
+    (`heads_of`), at least one. `form` has the choices of what all blocks share, by the names in `layout.USUAL`: the stem,
+    the residual stream, stages. Only networks of one stage need `depth`.
     """
 
     name: str
@@ -56,7 +55,7 @@ class Space:
     genes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     neuron: tuple[str, ...] = (USUAL.word,)
     form: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
-    shared: str = SHARED[0]
+    shared: Shared = field(default=BLOCK, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -84,10 +83,11 @@ class Space:
         for flag in ("uniform", "dividing_heads"):
             if not isinstance(getattr(self, flag), bool):
                 raise ValueError(f"space {self.name}: {flag} {getattr(self, flag)!r} is not true or false")
-        if self.shared not in SHARED:
-            raise ValueError(f"space {self.name}: shared {self.shared!r} is unknown; use {' or '.join(SHARED)}")
         object.__setattr__(self, "form", {n: v for n, v in self.form.items() if v != LAYOUT[n]})
         try:
+            shared = simplified(self._alphabet, self.shared)
+            object.__setattr__(self, "uniform", self.uniform or shared == NETWORK)
+            object.__setattr__(self, "shared", BLOCK if shared == NETWORK else shared)
             check_choices(self.name, self.layouts, self.sharing)
         except ValueError as error:
             text = str(error)
@@ -114,7 +114,8 @@ class Space:
     @property
     def sharing(self) -> Sharing:
         """The alphabet of blocks, and what shares one choice of it."""
-        return Sharing(self._alphabet, NETWORK if self.uniform else self.shared)
+        alphabet = self._alphabet
+        return Sharing(alphabet, units_of(alphabet, NETWORK if self.uniform else self.shared))
 
     @property
     def layouts(self) -> Layouts:
@@ -163,7 +164,11 @@ class Space:
         """The JSON form, with the keys of FILE.toml."""
         lists = {name: list(values) for name, values in self.choices.items()}
         flags = {"uniform": self.uniform, **({"dividing_heads": True} if self.dividing_heads else {})}
-        shared = {} if self.shared == SHARED[0] else {"shared": self.shared}
+        shared = (
+            {}
+            if self.shared == BLOCK
+            else {"shared": self.shared if isinstance(self.shared, str) else dict(self.shared)}
+        )
         return {"name": self.name, **lists, **flags, **shared}
 
     @classmethod
@@ -186,10 +191,11 @@ class Space:
     def _repr_html_(self) -> str:
         """In a notebook: all choices."""
         pairs = [(name, self.in_words(name)) for name in self.choices]
-        network = ("embed_dim", "depth", "neuron", *LAYOUT)
-        *others, last = [name for name in self.choices if name not in network]
-        chosen = f"chosen {'once for all blocks' if self.uniform else f'for every {self.shared}'}"
-        title = f"space {self.name}: {self.size:,} architectures, {', '.join(others)} and {last} {chosen}"
+        units: dict[str, list[str]] = {}
+        for name, unit in self.sharing.units:
+            units.setdefault(unit, []).append(name)
+        chosen = [f"{units.pop(unit)} per {unit}" for unit in list(units)]
+        title = f"space {self.name}: {self.size:,} architectures, {'; '.join(chosen)}"
         return notebook.titled(title, notebook.facts(pairs))
 
     @property
@@ -237,23 +243,23 @@ class Space:
     def distributions(self) -> "dict[str, BaseDistribution]":
         """Every parameter that `suggest` may ask for, in its order; those of a block follow the depth that adds it."""
         found: dict[str, BaseDistribution] = {}
-        blocks: dict[str, dict[int, None]] = {}
+        places: dict[tuple[str, ...], dict[tuple[int, ...], Where]] = {}
         for values in self.layouts.questions():
             for name, choices in self.layouts.asked(values):
                 found.setdefault(name, distribution_of(choices))
             layout = self.layouts.layout(values)
-            for suffix, width in self.sharing.suffixes(layout.widths, self.layouts.depths(values)):
-                blocks.setdefault(suffix, {})[width] = None
-        for suffix, widths in blocks.items():
-            found |= self._alphabet.distributions(suffix, list(widths))
+            for where in self.sharing.places(layout.widths, self.layouts.depths(values)):
+                suffixes, widths = zip(*where.values(), strict=True)
+                places.setdefault(suffixes, {})[widths] = where
+        for some in places.values():
+            found |= self._alphabet.distributions(list(some.values()))
         return found
 
     def _asked(self, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """The parameters of an architecture and their choices, one after another; `values` has those that came before."""
-        layouts, sharing = self.layouts, self.sharing
+        layouts = self.layouts
         yield from layouts.asked(values)
-        for suffix, width in sharing.suffixes(layouts.widths(values), layouts.depths(values)):
-            yield from sharing.alphabet.asked(suffix, width, values)
+        yield from self.sharing.asked(layouts.widths(values), layouts.depths(values), values)
 
     def active(self, values: Mapping[str, Any]) -> set[str]:
         """The parameters that `suggest` asks for, given at least those of the layout and, if it has a choice, the mixers."""
@@ -261,10 +267,8 @@ class Space:
 
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
         """The architecture with these parameters, by name; parameters that it does not have are ignored."""
-        sharing, layout, depths = self.sharing, self.layouts.layout(values), self.layouts.depths(values)
-        asked = sharing.suffixes(layout.widths, depths)
-        letters = [sharing.alphabet.letter(suffix, width, values) for suffix, width in asked]
-        return of_letters(layout, depths, sharing.spread(letters, depths))
+        layout, depths = self.layouts.layout(values), self.layouts.depths(values)
+        return of_letters(layout, depths, self.sharing.letters(layout.widths, depths, values))
 
     def suggest(self, trial: "Trial") -> Architecture:
         """Ask an Optuna trial for an architecture: embed_dim, depth, then num_heads_01, mlp_ratio_01 for each block.
