@@ -16,6 +16,7 @@ from PIL import Image
 
 from autost_optuna import Task, data
 from autost_optuna.data import (
+    COUNTS,
     Preparation,
     Sample,
     fit,
@@ -211,13 +212,22 @@ def test_images_and_recordings_are_not_confused(tmp_path, name, task, said):
         load(name, Task.preset(task), tmp_path)
 
 
-def test_counts_are_read_as_they_are_and_never_resized():
+def test_counts_are_read_as_they_are():
     simulated = load("digits-saccades", NMNIST)
     frames = simulated.train.images[:2]
     assert torch.equal(fit(frames, simulated.normalisation, NMNIST), torch.from_numpy(frames).float())
     for task in (dataclasses.replace(NMNIST, image_size=32), dataclasses.replace(NMNIST, channels=1), DIGITS):
         with pytest.raises(ValueError, match="do not fit task"):
             fit(frames, simulated.normalisation, task)
+
+
+def test_counts_are_added_up_for_smaller_tasks_and_a_third_channel():
+    recordings = load("digits-saccades", NMNIST).train.images[:2]
+    smaller = dataclasses.replace(NMNIST, image_size=17, channels=3)
+    found = fit(recordings, COUNTS, smaller)
+    cells = np.asarray(recordings, np.float32).reshape(2, 10, 2, 17, 2, 17, 2).sum((4, 6))
+    assert np.array_equal(found[:, :, :2], cells)
+    assert np.array_equal(found[:, :, 2], cells.sum(2))
 
 
 def test_cifar10_as_its_layout_has_it(tmp_path):

@@ -489,7 +489,7 @@ def test_invalid_events_are_left_out_and_counted_once(tmp_path):
 def test_recordings_that_do_not_fit_the_task_are_refused_before_they_are_read(tmp_path, name):
     task, write = WRITERS[name]
     write(tmp_path)
-    smaller = dataclasses.replace(task, image_size=16)
+    smaller = dataclasses.replace(task, image_size=15)
     with pytest.raises(ValueError, match="do not fit task"):
         load(name, smaller, tmp_path)
     assert not list(tmp_path.rglob("frames"))

@@ -49,9 +49,25 @@ def test_sizes_that_papers_print():
         "qkformer-10-512": 29.08,
         "qkformer-10-768": 64.96,
         "spikingformer-2-256": 2.57,
+        "sdt-2-256-cifar10dvs": 2.57,
     }
     for name, millions in printed.items():
         assert counts(name, Task.preset(NETWORKS[name].task))[0] / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+def test_the_network_for_gestures_has_the_parameters_of_its_layers():
+    """SpikingResformer's: 3x3 convolutions from stage to stage, blocks of attention and feed-forward part, groups of 32."""
+
+    def block(width, patch):
+        attention = width * 2 * width * patch**2 + 2 * 2 * width + width**2 + 2 * width
+        hidden = 4 * width
+        feed_forward = 2 * width * hidden + 9 * hidden * 32 + 2 * hidden * 2 + 2 * width
+        return attention + feed_forward + 6  # a decay for each layer of neurons
+
+    stem = 9 * 3 * 32 + 2 * 32
+    second, third = 9 * 32 * 96 + 2 * 96 + 1, 9 * 96 * 192 + 2 * 192 + 1
+    expected = stem + block(32, 4) + second + 2 * block(96, 2) + third + 3 * block(192, 1) + 192 * 11
+    assert counts("spikingresformer-dvsg", Task.preset("dvs128gesture-64"))[0] == expected == 2_709_830
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -41,7 +41,7 @@ storage = click.option(
     metavar="FILE|URL",
     help="Where studies are kept: a journal file, or a URL such as sqlite:///FILE. Also from OPTUNA_STORAGE.",
 )
-TASKS = "cifar10, cifar100, digits, imagenet; for recordings nmnist, cifar10dvs, dvs128gesture; or FILE.toml."
+TASKS = "cifar10, cifar100, digits, imagenet; for recordings nmnist, cifar10dvs(-64), dvs128gesture(-64); or FILE.toml."
 data = click.option(
     "--data",
     metavar="NAME",

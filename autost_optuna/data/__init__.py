@@ -50,8 +50,9 @@ BUILT_IN = ("digits", "digits-saccades")
 
 
 def own_data(task: Task) -> str:
-    """The data set that holds a task's own classes: the one with its name, or else a folder of images."""
-    return task.name if task.name in NAMES else "imagefolder"
+    """The data set that holds a task's own classes: the one that its name begins with, or else a folder of images."""
+    name = task.name.partition("-")[0] if task.events and task.name not in NAMES else task.name
+    return name if name in (RECORDINGS if task.events else IMAGES) else "imagefolder"
 
 
 def stand_in_warning(data: str, task: Task) -> str | None:
@@ -129,7 +130,7 @@ def load(
     if name == "imagefolder":
         return imagefolder.load(root, task.image_size)
     recorded, side = _recorded(name, root, task.time_steps, frames)
-    task.check_images((1, task.time_steps, 2, side, side))
+    task.check_recordings((1, task.time_steps, 2, side, side))
     if not preparation.cache:
         return recorded.dataset
     return frame_cache.keep_frames(recorded, task.time_steps, frames, side, preparation.on_frames)
@@ -166,25 +167,39 @@ def fit(
     `augment` changes them in their own size and channels, as values from 0 to 1, or as counts of events.
 
     Grey images are repeated over the channels, colour images averaged to one channel, and sizes changed by bilinear
-    interpolation. Recordings are not resized, since they are counts of events: ValueError if they do not fit.
+    interpolation. Recordings are counts of events, which are added up where the task has fewer pixels or a third channel;
+    ValueError if they do not fit.
     """
     import torch
     import torch.nn.functional as F
 
     if task.events or pixels.ndim == 5:
-        task.check_images(pixels.shape)
+        task.check_recordings(pixels.shape)
     x = torch.as_tensor(pixels).float() / normalisation.scale
     if augment is not None:
         x = augment(x)
     mean = torch.tensor(normalisation.mean, device=x.device).view(1, -1, 1, 1)
     std = torch.tensor(normalisation.std, device=x.device).view(1, -1, 1, 1)
     x = (x - mean) / std
+    if task.events:
+        return _added_up(x, task).contiguous()
     if x.shape[-3] != task.channels:
         x = x.mean(1, keepdim=True).expand(-1, task.channels, -1, -1)
     if x.shape[-2:] != (task.image_size, task.image_size):
         size = (task.image_size, task.image_size)
         x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
     return x.contiguous()
+
+
+def _added_up(counts: "Tensor", task: Task) -> "Tensor":
+    """Counts of events [B, T, 2, side, side] on the pixels of the task, with their sum if it has a third channel."""
+    import torch
+    import torch.nn.functional as F
+
+    cell = counts.shape[-1] // task.image_size
+    if cell > 1:
+        counts = F.avg_pool2d(counts.flatten(0, 1), cell, divisor_override=1).unflatten(0, counts.shape[:2])
+    return counts if task.channels == 2 else torch.cat([counts, counts.sum(2, keepdim=True)], 2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+GROUP = 64
 ALL = ("q", "k", "v", "proj", "fc1", "fc2")
 WITHOUT_QKV = ("proj", "fc1", "fc2")
 SPIKFORMER = "Zhou et al., ICLR 2023, arXiv 2209.15425"
 SPIKINGFORMER = "Zhou et al. 2023, arXiv 2304.11954"
 QKFORMER = "Zhou et al., NeurIPS 2024, arXiv 2403.16552"
+SPIKINGRESFORMER = "Shi, Hao, Yu, CVPR 2024, arXiv 2403.14302"
 MAXFORMER = "Fang et al. 2025 (Max-Former), github.com/bic-L/MaxFormer"
 
 
@@ -19,8 +21,8 @@ class Style:
     `embedding` names how images become tokens and tokens those of the next stage; see `parts.embedding`. `biases` are the
     layers that have one, by name. `order` is that of attention's products: "qk" for (q k^T) v, "kv" for q (k^T v). `head`
     is the form of the head; see `parts.head`. If `joined`, an MLP that is as wide as its stream adds to it behind each of
-    its two layers. `fraction` is the part of the first stage's width that the narrowest layer of its embedding has: 8 for
-    C / 8.
+    its two layers. `group` is how many channels of a grouped convolution are one group. `fraction` is the part of the first
+    stage's width that the narrowest layer of its embedding has: 8 for C / 8.
     """
 
     embedding: str
@@ -30,6 +32,7 @@ class Style:
     fraction: int
     source: str
     joined: bool = False
+    group: int = GROUP
 
 
 STYLES: Mapping[str, Style] = MappingProxyType(
@@ -94,9 +97,25 @@ STYLES: Mapping[str, Style] = MappingProxyType(
             order="kv",
             head="every step",
             fraction=1,
-            source="Shi, Hao, Yu, CVPR 2024, arXiv 2403.14302",
+            source=SPIKINGRESFORMER,
+        ),
+        "spikingresformer-events": Style(
+            embedding="spikingresformer",
+            biases=(),
+            order="kv",
+            head="every step",
+            fraction=1,
+            source=SPIKINGRESFORMER,
+            group=32,
         ),
     }
 )
 USUAL_STYLE = "autost"
-STAGED = ("qkformer", "qkformer-imagenet", "maxformer", "maxformer-imagenet", "spikingresformer")
+STAGED = (
+    "qkformer",
+    "qkformer-imagenet",
+    "maxformer",
+    "maxformer-imagenet",
+    "spikingresformer",
+    "spikingresformer-events",
+)

@@ -19,7 +19,9 @@ LONGEST_NAME = 64
 class Task:
     """A classification task for a spiking transformer of T time steps on square images.
 
-    If `events`, it reads recordings of T event frames instead of one image repeated at T steps.
+    If `events`, it reads recordings of T event frames instead of one image repeated at T steps. Their channels are counts of
+    falling and of rising brightness; a third has the sum. Where the camera has more pixels than the task, counts of 2x2, 3x3
+    and so on are added up.
 
     `pooling` has one flag for each of the four stem convolutions: "0011" halves the resolution after the last two.
     The `max_` fields bound the networks that the task accepts, so that a typing error does not fill the memory.
@@ -53,7 +55,7 @@ class Task:
 
     @classmethod
     def preset(cls, name: str) -> "Task":
-        """The task called `name`: cifar10, cifar100, digits, imagenet, nmnist, cifar10dvs or dvs128gesture."""
+        """The task called `name`, such as cifar10, digits, imagenet, nmnist or cifar10dvs; `PRESETS` has all."""
         if name not in PRESETS:
             raise ValueError(f"no task {name!r}; choose one of {', '.join(PRESETS)}, or give a FILE.toml")
         return PRESETS[name]
@@ -94,6 +96,17 @@ class Task:
         if tuple(shape[1:]) != self.input_shape or shape[0] < 1:
             expected = ", ".join(str(size) for size in self.input_shape)
             raise ValueError(f"images of shape {tuple(shape)} do not fit task {self.name}; give [B, {expected}]")
+
+    def check_recordings(self, shape: Sequence[int]) -> None:
+        """ValueError if recordings [B, T, 2, side, side] of `shape` are not what `data.fit` brings to this task's size."""
+        recorded = tuple(shape[1:3]) == (self.time_steps, 2) and len(shape) == 5
+        whole = recorded and all(side and side % self.image_size == 0 for side in shape[3:])
+        if not (self.events and self.channels in (2, 3) and whole and shape[0]):
+            reads = ", ".join(map(str, self.input_shape))
+            raise ValueError(
+                f"recordings of shape {tuple(shape)} do not fit task {self.name}, which reads [{reads}]; choose a task of 2 "
+                "channels, or 3 with their sum, whose size divides the camera's"
+            )
 
     def check(self, architecture: Architecture) -> None:
         """ValueError if `architecture` exceeds this task's bounds."""
@@ -142,6 +155,9 @@ PRESETS = {
             pooling="1111",
             events=True,
         ),
+        # The same at half the resolution, as the authors of SDT and of SpikingResformer read them.
+        Task(name="cifar10dvs-64", image_size=64, channels=2, num_classes=10, time_steps=10, events=True),
+        Task(name="dvs128gesture-64", image_size=64, channels=3, num_classes=11, time_steps=16, events=True),
     )
 }
 

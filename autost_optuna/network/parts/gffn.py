@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Row
+from autost_optuna.network.styles import GROUP, STYLES
 from autost_optuna.network.values import Ratio, hidden_units
 
 if TYPE_CHECKING:
     from autost_optuna.network.parts.gffn_torch import GroupedFFNModule
 
-GROUP = 64  # channels of a group, or the largest power of 2 below that divides the hidden channels
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupedFFN:
-    """Two linear layers with int(`mlp_ratio` C) hidden channels, and between them a 3x3 convolution that adds to these."""
+    """Two linear layers with int(`mlp_ratio` C) hidden channels, and between them a 3x3 convolution that adds to these.
+
+    Its groups have the channels of the style's `group`, or the largest power of 2 below that divides the hidden channels.
+    """
 
     word: ClassVar[str] = "gffn"
     name: ClassVar[str] = "gffn"
@@ -29,6 +31,10 @@ class GroupedFFN:
         """The hidden channels."""
         return hidden_units(self.mlp_ratio, at.width)
 
+    def group(self, at: Place) -> int:
+        """The channels of a group."""
+        return math.gcd(self.hidden(at), STYLES[at.stem].group)
+
     def after(self, at: Place) -> Place:
         """The same shape. ValueError if no hidden channel is left."""
         self.hidden(at)
@@ -37,7 +43,7 @@ class GroupedFFN:
     def rows(self, at: Place) -> Iterator[Row]:
         """Two layers of C D MACs per token and a convolution of 9 D g, with D hidden channels in groups of g."""
         hidden = self.hidden(at)
-        weights = 9 * hidden * math.gcd(hidden, GROUP)
+        weights = 9 * hidden * self.group(at)
         yield from at.entry()
         yield at.linear("fc1", "MLP", at.width, hidden, "neuron")
         yield at.neurons("hidden_neuron", at.tokens * hidden)
@@ -54,8 +60,9 @@ class GroupedFFN:
         yield from at.exit("out_neuron")
 
     def weights(self, at: Place) -> tuple[object, ...]:
-        """The block, the width and the hidden channels."""
-        return self.name, at.block, at.width, self.hidden(at)
+        """The block, the width, the hidden channels and, where they are others than 64, those of a group."""
+        wanted = STYLES[at.stem].group
+        return self.name, at.block, at.width, self.hidden(at), *([] if wanted == GROUP else [self.group(at)])
 
     def module(self, at: Place) -> "GroupedFFNModule":
         """The twin."""
