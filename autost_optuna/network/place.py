@@ -53,6 +53,11 @@ class Place:
         return STYLES[self.stem].order
 
     @property
+    def group(self) -> int:
+        """The channels of a group of a grouped convolution, if they divide its channels."""
+        return STYLES[self.stem].group
+
+    @property
     def tokens(self) -> int:
         """N."""
         return self.side**2

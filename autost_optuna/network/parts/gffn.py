@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Row
-from autost_optuna.network.styles import GROUP, STYLES
+from autost_optuna.network.styles import GROUP
 from autost_optuna.network.values import Ratio, hidden_units
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class GroupedFFN:
     """Two linear layers with int(`mlp_ratio` C) hidden channels, and between them a 3x3 convolution that adds to these.
 
-    Its groups have the channels of the style's `group`, or the largest power of 2 below that divides the hidden channels.
+    A group has the channels that the family's code gives it, or the largest power of 2 below that divides the hidden ones.
     """
 
     word: ClassVar[str] = "gffn"
@@ -31,10 +31,6 @@ class GroupedFFN:
         """The hidden channels."""
         return hidden_units(self.mlp_ratio, at.width)
 
-    def group(self, at: Place) -> int:
-        """The channels of a group."""
-        return math.gcd(self.hidden(at), STYLES[at.stem].group)
-
     def after(self, at: Place) -> Place:
         """The same shape. ValueError if no hidden channel is left."""
         self.hidden(at)
@@ -43,7 +39,7 @@ class GroupedFFN:
     def rows(self, at: Place) -> Iterator[Row]:
         """Two layers of C D MACs per token and a convolution of 9 D g, with D hidden channels in groups of g."""
         hidden = self.hidden(at)
-        weights = 9 * hidden * self.group(at)
+        weights = 9 * hidden * math.gcd(hidden, at.group)
         yield from at.entry()
         yield at.linear("fc1", "MLP", at.width, hidden, "neuron")
         yield at.neurons("hidden_neuron", at.tokens * hidden)
@@ -61,8 +57,7 @@ class GroupedFFN:
 
     def weights(self, at: Place) -> tuple[object, ...]:
         """The block, the width, the hidden channels and, where they are others than 64, those of a group."""
-        wanted = STYLES[at.stem].group
-        return self.name, at.block, at.width, self.hidden(at), *([] if wanted == GROUP else [self.group(at)])
+        return self.name, at.block, at.width, self.hidden(at), *([] if at.group == GROUP else [at.group])
 
     def module(self, at: Place) -> "GroupedFFNModule":
         """The twin."""

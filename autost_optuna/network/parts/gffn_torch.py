@@ -1,10 +1,13 @@
 """The feed-forward part with a grouped convolution, computed."""
 
+import math
+
 from torch import Tensor, nn
 
 from autost_optuna.network.layers import ChannelNorm, SpikeConv, SpikeLinear, draw_layers, entry, exit_of
 from autost_optuna.network.parts.gffn import GroupedFFN
 from autost_optuna.network.place import Place
+from autost_optuna.network.values import hidden_units
 from autost_optuna.network.weights import fresh, stream
 
 
@@ -14,12 +17,13 @@ class GroupedFFNModule(nn.Module):
     def __init__(self, part: GroupedFFN, at: Place) -> None:
         super().__init__()
         self.part, self.at = part, at
-        hidden = part.hidden(at)
+        hidden = hidden_units(part.mlp_ratio, at.width)
+        groups = hidden // math.gcd(hidden, at.group)
         self.neuron = entry(at)
         self.fc1 = SpikeLinear(at.width, hidden, bias="fc1" in at.biases)
         self.fc1_bn = ChannelNorm(hidden)
         self.hidden_neuron = at.neuron.module()
-        self.grouped = SpikeConv(hidden, hidden, 3, padding=1, groups=hidden // part.group(at), bias=False)
+        self.grouped = SpikeConv(hidden, hidden, 3, padding=1, groups=groups, bias=False)
         self.grouped_bn = nn.BatchNorm2d(hidden)
         self.grouped_neuron = at.neuron.module()
         self.fc2 = SpikeLinear(hidden, at.width, bias="fc2" in at.biases)
