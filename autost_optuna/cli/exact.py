@@ -21,16 +21,23 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Measure the exact front of a study's space.")
 @options.study_argument("name")
+@click.option(
+    "--measure",
+    type=click.IntRange(min=1),
+    help="Measure at most so many members of a front that comes from a table. Default: all.",
+)
 @options.data_root
 @options.device
 @options.output_format
 @options.storage
-def exact(name: str, data_root: Path | None, device: str, form: str, storage: str) -> None:
+def exact(name: str, measure: int | None, data_root: Path | None, device: str, form: str, storage: str) -> None:
     """Measure the exact front of the space of the study NAME, print its members, and store it with the study.
 
     A space whose blocks share choices is measured completely, any other by classes of equal FLOPs and parameters: exact in
-    FLOPs, and in energy up to the spread within a class, which is measured and printed. This uses no trials of the study;
-    for a member that is already a trial, the first column is its number.
+    FLOPs, and in energy up to the spread within a class, which is measured and printed. With more than 20,000 of them, spike
+    rates are measured for every part at every place. They give the energy of all networks, so the front of the whole space
+    is computed, and its members are measured. The error of this table is printed. Nothing here uses trials of the study; for
+    a member that is already a trial, the first column is its number.
 
     \b
     Example:
@@ -48,7 +55,9 @@ def exact(name: str, data_root: Path | None, device: str, form: str, storage: st
                 raise click.Abort
             update("measuring", done, total, "")
 
-        front = find_exact(search, data_root=data_root, device=options.chosen_device(device), on_done=on_done)
+        front = find_exact(
+            search, data_root=data_root, device=options.chosen_device(device), measure=measure, on_done=on_done
+        )
     rows = member_rows(front, search.candidates())
     if form == "json":
         printing.print_json({**asdict(front), "members": rows})
@@ -78,16 +87,23 @@ def _print_members(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _print_exact(search: "Search", front: "ExactFront") -> None:
-    whole = search.settings.space.sharing.unit != BLOCK
-    click.echo(
-        f"measured {units.counted(front.evaluated, 'architecture')} in {units.duration(front.duration_s)}: "
-        + (
-            "the whole space"
-            if whole
-            else f"one of each of {front.classes:,} classes, and more to see how these spread"
+    if table := front.table:
+        what = "members of the front, and random networks to see how far the table is off"
+        click.echo(
+            f"table of {table.entries:,} rates in {units.duration(front.table_s)}, front of all "
+            f"{search.settings.space.size:,} architectures under it in {units.duration(front.search_s)}"
         )
+        click.echo(f"the {table.in_words}")
+    elif search.settings.space.sharing.unit != BLOCK:
+        what = "the whole space"
+    else:
+        what = f"one of each of {front.classes:,} classes, and more to see how these spread"
+    spent = units.duration(front.duration_s - front.table_s - front.search_s)
+    click.echo(f"measured {units.counted(front.evaluated, 'architecture')} in {spent}: {what}")
+    others = f" and {front.unmeasured:,} known by the table alone" if front.unmeasured else ""
+    click.echo(
+        f"exact front: {units.counted(len(front.members), 'member')}{others}, hypervolume {front.hypervolume:.4f}"
     )
-    click.echo(f"exact front: {units.counted(len(front.members), 'member')}, hypervolume {front.hypervolume:.4f}")
     spread = front.spread
     if spread:
         click.echo(

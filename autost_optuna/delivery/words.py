@@ -223,8 +223,10 @@ def exact(search: Search) -> str:
         else f" Within a class, energies of {units.counted(spread.samples, 'further architecture')} are {spread.low:+.2%} to "
         f"{spread.high:+.2%} from the measured one."
     )
+    basis = f"from {exact.classes:,} classes of equal FLOPs" if exact.table is None else "by a table of rates"
+    sure += "" if exact.table is None else f" The {exact.table.in_words}."
     return (
-        f"The front of the whole space, from {exact.classes:,} classes of equal FLOPs, has {len(exact.members):,} members and "
+        f"The front of the whole space, {basis}, has {len(exact.members):,} members and "
         f"hypervolume {exact.hypervolume:.4f}; the search has reached {near.share:.2%} of it.{soon}{sure}"
     )
 

@@ -7,9 +7,24 @@ import bisect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.proxies.goals import GOALS
+
+
+class Traded(Protocol):
+    """What trades FLOPs against energy."""
+
+    @property
+    def flops(self) -> int:
+        """FLOPs per image."""
+        ...
+
+    @property
+    def energy_mj(self) -> float:
+        """Energy in mJ per image."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +137,7 @@ class Staircase:
         self._steps[first:place] = [(x, y)]
 
 
-def hypervolume(members: Iterable[Candidate], box: Box) -> float:
+def hypervolume(members: Iterable[Traded], box: Box) -> float:
     """The share of the box, in logarithmic axes, that the members dominate: 0 to about 1, higher is better."""
     stairs = Staircase()
     for member in members:

@@ -109,7 +109,7 @@ class InitialRates:
         x, seen = self._cache.get(keys[known]) if known else (self.batches[seed], ())
         shared = True  # x is kept, or belongs to the caller
         for end, link in enumerate(links[known:], known + 1):
-            out, found = self._observe(link, x, seed)
+            out, found = self.pass_through(link, x, seed)
             if not link.adds:
                 x = out
             elif shared:
@@ -123,7 +123,7 @@ class InitialRates:
         rates = {name: values for part in seen for name, values in part.rates.items()}
         return Seen(rates, tuple(pattern for part in seen for pattern in part.patterns))
 
-    def _observe(self, link: Link, x: Tensor, seed: int) -> tuple[Tensor, Seen]:
+    def pass_through(self, link: Link, x: Tensor, seed: int) -> tuple[Tensor, Seen]:
         """The output of a part for its stream `x`, and what was seen in it."""
         at, part, _ = link
         prefix = f"{at.path}."

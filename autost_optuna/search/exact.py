@@ -23,6 +23,7 @@ from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.form import Form
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.flops import count_flops, count_params
+from autost_optuna.proxies.table import TableCheck
 from autost_optuna.search.objective import Objective
 from autost_optuna.space.alphabet import Letter, of_letters
 from autost_optuna.space.classes import Kind, Sums, add, count_classes_in, footprint, kinds_of
@@ -125,6 +126,9 @@ class Member:
 class ExactFront:
     """The front of a whole space, with its `hypervolume` in the study's box; `spread` is None if it was measured completely.
 
+    With a `table`, it is the front under a table of rates, whose members were measured; the table took `table_s` seconds, the
+    front `search_s`, and there are no classes. `unmeasured` members are known by the table alone.
+
     `classes` and `evaluated` count the measured classes and architectures. `best_hypervolume` is that of the same front if
     each class held an architecture that uses as little energy, relative to the measured one, as the lowest sample of any class.
     """
@@ -136,6 +140,15 @@ class ExactFront:
     best_hypervolume: float
     spread: ClassSpread | None
     duration_s: float
+    table: TableCheck | None = None
+    unmeasured: int = 0
+    table_s: float = 0.0
+    search_s: float = 0.0
+
+    @property
+    def basis(self) -> str:
+        """What it is exact by: its classes, or a table."""
+        return f"{self.classes:,} classes" if self.table is None else "table of rates"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, with architectures as text, which is short enough for an attribute in any database."""
@@ -149,18 +162,13 @@ class ExactFront:
             Member(**{**row, "architecture": Architecture.from_text(row["architecture"])}) for row in data["members"]
         ]
         spread = data["spread"] and ClassSpread(**data["spread"])
-        return cls(**{**data, "members": tuple(members), "spread": spread})
+        table = data.get("table") and TableCheck(**data["table"])
+        return cls(**{**data, "members": tuple(members), "spread": spread, "table": table})
 
 
-def check_enumerable(space: Space) -> int:
-    """The number of classes. ValueError if there are too many to measure."""
-    classes = count_classes(space)
-    if classes > MOST_CLASSES:
-        raise ValueError(
-            f"space {space.name} has {classes:,} classes of networks with equal FLOPs{' or more' * (classes > MOST_COUNTED)}, "
-            f"over the bound {MOST_CLASSES:,}; offer fewer choices, or search it with study run"
-        )
-    return classes
+def is_enumerable(space: Space) -> bool:
+    """Whether a space has few enough classes to measure each."""
+    return count_classes(space) <= MOST_CLASSES
 
 
 def check_feasible(space: Space, task: Task, constraints: Constraints) -> None:
@@ -189,11 +197,10 @@ def exact_front(
 ) -> ExactFront:
     """Measure every class of the objective's space and `samples` further architectures, and return the front.
 
-    `on_done(done, total)` is called after each. ValueError if the space is too large, RuntimeError if all are silent.
+    `on_done(done, total)` is called after each. RuntimeError if all are silent.
     """
     start = time.monotonic()
     space = objective.space
-    check_enumerable(space)
     constraints = objective.constraints
     chosen = [a for a in representatives(space) if not violation(constraints.of_counts(a, objective.task))]
     if not chosen:

@@ -15,12 +15,14 @@ from autost_optuna import units
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.moved import regrouped
 from autost_optuna.proxies.goals import GOALS, check_objectives, check_plane
+from autost_optuna.proxies.table import check_tabulable
 from autost_optuna.search.enrol import CANDIDATE, name_objectives
-from autost_optuna.search.exact import ExactFront, check_enumerable, check_feasible, exact_front
+from autost_optuna.search.exact import ExactFront, check_feasible, exact_front, is_enumerable
 from autost_optuna.search.objective import objective_of
 from autost_optuna.search.restore import make_objective, make_sampler
 from autost_optuna.search.search import EXACT, Search
 from autost_optuna.search.settings import ATTRIBUTE, Plan, Settings, check_population
+from autost_optuna.search.tabled import tabled_front
 from autost_optuna.storage.location import check_file, file_of, shown
 from autost_optuna.storage.storage import open_storage
 from autost_optuna.units import StrPath
@@ -154,15 +156,26 @@ def find_exact(
     *,
     data_root: StrPath | None = None,
     device: str = "cpu",
+    measure: int | None = None,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExactFront:
-    """The exact front of the study's space, measured once and stored with the study. ValueError if the space is too large."""
+    """The exact front of the study's space, measured once and stored with the study.
+
+    A space with too many classes has a front under a table of rates, of which at most `measure` members are measured.
+    ValueError if even a table would be too large.
+    """
     found = search.exact()
     if found is None:
         check_plane(search.settings.objectives, "an exact front", "create a study of these two for it")
-        check_enumerable(search.settings.space)
+        space, box, seed = search.settings.space, search.settings.box, search.settings.seed
+        enumerable = is_enumerable(space)
+        if not enumerable:
+            check_tabulable(space)
         objective = make_objective(search.settings, data_root, device)
-        found = exact_front(objective, search.settings.box, seed=search.settings.seed, on_done=on_done)
+        if enumerable:
+            found = exact_front(objective, box, seed=seed, on_done=on_done)
+        else:
+            found = tabled_front(objective, box, seed=seed, most=measure, on_done=on_done)
         search.study.set_user_attr(EXACT, found.to_dict())
     return found
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -269,6 +270,13 @@ class Space:
         """The architecture with these parameters, by name; parameters that it does not have are ignored."""
         layout, depths = self.layouts.layout(values), self.layouts.depths(values)
         return of_letters(layout, depths, self.sharing.letters(layout.widths, depths, values))
+
+    def draw(self, generator: random.Random) -> Architecture:
+        """A random architecture: every choice that it has with equal probabilities."""
+        values: dict[str, Any] = {}
+        for name, choices in self._asked(values):
+            values[name] = generator.choice(choices)
+        return self.architecture(values)
 
     def suggest(self, trial: "Trial") -> Architecture:
         """Ask an Optuna trial for an architecture: embed_dim, depth, then num_heads_01, mlp_ratio_01 for each block.

@@ -101,7 +101,7 @@ def exact_line(exact: ExactFront) -> "go.Scatter":
     import plotly.graph_objects as go
 
     return go.Scatter(
-        name=f"exact front ({exact.classes:,} classes)",
+        name=f"exact front ({exact.basis})",
         x=[m.energy_mj for m in exact.members],
         y=[m.flops / 1e9 for m in exact.members],
         mode="lines",

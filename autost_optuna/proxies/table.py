@@ -1,0 +1,192 @@
+"""A table of spike rates: those of every part at every place of a space, from which the rates of any of its networks follow.
+
+Every branch ends in normalisation, so it adds about one unit of variance to the stream. What a part reads then depends little
+on which branches came before, but on how many. So the rates of a part are measured once per place, on the stream of one
+network that is drawn at random. The weights are those of every network at that place, because they depend on the place only.
+"""
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+from autost_optuna import units
+from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.chain import Link, chain
+from autost_optuna.network.form import Form
+from autost_optuna.network.parts import Part
+from autost_optuna.network.parts.kinds import FEED_FORWARDS, MIXERS
+from autost_optuna.network.task import Task
+from autost_optuna.space.alphabet import Letter, of_letters
+from autost_optuna.space.layout import Layout
+from autost_optuna.space.space import Space
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from autost_optuna.proxies.reuse import InitialRates
+
+MOST_ENTRIES = 20_000  # some minutes on 2 cores
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableCheck:
+    """How far the energies of a table of `entries` were from measured ones: relative errors of `samples` networks.
+
+    `kendall` is the rank correlation of both; None for fewer than three samples.
+    """
+
+    entries: int
+    samples: int
+    median: float
+    p95: float
+    largest: float
+    kendall: float | None
+
+    @property
+    def in_words(self) -> str:
+        """The errors in one line."""
+        ranks = "" if self.kendall is None else f", Kendall's tau {self.kendall:.4f}"
+        return (
+            f"energies of the table differ from {units.counted(self.samples, 'measured random network')} by "
+            f"{self.median:.2%} (median), {self.p95:.2%} (95 % of them) and at most {self.largest:.2%}{ranks}"
+        )
+
+
+class Spot(NamedTuple):
+    """Where a part's rates were measured: choices of the network, branches that were added before, in all and in its stage."""
+
+    layout: Layout
+    before: int
+    since: int
+    part: Part
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RateTable:
+    """Mean rates at initialisation of the operations of every part of a space's networks, by names without the part's path."""
+
+    task: Task
+    entries: Mapping[Spot, Mapping[str, float]]
+
+    def rates(self, architecture: Architecture) -> dict[str, float]:
+        """The rates of all spike-driven operations by name. ValueError if the table's space does not have the network."""
+        found: dict[str, float] = {}
+        for spot, link in spots(layout_of(architecture), chain(architecture, self.task)):
+            if spot not in self.entries:
+                raise ValueError(f"{architecture.to_text()} has a part that the table of rates lacks; measure it")
+            found |= {f"{link.at.path}.{name}": rate for name, rate in self.entries[spot].items()}
+        return found
+
+
+def layout_of(architecture: Architecture) -> Layout:
+    """The choices of a network beside its depths and blocks."""
+    form = architecture.form
+    kept = {name: value for name, value in form.chosen.items() if name not in ("depths", "widths")}
+    widths = tuple(width for width, _ in architecture.stages)
+    return Layout(architecture.embed_dim, architecture.neuron, Form(**kept), widths)
+
+
+def spots(layout: Layout, links: Iterable[Link]) -> Iterator[tuple[Spot, Link]]:
+    """Every part of a network of a layout, with the place of its rates in a table."""
+    before = start = 0
+    for link in links:
+        start = start if link.adds else before
+        yield Spot(layout, before, before - start, link.part), link
+        before += link.adds
+
+
+def tabulate(
+    measured: "InitialRates",
+    space: Space,
+    seed: int = 0,
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> RateTable:
+    """Measure every part of a space at every place, on the streams of networks that are drawn by `seed`.
+
+    `on_done(done, total)` is called as entries are measured. ValueError if there are more than `MOST_ENTRIES`.
+    """
+    from autost_optuna.proxies.rates import measuring
+
+    check_tabulable(space)
+    total = count_entries(space)
+    entries: dict[Spot, dict[str, float]] = {}
+    for layout, offered in space.layouts.every():
+        letters = space.sharing.offered(layout.widths)
+        generator = random.Random(f"{seed} {layout}")
+        deepest = map(max, zip(*offered, strict=True))
+        path = [[generator.choice(some) for _ in range(depth)] for some, depth in zip(letters, deepest, strict=True)]
+        walk = _Walk(measured, entries)
+        for depths in sorted(offered, key=sum, reverse=True):
+            blocks = [block for some, depth in zip(path, depths, strict=True) for block in some[:depth]]
+            choices = [letter for some, depth in zip(letters, depths, strict=True) for letter in [some] * depth]
+            with measuring():
+                walk.measure(of_letters(layout, depths, blocks), choices)
+            on_done(min(len(entries), total), total)
+    return RateTable(task=measured.task, entries=entries)
+
+
+class _Walk:
+    """Measurements along networks of one layout, which share their first parts."""
+
+    def __init__(self, measured: "InitialRates", entries: dict[Spot, dict[str, float]]) -> None:
+        self.measured, self.entries = measured, entries
+        self.streams: dict[tuple[Part, ...], list[Tensor]] = {(): list(measured.batches.values())}
+
+    def measure(self, network: Architecture, choices: Sequence[Sequence[Letter]]) -> None:
+        """Measure what each part of a network, and what could stand in its place, reads; `choices` are those of each block."""
+        parts: tuple[Part, ...] = ()
+        for spot, link in spots(layout_of(network), chain(network, self.measured.task)):
+            others = [link.part] if link.at.block is None else _like(link.part, choices[link.at.block])
+            missing = [part for part in others if spot._replace(part=part) not in self.entries]
+            known, parts = self.streams[parts], (*parts, link.part)
+            if link.part not in missing and parts not in self.streams:
+                missing.append(link.part)
+            for part in missing:
+                here, outs, seen = link._replace(part=part), [], []
+                for seed, x in zip(self.measured.batches, known, strict=True):
+                    out, found = self.measured.pass_through(here, x, seed)
+                    outs.append(x + out if link.adds else out)
+                    seen.append(found.rates)
+                if part == link.part:
+                    self.streams[parts] = outs
+                prefix = f"{link.at.path}."
+                self.entries[spot._replace(part=part)] = {
+                    name.removeprefix(prefix): fmean(itertools.chain(*(rates[name] for rates in seen)))
+                    for name in seen[0]
+                }
+
+
+def _like(part: Part, choices: Sequence[Letter]) -> list[Part]:
+    """The parts of the same kind, mixers or feed-forward parts, that a block may have."""
+    if part.word in MIXERS:
+        return list(dict.fromkeys(mixer for mixer, _ in choices))
+    return [FEED_FORWARDS[part.word](mlp_ratio=ratio) for ratio in dict.fromkeys(ratio for _, ratio in choices)]
+
+
+def count_entries(space: Space) -> int:
+    """How many mixers and feed-forward parts at places a table of a space has."""
+    total = 0
+    for layout, offered in space.layouts.every():
+        letters = space.sharing.offered(layout.widths)
+        sizes = [len({mixer for mixer, _ in some}) + len({ratio for _, ratio in some}) for some in letters]
+        places = {
+            (stage, sum(depths[:stage]) + place, place)
+            for depths in offered
+            for stage, depth in enumerate(depths)
+            for place in range(depth)
+        }
+        total += sum(sizes[stage] for stage, *_ in places)
+    return total
+
+
+def check_tabulable(space: Space) -> None:
+    """ValueError if a table of the space takes too long to measure."""
+    count = count_entries(space)
+    if count > MOST_ENTRIES:
+        raise ValueError(
+            f"space {space.name} needs the rates of {count:,} parts at places, over the bound {MOST_ENTRIES:,}; offer fewer "
+            "choices, or search it with study run"
+        )
