@@ -18,7 +18,7 @@ from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
 from autost_optuna.proxies.flops import count_flops
 from autost_optuna.proxies.reuse import InitialRates
-from autost_optuna.proxies.table import RateTable, count_entries, layout_of, spots, tabulate
+from autost_optuna.proxies.table import RateTable, count_entries, layout_of, slots_of, tabulate
 from autost_optuna.search import exact as exact_module
 from autost_optuna.search.exact import ExactFront
 from autost_optuna.search.optimum import table_front
@@ -47,16 +47,16 @@ def images():
 class Drawn(dict):
     """Rates of every part at every place, drawn at random when they are asked for."""
 
-    def __contains__(self, spot):
+    def __contains__(self, slot):
         return True
 
-    def __missing__(self, spot):
-        width = 8 if spot.part.name in ("stem", "embedding") else spot.layout.embed_dim
-        place = Place(width=width, side=8, steps=3, still=False, stem=spot.layout.form.stem)
-        at = place.entering(0, spot.part.name)
-        names = [row.name.removeprefix(f"{at.path}.") for row in rows_of(spot.part, at) if isinstance(row, Operation)]
-        generator = random.Random(str(spot))
-        return self.setdefault(spot, {name: generator.random() for name in names})
+    def __missing__(self, slot):
+        width = 8 if slot.part.name in ("stem", "embedding") else slot.layout.embed_dim
+        place = Place(width=width, side=8, steps=3, still=False, stem=slot.layout.form.stem)
+        at = place.entering(0, slot.part.name)
+        names = [row.name.removeprefix(f"{at.path}.") for row in rows_of(slot.part, at) if isinstance(row, Operation)]
+        generator = random.Random(str(slot))
+        return self.setdefault(slot, {name: generator.random() for name in names})
 
 
 def energy(table, architecture, convention=DEFAULT):
@@ -197,5 +197,5 @@ def test_a_space_with_too_many_classes_has_its_front_from_a_table(cli, tmp_path,
 def test_spots_know_how_many_branches_came_before():
     space = Space.from_dict({**PYRAMID, "stem": ["qkformer"], "shared": "block"}, name="s")
     architecture = space.largest
-    found = [(spot.before, spot.since) for spot, _ in spots(layout_of(architecture), chain(architecture, TASK))]
+    found = [(slot.before, slot.since) for slot, _ in slots_of(layout_of(architecture), chain(architecture, TASK))]
     assert found == [(0, 0), (0, 0), (1, 1), (2, 2), (3, 3), (4, 0), (4, 0), (5, 1), (6, 2), (7, 3), (8, 0)]

@@ -55,7 +55,7 @@ class TableCheck:
         )
 
 
-class Spot(NamedTuple):
+class Slot(NamedTuple):
     """Where a part's rates were measured: choices of the network, branches that were added before, in all and in its stage."""
 
     layout: Layout
@@ -69,15 +69,15 @@ class RateTable:
     """Mean rates at initialisation of the operations of every part of a space's networks, by names without the part's path."""
 
     task: Task
-    entries: Mapping[Spot, Mapping[str, float]]
+    entries: Mapping[Slot, Mapping[str, float]]
 
     def rates(self, architecture: Architecture) -> dict[str, float]:
         """The rates of all spike-driven operations by name. ValueError if the table's space does not have the network."""
         found: dict[str, float] = {}
-        for spot, link in spots(layout_of(architecture), chain(architecture, self.task)):
-            if spot not in self.entries:
+        for slot, link in slots_of(layout_of(architecture), chain(architecture, self.task)):
+            if slot not in self.entries:
                 raise ValueError(f"{architecture.to_text()} has a part that the table of rates lacks; measure it")
-            found |= {f"{link.at.path}.{name}": rate for name, rate in self.entries[spot].items()}
+            found |= {f"{link.at.path}.{name}": rate for name, rate in self.entries[slot].items()}
         return found
 
 
@@ -89,12 +89,12 @@ def layout_of(architecture: Architecture) -> Layout:
     return Layout(architecture.embed_dim, architecture.neuron, Form(**kept), widths)
 
 
-def spots(layout: Layout, links: Iterable[Link]) -> Iterator[tuple[Spot, Link]]:
+def slots_of(layout: Layout, links: Iterable[Link]) -> Iterator[tuple[Slot, Link]]:
     """Every part of a network of a layout, with the place of its rates in a table."""
     before = start = 0
     for link in links:
         start = start if link.adds else before
-        yield Spot(layout, before, before - start, link.part), link
+        yield Slot(layout, before, before - start, link.part), link
         before += link.adds
 
 
@@ -112,7 +112,7 @@ def tabulate(
 
     check_tabulable(space)
     total = count_entries(space)
-    entries: dict[Spot, dict[str, float]] = {}
+    entries: dict[Slot, dict[str, float]] = {}
     for layout, offered in space.layouts.every():
         letters = space.sharing.offered(layout.widths)
         generator = random.Random(f"{seed} {layout}")
@@ -131,16 +131,16 @@ def tabulate(
 class _Walk:
     """Measurements along networks of one layout, which share their first parts."""
 
-    def __init__(self, measured: "InitialRates", entries: dict[Spot, dict[str, float]]) -> None:
+    def __init__(self, measured: "InitialRates", entries: dict[Slot, dict[str, float]]) -> None:
         self.measured, self.entries = measured, entries
         self.streams: dict[tuple[Part, ...], list[Tensor]] = {(): list(measured.batches.values())}
 
     def measure(self, network: Architecture, choices: Sequence[Sequence[Letter]]) -> None:
         """Measure what each part of a network, and what could stand in its place, reads; `choices` are those of each block."""
         parts: tuple[Part, ...] = ()
-        for spot, link in spots(layout_of(network), chain(network, self.measured.task)):
+        for slot, link in slots_of(layout_of(network), chain(network, self.measured.task)):
             others = [link.part] if link.at.block is None else _like(link.part, choices[link.at.block])
-            missing = [part for part in others if spot._replace(part=part) not in self.entries]
+            missing = [part for part in others if slot._replace(part=part) not in self.entries]
             known, parts = self.streams[parts], (*parts, link.part)
             if link.part not in missing and parts not in self.streams:
                 missing.append(link.part)
@@ -153,7 +153,7 @@ class _Walk:
                 if part == link.part:
                     self.streams[parts] = outs
                 prefix = f"{link.at.path}."
-                self.entries[spot._replace(part=part)] = {
+                self.entries[slot._replace(part=part)] = {
                     name.removeprefix(prefix): fmean(itertools.chain(*(rates[name] for rates in seen)))
                     for name in seen[0]
                 }

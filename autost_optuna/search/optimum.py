@@ -16,7 +16,7 @@ from autost_optuna.network.chain import Link, chain, rows_of
 from autost_optuna.network.rows import Operation, Population
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import estimate_energy
-from autost_optuna.proxies.table import RateTable, Spot, spots
+from autost_optuna.proxies.table import RateTable, Slot, slots_of
 from autost_optuna.space.alphabet import Letter, of_letters
 from autost_optuna.space.layout import Layout
 from autost_optuna.space.sharing import Branch
@@ -25,7 +25,7 @@ from autost_optuna.space.space import Space
 MOST_STATES = 1_000_000
 
 
-class Cost(NamedTuple):
+class Outlay(NamedTuple):
     """MACs of all steps, parameters, and energy in pJ."""
 
     macs: int
@@ -97,45 +97,45 @@ class _Costs:
         self.layout, self.table, self.convention = layout, table, convention
         self.offers = space.sharing.offered(layout.widths)
         self.indices = [{letter: place for place, letter in enumerate(some)} for some in self.offers]
-        self._links: dict[tuple[int, ...], list[tuple[Spot, Link]]] = {}
+        self._links: dict[tuple[int, ...], list[tuple[Slot, Link]]] = {}
 
-    def _walk(self, depths: tuple[int, ...]) -> list[tuple[Spot, Link]]:
+    def _walk(self, depths: tuple[int, ...]) -> list[tuple[Slot, Link]]:
         """Some network with these depths."""
         if depths not in self._links:
             letters = [some[0] for some, depth in zip(self.offers, depths, strict=True) for _ in range(depth)]
             network = of_letters(self.layout, depths, letters)
-            self._links[depths] = list(spots(self.layout, chain(network, self.table.task)))
+            self._links[depths] = list(slots_of(self.layout, chain(network, self.table.task)))
         return self._links[depths]
 
-    def frame(self, depths: tuple[int, ...]) -> Cost:
+    def frame(self, depths: tuple[int, ...]) -> Outlay:
         """Stem, embeddings and head of networks with these depths, and what the convention charges for the whole network."""
         walk = self._walk(depths)
-        each = [self._part(spot, link) for spot, link in walk if not link.adds]
+        each = [self._part(slot, link) for slot, link in walk if not link.adds]
         steps = max(row.steps for _, link in walk for row in rows_of(link.part, link.at) if isinstance(row, Operation))
         macs, params, energy = map(sum, zip(*each, strict=True))
-        return Cost(macs, params, energy + self.convention.step.pj * steps)
+        return Outlay(macs, params, energy + self.convention.step.pj * steps)
 
-    def block(self, depths: tuple[int, ...], place: int, letter: Letter) -> Cost:
+    def block(self, depths: tuple[int, ...], place: int, letter: Letter) -> Outlay:
         """Block `place` of a network with these depths, with the parts of a letter."""
-        (spot, link), (after, then) = [pair for pair in self._walk(depths) if pair[1].at.block == place]
+        (slot, link), (after, then) = [pair for pair in self._walk(depths) if pair[1].at.block == place]
         mixer, ratio = letter
         feed_forward = replace(then.part, mlp_ratio=ratio)  # type: ignore[type-var]
         at = mixer.after(replace(link.at, part=mixer.name))
-        first = self._part(spot._replace(part=mixer), link._replace(at=replace(link.at, part=mixer.name), part=mixer))
+        first = self._part(slot._replace(part=mixer), link._replace(at=replace(link.at, part=mixer.name), part=mixer))
         second = self._part(
             after._replace(part=feed_forward),
             then._replace(at=at.entering(place, feed_forward.name, then.at.stage), part=feed_forward),
         )
-        return Cost(first.macs + second.macs, first.params + second.params, first.energy + second.energy)
+        return Outlay(first.macs + second.macs, first.params + second.params, first.energy + second.energy)
 
-    def _part(self, spot: Spot, link: Link) -> Cost:
+    def _part(self, slot: Slot, link: Link) -> Outlay:
         rows = rows_of(link.part, link.at)
         listed = [row for row in rows if isinstance(row, Operation)]
         layers = [row for row in rows if isinstance(row, Population)]
-        rates = {f"{link.at.path}.{name}": rate for name, rate in self.table.entries[spot].items()}
+        rates = {f"{link.at.path}.{name}": rate for name, rate in self.table.entries[slot].items()}
         alone = replace(self.convention, step=replace(self.convention.step, pj=0.0))  # the frame has it
         charges = estimate_energy(listed, rates, alone, layers)
-        return Cost(
+        return Outlay(
             sum(row.total_macs for row in listed),
             sum(row.params for row in rows),
             math.fsum(charge.energy_pj for charge in charges),
@@ -212,7 +212,7 @@ def _joined(some: Sequence[States]) -> States:
     return States._make(np.concatenate(columns) for columns in zip(*some, strict=True))
 
 
-def _added(states: States, cost: Cost) -> States:
+def _added(states: States, cost: Outlay) -> States:
     return States(states.macs + cost.macs, states.params + cost.params, states.energy + cost.energy, states.words)
 
 
