@@ -189,7 +189,22 @@ def test_members_are_listed_and_other_commands_point_to_what_works_with_them(cli
     )
     table = cli("study", "exact", "s")
     assert [line.split()[-1] for line in table.stdout.splitlines()[1:5]] == [m.to_text() for m in members]
-    assert "- no trial: autost-optuna study baseline s ARCHITECTURE" in table.stderr
+    assert [line.split()[0] for line in table.stdout.splitlines()[1:5]] == ["1", "2", "3", "4"]
+    assert "describe s:exact:N audits member N, train s --network s:exact:N trains it" in table.stderr
+    audit = json.loads(cli("describe", "s:exact:3", "-f", "json").stdout)
+    assert (audit["architecture"], audit["energy_mj"]) == (members[2].to_dict(), stored.members[2].energy_mj)
+    few = ("--epochs", 1, "--images", 40, "--eval-images", 10, "--test-images", 10)
+    assert cli("train", "s", "--network", "s:exact:2", *few).exit_code == 0
+    for source, said in {
+        "s:exact:5": "the exact front of s has no member 5; choose 1 to 4",
+        "s:exact:0": "the exact front of s has no member 0; choose 1 to 4",
+        "s:exact:x": "member 'x' in 's:exact:x' is not a number; write STUDY:exact:N, such as demo:exact:17",
+    }.items():
+        assert cli("describe", source).stderr == f"error: {said}\n"
+    assert cli("study", "create", "t", "--space", "s.toml", "--task", "digits").exit_code == 0
+    assert cli("describe", "t:exact:1").stderr == (
+        "error: study t has no exact front; autost-optuna study exact t measures it\n"
+    )
     lines = list(csv.DictReader(io.StringIO(cli("study", "exact", "s", "-f", "csv").stdout)))
     assert [(line["number"], line["num_heads"], float(line["energy_mj"])) for line in lines] == [
         ("", "2", row["energy_mj"]) for row in found["members"]
@@ -217,7 +232,7 @@ def test_members_are_listed_and_other_commands_point_to_what_works_with_them(cli
             "search\n"
         )
     assert not (tmp_path / "a.html").exists()
-    beside = cli("study", "baseline", "s", members[0].to_text(), "-f", "json")
+    beside = cli("study", "baseline", "s", "s:exact:1", "-f", "json")
     assert json.loads(beside.stdout)[0]["energy_mj"] == found["members"][0]["energy_mj"]
     assert cli("study", "run", "s", "--trials", "100").exit_code == 0
     front = json.loads(cli("study", "front", "s", "-f", "json").stdout)

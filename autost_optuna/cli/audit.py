@@ -84,10 +84,11 @@ def describe(
 ) -> None:
     """Audit the energy of ARCHITECTURE: every operation with its MACs, its spike rate and its pJ.
 
-    ARCHITECTURE is a published network such as spikingformer-4-384, FILE.json, FILE.yaml (AutoST's), STUDY:TRIAL, or
-    "C=384,depth=4,heads=8,ratio=4". The name of a family lists its networks: spikformer, spikingformer, sdt, qkformer,
-    maxformer, spikingresformer, autost. Spikes come from the untrained network, or from the trained network in --checkpoint.
-    For STUDY:TRIAL, the stored figures are printed if the study's images are not on this machine.
+    ARCHITECTURE is a published network such as spikingformer-4-384, FILE.json, FILE.yaml (AutoST's), STUDY:TRIAL,
+    STUDY:exact:N for member N of an exact front, or "C=384,depth=4,heads=8,ratio=4". The name of a family lists its
+    networks: spikformer, spikingformer, sdt, qkformer, maxformer, spikingresformer, autost. Spikes come from the untrained
+    network, or from the trained network in --checkpoint. For STUDY:TRIAL, the stored figures are printed if the study's
+    images are not on this machine.
 
     \b
     Example:
@@ -101,7 +102,7 @@ def describe(
     from autost_optuna.network.families import FAMILIES, is_network, published
     from autost_optuna.network.task import Task
     from autost_optuna.proxies.convention import DEFAULT, Convention
-    from autost_optuna.search.catalogue import find_architecture
+    from autost_optuna.search.catalogue import MEMBER, find_architecture
     from autost_optuna.search.describe import describe as describe_architecture
     from autost_optuna.search.describe import describe_scores
     from autost_optuna.training.checkpoint import load_trained
@@ -129,7 +130,16 @@ def describe(
         known["frames"] = info["recipe"].get("frames", "count")  # the data that the network was trained on
     sample = Sample(**known, device=options.chosen_device(device))
     same = stored is not None and checkpoint is None and on == stored.task and _same_images(sample, stored)
-    recall = same and data_root is None and energy is None and counting == "rate" and not proxies and plot is None
+    is_trial = search is not None and MEMBER not in architecture
+    recall = (
+        is_trial
+        and same
+        and data_root is None
+        and energy is None
+        and counting == "rate"
+        and not proxies
+        and plot is None
+    )
     found = None
     with contextlib.suppress(*([ValueError] if recall else [])):
         found = describe_architecture(chosen, on, sample, convention=convention, counting=counting, trained=trained)

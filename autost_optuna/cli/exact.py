@@ -74,16 +74,17 @@ def exact(name: str, measure: int | None, data_root: Path | None, device: str, f
 def _print_members(rows: Sequence[Mapping[str, Any]]) -> None:
     cells = [
         [
+            str(place),
             "-" if row["number"] is None else str(row["number"]),
             units.significant(row["params"] / 1e6),
             f"{row['flops'] / 1e9:.3f}",
             units.significant(row["energy_mj"], 4),
             Architecture.from_dict(row["architecture"]).to_text(),
         ]
-        for row in rows
+        for place, row in enumerate(rows, 1)
     ]
     text = ["architecture"]
-    printing.print_table(["trial", "M params", "GFLOPs", "mJ", *text], cells, left=text, fold=text)
+    printing.print_table(["member", "trial", "M params", "GFLOPs", "mJ", *text], cells, left=text, fold=text)
 
 
 def _print_exact(search: "Search", front: "ExactFront") -> None:
@@ -116,9 +117,11 @@ def _print_exact(search: "Search", front: "ExactFront") -> None:
 
 def _print_hint(search: "Search", rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a hint on what to do with members that are not trials."""
+    from autost_optuna.search.catalogue import MEMBER
+
     name = search.study.study_name
     if any(row["number"] is None for row in rows):
         printing.note(
-            f"- no trial: {units.command('study', 'baseline', name)} ARCHITECTURE takes such a member beside the search; train "
-            f"and export need a trial, and {units.command('study', 'run', name, '--trials', 'N')} searches for more"
+            f"describe {name}{MEMBER}:N audits member N, train {name} --network {name}{MEMBER}:N trains it, export and study "
+            "baseline take it too"
         )

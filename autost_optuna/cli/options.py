@@ -59,7 +59,8 @@ data_root = click.option(
 network = click.option(
     "--network",
     metavar="NAME|FILE|TEXT",
-    help='A published network such as spikingformer-4-384, FILE.json, or "C=384,depth=4,heads=8,ratio=4".',
+    help="A published network such as spikingformer-4-384, FILE.json, STUDY:exact:N for member N of an exact front, or "
+    '"C=384,depth=4,heads=8,ratio=4".',
 )
 network_task = click.option(
     "--task",

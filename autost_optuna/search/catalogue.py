@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 
+from autost_optuna import units
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.families import FAMILIES, is_network, published
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS
@@ -17,11 +18,15 @@ from autost_optuna.storage.artifacts import artifacts_of, folder_of, remove
 from autost_optuna.storage.storage import open_storage
 from autost_optuna.units import StrPath
 
+MEMBER = ":exact"  # behind a study's name
+_TRIAL = ("trial", "STUDY:TRIAL", "demo:17")
+
 
 def find_architecture(source: StrPath, storage: str) -> tuple[Architecture, Search | None]:
     """The architecture `source`, and its study if it is a trial.
 
-    The name of a published network, FILE.json, FILE.yaml (AutoST's form), STUDY:TRIAL, or "C=384,depth=4,heads=8,ratio=4".
+    The name of a published network, FILE.json, FILE.yaml (AutoST's form), STUDY:TRIAL, STUDY:exact:N for member N of the
+    exact front, or "C=384,depth=4,heads=8,ratio=4". A member of an exact front comes with its study too.
     """
     source = os.fspath(source)
     if is_network(source):
@@ -31,15 +36,28 @@ def find_architecture(source: StrPath, storage: str) -> tuple[Architecture, Sear
     name, colon, number = source.rpartition(":")
     if colon:
         if not number.isdecimal():
-            raise ValueError(f"trial {number!r} in {source!r} is not a number; write STUDY:TRIAL, such as demo:17")
-        search = open_search(name, storage)
+            what, form, such = ("member", "STUDY:exact:N", "demo:exact:17") if name.endswith(MEMBER) else _TRIAL
+            raise ValueError(f"{what} {number!r} in {source!r} is not a number; write {form}, such as {such}")
+        search = open_search(name.removesuffix(MEMBER), storage)
+        if name.endswith(MEMBER):
+            return exact_member(search, int(number)), search
         return search.candidate(int(number)).architecture, search
     if "=" not in source:
         raise ValueError(
-            f"architecture {source!r} is none of FILE.json, FILE.yaml, STUDY:TRIAL, "
+            f"architecture {source!r} is none of FILE.json, FILE.yaml, STUDY:TRIAL, STUDY:exact:N, "
             f'"C=384,depth=4,heads=8,ratio=4" and the networks of {", ".join(FAMILIES)}'
         )
     return Architecture.from_text(source), None
+
+
+def exact_member(search: Search, number: int) -> Architecture:
+    """Member `number` of the exact front of a study, counted from 1. ValueError if there is none."""
+    front, name = search.exact(), search.study.study_name
+    if front is None:
+        raise ValueError(f"study {name} has no exact front; {units.command('study', 'exact', name)} measures it")
+    if not 1 <= number <= len(front.members):
+        raise ValueError(f"the exact front of {name} has no member {number}; choose 1 to {len(front.members)}")
+    return front.members[number - 1].architecture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
