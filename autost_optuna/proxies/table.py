@@ -17,7 +17,7 @@ from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.chain import Link, chain
 from autost_optuna.network.form import Form
 from autost_optuna.network.parts import Part
-from autost_optuna.network.parts.kinds import FEED_FORWARDS, MIXERS
+from autost_optuna.network.parts.kinds import FEED_FORWARDS
 from autost_optuna.network.task import Task
 from autost_optuna.space.alphabet import Letter, of_letters
 from autost_optuna.space.layout import Layout
@@ -56,11 +56,15 @@ class TableCheck:
 
 
 class Slot(NamedTuple):
-    """Where a part's rates were measured: choices of the network, branches that were added before, in all and in its stage."""
+    """Where a part's rates were measured: choices of the network, branches that were added before, in all and in its stage.
+
+    `mixer` is the kind of mixer in front of the feed-forward part of the same block, "" for all other parts.
+    """
 
     layout: Layout
     before: int
     since: int
+    mixer: str
     part: Part
 
 
@@ -92,10 +96,12 @@ def layout_of(architecture: Architecture) -> Layout:
 def slots_of(layout: Layout, links: Iterable[Link]) -> Iterator[tuple[Slot, Link]]:
     """Every part of a network of a layout, with the place of its rates in a table."""
     before = start = 0
+    mixer = ""
     for link in links:
         start = start if link.adds else before
-        yield Slot(layout, before, before - start, link.part), link
+        yield Slot(layout, before, before - start, mixer, link.part), link
         before += link.adds
+        mixer = link.part.word if link.adds and not mixer else ""
 
 
 def tabulate(
@@ -137,33 +143,53 @@ class _Walk:
 
     def measure(self, network: Architecture, choices: Sequence[Sequence[Letter]]) -> None:
         """Measure what each part of a network, and what could stand in its place, reads; `choices` are those of each block."""
-        parts: tuple[Part, ...] = ()
+        before: tuple[Part, ...] = ()
+        kinds: dict[str, Part] = {}
         for slot, link in slots_of(layout_of(network), chain(network, self.measured.task)):
-            others = [link.part] if link.at.block is None else _like(link.part, choices[link.at.block])
-            missing = [part for part in others if slot._replace(part=part) not in self.entries]
-            known, parts = self.streams[parts], (*parts, link.part)
-            if link.part not in missing and parts not in self.streams:
-                missing.append(link.part)
-            for part in missing:
-                here, outs, seen = link._replace(part=part), [], []
-                for seed, x in zip(self.measured.batches, known, strict=True):
-                    out, found = self.measured.pass_through(here, x, seed)
-                    outs.append(x + out if link.adds else out)
-                    seen.append(found.rates)
-                if part == link.part:
-                    self.streams[parts] = outs
-                prefix = f"{link.at.path}."
-                self.entries[slot._replace(part=part)] = {
-                    name.removeprefix(prefix): fmean(itertools.chain(*(rates[name] for rates in seen)))
-                    for name in seen[0]
-                }
+            offered = choices[link.at.block] if link.at.block is not None else ()
+            if not link.adds:
+                self._measure(slot, link, before, [])
+            elif not slot.mixer:
+                mixers = [mixer for mixer, _ in offered]
+                kinds = {mixer.word: mixer for mixer in [*mixers, link.part]}  # one of each, of its own the network's
+                self._measure(slot, link, before, mixers, list(kinds.values()))
+            else:
+                parts = [
+                    FEED_FORWARDS[link.part.word](mlp_ratio=ratio) for ratio in dict.fromkeys(r for _, r in offered)
+                ]
+                for word, mixer in kinds.items():
+                    own = mixer == before[-1]
+                    self._measure(slot._replace(mixer=word), link, (*before[:-1], mixer), parts, None if own else [])
+            before = (*before, link.part)
 
+    def _measure(
+        self,
+        slot: Slot,
+        link: Link,
+        before: tuple[Part, ...],
+        others: Sequence[Part],
+        kept: Sequence[Part] | None = None,
+    ) -> None:
+        """Measure the part at a place and others in its stead, unless they are known, and keep the streams behind `kept`.
 
-def _like(part: Part, choices: Sequence[Letter]) -> list[Part]:
-    """The parts of the same kind, mixers or feed-forward parts, that a block may have."""
-    if part.word in MIXERS:
-        return list(dict.fromkeys(mixer for mixer, _ in choices))
-    return [FEED_FORWARDS[part.word](mlp_ratio=ratio) for ratio in dict.fromkeys(ratio for _, ratio in choices)]
+        These are those behind the part itself, if None is said.
+        """
+        kept = [link.part] if kept is None else kept
+        for part in dict.fromkeys([*others, *kept]):
+            ahead = (*before, part)
+            if slot._replace(part=part) in self.entries and (part not in kept or ahead in self.streams):
+                continue
+            here, outs, seen = link._replace(part=part), [], []
+            for seed, x in zip(self.measured.batches, self.streams[before], strict=True):
+                out, found = self.measured.pass_through(here, x, seed)
+                outs.append(x + out if link.adds else out)
+                seen.append(found.rates)
+            if part in kept:
+                self.streams[ahead] = outs
+            prefix = f"{link.at.path}."
+            self.entries[slot._replace(part=part)] = {
+                name.removeprefix(prefix): fmean(itertools.chain(*(rates[name] for rates in seen))) for name in seen[0]
+            }
 
 
 def count_entries(space: Space) -> int:
@@ -171,7 +197,11 @@ def count_entries(space: Space) -> int:
     total = 0
     for layout, offered in space.layouts.every():
         letters = space.sharing.offered(layout.widths)
-        sizes = [len({mixer for mixer, _ in some}) + len({ratio for _, ratio in some}) for some in letters]
+        sizes = [
+            len({mixer for mixer, _ in some})
+            + len({mixer.word for mixer, _ in some}) * len({ratio for _, ratio in some})
+            for some in letters
+        ]
         places = {
             (stage, sum(depths[:stage]) + place, place)
             for depths in offered

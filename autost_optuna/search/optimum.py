@@ -123,7 +123,7 @@ class _Costs:
         at = mixer.after(replace(link.at, part=mixer.name))
         first = self._part(slot._replace(part=mixer), link._replace(at=replace(link.at, part=mixer.name), part=mixer))
         second = self._part(
-            after._replace(part=feed_forward),
+            after._replace(mixer=mixer.word, part=feed_forward),
             then._replace(at=at.entering(place, feed_forward.name, then.at.stage), part=feed_forward),
         )
         return Outlay(first.macs + second.macs, first.params + second.params, first.energy + second.energy)
