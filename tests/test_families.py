@@ -23,6 +23,13 @@ COUNTED = {
     "qkformer-4-384": ("cifar10", 6_706_234, "6.063984"),
     "maxformer-4-384": ("cifar10", 6_568_282, "3.914076"),
     "spikingresformer-ti": ("cifar10", 10_793_152, "4.862000"),
+    "spikingresformer-m": ("imagenet", 35_601_472, "42.775503"),
+    "sdt-8-512": ("imagenet", 29_689_896, "33.026687"),
+    "spikformer-2-256": ("cifar10dvs", 2_585_610, "3.785362"),
+    "spikingformer-2-256": ("cifar10dvs", 2_568_714, "3.785362"),
+    "sdt-2-256-cifar10dvs": ("cifar10dvs-64", 2_566_794, "12.354872"),
+    "sdt-2-256-gesture": ("dvs128gesture", 2_567_051, "23.504925"),
+    "spikingresformer-dvsg": ("dvs128gesture-64", 2_709_830, "22.882059"),
 }
 
 

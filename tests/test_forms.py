@@ -217,6 +217,15 @@ def test_200_networks_of_families_are_counted_as_torch_counts_them(monkeypatch):
             "widths of 3 stages, and stages [2]; make them agree",
         ),
         ({"stem": ["qkformer"], "position": ["absent"]}, "position: no stem of the space has it; leave it out"),
+        (
+            {"stages": [1_000_000], "stem": ["qkformer"], "stage_depth": [1]},
+            "stages 1000000 are over the bound 8; choose fewer",
+        ),
+        (
+            {"stem": ["qkformer"], "stages": [2], "stage_depth": [1], "widths": ["1/3 1"]},
+            "widths: '1/3 1' of embed_dim 16 leave no whole layers in stem qkformer; choose multiples, or other fractions",
+        ),
+        ({"neuron": ["ilif(levels=0)"]}, "neuron 'ilif(levels=0)': levels 0 is not a whole number of at least 1"),
         ({"pooling": ["01"]}, "pooling '01' is not four flags of 0 and 1"),
     ],
 )

@@ -12,7 +12,23 @@ from torch import nn
 
 from autost_optuna import Architecture, SpikingTransformer, Task
 from autost_optuna.network.neurons.module import NeuronModule
+from autost_optuna.network.parts.sdsa import PooledSDSA
+from autost_optuna.network.place import Place
 from autost_optuna.proxies.rates import batch_statistics
+
+
+def test_spikes_spread_in_heads_as_the_authors_of_sdt_pool_recordings():
+    """They pool [T, B, h, N, C / h] by 3x3 maxima over the last two axes."""
+    part = PooledSDSA(num_heads=4)
+    module = part.module(Place(width=16, side=4, steps=2, still=False))
+    spikes = (torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) < 0.1).float()
+    heads = spikes.view(2, 3, 16, 4, 4).transpose(2, 3)
+    expected = nn.MaxPool3d((1, 3, 3), (1, 1, 1), (0, 1, 1))(heads.flatten(0, 1).contiguous()).view_as(heads)
+    assert torch.equal(module.smear(spikes), expected.transpose(2, 3).flatten(3))
+    grid = spikes.transpose(2, 3).unflatten(3, (4, 4))
+    pooled = nn.MaxPool3d((1, 3, 3), (1, 1, 1), (0, 1, 1))(grid.flatten(0, 1).contiguous()).view_as(grid)
+    assert torch.equal(module.spread(spikes), pooled.flatten(3).transpose(2, 3))
+
 
 TASK = Task(name="oracle", image_size=32, channels=3, num_classes=7, time_steps=2)
 # Theirs pools in Spikformer's stem before the neurons, its authors behind them: it is compared without pooling.

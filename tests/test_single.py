@@ -71,6 +71,13 @@ def test_a_network_without_a_study_gets_one_of_its_own(cli, tmp_path):
     assert trained.architecture == search.candidate(0).architecture
     assert (trained.search_trial, trained.title) == (0, "trial 0")
     assert len(search.study.get_trials()) == 1
+    # Another command may name other images to train on, or none; the study keeps those that it was made on.
+    again, candidate = study_of(f"{name}-t", trained.architecture, search.storage, search.settings.task, "cifar10")
+    assert (again.settings, candidate.number) == (search.settings, 0)
+    with pytest.raises(
+        ValueError, match=rf"has task .*; study {name}-t: remove it by autost-optuna study delete {name}-t"
+    ):
+        study_of(f"{name}-t", trained.architecture, search.storage, Task.preset("digits"), "digits")
 
 
 def test_a_published_network_is_described_on_another_task(cli):

@@ -190,6 +190,9 @@ def test_a_space_with_too_many_classes_has_its_front_from_a_table(cli, tmp_path,
     assert ExactFront.from_dict(json.loads(json.dumps(stored.to_dict()))) == stored
     assert (stored.table.samples, stored.table.largest < 0.1) == (20, True)
     assert math.isfinite(stored.hypervolume)
+    two = cli("study", "exact", "s", "--pick", "2").stdout.splitlines()
+    assert [line.split()[0] for line in two[:4]] == ["member", "2", "3", "table"]
+    assert "no member of the front costs at most 1e-09 mJ" in cli("study", "exact", "s", "--max-energy", "1e-9").stderr
     shown = json.loads(cli("study", "exact", "s", "-f", "json").stdout)
     assert (len(shown["members"]), shown["table"]["entries"]) == (3, 26)
 

@@ -10,6 +10,7 @@ import click
 from autost_optuna import units
 from autost_optuna.cli import options, printing
 from autost_optuna.cli.dashboard import keep_board
+from autost_optuna.cli.front import budget, picks, selected
 from autost_optuna.cli.study import quiet_optuna, rates_line
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.space.sharing import BLOCK
@@ -26,22 +27,34 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Measure at most so many members of a front that comes from a table. Default: all.",
 )
+@picks
+@budget
 @options.data_root
 @options.device
 @options.output_format
 @options.storage
-def exact(name: str, measure: int | None, data_root: Path | None, device: str, form: str, storage: str) -> None:
+def exact(
+    name: str,
+    measure: int | None,
+    pick: str | None,
+    max_energy: float | None,
+    data_root: Path | None,
+    device: str,
+    form: str,
+    storage: str,
+) -> None:
     """Measure the exact front of the space of the study NAME, print its members, and store it with the study.
 
     A space whose blocks share choices is measured completely, any other by classes of equal FLOPs and parameters: exact in
     FLOPs, and in energy up to the spread within a class, which is measured and printed. With more than 20,000 of them, spike
     rates are measured for every part at every place. They give the energy of all networks, so the front of the whole space
     is computed, and its members are measured. The error of this table is printed. Nothing here uses trials of the study; for
-    a member that is already a trial, the first column is its number.
+    a member that is already a trial, the column "trial" is its number.
 
     \b
     Example:
       autost-optuna study exact demo
+      autost-optuna study exact demo --pick 5 --max-energy 1.5
     """
     quiet_optuna()
     from autost_optuna.search.exact import member_rows
@@ -58,20 +71,24 @@ def exact(name: str, measure: int | None, data_root: Path | None, device: str, f
         front = find_exact(
             search, data_root=data_root, device=options.chosen_device(device), measure=measure, on_done=on_done
         )
-    rows = member_rows(front, search.candidates())
+    kept = set(map(id, selected(front.members, search.settings.box, pick, max_energy)))
+    every = enumerate(zip(front.members, member_rows(front, search.candidates()), strict=True), 1)
+    numbered = {place: row for place, (member, row) in every if id(member) in kept}
+    rows = list(numbered.values())
     if form == "json":
         printing.print_json({**asdict(front), "members": rows})
     elif form == "csv":
         flat = [{"number": row.pop("number"), **row.pop("architecture"), **row} for row in rows]
         click.echo(units.csv_text(flat), nl=False)
     else:
-        _print_members(rows)
+        _print_members(numbered)
         _print_exact(search, front)
         _print_hint(search, rows)
     keep_board(search, data_root)
 
 
-def _print_members(rows: Sequence[Mapping[str, Any]]) -> None:
+def _print_members(rows: Mapping[int, Mapping[str, Any]]) -> None:
+    """Print members by their numbers on the front."""
     cells = [
         [
             str(place),
@@ -81,7 +98,7 @@ def _print_members(rows: Sequence[Mapping[str, Any]]) -> None:
             units.significant(row["energy_mj"], 4),
             Architecture.from_dict(row["architecture"]).to_text(),
         ]
-        for place, row in enumerate(rows, 1)
+        for place, row in rows.items()
     ]
     text = ["architecture"]
     printing.print_table(["member", "trial", "M params", "GFLOPs", "mJ", *text], cells, left=text, fold=text)

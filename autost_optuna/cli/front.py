@@ -1,6 +1,6 @@
 """autost-optuna study front, plot: the members of the front, as a table and as a figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from autost_optuna.proxies.goals import GOALS, check_plane
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+    from autost_optuna.front.front import AnyTraded, Box
     from autost_optuna.search.search import Search
 
 picks = click.option("--pick", metavar="knee|K", help="The knee, or the K members with the largest joint hypervolume.")
@@ -67,7 +68,7 @@ def front(
     whole = search.front()
     if spread:
         check_plane(search.settings.objectives, "the probability that --spread adds", "leave out --spread")
-    chosen, members = knee(whole), selected(search, pick, max_energy)
+    chosen, members = knee(whole), selected(whole, search.settings.box, pick, max_energy)
     certainty = nondomination(search.candidates()) if spread else {}
     extra = [spread_row(member, certainty[member.architecture.key]) if spread else {} for member in members]
     beside = own_rows(search, own_of(search), members)
@@ -153,7 +154,8 @@ def plot(
         others = {"--quantised": quantised, "--pick": pick, "--max-energy": max_energy}
         figure = _other_figure(search, what, others, data_root)
     else:
-        marked = [] if pick is None and max_energy is None else selected(search, pick, max_energy)
+        picking = pick is not None or max_energy is not None
+        marked = selected(search.front(), search.settings.box, pick, max_energy) if picking else []
         search.front()  # raises the reason if there is none
         figure = front_figure(search, quantised=quantised, picks=marked, budget_mj=max_energy)
     write_figure(figure, output, theme)
@@ -171,29 +173,31 @@ def _other_figure(search: "Search", what: str, others: Mapping[str, object], dat
     return {"hypervolume": hypervolume_figure, "genes": genes_figure}[what](search)
 
 
-def selected(search: "Search", pick: str | None, max_energy: float | None) -> list[Candidate]:
-    """The members of the front that --pick and --max-energy select; all if neither is given."""
+def selected(
+    members: "Sequence[AnyTraded]", box: "Box", pick: str | None, max_energy: float | None
+) -> "list[AnyTraded]":
+    """The members of a front that --pick and --max-energy select; all if neither is given."""
     from autost_optuna.front.picks import knee, within
 
-    members = search.front() if max_energy is None else within(search.front(), max_energy)
+    found = list(members) if max_energy is None else within(members, max_energy)
     if pick is None:
-        return members if max_energy is None else members[-1:]
+        return found if max_energy is None else found[-1:]
     if pick == "knee":
-        return [knee(members)]
+        return [knee(found)]
     if not pick.isdecimal():
         raise ValueError(f"pick {pick!r} is neither knee nor a number of members; write --pick 5")
-    return picked(search, members, int(pick))
+    return picked(found, box, int(pick))
 
 
-def picked(search: "Search", members: list[Candidate], count: int) -> list[Candidate]:
+def picked(members: "Sequence[AnyTraded]", box: "Box", count: int) -> "list[AnyTraded]":
     """The `count` members with the largest joint hypervolume; prints a note if there are fewer."""
     from autost_optuna.front.front import in_plane
     from autost_optuna.front.picks import pick
 
-    members = in_plane(members)
-    if count > len(members):
-        printing.note(f"all {units.counted(len(members), 'member')} there are, fewer than the {count} asked for")
-    return pick(members, search.settings.box, count)
+    found = in_plane(members)
+    if count > len(found):
+        printing.note(f"all {units.counted(len(found), 'member')} there are, fewer than the {count} asked for")
+    return pick(found, box, count)
 
 
 def front_row(candidate: Candidate) -> dict[str, Any]:

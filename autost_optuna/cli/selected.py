@@ -69,7 +69,7 @@ def chosen(search: "Search", choice: Selection) -> list[Any]:
     if choice.knee:
         found.append(knee_of(search.front()))
     if choice.front is not None:
-        found += picked(search, search.front(), choice.front)
+        found += picked(search.front(), search.settings.box, choice.front)
     if not found or (choice.most is not None and len(found) > choice.most):
         options_of = "--trial N or --knee" if choice.most else "--trial N, --knee or --front K"
         raise click.UsageError(f"Give {options_of}" + (", not both." if found else "."))

@@ -7,7 +7,7 @@ import bisect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.proxies.goals import GOALS
@@ -25,6 +25,9 @@ class Traded(Protocol):
     def energy_mj(self) -> float:
         """Energy in mJ per image."""
         ...
+
+
+AnyTraded = TypeVar("AnyTraded", bound=Traded)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,10 +68,10 @@ def nondominated(candidates: Iterable[Candidate]) -> list[Candidate]:
     return _in_all(distinct) if any(c.scores for c in distinct) else _staircase(distinct)
 
 
-def in_plane(members: Iterable[Candidate]) -> list[Candidate]:
+def in_plane(members: Iterable[AnyTraded]) -> list[AnyTraded]:
     """The members of a front that are non-dominated in FLOPs and energy alone: all of them if they have no scores."""
     found = list(members)
-    return _staircase(found) if any(member.scores for member in found) else found
+    return _staircase(found) if any(getattr(member, "scores", ()) for member in found) else found
 
 
 def _in_all(distinct: Sequence[Candidate]) -> list[Candidate]:
@@ -90,8 +93,8 @@ def _in_all(distinct: Sequence[Candidate]) -> list[Candidate]:
     return [ordered[place] for place in kept]
 
 
-def _staircase(distinct: Iterable[Candidate]) -> list[Candidate]:
-    members: list[Candidate] = []
+def _staircase(distinct: Iterable[AnyTraded]) -> list[AnyTraded]:
+    members: list[AnyTraded] = []
     for candidate in sorted(distinct, key=lambda c: (c.energy_mj, -c.flops)):
         last = members[-1] if members else None
         twin = last is not None and (candidate.flops, candidate.energy_mj) == (last.flops, last.energy_mj)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from autost_optuna import units
 from autost_optuna.front.candidate import Candidate
-from autost_optuna.front.front import Box, in_plane, unique
+from autost_optuna.front.front import AnyTraded, Box, in_plane, unique
 
 KNEE = "knee"  # one of the names of picks
 
 
-def knee(members: Sequence[Candidate]) -> Candidate:
+def knee(members: Sequence[AnyTraded]) -> AnyTraded:
     """The member farthest above the line between the front's ends, in logarithmic axes (Das 1999).
 
     With one or two members, the first. Raises ValueError if the front is empty.
@@ -30,7 +30,7 @@ def knee(members: Sequence[Candidate]) -> Candidate:
     return max(members, key=lambda m: sum(box.scaled(m.flops, m.energy_mj)))
 
 
-def pick(members: Sequence[Candidate], box: Box, count: int) -> list[Candidate]:
+def pick(members: Sequence[AnyTraded], box: Box, count: int) -> list[AnyTraded]:
     """The `count` members of a front with the largest joint hypervolume, or all members if there are no more.
 
     Exact, by dynamic programming over the front from its cheap end (Auger, Bader, Brockhoff, Zitzler 2009): with FLOPs
@@ -91,7 +91,7 @@ def knee_of(picks: Sequence[Pick]) -> Candidate:
     return next(pick.candidate for pick in picks if KNEE in pick.names)
 
 
-def within(members: Sequence[Candidate], max_energy_mj: float) -> list[Candidate]:
+def within(members: Sequence[AnyTraded], max_energy_mj: float) -> list[AnyTraded]:
     """The members of a front within an energy budget; the last has the most FLOPs. ValueError if there are none."""
     if not max_energy_mj > 0:
         raise ValueError(f"a budget of {max_energy_mj:g} mJ is not positive; give one such as 1.5")

@@ -32,7 +32,12 @@ def mixer_of(genes: dict[str, Any]) -> Part:
     own = genes_of(MIXERS[word])
     for name in {**dict.fromkeys(own), **genes}:
         if (genes.get(name) is not None) != (name in own):
-            raise ValueError(f"a block with mixer {word} {'has no' if name not in own else 'needs'} {name}")
+            label = LABELS[name]
+            if name in own:
+                raise ValueError(f"a block with mixer {word} needs {name}; give one, such as {label}=2")
+            raise ValueError(
+                f"a block with mixer {word} has no {name}, and {genes[name]!r} is given; write - for it, as in {label}=2/-"
+            )
     part: Part = MIXERS[word](**{name: genes[name] for name in own})
     return part
 

@@ -53,6 +53,11 @@ class Place:
         return STYLES[self.stem].order
 
     @property
+    def scale(self) -> float:
+        """By what attention's first product is multiplied."""
+        return STYLES[self.stem].scale
+
+    @property
     def group(self) -> int:
         """The channels of a group of a grouped convolution, if they divide its channels."""
         return STYLES[self.stem].group

@@ -21,8 +21,8 @@ class Style:
     `embedding` names how images become tokens and tokens those of the next stage; see `parts.embedding`. `biases` are the
     layers that have one, by name. `order` is that of attention's products: "qk" for (q k^T) v, "kv" for q (k^T v). `head`
     is the form of the head; see `parts.head`. If `joined`, an MLP that is as wide as its stream adds to it behind each of
-    its two layers. `group` is how many channels of a grouped convolution are one group. `fraction` is the part of the first
-    stage's width that the narrowest layer of its embedding has: 8 for C / 8.
+    its two layers. `scale` multiplies attention's first product. `group` is how many channels of a grouped convolution are one
+    group. `fraction` is the part of the first stage's width that the narrowest layer of its embedding has: 8 for C / 8.
     """
 
     embedding: str
@@ -33,6 +33,7 @@ class Style:
     source: str
     joined: bool = False
     group: int = GROUP
+    scale: float = 0.125
 
 
 STYLES: Mapping[str, Style] = MappingProxyType(
@@ -47,7 +48,13 @@ STYLES: Mapping[str, Style] = MappingProxyType(
         ),
         "spikformer": Style(embedding="spikformer", biases=ALL, order="qk", head="mean", fraction=8, source=SPIKFORMER),
         "spikformer-events": Style(
-            embedding="spikformer", biases=WITHOUT_QKV, order="qk", head="mean", fraction=8, source=SPIKFORMER
+            embedding="spikformer",
+            biases=WITHOUT_QKV,
+            order="qk",
+            head="mean",
+            fraction=8,
+            source=SPIKFORMER,
+            scale=0.25,
         ),
         "spikformer-imagenet": Style(
             embedding="spikformer", biases=WITHOUT_QKV, order="kv", head="mean", fraction=8, source=SPIKFORMER

@@ -1,10 +1,12 @@
 """Values that can be chosen: whole numbers and ratios, checked."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 Value = int | float
 Ratio = int | float
+MOST_STAGES = 8  # each halves the grid of tokens
 DEEPEST = 1024  # so that a typing error cannot fill the memory before the task checks its own bound
 
 
@@ -45,3 +47,21 @@ def as_depth(value: object) -> int:
     if depth > DEEPEST:
         raise ValueError(f"depth {depth} is over the bound {DEEPEST}; choose a smaller one")
     return depth
+
+
+def as_stages(value: object) -> int:
+    """`value` as a number of stages. ValueError if it is out of range."""
+    stages = as_count("stages", value)
+    if stages > MOST_STAGES:
+        raise ValueError(f"stages {stages} are over the bound {MOST_STAGES}; choose fewer")
+    return stages
+
+
+@contextmanager
+def errors_of(what: str) -> Iterator[None]:
+    """Say what a ValueError within the context is about, unless it says so itself."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(what) else f"{what}: {text}") from None

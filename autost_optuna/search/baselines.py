@@ -10,6 +10,7 @@ from autost_optuna.front.candidate import Candidate
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.families import FAMILIES, NETWORKS, Published, is_network, published
 from autost_optuna.network.task import Task
+from autost_optuna.network.values import errors_of
 from autost_optuna.proxies.flops import count_macs
 from autost_optuna.search.catalogue import find_architecture
 from autost_optuna.search.restore import make_objective
@@ -235,8 +236,9 @@ def add_baselines(
     for name, architecture in networks.items():
         if not name.isprintable():
             raise ValueError(f"baseline {name!r} has unprintable characters in its name; rename the file")
-        search.settings.task.check(architecture)
-        count_macs(architecture, search.settings.task)  # which walks its parts
+        with errors_of(f"baseline {name} on task {search.settings.task.name}"):
+            search.settings.task.check(architecture)
+            count_macs(architecture, search.settings.task)  # which walks its parts
     _check_number({baseline.name for baseline in baselines_of(search)} | set(networks))
     objective = make_objective(search.settings, data_root, device)
     made = {}

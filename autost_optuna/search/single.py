@@ -1,10 +1,12 @@
 """One network, named or written down, as a study of its own, or judged as a search judges its candidates."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from optuna.trial import TrialState
 
+from autost_optuna import units
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.families import is_network, published
@@ -13,7 +15,7 @@ from autost_optuna.search.restore import make_objective
 from autost_optuna.search.runner import run
 from autost_optuna.search.search import Search
 from autost_optuna.search.settings import Plan
-from autost_optuna.search.study import create
+from autost_optuna.search.study import create, existing_names, open_search
 from autost_optuna.space.single import space_around, values_of
 from autost_optuna.units import StrPath
 
@@ -34,12 +36,18 @@ def task_of_network(source: str) -> Task:
 def study_of(
     name: str, architecture: Architecture, storage: StrPath, task: Task, data: str, data_root: StrPath | None = None
 ) -> tuple[Search, Candidate]:
-    """The study `name` of one network, made if it is missing, and its candidate, measured if it has not been.
+    """The study `name` of one network, made on `data` if it is missing, and its candidate, measured if it has not been.
 
-    ValueError if the study exists with other settings, or the network could not be measured.
+    A study that exists keeps the images that it was made on. ValueError if it is of another network or task, or the network
+    could not be measured.
     """
     plan = Plan(space_around(architecture, name), task, data=data, data_root=data_root)
-    search = create(name, storage, plan, skip_if_exists=True)
+    if name in existing_names(os.fspath(storage)):
+        search = open_search(name, storage, write=True)
+        remedy = f"remove it by {units.command('study', 'delete', name)}, or use another --storage"
+        search.settings.check_same({"space": plan.space, "task": task}, remedy=f"study {name}: {remedy}")
+    else:
+        search = create(name, storage, plan, skip_if_exists=True)
     if found := _candidate(search, architecture):
         return search, found
     if not search.study.get_trials(deepcopy=False, states=[TrialState.WAITING]):

@@ -12,7 +12,7 @@ from autost_optuna.network.form import Form
 from autost_optuna.network.neurons.kinds import neuron_of, neuron_text
 from autost_optuna.network.parts import Part, genes_of
 from autost_optuna.network.parts.kinds import FEED_FORWARDS, MIXERS, USUAL_MIXER
-from autost_optuna.network.values import Ratio, as_count, as_depth, as_one_of, as_ratio
+from autost_optuna.network.values import Ratio, as_depth, as_one_of, as_ratio, as_stages
 from autost_optuna.space.layout import Layout, checked_shares
 from autost_optuna.space.parameters import distribution_of
 
@@ -33,7 +33,7 @@ CHECKS: "dict[str, Callable[[object], Any]]" = {
     "mlp_ratio": as_ratio,
     "mixer": lambda word: word,
     "neuron": lambda text: neuron_text(neuron_of(text)),
-    "stages": functools.partial(as_count, "stages"),
+    "stages": as_stages,
     "stage_depth": as_depth,
     "widths": lambda text: checked_shares(text),
     **{name: functools.partial(_checked, name) for name in FORM_NAMES if name not in ("depths", "widths")},

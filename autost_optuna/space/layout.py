@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -136,12 +136,23 @@ class Layouts:
             raise ValueError("stages: stage_depth needs choices too, such as [1, 2]")
         if not later and (self.choices["stage_depth"] or self.choices["widths"]):
             raise ValueError("stage_depth and widths are of stages; list stages too, such as [3], or leave them out")
+        self._check_widths(staged)
         counts = {len(shares_in(text)) for text in self.choices["widths"]}
         if odd := counts - set(self.choices["stages"]):
             raise ValueError(f"widths of {min(odd)} stages, and stages {list(self.choices['stages'])}; make them agree")
         for name in OF_ONE_STAGE:
             if self.choices[name] != USUAL[name] and len(staged) == len(self.choices["stem"]):
                 raise ValueError(f"{name}: no stem of the space has it; leave it out")
+
+    def _check_widths(self, staged: Sequence[str]) -> None:
+        """ValueError if some width can be divided as none of `widths` says."""
+        for stem, stages, dim in itertools.product(staged, self.choices["stages"], self.embed_dim):
+            texts = [text for text in self.choices["widths"] if len(shares_in(text)) == stages > 1]
+            if texts and not self._shares({"embed_dim": dim, "stem": stem, "stages": stages}):
+                raise ValueError(
+                    f"widths: {' and '.join(map(repr, texts))} of embed_dim {dim} leave no whole layers in stem {stem}; choose "
+                    "multiples, or other fractions"
+                )
 
     def holds(self, architecture: Architecture) -> bool:
         """Whether an architecture has one of these layouts, and depths that it may have."""

@@ -16,7 +16,7 @@ from autost_optuna.network.neurons import Neuron
 from autost_optuna.network.neurons.kinds import neuron_of
 from autost_optuna.network.parts.kinds import USUAL_MIXER
 from autost_optuna.network.task import Task
-from autost_optuna.network.values import Ratio, as_count
+from autost_optuna.network.values import Ratio, as_count, errors_of
 from autost_optuna.space.alphabet import CHECKS, Alphabet, Letter, Where, of_letters
 from autost_optuna.space.classes import check_buildable, check_choices, corner, count_classes_in
 from autost_optuna.space.layout import USUAL as LAYOUT
@@ -67,10 +67,8 @@ class Space:
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 raise ValueError(f"space {self.name}: {name} {values!r} is not a list of choices, such as [1, 2]")
             check = CHECKS.get(name, functools.partial(as_count, name))
-            try:
+            with errors_of(f"space {self.name}"):
                 numbers = [check(value) for value in values]
-            except ValueError as error:
-                raise ValueError(f"space {self.name}: {error}") from None
             if len(set(numbers)) != len(numbers):
                 raise ValueError(f"space {self.name}: {name} {list(values)} names a choice twice; name each once")
             words = any(isinstance(number, str) for number in numbers)
@@ -85,14 +83,11 @@ class Space:
             if not isinstance(getattr(self, flag), bool):
                 raise ValueError(f"space {self.name}: {flag} {getattr(self, flag)!r} is not true or false")
         object.__setattr__(self, "form", {n: v for n, v in self.form.items() if v != LAYOUT[n]})
-        try:
+        with errors_of(f"space {self.name}"):
             shared = simplified(self._alphabet, self.shared)
             object.__setattr__(self, "uniform", self.uniform or shared == NETWORK)
             object.__setattr__(self, "shared", BLOCK if shared == NETWORK else shared)
             check_choices(self.name, self.layouts, self.sharing)
-        except ValueError as error:
-            text = str(error)
-            raise ValueError(text if text.startswith("space ") else f"space {self.name}: {text}") from None
 
     @property
     def choices(self) -> dict[str, tuple[Any, ...]]:
@@ -212,7 +207,8 @@ class Space:
 
     def check(self, task: Task) -> None:
         """ValueError if an architecture of the space exceeds the task's bounds, or cannot be built for it."""
-        check_buildable(self.layouts, self.sharing, task)
+        with errors_of(f"space {self.name} on task {task.name}"):
+            check_buildable(self.layouts, self.sharing, task)
 
     def corners(self) -> Iterator[Architecture]:
         """The smallest and the largest blocks of every layout, as few and as many as it may have."""

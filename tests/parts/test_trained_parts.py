@@ -21,7 +21,7 @@ TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=
 HEADS = {"num_heads": 2}
 MIXED = (
     *(MIXERS["depthwise"](kernel=5), MIXERS["ssa"](**HEADS), MIXERS["identity"](), MIXERS["sdsa"]()),
-    *(MIXERS["qkta"](**HEADS), MIXERS["dssa"](**HEADS, patch=2), MIXERS["qkca"](), MIXERS["sdsa-pooled"]()),
+    *(MIXERS["qkta"](**HEADS), MIXERS["dssa"](**HEADS, patch=2), MIXERS["qkca"](), MIXERS["sdsa-pooled"](**HEADS)),
 )
 STAGES = {"depths": (4, 4)}
 # Each kind of neuron, and each kind of stream with stages.

@@ -28,7 +28,19 @@ STREAM = {
     "spike": "is a sum of spikes, which layers of a block read as whole numbers.",
 }
 LEFT_OUT = {"initialise", "short", "pack", "follow_paths"}
-READ = ("stage", "width", "side", "steps", "still", "spiking", "biases", "order", "joined", "group")  # of a place
+READ = (
+    "stage",
+    "width",
+    "side",
+    "steps",
+    "still",
+    "spiking",
+    "biases",
+    "order",
+    "joined",
+    "group",
+    "scale",
+)  # of a place
 
 
 def write_model(architecture: Architecture, task: Task, normalisation: Normalisation) -> str:

@@ -7,6 +7,7 @@ from autost_optuna.network.neurons import Neuron
 from autost_optuna.network.neurons.ilif import ILIF
 from autost_optuna.network.neurons.lif import LIF
 from autost_optuna.network.neurons.plif import PLIF
+from autost_optuna.network.values import errors_of
 
 KINDS: dict[str, type[Neuron]] = {kind.word: kind for kind in (PLIF, LIF, ILIF)}
 FORM = re.compile(r"(\w+)(?:\((.*)\))?")
@@ -37,7 +38,8 @@ def neuron_of(text: object) -> Neuron:
             values[name] = float(value)
         except ValueError:
             raise ValueError(f"neuron {text!r}: {name} {value!r} is not a number") from None
-    return kind(**values)
+    with errors_of(f"neuron {text!r}"):
+        return kind(**values)
 
 
 def _number(value: float) -> str:

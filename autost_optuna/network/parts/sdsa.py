@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Row
+from autost_optuna.network.values import as_count
 
 if TYPE_CHECKING:
     from autost_optuna.network.parts.sdsa_torch import SDSAModule
@@ -52,10 +53,23 @@ class SDSA:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PooledSDSA(SDSA):
-    """The same with 3x3 maxima, without stride, of k, v, their mask and what passes it, as the authors have for recordings."""
+    """The same with 3x3 maxima, without stride, as the authors have for recordings.
+
+    k and v are pooled over the grid. Where both fire, and what passes the mask, is pooled over neighbouring tokens in their
+    order and neighbouring channels of a head, so here the number of heads matters.
+    """
 
     word: ClassVar[str] = "sdsa-pooled"
     name: ClassVar[str] = "sdsa_pooled"
+    labels: ClassVar[Mapping[str, str]] = {"num_heads": "heads"}
+    num_heads: int
+
+    def __post_init__(self) -> None:
+        as_count("num_heads", self.num_heads)
+
+    def after(self, at: Place) -> Place:
+        """The same shape. ValueError unless the heads divide the width."""
+        return at.divided(self.num_heads).adding()
 
     def module(self, at: Place) -> "SDSAModule":
         """The twin."""

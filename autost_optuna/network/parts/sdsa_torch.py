@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autost_optuna.network.layers import ChannelNorm, Gate, RootGate, SpikeLinear, draw_layers, entry, exit_of
-from autost_optuna.network.parts.sdsa import SDSA
+from autost_optuna.network.parts.sdsa import SDSA, PooledSDSA
 from autost_optuna.network.place import Place
 from autost_optuna.network.weights import fresh, stream
 
@@ -40,11 +40,15 @@ class SDSAModule(nn.Module):
         q = self.q_neuron(self.q_bn(self.q(s)))
         k = self.spread(self.k_neuron(self.k_bn(self.k(s))))
         v = self.spread(self.v_neuron(self.v_bn(self.v(s))))
-        mask = self.mask_neuron(self.spread(self.both(k, v)).sum(-2, keepdim=True))
-        out = self.proj_bn(self.proj(self.spread(self.gate(q, mask))))
+        mask = self.mask_neuron(self.smear(self.both(k, v)).sum(-2, keepdim=True))
+        out = self.proj_bn(self.proj(self.smear(self.gate(q, mask))))
         return self.proj_neuron(out)  # type: ignore[no-any-return]
 
     def spread(self, spikes: Tensor) -> Tensor:
+        """Spikes [T, B, N, C], as they are."""
+        return spikes
+
+    def smear(self, spikes: Tensor) -> Tensor:
         """Spikes [T, B, N, C], as they are."""
         return spikes
 
@@ -58,9 +62,16 @@ class SDSAModule(nn.Module):
 
 
 class PooledSDSAModule(SDSAModule):
-    """The same, with spikes that spread to the tokens around them."""
+    """The same, with spikes that spread to their neighbours."""
+
+    part: PooledSDSA
 
     def spread(self, spikes: Tensor) -> Tensor:
-        """Spikes [T, B, N, C] to their maxima over 3x3 tokens."""
+        """Spikes [T, B, N, C] to their maxima over 3x3 tokens of the grid."""
         grid = spikes.flatten(0, 1).transpose(1, 2).unflatten(2, (self.at.side, self.at.side))
         return F.max_pool2d(grid, 3, stride=1, padding=1).flatten(2).transpose(1, 2).view_as(spikes)
+
+    def smear(self, spikes: Tensor) -> Tensor:
+        """Spikes [T, B, N, C] to their maxima over 3 tokens in their order and 3 channels of a head."""
+        heads = spikes.flatten(0, 1).unflatten(2, (self.part.num_heads, -1)).transpose(1, 2)
+        return F.max_pool2d(heads, 3, stride=1, padding=1).transpose(1, 2).flatten(2).view_as(spikes)

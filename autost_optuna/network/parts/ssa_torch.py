@@ -15,7 +15,7 @@ from autost_optuna.network.weights import fresh, stream
 
 
 class SSAModule(nn.Module):
-    """Spiking self-attention without softmax: q k^T v of spikes, scaled by 1/8, drives a neuron of threshold 0.5."""
+    """Spiking self-attention without softmax: q k^T v of spikes, scaled, drives a neuron of threshold 0.5."""
 
     def __init__(self, part: SSA, at: Place) -> None:
         super().__init__()
@@ -53,10 +53,10 @@ class SSAModule(nn.Module):
         return self.proj_neuron(self.proj_bn(self.proj(self.out_neuron(out))))  # type: ignore[no-any-return]
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Spikes [T, B, h, N, d] to (q k^T / 8) v of that shape, or q (k^T v / 8), which is equal."""
+        """Spikes [T, B, h, N, d] to (q k^T) v of that shape, scaled, or q (k^T v), which is equal."""
         if self.at.order == "kv":
-            return self.qa(q, self.kv(k.transpose(-2, -1), v) * 0.125)  # type: ignore[no-any-return]
-        return self.av(self.qk(q, k.transpose(-2, -1)) * 0.125, v)  # type: ignore[no-any-return]
+            return self.qa(q, self.kv(k.transpose(-2, -1), v) * self.at.scale)  # type: ignore[no-any-return]
+        return self.av(self.qk(q, k.transpose(-2, -1)) * self.at.scale, v)  # type: ignore[no-any-return]
 
     def initialise(self, seed: int) -> None:
         """All four layers from one random stream; the number of heads does not change them."""
@@ -92,7 +92,7 @@ class ShortSSA(SSAModule):
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """[T, B, h, N, d] to [T, B, h, N, d]."""
         if self.training and torch.is_grad_enabled() and q.shape[-2] > q.shape[-1]:
-            return q @ ((k.transpose(-2, -1) @ v) * 0.125)
+            return q @ ((k.transpose(-2, -1) @ v) * self.at.scale)
         return super().attend(q, k, v)
 
 
@@ -102,5 +102,5 @@ class PackedSSA(SSAModule):
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """[T, B, h, N, d] to [T, B, h, N, d]."""
         if self.at.order == "qk" and q.shape[-2] > q.shape[-1]:
-            return self.qk(q, self.av(k.transpose(-2, -1), v) * 0.125)  # type: ignore[no-any-return]
+            return self.qk(q, self.av(k.transpose(-2, -1), v) * self.at.scale)  # type: ignore[no-any-return]
         return super().attend(q, k, v)
