@@ -326,6 +326,14 @@ def exact_spaces():
         )
 
 
+def rate_tables():
+    for space, rows in read("studies/tables/results.json")["spaces"].items():
+        for data, row in rows.items():
+            errors = (f"{row[name]:.2%}".replace("%", " %") for name in ("median", "p95", "largest"))
+            seconds = f"{row['table_s']:.1f} s", f"{row['front_s']:.2f} s"
+            yield space, data, row["entries"], *seconds, *errors, f"{row['kendall']:.4f}"
+
+
 def exact_searches():
     for row in read("studies/exact/results.json")["searches_of_small"]:
         after = [f"{row['share_after'][count]:.3f}"[1:] for count in ("100", "300", "500", "1000")]
@@ -367,6 +375,7 @@ TABLES = {
     "headline_in_short": headline_in_short,
     "published": published_table,
     "exact_spaces": exact_spaces,
+    "rate_tables": rate_tables,
     "exact_searches": exact_searches,
 }
 

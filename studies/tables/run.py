@@ -84,13 +84,14 @@ def main():
         for data in plan["data"]:
             rows = results["spaces"].setdefault(space.name, {})
             if data not in rows:
-                rows[data] = one(plan, space, data, options.data_root)
-                print(
-                    space.name, data, {key: round(value, 5) for key, value in rows[data].items() if value is not None}
-                )
+                changed = git("status", "--porcelain", "--", "../../autost_optuna", "run.py", "plan.toml", "mixed.toml")
+                rows[data] = {
+                    "commit": git("rev-parse", "HEAD"),
+                    "uncommitted_changes_to_code": bool(changed),
+                    **one(plan, space, data, options.data_root),
+                }
+                print(space.name, data, rows[data])
             results |= {
-                "commit": git("rev-parse", "HEAD"),
-                "uncommitted_changes_to_code": bool(git("status", "--porcelain", "--", "../../autost_optuna", ".")),
                 "versions": {"python": platform.python_version(), "torch": torch.__version__},
                 "machine": f"{os.cpu_count()} {platform.machine()} cores, no GPU, {torch.get_num_threads()} threads",
             }
