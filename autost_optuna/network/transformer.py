@@ -26,7 +26,7 @@ class Block(nn.Module):
 
 
 class SpikingTransformer(nn.Module):
-    """AutoST's spiking transformer in its CIFAR form: images [B, c, H, W] to logits [B, classes].
+    """A spiking transformer: images [B, c, H, W] to logits [B, classes].
 
     For an events task, recordings [B, T, c, H, W] take the place of images; the batch comes first in both.
     `seed` fixes the weights; with None the network stays on the meta device, without weights. Every call starts with

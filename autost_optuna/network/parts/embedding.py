@@ -240,5 +240,5 @@ def _resformer(width: int, stage: int, pools: int) -> Embedding:
         raise ValueError(
             f"the first embedding of spikingresformer cannot halve the image {pools} times; use more stages"
         )
-    one = Convolution("conv1", width, 7, 2, pool="currents") if pools == 2 else Convolution("conv1", width)
+    one = Convolution("conv1", width, 7, 2) if pools == 2 else Convolution("conv1", width)
     return Embedding(convolutions=(one._replace(pool="currents" if pools else ""),))
