@@ -80,11 +80,21 @@ def front(*args):
     return [(member.flops, member.energy_mj) for member in table_front(*args)]
 
 
-def test_a_network_that_is_the_only_choice_has_its_measured_rates(images):
-    space = Space(name="one", embed_dim=(16,), depth=(1, 2, 3), num_heads=(2,), mlp_ratio=(2,))
+@pytest.mark.parametrize(
+    ("choices", "entries"),
+    [
+        ({"depth": (1, 2, 3)}, 6),
+        ({"depth": (1, 2), "mixer": ("ssa", "depthwise"), "genes": {"kernel": (3,)}, "shared": "stage"}, 8),
+        ({"depth": (1, 3), "mixer": ("ssa", "identity"), "shared": {"mixer": "network", "mlp_ratio": "block"}}, 12),
+    ],
+    ids=["one", "stage", "network"],
+)
+def test_networks_on_which_rates_are_measured_have_their_measured_rates(images, choices, entries):
+    """With one letter per kind of mixer, these are all networks whose blocks share their mixer."""
+    space = Space(name="one", embed_dim=(16,), num_heads=(2,), mlp_ratio=(2,), **choices)
     measured = InitialRates(TASK, images, seeds=2)
     table = tabulate(measured, space)
-    assert count_entries(space) == 6
+    assert count_entries(space) == entries
     for architecture in space.enumerate():
         rates = mean_by_operation(measured.measure(architecture))
         assert table.rates(architecture) == pytest.approx(rates, rel=1e-12)

@@ -1,8 +1,9 @@
 """A table of spike rates: those of every part at every place of a space, from which the rates of any of its networks follow.
 
 Every branch ends in normalisation, so it adds about one unit of variance to the stream. What a part reads then depends little
-on which branches came before, but on how many. So the rates of a part are measured once per place, on the stream of one
-network that is drawn at random. The weights are those of every network at that place, because they depend on the place only.
+on which branches came before, but on how many and of which kinds. So the rates of a part are measured once per place, on the
+stream of a network that is drawn at random. If the blocks of a stage share their mixer, so do those of that network. The
+weights are those of every network at that place, because they depend on the place only.
 """
 
 import itertools
@@ -21,6 +22,7 @@ from autost_optuna.network.parts.kinds import FEED_FORWARDS
 from autost_optuna.network.task import Task
 from autost_optuna.space.alphabet import Letter, of_letters
 from autost_optuna.space.layout import Layout
+from autost_optuna.space.sharing import BLOCK, Sharing
 from autost_optuna.space.space import Space
 
 if TYPE_CHECKING:
@@ -121,17 +123,37 @@ def tabulate(
     entries: dict[Slot, dict[str, float]] = {}
     for layout, offered in space.layouts.every():
         letters = space.sharing.offered(layout.widths)
-        generator = random.Random(f"{seed} {layout}")
-        deepest = map(max, zip(*offered, strict=True))
-        path = [[generator.choice(some) for _ in range(depth)] for some, depth in zip(letters, deepest, strict=True)]
+        most = tuple(map(max, zip(*offered, strict=True)))
         walk = _Walk(measured, entries)
-        for depths in sorted(offered, key=sum, reverse=True):
-            blocks = [block for some, depth in zip(path, depths, strict=True) for block in some[:depth]]
-            choices = [letter for some, depth in zip(letters, depths, strict=True) for letter in [some] * depth]
-            with measuring():
-                walk.measure(of_letters(layout, depths, blocks), choices)
-            on_done(min(len(entries), total), total)
+        for path, choices in _paths(space.sharing, letters, most, random.Random(f"{seed} {layout}")):
+            for depths in sorted(offered, key=sum, reverse=True):
+                blocks = [block for some, depth in zip(path, depths, strict=True) for block in some[:depth]]
+                instead = [some for some, depth in zip(choices, depths, strict=True) for _ in range(depth)]
+                with measuring():
+                    walk.measure(of_letters(layout, depths, blocks), instead)
+                on_done(min(len(entries), total), total)
     return RateTable(task=measured.task, entries=entries)
+
+
+def _paths(
+    sharing: Sharing, letters: Sequence[Sequence[Letter]], depths: tuple[int, ...], generator: random.Random
+) -> Iterator[tuple[Sequence[Sequence[Letter]], Sequence[Sequence[Letter]]]]:
+    """Networks to measure along, as the blocks of their stages, with what is measured in place of a block of each stage.
+
+    If the blocks of a stage share their mixer, every kind is measured behind its own kind.
+    """
+    if dict(sharing.units).get("mixer", BLOCK) == BLOCK:
+        yield (
+            [[generator.choice(some) for _ in range(depth)] for some, depth in zip(letters, depths, strict=True)],
+            letters,
+        )
+        return
+    alike = [[generator.choice(some)] * depth for some, depth in zip(letters, depths, strict=True)]
+    for stage, some in enumerate(letters):
+        for word in dict.fromkeys(mixer.word for mixer, _ in some):
+            kind = [letter for letter in some if letter[0].word == word]
+            path = [*alike[:stage], [generator.choice(kind)] * depths[stage], *alike[stage + 1 :]]
+            yield path, [kind if place == stage else () for place in range(len(letters))]
 
 
 class _Walk:
