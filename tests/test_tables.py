@@ -195,7 +195,7 @@ def test_a_space_with_too_many_classes_has_its_front_from_a_table(cli, tmp_path,
     assert "table of 26 rates in " in made.stdout
     assert "front of all 28 architectures under it in " in made.stdout
     assert "the energies of the table differ from 20 measured random networks by " in made.stdout
-    assert re.search(r"exact front: 3 members and \d+ known by the table alone, hypervolume 0\.", made.stdout)
+    assert re.search(r"exact front under it: 3 members and \d+ known by the table alone, hypervolume 0\.", made.stdout)
     stored = open_search("s", str(tmp_path / "autost.journal")).exact()
     assert ExactFront.from_dict(json.loads(json.dumps(stored.to_dict()))) == stored
     assert (stored.table.samples, stored.table.largest < 0.1) == (20, True)

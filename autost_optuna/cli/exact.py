@@ -118,10 +118,10 @@ def _print_exact(search: "Search", front: "ExactFront") -> None:
         what = f"one of each of {front.classes:,} classes, and more to see how these spread"
     spent = units.duration(front.duration_s - front.table_s - front.search_s)
     click.echo(f"measured {units.counted(front.evaluated, 'architecture')} in {spent}: {what}")
+    under = " under it" if table else ""
     others = f" and {front.unmeasured:,} known by the table alone" if front.unmeasured else ""
-    click.echo(
-        f"exact front: {units.counted(len(front.members), 'member')}{others}, hypervolume {front.hypervolume:.4f}"
-    )
+    members = units.counted(len(front.members), "member")
+    click.echo(f"exact front{under}: {members}{others}, hypervolume {front.hypervolume:.4f}")
     spread = front.spread
     if spread:
         click.echo(

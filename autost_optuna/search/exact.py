@@ -148,7 +148,7 @@ class ExactFront:
     @property
     def basis(self) -> str:
         """What it is exact by: its classes, or a table."""
-        return f"{self.classes:,} classes" if self.table is None else "table of rates"
+        return f"{self.classes:,} classes" if self.table is None else "under a table of rates"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, with architectures as text, which is short enough for an attribute in any database."""

@@ -69,7 +69,6 @@ FORMS = [
     *(Form(stem="maxformer", pooling=pooling, **STAGES) for pooling in ("0001", "0111")),
     Form(stem="spikingresformer", pooling="0111", feed_forward="gffn", **STAGES),
     Form(stem="spikingresformer", residual="spike", feed_forward="gffn", depths=(1, 2), widths=(12, 16)),
-    Form(stem="spikingresformer-events", feed_forward="gffn", **STAGES),
     *(Form(stem=stem, position=position, convolutions=2) for stem in ("autost", "sdt") for position in POSITIONS),
     Form(stem="spikformer", convolutions=3, position="depthwise", residual="spike", time_steps=2),
     Form(stem="spikingformer", position="absent", residual="spike"),
