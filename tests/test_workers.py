@@ -19,8 +19,8 @@ import warm
 
 from autost_optuna import Space
 from autost_optuna.front.convergence import StopRule
+from autost_optuna.search import runner, workers
 from autost_optuna.search import study as studies
-from autost_optuna.search import workers
 from autost_optuna.search.pool import STOPS, Done, Ended, Pool, on_stop
 from autost_optuna.search.presence import RETRY, Presence, abandoned, alive
 from autost_optuna.search.restore import make_objective
@@ -315,6 +315,15 @@ def test_more_workers_than_processors_are_allowed_and_told(search, monkeypatch):
     notes = []
     assert run(search, trials=2, resources=Resources(workers=2), callbacks=RunCallbacks(on_note=notes.append)).done == 2
     assert notes == ["note: 2 workers on 1 processor; more than one on each rarely pays"]
+
+
+def test_two_that_wanted_the_last_point_and_gave_way_do_not_end_the_run(create, tmp_path, monkeypatch):
+    """Both saw the other hold it, so both failed, and the point is free again."""
+    search = create("s", str(tmp_path / "s.journal"))
+    given = [workers.WorkerMessage(kind="exhausted")]
+    monkeypatch.setattr(runner, "run_trial", lambda *words: given.pop() if given else workers.run_trial(*words))
+    outcome = run(search, trials=3)
+    assert (outcome.done, outcome.ending, given) == (3, "trials", [])
 
 
 @pytest.mark.usefixtures("warm_workers")

@@ -17,6 +17,7 @@ from autost_optuna.search.objective import Objective
 from autost_optuna.search.pool import Done, Ended, Pool, Worker, one_thread
 from autost_optuna.search.presence import Presence, retire
 from autost_optuna.search.restore import make_objective
+from autost_optuna.search.sampler import DeclaredNSGAIISampler
 from autost_optuna.search.search import Search
 from autost_optuna.search.workers import TICKET, WorkerMessage, make_pool, run_trial
 from autost_optuna.units import StrPath, command, counted
@@ -219,7 +220,9 @@ class _Tally:
 
     def take(self, message: WorkerMessage) -> None:
         """Record the result of a ticket."""
-        self.exhausted = self.exhausted or message.kind == "exhausted"
+        if message.kind == "exhausted":  # unless two that wanted the last point at once have both given way
+            sampler = self._search.study.sampler
+            self.exhausted = not isinstance(sampler, DeclaredNSGAIISampler) or sampler.exhausted(self._search.study)
         if message.kind != "finished":
             return
         self.done += 1
