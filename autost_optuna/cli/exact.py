@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--measure",
     type=click.IntRange(min=1),
-    help="Measure at most so many members of a front that comes from a table. Default: all.",
+    help="Measure at most this many members, if the front comes from a table of rates. Default: all.",
 )
 @picks
 @budget
@@ -138,7 +138,8 @@ def _print_hint(search: "Search", rows: Sequence[Mapping[str, Any]]) -> None:
 
     name = search.study.study_name
     if any(row["number"] is None for row in rows):
+        member = f"{name}{MEMBER}:N"
         printing.note(
-            f"describe {name}{MEMBER}:N audits member N, train {name} --network {name}{MEMBER}:N trains it, export and study "
-            "baseline take it too"
+            f"{units.command('describe', member)} audits member N, {units.command('train', name, '--network', member)} trains "
+            "it; export and study baseline take it too"
         )

@@ -1,7 +1,7 @@
 """Styles: what a published family fixes in all its networks, whatever is chosen: embeddings, biases, products, head."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 GROUP = 64
@@ -10,7 +10,6 @@ WITHOUT_QKV = ("proj", "fc1", "fc2")
 SPIKFORMER = "Zhou et al., ICLR 2023, arXiv 2209.15425"
 SPIKINGFORMER = "Zhou et al. 2023, arXiv 2304.11954"
 QKFORMER = "Zhou et al., NeurIPS 2024, arXiv 2403.16552"
-SPIKINGRESFORMER = "Shi, Hao, Yu, CVPR 2024, arXiv 2403.14302"
 MAXFORMER = "Fang et al. 2025 (Max-Former), github.com/bic-L/MaxFormer"
 
 
@@ -36,6 +35,14 @@ class Style:
     scale: float = 0.125
 
 
+RESFORMER = Style(
+    embedding="spikingresformer",
+    biases=(),
+    order="kv",
+    head="every step",
+    fraction=1,
+    source="Shi, Hao, Yu, CVPR 2024, arXiv 2403.14302",
+)
 STYLES: Mapping[str, Style] = MappingProxyType(
     {
         "autost": Style(
@@ -98,23 +105,8 @@ STYLES: Mapping[str, Style] = MappingProxyType(
             source=MAXFORMER,
             joined=True,
         ),
-        "spikingresformer": Style(
-            embedding="spikingresformer",
-            biases=(),
-            order="kv",
-            head="every step",
-            fraction=1,
-            source=SPIKINGRESFORMER,
-        ),
-        "spikingresformer-events": Style(
-            embedding="spikingresformer",
-            biases=(),
-            order="kv",
-            head="every step",
-            fraction=1,
-            source=SPIKINGRESFORMER,
-            group=32,
-        ),
+        "spikingresformer": RESFORMER,
+        "spikingresformer-events": replace(RESFORMER, group=32),
     }
 )
 USUAL_STYLE = "autost"

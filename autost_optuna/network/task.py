@@ -20,8 +20,8 @@ class Task:
     """A classification task for a spiking transformer of T time steps on square images.
 
     If `events`, it reads recordings of T event frames instead of one image repeated at T steps. Their channels are counts of
-    falling and of rising brightness; a third has the sum. Where the camera has more pixels than the task, counts of 2x2, 3x3
-    and so on are added up.
+    falling and of rising brightness; a third has the sum. If the camera has more pixels than the task, counts are summed over
+    cells of 2x2, 3x3 or more pixels.
 
     `pooling` has one flag for each of the four stem convolutions: "0011" halves the resolution after the last two.
     The `max_` fields bound the networks that the task accepts, so that a typing error does not fill the memory.

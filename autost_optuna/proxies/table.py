@@ -173,7 +173,9 @@ class _Walk:
                 self._measure(slot, link, before, [])
             elif not slot.mixer:
                 mixers = [mixer for mixer, _ in offered]
-                kinds = {mixer.word: mixer for mixer in [*mixers, link.part]}  # one of each, of its own the network's
+                kinds = {
+                    mixer.word: mixer for mixer in [*mixers, link.part]
+                }  # one of each; of its own kind, the network's
                 self._measure(slot, link, before, mixers, list(kinds.values()))
             else:
                 parts = [
@@ -194,7 +196,7 @@ class _Walk:
     ) -> None:
         """Measure the part at a place and others in its stead, unless they are known, and keep the streams behind `kept`.
 
-        These are those behind the part itself, if None is said.
+        By default this is the part itself.
         """
         kept = [link.part] if kept is None else kept
         for part in dict.fromkeys([*others, *kept]):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.chain import Link, chain, rows_of
+from autost_optuna.network.parts.kinds import FEED_FORWARDS
 from autost_optuna.network.rows import Operation, Population
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import estimate_energy
@@ -60,8 +61,8 @@ def table_front(
 ) -> list[Found]:
     """The front of FLOPs and energy of all networks of a space that keep the constraints, by ascending energy.
 
-    Of networks with equal FLOPs and energy it has one. Bounds on parameters or on the most FLOPs forbid to drop beginnings with
-    fewer MACs. ValueError if they leave more than `MOST_STATES`.
+    Of networks with equal FLOPs and energy it has one. Bounds on parameters or on the most FLOPs keep beginnings with fewer
+    MACs apart. ValueError if they leave more than `MOST_STATES`.
     """
     import numpy as np
 
@@ -94,7 +95,8 @@ class _Costs:
     """What the parts of the networks of one layout cost."""
 
     def __init__(self, space: Space, layout: Layout, table: RateTable, convention: Convention) -> None:
-        self.layout, self.table, self.convention = layout, table, convention
+        self.layout, self.table, self.step_pj = layout, table, convention.step.pj
+        self.parts = replace(convention, step=replace(convention.step, pj=0.0))  # without what the whole network costs
         self.offers = space.sharing.offered(layout.widths)
         self.indices = [{letter: place for place, letter in enumerate(some)} for some in self.offers]
         self._links: dict[tuple[int, ...], list[tuple[Slot, Link]]] = {}
@@ -113,18 +115,18 @@ class _Costs:
         each = [self._part(slot, link) for slot, link in walk if not link.adds]
         steps = max(row.steps for _, link in walk for row in rows_of(link.part, link.at) if isinstance(row, Operation))
         macs, params, energy = map(sum, zip(*each, strict=True))
-        return Outlay(macs, params, energy + self.convention.step.pj * steps)
+        return Outlay(macs, params, energy + self.step_pj * steps)
 
     def block(self, depths: tuple[int, ...], place: int, letter: Letter) -> Outlay:
         """Block `place` of a network with these depths, with the parts of a letter."""
         (slot, link), (after, then) = [pair for pair in self._walk(depths) if pair[1].at.block == place]
         mixer, ratio = letter
-        feed_forward = replace(then.part, mlp_ratio=ratio)  # type: ignore[type-var]
-        at = mixer.after(replace(link.at, part=mixer.name))
-        first = self._part(slot._replace(part=mixer), link._replace(at=replace(link.at, part=mixer.name), part=mixer))
+        feed_forward = FEED_FORWARDS[then.part.word](mlp_ratio=ratio)
+        at = replace(link.at, part=mixer.name)
+        behind = mixer.after(at).entering(place, feed_forward.name, then.at.stage)
+        first = self._part(slot._replace(part=mixer), link._replace(at=at, part=mixer))
         second = self._part(
-            after._replace(mixer=mixer.word, part=feed_forward),
-            then._replace(at=at.entering(place, feed_forward.name, then.at.stage), part=feed_forward),
+            after._replace(mixer=mixer.word, part=feed_forward), then._replace(at=behind, part=feed_forward)
         )
         return Outlay(first.macs + second.macs, first.params + second.params, first.energy + second.energy)
 
@@ -133,8 +135,7 @@ class _Costs:
         listed = [row for row in rows if isinstance(row, Operation)]
         layers = [row for row in rows if isinstance(row, Population)]
         rates = {f"{link.at.path}.{name}": rate for name, rate in self.table.entries[slot].items()}
-        alone = replace(self.convention, step=replace(self.convention.step, pj=0.0))  # the frame has it
-        charges = estimate_energy(listed, rates, alone, layers)
+        charges = estimate_energy(listed, rates, self.parts, layers)
         return Outlay(
             sum(row.total_macs for row in listed),
             sum(row.params for row in rows),
@@ -182,7 +183,7 @@ class _Growth(NamedTuple):
         ]
         kept = self._best(States(sizes[0], sizes[1], sizes[2], None))
         old, new = np.divmod(kept, len(group))
-        letters = np.array([self.costs.indices[stage][letter] for letter in group], np.int16)
+        letters = np.array([self.costs.indices[stage][letter] for letter in group], np.int32)
         words = np.concatenate([states.words[old], letters[new][:, None]], 1)
         return States._make([*(column[kept] for column in sizes), words])
 
@@ -203,7 +204,7 @@ def _start() -> States:
     """A network without blocks."""
     import numpy as np
 
-    return States(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1), np.zeros((1, 0), np.int16))
+    return States(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1), np.zeros((1, 0), np.int32))
 
 
 def _joined(some: Sequence[States]) -> States:

@@ -68,6 +68,11 @@ class Alphabet:
         """The genes that some mixer has."""
         return tuple(dict.fromkeys(gene for word in self.mixer for gene in genes_of(MIXERS[word])))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The choices of a block: the mixer if there are several, its genes, the MLP ratio."""
+        return (*(["mixer"] if len(self.mixer) > 1 else []), *self.all_genes, "mlp_ratio")
+
     def with_one_choice(self, names: Sequence[str], embed_dim: int) -> "Iterator[Alphabet]":
         """Alphabets with one choice for each of `names`, which have the blocks of this one between them."""
         for mixer in [(word,) for word in self.mixer] if "mixer" in names else [self.mixer]:
@@ -102,8 +107,7 @@ class Alphabet:
 
     def distributions(self, places: Sequence[Where]) -> "dict[str, BaseDistribution]":
         """Every parameter that `asked` may yield for a block at one of these places."""
-        names = (*(["mixer"] if len(self.mixer) > 1 else []), *self.all_genes, "mlp_ratio")
-        asked = (self._parameter(name, where) for name in names for where in places)
+        asked = (self._parameter(name, where) for name in self.names for where in places)
         return {name: distribution_of(choices) for name, choices in asked}
 
     def _word(self, where: Where, values: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ def units_of(alphabet: Alphabet, shared: Shared) -> Units:
 
     ValueError names a choice or a unit that is unknown, and a gene that networks would have to choose but not use.
     """
-    names = (*(["mixer"] if len(alphabet.mixer) > 1 else []), *alphabet.all_genes, "mlp_ratio")
+    names = alphabet.names
     if isinstance(shared, str):
         _check_unit(shared)
         return tuple((name, shared) for name in names)
@@ -52,7 +52,7 @@ def units_of(alphabet: Alphabet, shared: Shared) -> Units:
 
 
 def simplified(alphabet: Alphabet, shared: Shared) -> Shared:
-    """One way to say what can be said in several: the unit of all choices, or those of every choice. ValueError as above."""
+    """The shortest form of `shared`: one unit for all choices, or the unit of each. ValueError as in `units_of`."""
     units = units_of(alphabet, shared)
     found = {unit for _, unit in units}
     return found.pop() if len(found) == 1 else dict(units)
@@ -79,12 +79,9 @@ class Sharing(NamedTuple):
         """One branch for each choice of what the network shares. No two branches, and no two groups, give the same blocks."""
         return _branches(self.alphabet, self.units, widths)
 
-    def offered(self, widths: tuple[int, ...]) -> list[tuple[Letter, ...]]:
+    def offered(self, widths: tuple[int, ...]) -> tuple[tuple[Letter, ...], ...]:
         """All blocks that some network may have in every stage."""
-        stages = zip(*self.branches(widths), strict=True)
-        return [
-            tuple(dict.fromkeys(letter for groups in stage for group in groups for letter in group)) for stage in stages
-        ]
+        return _offered(self.alphabet, self.units, widths)
 
     def size(self, layout: Layout, depths: tuple[int, ...]) -> int:
         """The number of networks of a layout with these depths."""
@@ -137,7 +134,7 @@ class Sharing(NamedTuple):
         return found
 
     def places(self, widths: tuple[int, ...], depths: tuple[int, ...]) -> list[Where]:
-        """Where each block that is asked for something has its choices."""
+        """The places of the choices of every block that has a parameter of its own."""
         return [where for _, where in _spots(self.units, widths, depths)]
 
 
@@ -165,6 +162,12 @@ def _branches(alphabet: Alphabet, units: Units, widths: tuple[int, ...]) -> tupl
         )
         for network in alphabet.with_one_choice(shared[NETWORK], math.gcd(*widths))
     )
+
+
+@functools.lru_cache(256)
+def _offered(alphabet: Alphabet, units: Units, widths: tuple[int, ...]) -> tuple[tuple[Letter, ...], ...]:
+    stages = zip(*_branches(alphabet, units, widths), strict=True)
+    return tuple(tuple(dict.fromkeys(itertools.chain(*itertools.chain(*stage)))) for stage in stages)
 
 
 @functools.lru_cache(1 << 12)
