@@ -15,6 +15,7 @@ Limits = Mapping[int, tuple[int, ...]]
 DORMANT = -1
 DISTRIBUTION_INDEX = 20.0  # of polynomial mutation, Deb et al. 2002
 MOST_CHOICES = 1_000_000
+RECENT = 256
 
 
 class Genes:
@@ -31,6 +32,7 @@ class Genes:
         self.ordered = tuple(is_ordered(values) for values in self.choices)
         self._places = [{value: place for place, value in enumerate(values)} for values in self.choices]
         self._active, self._violation = active, violation
+        self._expressed: dict[Genome, list[bool]] = {}  # of the last genomes: a trial asks for its own many times
 
     def values(self, genome: Genome) -> dict[str, Any]:
         """The value of every parameter, including dormant ones."""
@@ -79,8 +81,13 @@ class Genes:
         """Which genes are expressed."""
         if self._active is None:
             return [True] * len(genome)
-        asked = self._active(self.values(genome))
-        return [name in asked for name in self.names]
+        known = self._expressed.get(genome)
+        if known is None:
+            if len(self._expressed) >= RECENT:
+                self._expressed.clear()
+            asked = self._active(self.values(genome))
+            known = self._expressed[genome] = [name in asked for name in self.names]
+        return known
 
     def key(self, genome: Genome) -> Genome:
         """The expressed genes: two genomes with the same key are the same point."""

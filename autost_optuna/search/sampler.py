@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autost_optuna.search.archive import Archive, SpaceExhausted, generator
 from autost_optuna.search.genes import Genes, choices_of, choices_within, contains
+from autost_optuna.storage.view import Journal
 
 __all__ = ["DeclaredNSGAIISampler", "SpaceExhausted"]
 
@@ -213,8 +214,10 @@ class DeclaredNSGAIISampler(BaseGASampler):
         return f"{cls.__name__}:genome"
 
 
-def _trials(study: optuna.Study) -> list[FrozenTrial]:
+def _trials(study: optuna.Study) -> Sequence[FrozenTrial]:
     """All trials by number; with a HyperbandPruner, the study that a sampler receives lists only some of them."""
+    if isinstance(study._storage, Journal):
+        return study._storage.view(study._study_id)
     return study._storage.get_all_trials(study._study_id, deepcopy=False)
 
 

@@ -39,9 +39,8 @@ def open_storage(storage: StrPath, *, create: bool = False, write: bool = False)
 
 
 def _journal(path: Path, *, write: bool) -> "BaseStorage":
-    from optuna.storages import JournalStorage
-
     from autost_optuna.storage.journal import JournalFile, check_journal, first_damage
+    from autost_optuna.storage.view import Journal
 
     try:
         if path.exists():
@@ -49,7 +48,7 @@ def _journal(path: Path, *, write: bool) -> "BaseStorage":
         file = JournalFile(path)
         if write:
             file.mend()
-        return JournalStorage(file)
+        return Journal(file)
     except OSError:
         raise
     except Exception as error:  # replaying the lines of another kind of file fails in many ways
