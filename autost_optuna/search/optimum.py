@@ -7,31 +7,20 @@ block, and what is left at the end is the front.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.chain import Link, chain, rows_of
-from autost_optuna.network.parts.kinds import FEED_FORWARDS
-from autost_optuna.network.rows import Operation, Population
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.proxies.energy import estimate_energy
-from autost_optuna.proxies.table import RateTable, Slot, slots_of
+from autost_optuna.proxies.table import RateTable
+from autost_optuna.search.outlay import Costs, Outlay
 from autost_optuna.space.alphabet import Letter, of_letters
 from autost_optuna.space.layout import Layout
 from autost_optuna.space.sharing import Branch
 from autost_optuna.space.space import Space
 
 MOST_STATES = 1_000_000
-
-
-class Outlay(NamedTuple):
-    """MACs of all steps, parameters, and energy in pJ."""
-
-    macs: int
-    params: int
-    energy: float
 
 
 class States(NamedTuple):
@@ -70,7 +59,7 @@ def table_front(
     apart = any(bound is not None for bound in (bounds.min_params, bounds.max_params, bounds.max_flops))
     ends: list[tuple[Layout, tuple[int, ...], States]] = []
     for layout, offered in space.layouts.every():
-        growth = _Growth(offered, _Costs(space, layout, table, convention), apart)
+        growth = _Growth(offered, Costs(space, layout, table, convention), apart)
         for branch in space.sharing.branches(layout.widths):
             for depths, states in growth.grown(branch, _start()):
                 kept = _keeping(states, sum(depths), bounds)
@@ -91,63 +80,11 @@ def table_front(
     return found
 
 
-class _Costs:
-    """What the parts of the networks of one layout cost."""
-
-    def __init__(self, space: Space, layout: Layout, table: RateTable, convention: Convention) -> None:
-        self.layout, self.table, self.step_pj = layout, table, convention.step.pj
-        self.parts = replace(convention, step=replace(convention.step, pj=0.0))  # without what the whole network costs
-        self.offers = space.sharing.offered(layout.widths)
-        self.indices = [{letter: place for place, letter in enumerate(some)} for some in self.offers]
-        self._links: dict[tuple[int, ...], list[tuple[Slot, Link]]] = {}
-
-    def _walk(self, depths: tuple[int, ...]) -> list[tuple[Slot, Link]]:
-        """Some network with these depths."""
-        if depths not in self._links:
-            letters = [some[0] for some, depth in zip(self.offers, depths, strict=True) for _ in range(depth)]
-            network = of_letters(self.layout, depths, letters)
-            self._links[depths] = list(slots_of(self.layout, chain(network, self.table.task)))
-        return self._links[depths]
-
-    def frame(self, depths: tuple[int, ...]) -> Outlay:
-        """Stem, embeddings and head of networks with these depths, and what the convention charges for the whole network."""
-        walk = self._walk(depths)
-        each = [self._part(slot, link) for slot, link in walk if not link.adds]
-        steps = max(row.steps for _, link in walk for row in rows_of(link.part, link.at) if isinstance(row, Operation))
-        macs, params, energy = map(sum, zip(*each, strict=True))
-        return Outlay(macs, params, energy + self.step_pj * steps)
-
-    def block(self, depths: tuple[int, ...], place: int, letter: Letter) -> Outlay:
-        """Block `place` of a network with these depths, with the parts of a letter."""
-        (slot, link), (after, then) = [pair for pair in self._walk(depths) if pair[1].at.block == place]
-        mixer, ratio = letter
-        feed_forward = FEED_FORWARDS[then.part.word](mlp_ratio=ratio)
-        at = replace(link.at, part=mixer.name)
-        behind = mixer.after(at).entering(place, feed_forward.name, then.at.stage)
-        first = self._part(slot._replace(part=mixer), link._replace(at=at, part=mixer))
-        second = self._part(
-            after._replace(mixer=mixer.word, part=feed_forward), then._replace(at=behind, part=feed_forward)
-        )
-        return Outlay(first.macs + second.macs, first.params + second.params, first.energy + second.energy)
-
-    def _part(self, slot: Slot, link: Link) -> Outlay:
-        rows = rows_of(link.part, link.at)
-        listed = [row for row in rows if isinstance(row, Operation)]
-        layers = [row for row in rows if isinstance(row, Population)]
-        rates = {f"{link.at.path}.{name}": rate for name, rate in self.table.entries[slot].items()}
-        charges = estimate_energy(listed, rates, self.parts, layers)
-        return Outlay(
-            sum(row.total_macs for row in listed),
-            sum(row.params for row in rows),
-            math.fsum(charge.energy_pj for charge in charges),
-        )
-
-
 class _Growth(NamedTuple):
     """How the networks of a layout grow, block by block; `apart` keeps beginnings of different MACs or parameters apart."""
 
     offered: Sequence[tuple[int, ...]]
-    costs: _Costs
+    costs: Costs
     apart: bool
 
     def grown(
