@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @options.network_task
 @click.option("--trial", type=int, metavar="N", help="A trial of the study.")
 @click.option("--knee", is_flag=True, help="The knee of the front.")
+@click.option("--exact", type=int, metavar="N", help="Member N of the exact front.")
 @click.option(
     "-o",
     "--output",
@@ -57,6 +58,7 @@ def export(
     task: str | None,
     trial: int | None,
     knee: bool,
+    exact: int | None,
     output: Path,
     checkpoint: Path | None,
     standalone: bool,
@@ -80,15 +82,16 @@ def export(
     from autost_optuna.delivery.export import Contents
     from autost_optuna.delivery.export import export as export_bundle
 
-    choice = Selection(network=network, task=task, trials=() if trial is None else (trial,), knee=knee, most=1)
-    search, (candidate,), called = selected(study, choice, storage, data_root=data_root)
+    trials = () if trial is None else (trial,)
+    choice = Selection(network=network, task=task, trials=trials, knee=knee, exact=exact, most=1)
+    search, (candidate,), names = selected(study, choice, storage, data_root=data_root)
     if nir:
         _refuse_nir(candidate.architecture, search.settings.task)
     with _terminable():
         contents = Contents(weights=checkpoint, plain=standalone)
         export_bundle(search, candidate, output, contents, force=force, data_root=data_root)
     weights = "trained weights" if checkpoint else "untrained weights (at initialisation)"
-    what = called if candidate.number is None else f"trial {candidate.number}"
+    what = names[candidate.architecture.key] if candidate.number is None else f"trial {candidate.number}"
     click.echo(f"wrote {output}: {what}, {describe_candidate(candidate)}, {weights}")
     _print_files(output, search)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna.cli import options
-from autost_optuna.cli.front import picked
+from autost_optuna.cli.picks import picked
 
 if TYPE_CHECKING:
     from autost_optuna.search.search import Search
@@ -15,20 +15,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """What --network, --task, --trial, --knee and --front select; `most` is 1 where a command takes one network."""
+    """What --network, --task, --trial, --knee, --front and --exact select; `most` is 1 where a command takes one network.
+
+    Then `exact` is the number of a member of the exact front, else how many are selected.
+    """
 
     network: str | None
     task: str | None
     trials: tuple[int, ...] = ()
     knee: bool = False
     front: int | None = None
+    exact: int | None = None
     most: int | None = None
 
 
 def selected(
     study: str | None, choice: Selection, storage: str, *, data: str | None = None, data_root: Path | None = None
-) -> "tuple[Search, list[Any], str]":
-    """The study, the candidates that are selected, and what the network of --network is called.
+) -> "tuple[Search, list[Any], dict[str, str]]":
+    """The study, the candidates that are selected, and what those of no trial are called, by the keys of architectures.
 
     Without a study, the network has one of its own, which is made if it is missing.
     """
@@ -37,40 +41,55 @@ def selected(
     from autost_optuna.search.single import candidate_of, name_of_network, study_of, task_of_network
     from autost_optuna.search.study import open_search
 
-    members = choice.trials or choice.knee or choice.front is not None
+    members = choice.trials or choice.knee or choice.front is not None or choice.exact is not None
     if study is None and (choice.network is None or members):
         raise click.UsageError("Give STUDY, or --network NAME alone.")
     if study is not None and choice.task is not None:
         raise click.UsageError("Leave out --task: STUDY has one.")
     if choice.network is None:
         search = open_search(str(study), storage, write=choice.most is None)
-        return search, chosen(search, choice), ""
+        return search, *chosen(search, choice, data_root)
     if members and choice.most is not None:
-        raise click.UsageError("Give --network, or --trial N or --knee, not both.")
+        raise click.UsageError("Give --network, or --trial N, --knee or --exact N, not both.")
     architecture = find_architecture(choice.network, storage)[0]
     called = name_of_network(choice.network, architecture)
     if study is not None:
         search = open_search(study, storage, write=choice.most is None)
-        trials = chosen(search, choice) if members else []
+        trials, names = chosen(search, choice, data_root) if members else ([], {})
         if architecture not in {candidate.architecture for candidate in trials}:
             trials.append(candidate_of(search, architecture, data_root=data_root))
-        return search, trials, called
+        return search, trials, {**names, architecture.key: called}
     task = Task.load(choice.task) if choice.task else task_of_network(choice.network)
     on = options.chosen_data(data, data_root, task)
     search, candidate = study_of(f"{called}-{task.name}", architecture, storage, task, on, data_root)
-    return search, [candidate], called
+    return search, [candidate], {architecture.key: called}
 
 
-def chosen(search: "Search", choice: Selection) -> list[Any]:
-    """The candidates that --trial, --knee and --front select."""
+def chosen(search: "Search", choice: Selection, data_root: Path | None) -> tuple[list[Any], dict[str, str]]:
+    """The candidates that --trial, --knee, --front and --exact select, and what those of no trial are called."""
     from autost_optuna.front.picks import knee as knee_of
+    from autost_optuna.search.catalogue import exact_member, known_exact
+    from autost_optuna.search.single import candidate_of
 
     found = [search.candidate(number) for number in choice.trials]
     if choice.knee:
         found.append(knee_of(search.front()))
     if choice.front is not None:
         found += picked(search.front(), search.settings.box, choice.front)
+    places: list[int] = []
+    if choice.exact is not None:
+        every = [member.architecture for member in known_exact(search).members]
+        some = (
+            [exact_member(search, choice.exact)]
+            if choice.most
+            else [
+                member.architecture for member in picked(known_exact(search).members, search.settings.box, choice.exact)
+            ]
+        )
+        places = [every.index(architecture) for architecture in some]
+        found += [candidate_of(search, architecture, data_root=data_root) for architecture in some]
     if not found or (choice.most is not None and len(found) > choice.most):
-        options_of = "--trial N or --knee" if choice.most else "--trial N, --knee or --front K"
-        raise click.UsageError(f"Give {options_of}" + (", not both." if found else "."))
-    return list({candidate.number: candidate for candidate in found}.values())
+        options_of = "--trial N, --knee or --exact N" if choice.most else "--trial N, --knee, --front K or --exact K"
+        raise click.UsageError(f"Give {options_of}" + (", not more." if found else "."))
+    distinct = {candidate.architecture.key: candidate for candidate in found}
+    return list(distinct.values()), {every[place].key: f"exact-{place + 1}" for place in places}

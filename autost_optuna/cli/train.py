@@ -32,6 +32,7 @@ REPLACED = ("epochs", "batch_size", "accumulate", "lr", "images", "frames", "pre
 @click.option("--trial", "trials", type=int, multiple=True, metavar="N", help="A trial of the study; may be repeated.")
 @click.option("--knee", is_flag=True, help="The knee of the front.")
 @click.option("--front", type=int, metavar="K", help="The K members that study front --pick K selects.")
+@click.option("--exact", type=int, metavar="K", help="The K members that study front --exact --pick K selects.")
 @click.option(
     "--halving",
     is_flag=True,
@@ -103,6 +104,7 @@ def train(
     trials: tuple[int, ...],
     knee: bool,
     front: int | None,
+    exact: int | None,
     halving: bool,
     seeds: int,
     data: str | None,
@@ -152,7 +154,7 @@ def train(
     from autost_optuna.training.orders import orders, process_rank
     from autost_optuna.training.trainer import TrainOptions
 
-    choice = Selection(network=network, task=task, trials=trials, knee=knee, front=front)
+    choice = Selection(network=network, task=task, trials=trials, knee=knee, front=front, exact=exact)
     search, candidates, called = selected(study, choice, storage, data=data, data_root=data_root)
     values = (epochs, batch_size, accumulate, lr, images, frames, precision, seed)
     made = _recipe(recipe, search.settings.seed, dict(zip(REPLACED, values, strict=True)))

@@ -11,6 +11,7 @@ from autost_optuna import units
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.families import FAMILIES, is_network, published
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS
+from autost_optuna.search.exact import ExactFront
 from autost_optuna.search.search import Search
 from autost_optuna.search.settings import ATTRIBUTE, Settings
 from autost_optuna.search.study import TRAINED, TRAINED_METRICS, foreign, has_candidates, load_study, open_search
@@ -50,11 +51,17 @@ def find_architecture(source: StrPath, storage: str) -> tuple[Architecture, Sear
     return Architecture.from_text(source), None
 
 
-def exact_member(search: Search, number: int) -> Architecture:
-    """Member `number` of the exact front of a study, counted from 1. ValueError if there is none."""
+def known_exact(search: Search) -> ExactFront:
+    """The exact front of a study. ValueError if it was not measured."""
     front, name = search.exact(), search.study.study_name
     if front is None:
         raise ValueError(f"study {name} has no exact front; {units.command('study', 'exact', name)} measures it")
+    return front
+
+
+def exact_member(search: Search, number: int) -> Architecture:
+    """Member `number` of the exact front of a study, counted from 1. ValueError if there is none."""
+    front, name = known_exact(search), search.study.study_name
     if not 1 <= number <= len(front.members):
         raise ValueError(f"the exact front of {name} has no member {number}; choose 1 to {len(front.members)}")
     return front.members[number - 1].architecture

@@ -1,7 +1,7 @@
 """Orders: which members of a search to train, how, and the messages about it."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -77,17 +77,23 @@ Tell = Callable[[Message], None]
 
 
 def orders(
-    search: Search, candidates: Iterable[Candidate], recipe: Recipe, seeds: int, output: StrPath, network: str = ""
+    search: Search,
+    candidates: Iterable[Candidate],
+    recipe: Recipe,
+    seeds: int,
+    output: StrPath,
+    networks: Mapping[str, str] | None = None,
 ) -> list[Order]:
     """Every candidate with every seed, starting at the recipe's; folders are `output`/STUDY-TRIAL, with -seedN for others.
 
-    A candidate of no trial is called `network`.
+    `networks` says what candidates of no trial are called, by the keys of their architectures.
     """
     made = []
     last = recipe.seed + as_count("seeds", seeds) - 1
     if last >= 2**32:
         raise ValueError(f"seeds {seeds} from seed {recipe.seed} on pass 4294967295; lower --seed")
     for candidate in candidates:
+        network = (networks or {}).get(candidate.architecture.key, "")
         for seed in range(recipe.seed, last + 1):
             suffix = "" if seed == search.settings.seed else f"-seed{seed}"
             called = folder_name(network) if candidate.number is None else candidate.number
