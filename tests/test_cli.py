@@ -82,7 +82,9 @@ def test_show_in_json_has_what_the_contract_names(demo):
 
 def test_front_in_all_forms_is_the_same_front(demo):
     rows = answer(demo("study", "front", "demo", "-f", "json"))
-    assert [set(row) for row in rows] == [{"number", "architecture", "flops", "energy_mj", "params"}] * len(rows)
+    assert [set(row) for row in rows] == [{"number", "architecture", "flops", "energy_mj", "params", "rates"}] * len(
+        rows
+    )
     assert rows == sorted(rows, key=lambda row: row["energy_mj"])
     lines = list(csv.DictReader(io.StringIO(demo("study", "front", "demo", "-f", "csv").stdout)))
     assert [float(line["energy_mj"]) for line in lines] == [row["energy_mj"] for row in rows]
@@ -668,9 +670,9 @@ MISTAKES = {
     "json wrong": (["describe", "toy.toml.json"], "unknown key 'width'"),
     "plot of another kind": (["study", "plot", "demo", "-o", "front.pdf"], "front.pdf has no known ending"),
     "plot into a file": (["study", "plot", "demo", "-o", "toy.toml/front.html"], "cannot write"),
-    "train nobody": (["train", "demo"], "Give --trial N, --knee or --front K."),
+    "train nobody": (["train", "demo"], "Give --trial N, --knee, --front K or --exact K."),
     "train none of the front": (["train", "demo", "--front", "0"], "0 members cannot be picked; ask for at least 1"),
-    "export nobody": (["export", "demo", "-o", "new"], "Give --trial N or --knee."),
+    "export nobody": (["export", "demo", "-o", "new"], "Give --trial N, --knee or --exact N."),
     "pick nothing": (["study", "front", "demo", "--pick", "0"], "0 members cannot be picked; ask for at least 1"),
     "pick fewer": (["study", "front", "demo", "--pick", "-1"], "pick '-1' is neither knee nor a number of members"),
     "pick nonsense": (["study", "plot", "demo", "--pick", "best", "-o", "new.html"], "pick 'best' is neither knee nor"),

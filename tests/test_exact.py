@@ -229,9 +229,9 @@ def test_members_are_listed_and_other_commands_point_to_what_works_with_them(cli
         refused = cli(*command.split())
         assert refused.exit_code == 2
         assert refused.stderr == (
-            "error: study s has no complete trial yet; run autost-optuna study run s --trials 100; autost-optuna study exact "
-            "s prints the 4 members of its exact front, and autost-optuna study baseline s ARCHITECTURE takes one beside the "
-            "search\n"
+            "error: study s has no complete trial yet; run autost-optuna study run s --trials 100; autost-optuna study front "
+            "s --exact prints the 4 members of its exact front, and autost-optuna study exact s --enqueue K makes K of them "
+            "trials\n"
         )
     assert not (tmp_path / "a.html").exists()
     beside = cli("study", "baseline", "s", "s:exact:1", "-f", "json")
@@ -239,7 +239,52 @@ def test_members_are_listed_and_other_commands_point_to_what_works_with_them(cli
     assert cli("study", "run", "s", "--trials", "100").exit_code == 0
     front = json.loads(cli("study", "front", "s", "-f", "json").stdout)
     assert json.loads(cli("study", "exact", "s", "-f", "json").stdout)["members"] == front
-    assert "exact front: autost-optuna study exact s prints its 4 members" in cli("study", "front", "s").stderr
+    assert "exact front: autost-optuna study front s --exact prints its 4 members" in cli("study", "front", "s").stderr
+
+
+@pytest.mark.slow
+def test_members_of_the_exact_front_go_wherever_members_go(cli, tmp_path):
+    (tmp_path / "s.toml").write_text("embed_dim = [16]\ndepth = [1, 2]\nnum_heads = [2]\nmlp_ratio = [1, 2]\n")
+    assert cli("study", "create", "s", "--space", "s.toml", "--task", "digits").exit_code == 0
+    for words in ("study front s --exact", "train s --exact 2", "export s --exact 1 -o a"):
+        said = cli(*words.split())
+        assert said.exit_code == 2
+        assert said.stderr == "error: study s has no exact front; autost-optuna study exact s measures it\n"
+    every = json.loads(cli("study", "exact", "s", "-f", "json").stdout)["members"]
+    again = cli("study", "front", "s", "--exact", "-f", "json")
+    assert json.loads(again.stdout)["members"] == every
+    assert len(every) == 5
+    two = cli("study", "front", "s", "--exact", "--pick", "2", "-f", "csv").stdout
+    assert two.count("\n") == 3
+    assert cli("study", "front", "s", "--exact").stdout.splitlines()[4].split()[0] == "4"
+    for option in ("--spread", "--trained"):
+        assert cli("study", "front", "s", "--exact", option).exit_code == 2
+    trained = cli(*["train", "s", "--exact", "2", "--epochs", "1", "--images", "40", "--test-images", "20"])
+    assert trained.exit_code == 0, trained.output
+    folders = sorted(path.name for path in (tmp_path / "trained").iterdir() if path.is_dir())
+    picks = [int(name.removeprefix("s-exact-")) for name in folders]
+    assert len(picks) == 2
+    rows = json.loads(cli("study", "front", "s", "--trained", "-f", "json").stdout)
+    assert {json.dumps(row["architecture"]) for row in rows} <= {
+        json.dumps(every[place - 1]["architecture"]) for place in picks
+    }
+    taken = cli("export", "s", "--exact", "3", "-o", "bundle")
+    assert taken.exit_code == 0, taken.output
+    assert taken.stdout.startswith("wrote bundle: exact-3, ")
+    assert json.loads((tmp_path / "bundle" / "architecture.json").read_text()) == every[2]["architecture"]
+    wrong = cli("export", "s", "--exact", "9", "-o", "b")
+    assert wrong.stderr == "error: the exact front of s has no member 9; choose 1 to 5\n"
+    for count in (2, 2, 3):  # again without doing it twice
+        queued = cli("study", "exact", "s", "--enqueue", str(count))
+        assert queued.exit_code == 0, queued.output
+    assert "1 member queued as the first trials of the next study run" in queued.stderr
+    assert cli("study", "run", "s", "--trials", "3").exit_code == 0
+    front = json.loads(cli("study", "front", "s", "-f", "json").stdout)
+    assert len(front) == 3
+    assert [row["energy_mj"] for row in front] == [
+        one["energy_mj"] for one in every if one["architecture"] in [row["architecture"] for row in front]
+    ]
+    assert cli("study", "plot", "s", "-o", "front.json").exit_code == 0
 
 
 def test_every_class_extreme_is_an_architecture_of_the_space():

@@ -11,17 +11,19 @@ import torch
 
 from autost_optuna import Space, Task
 from autost_optuna.front.constraints import Constraints, violation
+from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.chain import chain, operations_and_populations, rows_of
 from autost_optuna.network.place import Place
 from autost_optuna.network.rows import Operation
 from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
-from autost_optuna.proxies.flops import count_flops
+from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.proxies.reuse import InitialRates
 from autost_optuna.proxies.table import RateTable, count_entries, layout_of, slots_of, tabulate
 from autost_optuna.search import exact as exact_module
 from autost_optuna.search.exact import ExactFront
 from autost_optuna.search.optimum import table_front
+from autost_optuna.search.outlay import Outlays, Words
 from autost_optuna.search.study import open_search
 
 TASK = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=3, pooling="0101")
@@ -56,12 +58,12 @@ class Drawn(dict):
         at = place.entering(0, slot.part.name)
         names = [row.name.removeprefix(f"{at.path}.") for row in rows_of(slot.part, at) if isinstance(row, Operation)]
         generator = random.Random(str(slot))
-        return self.setdefault(slot, {name: generator.random() for name in names})
+        return self.setdefault(slot, {name: (generator.random(), generator.random()) for name in names})
 
 
 def energy(table, architecture, convention=DEFAULT):
     listed, layers = operations_and_populations(architecture, TASK)
-    return total_mj(estimate_energy(listed, table.rates(architecture), convention, layers))
+    return total_mj(estimate_energy(listed, mean_by_operation(table.rates(architecture)), convention, layers))
 
 
 def brute_force(space, table, convention=DEFAULT, constraints=None):
@@ -96,8 +98,8 @@ def test_networks_on_which_rates_are_measured_have_their_measured_rates(images, 
     table = tabulate(measured, space)
     assert count_entries(space) == entries
     for architecture in space.enumerate():
-        rates = mean_by_operation(measured.measure(architecture))
-        assert table.rates(architecture) == pytest.approx(rates, rel=1e-12)
+        for found, rates in zip(table.rates(architecture), measured.measure(architecture), strict=True):
+            assert found == rates
 
 
 @pytest.mark.parametrize("data", [PYRAMID, {**PYRAMID, "shared": "block", "num_heads": [1]}], ids=["shared", "blocks"])
@@ -113,7 +115,7 @@ def test_every_network_of_a_space_finds_its_rates(images, data):
             for row in operations_and_populations(architecture, TASK)[0]
             if row.driven_by != "real-valued input"
         }
-        assert table.rates(architecture).keys() == named
+        assert all(rates.keys() == named for rates in table.rates(architecture))
         assert layout_of(architecture) in [layout for layout, _ in space.layouts.every()]
     other = Space.from_dict({**data, "embed_dim": [32]}, name="other").draw(drawn)
     with pytest.raises(ValueError, match=r"C=32.* has a part that the table of rates lacks; measure it"):
@@ -130,7 +132,7 @@ def test_energies_of_a_table_are_near_measured_ones():
         assert architecture in space
         listed, layers = operations_and_populations(architecture, task)
         rates = mean_by_operation(measured.measure(architecture))
-        tabled = total_mj(estimate_energy(listed, table.rates(architecture), populations=layers))
+        tabled = total_mj(estimate_energy(listed, mean_by_operation(table.rates(architecture)), populations=layers))
         assert tabled == pytest.approx(total_mj(estimate_energy(listed, rates, populations=layers)), rel=0.005)
 
 
@@ -192,9 +194,9 @@ def test_a_space_with_too_many_classes_has_its_front_from_a_table(cli, tmp_path,
     assert cli("study", "create", "s", "--space", "s.toml", "--task", "digits").exit_code == 0
     made = cli("study", "exact", "s", "--measure", "3")
     assert made.exit_code == 0, made.output
-    assert "table of 26 rates in " in made.stdout
+    assert "table of 26 parts in " in made.stdout
     assert "front of all 28 architectures under it in " in made.stdout
-    assert "the energies of the table differ from 20 measured random networks by " in made.stdout
+    assert "energies of the table differ from 20 measured random networks by " in made.stdout
     assert re.search(r"exact front under it: 3 members and \d+ known by the table alone, hypervolume 0\.", made.stdout)
     stored = open_search("s", str(tmp_path / "autost.journal")).exact()
     assert ExactFront.from_dict(json.loads(json.dumps(stored.to_dict()))) == stored
@@ -212,3 +214,38 @@ def test_spots_know_how_many_branches_came_before():
     architecture = space.largest
     found = [(slot.before, slot.since) for slot, _ in slots_of(layout_of(architecture), chain(architecture, TASK))]
     assert found == [(0, 0), (0, 0), (1, 1), (2, 2), (3, 3), (4, 0), (4, 0), (5, 1), (6, 2), (7, 3), (8, 0)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_number_of_networks_cost_what_each_costs(seed):
+    space = random_space(seed)
+    table = RateTable(task=TASK, entries=Drawn())
+    convention = list(CONVENTIONS.values())[seed % len(CONVENTIONS)]
+    outlays = Outlays(space, table, convention)
+    drawn = outlays.draw(60, seed)
+    networks = outlays.architectures(drawn)
+    assert all(one in space for one in networks)
+    found = outlays.of(drawn)
+    for place, one in enumerate(networks):
+        assert found.flops[place] == count_flops(one, TASK)
+        assert found.params[place] == count_params(one, TASK)
+        assert found.energy_mj[place] == pytest.approx(energy(table, one, convention), rel=1e-12)
+    again = outlays.words(networks)
+    assert (again.shapes == drawn.shapes).all()
+    assert (again.letters == drawn.letters).all()
+
+
+def test_drawn_networks_are_spread_over_the_space_and_repeat_with_their_seed():
+    space = Space(name="s", embed_dim=(16, 32), depth=(1, 2), num_heads=(2, 4), mlp_ratio=(1, 2))
+    outlays = Outlays(space, RateTable(task=TASK, entries=Drawn()), DEFAULT)
+    many = outlays.draw(100_000)
+    assert len(set(outlays.architectures(outlays.draw(2_000)))) == space.size == 40
+    assert (many.letters == outlays.draw(100_000).letters).all()
+    assert (many.letters != outlays.draw(100_000, seed=1).letters).any()
+    whole = outlays.of(many)
+    split = [outlays.of(Words(many.shapes[part], many.letters[part])) for part in (slice(50_000), slice(50_000, None))]
+    assert (whole.energy_mj == [*split[0].energy_mj, *split[1].energy_mj]).all()
+    assert len(outlays.of(outlays.draw(0)).flops) == 0
+    wide = Architecture.uniform(embed_dim=64, depth=1, num_heads=2, mlp_ratio=1)
+    with pytest.raises(ValueError, match=r"C=64,.* is not in the space s; choose among its networks"):
+        outlays.words([wide])

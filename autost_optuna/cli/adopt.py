@@ -28,7 +28,7 @@ def adopt(name: str, device: str, storage: str, **given: Any) -> None:
     """
     quiet_optuna()
     from autost_optuna.search.adopt import adopt as adopt_study
-    from autost_optuna.search.objective import objective_of
+    from autost_optuna.search.restore import objective_of
 
     plan = planned(given)
     made_by = objective_of(plan, options.chosen_device(device))

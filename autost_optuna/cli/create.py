@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autost_optuna.cli import options, printing
-from autost_optuna.cli.study import quiet_optuna, settings_line
+from autost_optuna.cli.study import print_table_error, quiet_optuna, settings_line
 from autost_optuna.files import check_keys, read_toml
+from autost_optuna.front.candidate import MEASURED, RATES
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, further
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def planned(given: "Mapping[str, Any]") -> "Plan":
         convention=Convention.load(given["energy"]) if given["energy"] else None,
         constraints=Constraints(**{bound: given[bound] for bound in counted}, max_energy_mj=given["max_energy"]),
         objectives=given["objective"],
-        **{name: given[name] for name in ("data_root", "images", "seeds", "seed", "population")},
+        **{name: given[name] for name in ("data_root", "images", "seeds", "seed", "population", "rates")},
     )
 
 
@@ -80,6 +81,13 @@ def planned(given: "Mapping[str, Any]") -> "Plan":
 @options.data_root
 @click.option("--images", default=4, show_default=True, help="Number of images to measure rates on.")
 @click.option("--seeds", default=1, show_default=True, help="Number of initialisations; rates are their mean.")
+@click.option(
+    "--rates",
+    type=click.Choice(RATES),
+    default=MEASURED,
+    show_default=True,
+    help="Measure spike rates in every network, or take them from a table of the space's parts, measured now.",
+)
 @options.energy
 @options.bounds
 @click.option(
@@ -98,9 +106,13 @@ def planned(given: "Mapping[str, Any]") -> "Plan":
 def create(name: str, skip_if_exists: bool, device: str, storage: str, **given: Any) -> None:
     """Create the study NAME. Constraints (--min-params to --max-energy) keep candidates out of its front.
 
+    With --rates table, a trial takes milliseconds, and study run measures the members of the front when it ends. The table is
+    measured once, and its error is printed.
+
     \b
     Examples:
       autost-optuna study create demo --space tiny --task digits
+      autost-optuna study create demo2 --rates table
       autost-optuna study create demo3 --space tiny --objective flops --objective sahd --objective energy_mj
     """
     quiet_optuna()
@@ -108,8 +120,17 @@ def create(name: str, skip_if_exists: bool, device: str, storage: str, **given: 
 
     plan = planned(given)
     on = options.chosen_device(device)
-    search = create_study(name, storage, plan, skip_if_exists=skip_if_exists, device=on)
+    with printing.bars("parts") as update:
+        search = create_study(
+            name,
+            storage,
+            plan,
+            skip_if_exists=skip_if_exists,
+            device=on,
+            on_done=lambda done, total: update("measuring", done, total, ""),
+        )
     click.echo(f"study {name}: {settings_line(search)}")
+    print_table_error(search)
     warn_of_stand_in(search.settings.data, plan.task)
     for choice, why in REWARDED.items():
         if len(plan.space.form.get(choice, ())) > 1:

@@ -10,7 +10,7 @@ import click
 from autost_optuna import units
 from autost_optuna.cli import options, printing
 from autost_optuna.cli.dashboard import keep_board
-from autost_optuna.cli.front import budget, picks, selected
+from autost_optuna.cli.picks import budget, picked, picks, selected
 from autost_optuna.cli.study import quiet_optuna, rates_line
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.space.sharing import BLOCK
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Measure at most this many members, if the front comes from a table of rates. Default: all.",
 )
+@click.option(
+    "--enqueue",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Queue the K members with the largest joint hypervolume as the first trials of the next study run.",
+)
 @picks
 @budget
 @options.data_root
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 def exact(
     name: str,
     measure: int | None,
+    enqueue: int | None,
     pick: str | None,
     max_energy: float | None,
     data_root: Path | None,
@@ -49,16 +56,17 @@ def exact(
     FLOPs, and in energy up to the spread within a class, which is measured and printed. With more than 20,000 of them, spike
     rates are measured for every part at every place. They give the energy of all networks, so the front of the whole space
     is computed, and its members are measured. The error of this table is printed. Nothing here uses trials of the study; for
-    a member that is already a trial, the column "trial" is its number.
+    a member that is already a trial, the column "trial" is its number. With --enqueue, members become trials, which every
+    figure, report and command takes.
 
     \b
     Example:
       autost-optuna study exact demo
       autost-optuna study exact demo --pick 5 --max-energy 1.5
+      autost-optuna study exact demo --enqueue 20
     """
     quiet_optuna()
-    from autost_optuna.search.exact import member_rows
-    from autost_optuna.search.study import find_exact, open_search
+    from autost_optuna.search.study import find_exact, open_search, queue_members
 
     search = open_search(name, storage, write=True)
     with printing.interruptible() as stopped, printing.bars("architectures") as update:
@@ -71,6 +79,17 @@ def exact(
         front = find_exact(
             search, data_root=data_root, device=options.chosen_device(device), measure=measure, on_done=on_done
         )
+    if enqueue:
+        queued = queue_members(search, picked(front.members, search.settings.box, enqueue))
+        printing.note(f"{units.counted(queued, 'member')} queued as the first trials of the next study run")
+    print_exact(search, front, pick, max_energy, form)
+    keep_board(search, data_root)
+
+
+def print_exact(search: "Search", front: "ExactFront", pick: str | None, max_energy: float | None, form: str) -> None:
+    """Print the members of an exact front that --pick and --max-energy select, in any form."""
+    from autost_optuna.search.exact import member_rows
+
     kept = set(map(id, selected(front.members, search.settings.box, pick, max_energy)))
     every = enumerate(zip(front.members, member_rows(front, search.candidates()), strict=True), 1)
     numbered = {place: row for place, (member, row) in every if id(member) in kept}
@@ -84,7 +103,6 @@ def exact(
         _print_members(numbered)
         _print_exact(search, front)
         _print_hint(search, rows)
-    keep_board(search, data_root)
 
 
 def _print_members(rows: Mapping[int, Mapping[str, Any]]) -> None:
@@ -106,12 +124,12 @@ def _print_members(rows: Mapping[int, Mapping[str, Any]]) -> None:
 
 def _print_exact(search: "Search", front: "ExactFront") -> None:
     if table := front.table:
-        what = "members of the front, and random networks to see how far the table is off"
+        what = "members of the front"
         click.echo(
-            f"table of {table.entries:,} rates in {units.duration(front.table_s)}, front of all "
+            f"table of {table.entries:,} parts in {units.duration(front.table_s)}, front of all "
             f"{search.settings.space.size:,} architectures under it in {units.duration(front.search_s)}"
         )
-        click.echo(f"the {table.in_words}")
+        click.echo(table.in_words)
     elif search.settings.space.sharing.unit != BLOCK:
         what = "the whole space"
     else:

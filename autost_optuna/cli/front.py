@@ -1,6 +1,6 @@
 """autost-optuna study front, plot: the members of the front, as a table and as a figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,25 +9,19 @@ import click
 
 from autost_optuna import units
 from autost_optuna.cli import options, printing
+from autost_optuna.cli.exact import print_exact
+from autost_optuna.cli.picks import budget, picks, selected
 from autost_optuna.cli.study import quiet_optuna, rates_line
 from autost_optuna.cli.trained import check_alone, print_rows, trained_figure, trained_option
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import TABLE, Candidate
 from autost_optuna.network.architecture import table_of
 from autost_optuna.proxies.goals import GOALS, check_plane
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from autost_optuna.front.front import AnyTraded, Box
     from autost_optuna.search.search import Search
 
-picks = click.option("--pick", metavar="knee|K", help="The knee, or the K members with the largest joint hypervolume.")
-budget = click.option(
-    "--max-energy",
-    type=float,
-    metavar="MJ",
-    help="The member with the most FLOPs that costs at most MJ; with --pick, the picks among such members.",
-)
 FEW_SEEDS = 5  # a bootstrap over K seeds is too narrow by the root of (K - 1) / K: 0.71 for two, 0.89 for five
 
 
@@ -41,29 +35,44 @@ FEW_SEEDS = 5  # a bootstrap over K seeds is too narrow by the root of (K - 1) /
     help="Add the spread of the energy, and the probability that the member is truly non-dominated.",
 )
 @trained_option
+@click.option("--exact", is_flag=True, help="The exact front of the whole space, which study exact has measured.")
 @options.output_format
 @options.storage
 def front(
-    name: str, pick: str | None, max_energy: float | None, spread: bool, trained: bool, form: str, storage: str
+    name: str,
+    pick: str | None,
+    max_energy: float | None,
+    spread: bool,
+    trained: bool,
+    exact: bool,
+    form: str,
+    storage: str,
 ) -> None:
     """Print the Pareto front of the study NAME, by ascending energy.
 
     \b
     Example:
       autost-optuna study front demo --pick 5 --max-energy 1.5
+      autost-optuna study front demo --exact --pick knee
       autost-optuna study front demo --trained
     """
     quiet_optuna()
     from autost_optuna.front.certainty import nondomination
     from autost_optuna.front.picks import knee
     from autost_optuna.search.baselines import baselines_of, caveat, lines
+    from autost_optuna.search.catalogue import known_exact
     from autost_optuna.search.own import own_of, own_rows
     from autost_optuna.search.study import open_search
 
     search = open_search(name, storage)
     if trained:
-        check_alone(pick=pick, max_energy=max_energy, spread=spread)
+        check_alone(pick=pick, max_energy=max_energy, spread=spread, exact=exact)
         print_rows(search, form)
+        return
+    if exact:
+        if spread:
+            raise ValueError("--spread is for the front of trials; leave it out, or leave out --exact")
+        print_exact(search, known_exact(search), pick, max_energy, form)
         return
     whole = search.front()
     if spread:
@@ -78,15 +87,16 @@ def front(
         printing.print_json(rows) if form == "json" else click.echo(units.csv_text(rows), nl=False)
     else:
         _print_front(members, chosen, extra, beside)
-        printing.note(f"* knee. Energy at initialisation: {rates_line(search)}")
+        tabled = "~ energy by the table of rates. " if any(member.rates == TABLE for member in members) else ""
+        printing.note(f"* knee. {tabled}Energy at initialisation: {rates_line(search)}")
         baselines = baselines_of(search)
         for label, words in lines(baselines, whole):
             printing.note(f"baseline {label}: {words}")
         if caveat(baselines):
             printing.note(caveat(baselines))
-        if (exact := search.exact()) is not None:
-            lists = units.command("study", "exact", name)
-            printing.note(f"exact front: {lists} prints its {units.counted(len(exact.members), 'member')}")
+        if (whole_space := search.exact()) is not None:
+            lists, members_of = units.command("study", "front", name, "--exact"), len(whole_space.members)
+            printing.note(f"exact front: {lists} prints its {units.counted(members_of, 'member')}")
         if spread:
             printing.note(_spread_line(search))
 
@@ -173,33 +183,6 @@ def _other_figure(search: "Search", what: str, others: Mapping[str, object], dat
     return {"hypervolume": hypervolume_figure, "genes": genes_figure}[what](search)
 
 
-def selected(
-    members: "Sequence[AnyTraded]", box: "Box", pick: str | None, max_energy: float | None
-) -> "list[AnyTraded]":
-    """The members of a front that --pick and --max-energy select; all if neither is given."""
-    from autost_optuna.front.picks import knee, within
-
-    found = list(members) if max_energy is None else within(members, max_energy)
-    if pick is None:
-        return found if max_energy is None else found[-1:]
-    if pick == "knee":
-        return [knee(found)]
-    if not pick.isdecimal():
-        raise ValueError(f"pick {pick!r} is neither knee nor a number of members; write --pick 5")
-    return picked(found, box, int(pick))
-
-
-def picked(members: "Sequence[AnyTraded]", box: "Box", count: int) -> "list[AnyTraded]":
-    """The `count` members with the largest joint hypervolume; prints a note if there are fewer."""
-    from autost_optuna.front.front import in_plane
-    from autost_optuna.front.picks import pick
-
-    found = in_plane(members)
-    if count > len(found):
-        printing.note(f"all {units.counted(len(found), 'member')} there are, fewer than the {count} asked for")
-    return pick(found, box, count)
-
-
 def front_row(candidate: Candidate) -> dict[str, Any]:
     """A member as a JSON row."""
     return {
@@ -208,6 +191,7 @@ def front_row(candidate: Candidate) -> dict[str, Any]:
         "flops": candidate.flops,
         "energy_mj": candidate.energy_mj,
         "params": candidate.params,
+        "rates": candidate.rates,
         **dict(candidate.scores),
     }
 
@@ -237,7 +221,7 @@ def _print_front(
                 depths[place],
                 units.significant(member.params / 1e6),
                 f"{member.flops / 1e9:.3f}",
-                units.significant(member.energy_mj, 4),
+                ("~" if member.rates == TABLE else "") + units.significant(member.energy_mj, 4),
                 *(units.significant(value, 4) for _, value in member.scores),
                 *map(_own_cell, own.values()),
                 *_spread_cells(more),

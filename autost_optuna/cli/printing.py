@@ -106,13 +106,6 @@ def bars(unit: str) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def progress(label: str, total: int | None, unit: str) -> Iterator[Callable[[int, str], None]]:
-    """One progress bar; yields update(done, note)."""
-    with bars(unit) as update:
-        yield lambda done, text: update(label, done, total, text)
-
-
-@contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Ctrl-C or SIGTERM once lets the current trial end, twice interrupts at once. Yields whether it was pressed."""
     pressed: list[int] = []

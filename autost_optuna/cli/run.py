@@ -14,6 +14,7 @@ from autost_optuna.cli.study import describe_candidate, number, quiet_optuna
 if TYPE_CHECKING:
     from autost_optuna.front.convergence import Convergence, StopRule
     from autost_optuna.front.front import Box
+    from autost_optuna.search.closing import Closing
     from autost_optuna.search.runner import Outcome, Resources
     from autost_optuna.search.search import Search
 
@@ -112,10 +113,13 @@ def run_search(
     from autost_optuna.search.runner import run as run_trials
 
     resources = resources or Resources()
-    with printing.interruptible() as stopped, printing.progress("searching", trials, "trials") as update:
+    with printing.interruptible() as stopped, printing.bars("trials") as update:
 
         def on_trial(state: Progress) -> None:
-            update(state.done, f"front {state.front_size}")
+            update("searching", state.done, trials, f"front {state.front_size}")
+
+        def on_measured(done: int, total: int) -> None:
+            update("measuring", done, total, "members of the front")
 
         outcome = run_trials(
             search,
@@ -123,11 +127,13 @@ def run_search(
             until=until,
             timeout=timeout,
             resources=resources,
-            callbacks=RunCallbacks(on_trial=on_trial, on_note=printing.note, stopped=stopped),
+            callbacks=RunCallbacks(on_trial=on_trial, on_note=printing.note, on_measured=on_measured, stopped=stopped),
         )
     if outcome.done:
         rate = units.significant(outcome.done / outcome.duration_s, 2)
         click.echo(f"{units.counted(outcome.done, 'trial')} in {units.duration(outcome.duration_s)} ({rate} a second)")
+    if closing := outcome.closing:
+        _print_closing(closing)
     if outcome.ending == "exhausted":
         size, constraints = search.settings.space.size, search.settings.constraints
         every = "every architecture that keeps the constraints is" if constraints else f"all {size:,} architectures are"
@@ -138,6 +144,16 @@ def run_search(
     if outcome.done:
         keep_board(search, resources.data_root)
     return outcome
+
+
+def _print_closing(closing: "Closing") -> None:
+    if closing.measured:
+        spent = units.duration(closing.duration_s)
+        click.echo(f"measured {units.counted(closing.measured, 'member')} of the front in {spent}")
+    if closing.left:
+        printing.note(
+            f"{units.counted(closing.left, 'member')} of the front known by the table only; the next run measures them"
+        )
 
 
 def _print_result(search: "Search") -> None:

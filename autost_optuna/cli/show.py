@@ -8,7 +8,7 @@ import click
 from autost_optuna import units
 from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import warn_of_stand_in
-from autost_optuna.cli.study import number, quiet_optuna, settings_line
+from autost_optuna.cli.study import number, print_table_error, quiet_optuna, settings_line
 from autost_optuna.cli.trained import dropped_lines, print_summary, readable, summary_of
 from autost_optuna.proxies.goals import ENERGY, FLOPS, GOALS, further
 
@@ -64,9 +64,10 @@ def show_study(name: str, form: str, storage: str) -> None:
     from autost_optuna.search.own import own_of
     from autost_optuna.search.study import open_search
     from autost_optuna.search.summary import reached, summarise
+    from autost_optuna.search.tables import about_table
 
     search = open_search(name, storage)
-    own = own_of(search)
+    own, table = own_of(search), about_table(search.study)
     summary, near, exact = summarise(search), reached(search), search.exact()
     baselines, members = baselines_of(search), in_plane(nondominated(search.candidates()))
     trainings, dropped = readable(search)
@@ -80,6 +81,7 @@ def show_study(name: str, form: str, storage: str) -> None:
             "exact_front": exact and member_rows(exact, search.candidates()),
             "baselines": [to_row(one, members) for one in baselines],
         }
+        beside |= {"table": table and asdict(table)}
         beside |= {"own_parameters": list(own.parameters), "own_objectives": dict(own.objectives)}
         beside |= {"published_networks": [one.published.to_dict() for one in baselines if one.published]}
         beside |= {"trained": summary_of(search, trainings), "dropped_out": [one.to_dict() for one in dropped]}
@@ -92,6 +94,7 @@ def show_study(name: str, form: str, storage: str) -> None:
     if own:
         listed = [f"{name} ({direction})" for name, direction in own.objectives]
         click.echo(f"your own     {', '.join([*listed, *(f'parameter {name}' for name in own.parameters)])}")
+    print_table_error(search, "rates       ")
     if search.settings.constraints:
         click.echo(f"constraints  {search.settings.constraints}")
     unscored = f", {summary.unscored} without a score" if summary.unscored else ""

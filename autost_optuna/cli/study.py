@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autost_optuna import units
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import TABLE, Candidate
 
 if TYPE_CHECKING:
     from autost_optuna.search.search import Search
@@ -20,7 +20,7 @@ def describe_candidate(candidate: Candidate) -> str:
     """A candidate in one line."""
     return (
         f"{candidate.architecture.to_text()}: {units.count(candidate.flops, 'FLOPs')}, "
-        f"{units.energy(candidate.energy_mj)} ({candidate.convention}), {units.parameters(candidate.params)}"
+        f"{units.energy(candidate.energy_mj)} ({candidate.convention}{candidate.remark}), {units.parameters(candidate.params)}"
     )
 
 
@@ -44,10 +44,19 @@ def settings_line(search: "Search") -> str:
 def rates_line(search: "Search") -> str:
     """A line on how the energies of a search were obtained."""
     settings = search.settings
+    table = ", by a table where not measured" if settings.rates == TABLE else ""
     return (
         f"{settings.convention.label}, rates on {units.images(settings.images, settings.seeds)} of {settings.data}, "
-        f"{units.seeds(settings.seed, settings.seeds)}"
+        f"{units.seeds(settings.seed, settings.seeds)}{table}"
     )
+
+
+def print_table_error(search: "Search", label: str = "rates:") -> None:
+    """Print the size, duration and error of the table that the rates of a search come from, if they do."""
+    from autost_optuna.search.tables import about_table
+
+    if search.settings.rates == TABLE and (table := about_table(search.study)):
+        click.echo(f"{label} {table.in_words}")
 
 
 def number(value: float | None) -> str:

@@ -105,7 +105,8 @@ def report_of(search: Search, data_root: StrPath | None = None) -> Report:
             ("task", words.task(settings)),
             (
                 "spikes are of",
-                f"{units.images(settings.images, settings.seeds)} of {settings.data}, {words.seeds_said(settings)}",
+                f"{units.images(settings.images, settings.seeds)} of {settings.data}, {words.seeds_said(settings)}"
+                + words.table_said(search),
             ),
             ("energy convention", f"{convention.label}: {words.prices(settings)}"),
             ("constraints", str(settings.constraints)),

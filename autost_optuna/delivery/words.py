@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from autost_optuna import units
 from autost_optuna.delivery.board import own_note
 from autost_optuna.delivery.plots.points import export_command
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import MEASURED, Candidate
 from autost_optuna.front.health import Health
 from autost_optuna.front.picks import Pick, numbers_of, pick
 from autost_optuna.proxies.energy import total_mj
@@ -16,6 +16,7 @@ from autost_optuna.search.bills import Bill, bills_of, costliest
 from autost_optuna.search.search import Search
 from autost_optuna.search.settings import Settings
 from autost_optuna.search.summary import reached
+from autost_optuna.search.tables import about_table
 from autost_optuna.training.calibration import group, measured_front
 from autost_optuna.training.record import Record
 from autost_optuna.units import StrPath
@@ -97,6 +98,14 @@ def task(settings: Settings) -> str:
 def seeds_said(settings: Settings) -> str:
     """The weight seeds in words."""
     return f"weights at initialisation, {units.seeds(settings.seed, settings.seeds)}"
+
+
+def table_said(search: Search) -> str:
+    """That the rates come from a table, and its error; nothing if all networks were measured."""
+    about = about_table(search.study)
+    if search.settings.rates == MEASURED or about is None:
+        return ""
+    return f"; by a {about.in_words}; members of the front are measured when a run ends"
 
 
 def prices(settings: Settings) -> str:

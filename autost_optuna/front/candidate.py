@@ -10,6 +10,7 @@ from autost_optuna.network.architecture import Architecture
 from autost_optuna.proxies.goals import ENERGY, FLOPS, GOALS
 
 INITIALISATION, TRAINED = "initialisation", "trained"
+MEASURED, TABLE = RATES = ("measured", "table")  # how the rates behind an energy are known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +35,8 @@ class Candidate:
 
     `params`, `macs` and `flops` are exact counts of one inference over all time steps. `energy_mj` is an estimate in mJ
     per image under the energy convention `convention`, from the spikes that `images` images of `data` cause in the network
-    with weights at "initialisation", for each of `seeds` seeds from `seed` on, or with "trained" weights. It is the mean of
+    with weights at "initialisation", for each of `seeds` seeds from `seed` on, or with "trained" weights. `rates` says whether
+    these spikes were "measured" in this network, or are those of its parts in the study's "table". The energy is the mean of
     `energies_mj`, one tuple per seed with one energy per image; each seed has its own weights and images. `mean_rate` is
     the mean input spike rate over all spike-driven MACs, and `dead_share` the share of them behind layers that hardly fire;
     version 0.1.0 stored none. If `silent`, either is out of bounds and `energy_mj` is meaningless. `quantised_mj` is the energy
@@ -62,6 +64,7 @@ class Candidate:
     number: int | None = None
     scores: tuple[tuple[str, float], ...] = ()
     dead_share: float | None = None
+    rates: str = MEASURED
 
     def value(self, objective: str) -> float:
         """The value of an objective of its search."""
@@ -96,12 +99,18 @@ class Candidate:
         )
 
     @property
+    def remark(self) -> str:
+        """What to add to its energy: ", by the table of rates", or nothing if it was measured."""
+        return "" if self.rates == MEASURED else ", by the table of rates"
+
+    @property
     def provenance(self) -> str:
         """A description of the weights and images behind the rates."""
         images = f"{units.images(self.images, self.seeds)} of {self.data}"
         if self.weights == TRAINED:
             return f"trained weights, {images}"
-        return f"weights at initialisation, {units.seeds(self.seed, self.seeds)}, {images}"
+        table = "" if self.rates == MEASURED else "by the study's table of rates, "
+        return f"{table}weights at initialisation, {units.seeds(self.seed, self.seeds)}, {images}"
 
     def _repr_html_(self) -> str:
         """In a notebook: its figures and their provenance."""
@@ -127,6 +136,8 @@ class Candidate:
         scores = dict(fields.pop("scores"))
         if self.dead_share is None:
             del fields["dead_share"]
+        if self.rates == MEASURED:
+            del fields["rates"]
         return {
             **fields,
             "architecture": self.architecture.to_dict(),

@@ -68,6 +68,16 @@ def nondominated(candidates: Iterable[Candidate]) -> list[Candidate]:
     return _in_all(distinct) if any(c.scores for c in distinct) else _staircase(distinct)
 
 
+def joined(members: list[Candidate], candidate: Candidate) -> list[Candidate]:
+    """The front of a front and one more candidate, much faster than finding it anew."""
+    if candidate.silent or any(
+        m.flops == candidate.flops and m.architecture == candidate.architecture for m in members
+    ):
+        return members
+    distinct = [*members, candidate]
+    return _in_all(distinct) if candidate.scores else _staircase(distinct)
+
+
 def in_plane(members: Iterable[AnyTraded]) -> list[AnyTraded]:
     """The members of a front that are non-dominated in FLOPs and energy alone: all of them if they have no scores."""
     found = list(members)

@@ -13,7 +13,7 @@ weights), pooling, residual additions, biases, and the traffic of activations an
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from autost_optuna.network.rows import REAL, Operation, Population
 from autost_optuna.proxies.convention import DEFAULT, MAC, ONCE, Convention
@@ -78,6 +78,27 @@ def estimate_energy(
     operation has no measured rate, or if states are charged and no populations are given: nothing is left out silently.
     """
     charges = [_charge(operation, rates, convention, accumulates) for operation in operations]
+    return [*charges, *_overheads(operations, convention, populations)]
+
+
+def estimate_mj(
+    operations: Sequence[Operation],
+    rates: Mapping[str, float],
+    convention: Convention = DEFAULT,
+    populations: Sequence[Population] | None = None,
+    accumulates: Mapping[str, float] | None = None,
+) -> float:
+    """The sum of `estimate_energy` in mJ, to the last digit, in less time."""
+    prices = [_price(operation, rates, convention, accumulates).energy_pj for operation in operations]
+    others = [charge.energy_pj for charge in _overheads(operations, convention, populations)]
+    return math.fsum([*prices, *others]) * 1e-9
+
+
+def _overheads(
+    operations: Sequence[Operation], convention: Convention, populations: Sequence[Population] | None
+) -> list[Charge]:
+    """What is charged beside operations."""
+    charges = []
     if convention.bit.pj:
         if populations is None:
             raise RuntimeError(f"{convention.name} charges the states of neurons, and no populations were given")
@@ -91,12 +112,22 @@ def estimate_energy(
     return charges
 
 
-def _charge(
+class Price(NamedTuple):
+    """What is charged for an operation: its steps, rate and accumulates as in `Charge`, the bits moved and the energy in pJ."""
+
+    steps: int
+    rate: float | None
+    performed: float
+    bits: float
+    energy_pj: float
+
+
+def _price(
     operation: Operation,
     rates: Mapping[str, float],
     convention: Convention,
     accumulates: Mapping[str, float] | None,
-) -> Charge:
+) -> Price:
     once = operation.still and convention.first_convolution == ONCE
     steps = 1 if once else operation.steps
     rate = None
@@ -108,6 +139,17 @@ def _charge(
         performed = rate * performed if accumulates is None else accumulates[operation.name]
     bits = convention.weight_bits * performed if convention.bit.pj and operation.weighted else 0.0
     unit = convention.mac if rate is None else convention.accumulate
+    energy_pj = unit.pj * performed + convention.bit.pj * bits  # by default Horowitz, ISSCC 2014, figure 1.1.9
+    return Price(steps, rate, performed, bits, energy_pj)
+
+
+def _charge(
+    operation: Operation,
+    rates: Mapping[str, float],
+    convention: Convention,
+    accumulates: Mapping[str, float] | None,
+) -> Charge:
+    steps, rate, performed, bits, energy_pj = _price(operation, rates, convention, accumulates)
     return Charge(
         name=operation.name,
         stage=operation.stage,
@@ -122,7 +164,7 @@ def _charge(
         accumulates=None if rate is None else performed,
         kind="mac" if rate is None else "ac",
         moved_bits=bits,
-        energy_pj=unit.pj * performed + convention.bit.pj * bits,  # by default Horowitz, ISSCC 2014, figure 1.1.9
+        energy_pj=energy_pj,
     )
 
 

@@ -49,8 +49,9 @@ def compare_quantised(
     convention: Convention = DEFAULT,
     populations: Sequence[Population] | None = None,
     accumulates: Mapping[str, float] | None = None,
+    charges: Sequence[Charge] | None = None,
 ) -> Quantised:
-    """The quantised counterpart of a network; the arguments are those of `estimate_energy`."""
+    """The quantised counterpart of a network; the arguments are those of `estimate_energy`, and `charges` its result."""
     steps = max(operation.steps for operation in operations)
     levels = max((population.most for population in populations or ()), default=1)
     bits = math.ceil(math.log2(steps * levels + 1))  # Yan et al., abstract
@@ -63,7 +64,7 @@ def compare_quantised(
         return mac_pj * macs + convention.bit.pj * moved + convention.step.pj
 
     narrow = replace(convention, name="8-bit arithmetic", mac=INT8.mac, accumulate=INT8.accumulate, weight_bits=8)
-    own = estimate_energy(operations, rates, convention, populations, accumulates)
+    own = charges or estimate_energy(operations, rates, convention, populations, accumulates)
     in_int8 = estimate_energy(operations, rates, narrow, populations, accumulates)
     int8_pj = one_pass_pj(INT8.mac.pj, 8)  # Horowitz, figure 1.1.9
     (rate, cheaper), (rate_int8, cheaper_int8) = _break_even(own, int8_pj), _break_even(in_int8, int8_pj)

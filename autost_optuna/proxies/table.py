@@ -10,7 +10,6 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from autost_optuna import units
@@ -72,19 +71,25 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateTable:
-    """Mean rates at initialisation of the operations of every part of a space's networks, by names without the part's path."""
+    """Rates at initialisation of the operations of every part of a space's networks.
+
+    `entries` have one rate for each image, seed after seed, by the operation's name without the part's path.
+    """
 
     task: Task
-    entries: Mapping[Slot, Mapping[str, float]]
+    entries: Mapping[Slot, Mapping[str, Sequence[float]]]
 
-    def rates(self, architecture: Architecture) -> dict[str, float]:
-        """The rates of all spike-driven operations by name. ValueError if the table's space does not have the network."""
-        found: dict[str, float] = {}
+    def rates(self, architecture: Architecture) -> list[dict[str, float]]:
+        """Rates of all spike-driven operations by name: one set per image, seed after seed.
+
+        ValueError if the table's space does not have the network.
+        """
+        found: dict[str, Sequence[float]] = {}
         for slot, link in slots_of(layout_of(architecture), chain(architecture, self.task)):
             if slot not in self.entries:
                 raise ValueError(f"{architecture.to_text()} has a part that the table of rates lacks; measure it")
-            found |= {f"{link.at.path}.{name}": rate for name, rate in self.entries[slot].items()}
-        return found
+            found |= {f"{link.at.path}.{name}": rates for name, rates in self.entries[slot].items()}
+        return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
 
 def layout_of(architecture: Architecture) -> Layout:
@@ -120,7 +125,7 @@ def tabulate(
 
     check_tabulable(space)
     total = count_entries(space)
-    entries: dict[Slot, dict[str, float]] = {}
+    entries: dict[Slot, dict[str, tuple[float, ...]]] = {}
     for layout, offered in space.layouts.every():
         letters = space.sharing.offered(layout.widths)
         most = tuple(map(max, zip(*offered, strict=True)))
@@ -159,7 +164,7 @@ def _paths(
 class _Walk:
     """Measurements along networks of one layout, which share their first parts."""
 
-    def __init__(self, measured: "InitialRates", entries: dict[Slot, dict[str, float]]) -> None:
+    def __init__(self, measured: "InitialRates", entries: dict[Slot, dict[str, tuple[float, ...]]]) -> None:
         self.measured, self.entries = measured, entries
         self.streams: dict[tuple[Part, ...], list[Tensor]] = {(): list(measured.batches.values())}
 
@@ -212,8 +217,27 @@ class _Walk:
                 self.streams[ahead] = outs
             prefix = f"{link.at.path}."
             self.entries[slot._replace(part=part)] = {
-                name.removeprefix(prefix): fmean(itertools.chain(*(rates[name] for rates in seen))) for name in seen[0]
+                name.removeprefix(prefix): tuple(itertools.chain(*(rates[name] for rates in seen))) for name in seen[0]
             }
+
+
+def slots_in(space: Space, task: Task) -> Iterator[Slot]:
+    """The places of all rates of a space's table, in an order that depends on the space only; some come twice."""
+    for layout, offered in space.layouts.every():
+        letters = space.sharing.offered(layout.widths)
+        for depths in offered:
+            offers = [some for some, depth in zip(letters, depths, strict=True) for _ in range(depth)]
+            for slot, link in slots_of(layout, chain(of_letters(layout, depths, [some[0] for some in offers]), task)):
+                if link.at.block is None:
+                    yield slot
+                    continue
+                mixers, ratios = map(dict.fromkeys, zip(*offers[link.at.block], strict=True))
+                if not slot.mixer:
+                    yield from (slot._replace(part=mixer) for mixer in mixers)
+                    continue
+                feed_forward = FEED_FORWARDS[slot.part.word]
+                for word, ratio in itertools.product(dict.fromkeys(mixer.word for mixer in mixers), ratios):
+                    yield slot._replace(mixer=word, part=feed_forward(mlp_ratio=ratio))
 
 
 def count_entries(space: Space) -> int:

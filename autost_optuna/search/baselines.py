@@ -243,7 +243,7 @@ def add_baselines(
     objective = make_objective(search.settings, data_root, device)
     made = {}
     for name, architecture in networks.items():
-        candidate = objective.evaluate(architecture)
+        candidate = objective.measure(architecture)
         if candidate.silent:
             raise ValueError(
                 f"baseline {name} is silent on the study's images, so its energy means nothing; leave it out"

@@ -149,7 +149,7 @@ def _read(trial: FrozenTrial) -> Candidate:
 
 def _check_measured(trial: FrozenTrial, candidate: Candidate, shared: Mapping[str, Any]) -> None:
     """Raise ValueError if the candidate was measured differently."""
-    asked = {name: shared[name] for name in ("data", "images", "seed", "seeds")}
+    asked = {name: shared[name] for name in ("data", "images", "seed", "seeds", "rates")}
     asked |= {"convention": shared["convention"].label, "weights": INITIALISATION}
     for name, value in asked.items():
         theirs = getattr(candidate, name)

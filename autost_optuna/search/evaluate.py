@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autost_optuna.front.candidate import INITIALISATION, Candidate
+from autost_optuna.front.candidate import INITIALISATION, MEASURED, TABLE, Candidate
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.chain import operations_and_populations
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import DEFAULT, Convention
-from autost_optuna.proxies.energy import Charge, estimate_energy, mean_by_operation, mean_rate, total_mj
+from autost_optuna.proxies.energy import Charge, estimate_energy, estimate_mj, mean_by_operation, mean_rate, total_mj
 from autost_optuna.proxies.quantised import Quantised, compare_quantised
 
 if TYPE_CHECKING:
     from autost_optuna.proxies.reuse import InitialRates
+    from autost_optuna.proxies.table import RateTable
 
 
 # An untrained network with fresh running statistics has rates of 0.0003 to 0.001, a live one 0.1 to 0.2.
@@ -27,8 +28,8 @@ DEAD_RATE, MOST_DEAD = 0.001, 0.5
 class Measurement:
     """The rates of an architecture's operations, one set per image, seed after seed, and what they were measured on.
 
-    `data` names the images. `seed` is the first of `seeds` seeds; `weights` says whether the weights are trained.
-    `accumulates` are counted ones, one set for each of the same images.
+    `data` names the images. `seed` is the first of `seeds` seeds; `weights` says whether the weights are trained, and `source`
+    whether the rates are measured or a table's. `accumulates` are counted ones, one set for each of the same images.
     """
 
     rates: Sequence[Mapping[str, float]]
@@ -37,6 +38,7 @@ class Measurement:
     seeds: int
     weights: str
     accumulates: Sequence[Mapping[str, float]] | None = None
+    source: str = MEASURED
 
 
 def evaluate(
@@ -45,10 +47,19 @@ def evaluate(
     *,
     convention: Convention = DEFAULT,
     data: str = "images",
+    table: "RateTable | None" = None,
 ) -> Candidate:
-    """FLOPs, parameters (exact) and energy at initialisation (estimated) of an architecture; `data` names the images."""
+    """FLOPs, parameters (exact) and energy at initialisation (estimated) of an architecture; `data` names the images.
+
+    Its rates are measured, or those of a table of `rates`.
+    """
     measured = Measurement(
-        rates=rates.measure(architecture), data=data, seed=rates.seed, seeds=rates.seeds, weights=INITIALISATION
+        rates=rates.measure(architecture) if table is None else table.rates(architecture),
+        data=data,
+        seed=rates.seed,
+        seeds=rates.seeds,
+        weights=INITIALISATION,
+        source=MEASURED if table is None else TABLE,
     )
     candidate, _, _ = assess(architecture, rates.task, measured, convention)
     return candidate
@@ -65,10 +76,10 @@ def assess(
     counted = None if accumulates is None else mean_by_operation(accumulates)
     charges = estimate_energy(listed, mean, convention, layers, counted)
     single = [
-        total_mj(estimate_energy(listed, rates, convention, layers, accumulates[index] if accumulates else None))
+        estimate_mj(listed, rates, convention, layers, accumulates[index] if accumulates else None)
         for index, rates in enumerate(samples)
     ]
-    quantised = compare_quantised(listed, mean, convention, layers, counted)
+    quantised = compare_quantised(listed, mean, convention, layers, counted, charges)
     rate, dead = mean_rate(charges), dead_share(charges)
     candidate = Candidate(
         architecture=architecture,
@@ -88,6 +99,7 @@ def assess(
         seed=measured.seed,
         seeds=measured.seeds,
         weights=measured.weights,
+        rates=measured.source,
     )
     return candidate, charges, quantised
 

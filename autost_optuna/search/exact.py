@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from autost_optuna import units
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import MEASURED, Candidate
 from autost_optuna.front.constraints import Constraints, violation
 from autost_optuna.front.front import Box, hypervolume, nondominated, unique
 from autost_optuna.front.picks import numbers_of
@@ -208,7 +208,7 @@ def exact_front(
     further = [] if space.sharing.unit != BLOCK else list(siblings(chosen, space, samples, seed))
     measured: list[Candidate] = []
     for architecture in [*chosen, *further]:
-        measured.append(objective.evaluate(architecture))
+        measured.append(objective.measure(architecture))
         on_done(len(measured), len(chosen) + len(further))
     if all(candidate.silent for candidate in measured):
         raise RuntimeError("every network of the space is silent on these images; create the study on others")
@@ -245,6 +245,7 @@ def member_rows(front: ExactFront, candidates: Iterable[Candidate]) -> list[dict
             "flops": member.flops,
             "energy_mj": member.energy_mj,
             "params": member.params,
+            "rates": MEASURED,
         }
         for member in front.members
     ]

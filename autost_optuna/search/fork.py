@@ -8,7 +8,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from autost_optuna.data import rate_images
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import MEASURED, Candidate
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.search.enrol import CANDIDATE, CHECKED, figures_differ
 from autost_optuna.search.objective import Objective, measure_box
@@ -16,6 +16,7 @@ from autost_optuna.search.restore import make_objective
 from autost_optuna.search.search import Search
 from autost_optuna.search.settings import ATTRIBUTE, installed_versions
 from autost_optuna.search.study import check_name, make_study
+from autost_optuna.search.tables import store_measured, stored_measured, stored_table
 from autost_optuna.storage.location import check_file
 from autost_optuna.units import StrPath
 
@@ -65,12 +66,19 @@ def fork(
         versions=installed_versions(),
     )
     objective = make_objective(settings, device=device)
+    objective.tabled = stored_table(search.study, settings.space, settings.task)
     members = search.front()
     reason = _difference(search, objective, members)
-    made = make_study(name, storage, replace(settings, box=measure_box(objective)))
+    if reason is not None:
+        objective.tabled = None  # the old one does not hold here
+    tabled = objective.table() if objective.by_table else None
+    made = make_study(name, storage, replace(settings, box=measure_box(objective)), tabled)
     finished = _finished(search)
     if reason is None:
         made.study.add_trials(finished)
+        numbers = {trial.number: number for number, trial in enumerate(finished)}
+        for number, candidate in stored_measured(search.study).items():
+            store_measured(made.study, replace(candidate, number=numbers[number]))
     else:
         parameters = {trial.number: trial.params for trial in finished}
         for member in members:
@@ -98,7 +106,10 @@ def _difference(search: Search, objective: Objective, members: list[Candidate]) 
         return f"the convention is {objective.convention.label}, it was {old.convention.label}"
     if objective.images.fingerprint != old.fingerprint:
         return f"the images have fingerprint {objective.images.fingerprint}, they had {old.fingerprint}"
+    measured = [member for member in members if member.rates == MEASURED]
+    if not measured:
+        return "no member of its front was measured"
     again = (
-        (member, objective.evaluate(member.architecture)) for member in members[:: max(1, len(members) // CHECKED)]
+        (member, objective.measure(member.architecture)) for member in measured[:: max(1, len(measured) // CHECKED)]
     )
     return next(filter(None, (figures_differ(before, after) for before, after in again)), None)

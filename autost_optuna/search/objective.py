@@ -1,7 +1,8 @@
 """Objective: the candidate of an Optuna trial's architecture, measured without training."""
 
+import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import optuna
 
 from autost_optuna.data import RateImages, Sample, check_classes, rate_images
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import MEASURED, TABLE, Candidate
 from autost_optuna.front.constraints import Constraints, violation
 from autost_optuna.front.front import Box
 from autost_optuna.network.architecture import Architecture
@@ -19,6 +20,7 @@ from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, further
 from autost_optuna.proxies.scores import measure_scores
+from autost_optuna.proxies.table import check_tabulable
 from autost_optuna.search.enrol import (
     LOCK,
     check_directions,
@@ -29,8 +31,10 @@ from autost_optuna.search.enrol import (
     write_settings,
 )
 from autost_optuna.search.evaluate import evaluate
-from autost_optuna.search.settings import POPULATION, Plan, Settings, installed_versions
+from autost_optuna.search.settings import POPULATION, Settings, check_rates, installed_versions
+from autost_optuna.search.tables import Tabled, store_table, tabulated
 from autost_optuna.space.space import Space
+from autost_optuna.storage.view import Journal
 from autost_optuna.units import StrPath
 
 
@@ -54,7 +58,8 @@ class Objective:
     constraints is pruned with the reason "infeasible" and with Optuna's named constraints, so that fronts that do not read
     these, such as optuna-dashboard's, never show it. The reason is "unscored" if a score cannot separate images, and
     "outside" if an enqueued value is not in the space. Counts are checked before anything is measured. An architecture seen
-    before is not measured again.
+    before is not measured again. With `rates` "table", energies come from the rates of a table of the space's parts, which is
+    measured first and kept with the study; `measure` still measures.
 
     Any number of threads may use it, as `study.optimize(..., n_jobs=2)` does. They measure one after the other, and measure
     the same architecture only once; to measure in parallel, use processes (`study run --workers`). Pickles and copies keep
@@ -77,11 +82,13 @@ class Objective:
         device: str = "cpu",
         cache_bytes: int | None = None,
         objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+        rates: str = MEASURED,
     ) -> None:
         from autost_optuna.proxies.reuse import CACHE_BYTES, InitialRates
 
         space.check(task)
         check_objectives(objectives)
+        check_rates(rates)
         self.objectives = tuple(objectives)
         self.space = space
         self.task = task
@@ -102,37 +109,60 @@ class Objective:
             cache_bytes=limit,
             patterns=any(GOALS[name].source == "patterns" for name in objectives),
         )
-        self._known: dict[str, Candidate] = {}
+        self.by_table = rates == TABLE
+        if self.by_table:
+            check_tabulable(space)
+        self.tabled: Tabled | None = None
+        self._known: dict[tuple[str, str], Candidate] = {}
 
     def remember(self, candidates: Iterable[Candidate]) -> None:
         """Keep candidates of earlier trials, so that their architectures are not measured again."""
-        self._known.update((candidate.architecture.key, candidate) for candidate in candidates)
+        self._known.update(((candidate.architecture.key, candidate.rates), candidate) for candidate in candidates)
 
     def evaluate(self, architecture: Architecture) -> Candidate:
+        """The candidate of an architecture, by measured rates or by those of the table, as the search knows it."""
+        return self._scored(architecture, by_table=self.by_table)
+
+    def measure(self, architecture: Architecture) -> Candidate:
         """The candidate of an architecture, measured once."""
-        candidate, names = self._measured(architecture), further(self.objectives)
+        return self._scored(architecture, by_table=False)
+
+    def table(self, on_done: Callable[[int, int], None] = lambda done, total: None) -> Tabled:
+        """The table of rates of the space with its error, measured at the first call; `on_done` is that of `tabulate`."""
+        from autost_optuna.proxies.proof import MEASURING
+
+        with MEASURING:
+            if self.tabled is None:
+                self.tabled = tabulated(self.space, self.rates, self.convention, self.measure, on_done)
+        return self.tabled
+
+    def _scored(self, architecture: Architecture, *, by_table: bool) -> Candidate:
+        candidate, names = self._plain(architecture, by_table), further(self.objectives)
         if not names or candidate.silent or candidate.scores:
             return candidate
         from autost_optuna.proxies.proof import MEASURING
 
+        key = architecture.key, candidate.rates
         with MEASURING:
-            candidate = self._known[architecture.key]
+            candidate = self._known[key]
             if not candidate.scores:  # another thread may have been faster
                 scores = measure_scores(architecture, self.rates, self.images.labels, names, self.convention)
-                candidate = replace(candidate, scores=tuple(scores.items()))
-                self._known[architecture.key] = candidate
+                candidate = self._known[key] = replace(candidate, scores=tuple(scores.items()))
         return candidate
 
-    def _measured(self, architecture: Architecture) -> Candidate:
+    def _plain(self, architecture: Architecture, by_table: bool) -> Candidate:
         """The candidate, possibly without the scores of further objectives, which take longer."""
         from autost_optuna.proxies.proof import MEASURING
 
-        if architecture.key not in self._known:
+        key = architecture.key, TABLE if by_table else MEASURED
+        if key not in self._known:
+            table = self.table().table if by_table else None
             with MEASURING:
-                if architecture.key not in self._known:  # another thread may have been faster
-                    found = evaluate(architecture, self.rates, convention=self.convention, data=self.images.data)
-                    self._known[architecture.key] = found
-        return self._known[architecture.key]
+                if key not in self._known:  # another thread may have been faster
+                    self._known[key] = evaluate(
+                        architecture, self.rates, convention=self.convention, data=self.images.data, table=table
+                    )
+        return self._known[key]
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -147,6 +177,7 @@ class Objective:
             "convention": self.convention,
             "constraints": self.constraints,
             "objectives": self.objectives,
+            "rates": TABLE if self.by_table else MEASURED,
             "fingerprint": self.images.fingerprint,  # last, because the others explain why images differ
         }
 
@@ -169,7 +200,10 @@ class Objective:
         with LOCK:
             if not has_settings(study, self.shared):
                 check_trials(study, self.shared, self.evaluate)
-                write_settings(study, self.settings(population), sampler)
+                settings = self.settings(population)
+                if self.by_table:
+                    store_table(study, self.space, self.table())
+                write_settings(study, settings, sampler)
 
     def _lacks_settings(self, study: optuna.Study, *, alone: bool) -> bool:
         """Whether a trial's study has no settings yet; if `alone`, it stores no values beside those of this objective."""
@@ -190,11 +224,13 @@ class Objective:
         # A user's function that calls it may return more values; Optuna itself cannot.
         alone = sys._getframe(1).f_globals.get("__name__", "").startswith("optuna.")
         lacking = study if study is not None and self._lacks_settings(study, alone=alone) else None
-        architecture = self.space.suggest(trial)
+        storage = None if study is None else study._storage
+        with storage.together() if isinstance(storage, Journal) else contextlib.nullcontext():
+            architecture = self.space.suggest(trial)
         self._keep(trial, self.constraints.of_counts(architecture, self.task))
         if lacking is not None:
             self._enrol(lacking)
-        candidate = self._measured(architecture)
+        candidate = self._plain(architecture, self.by_table)
         trial.set_user_attr("candidate", candidate.to_dict())
         if candidate.silent:
             reason = f"silent network: mean spike rate {candidate.rate_in_words}; check the images"
@@ -220,23 +256,6 @@ class Objective:
             raise optuna.TrialPruned(reason)
 
 
-def objective_of(plan: Plan, device: str = "cpu") -> Objective:
-    """The objective of a study that goes by `plan`, on images that are drawn now."""
-    return Objective(
-        plan.space,
-        plan.task,
-        data=plan.data,
-        data_root=plan.data_root,
-        num_images=plan.images,
-        convention=plan.convention or DEFAULT,
-        constraints=plan.constraints,
-        seed=plan.seed,
-        seeds=plan.seeds,
-        device=device,
-        objectives=plan.objectives,
-    )
-
-
 def measure_box(objective: Objective) -> Box:
     """The box from the smallest and largest architectures, with the reference point a tenth beyond the worst corner.
 
@@ -253,7 +272,7 @@ def measure_box(objective: Objective) -> Box:
     for stem in stems if len(stems) > 1 else ():
         some = [(flops, end) for flops, end in sized if (end.neuron, end.form.stem) == (first, stem)]
         ends.append(max(some, key=itemgetter(0)))
-    corners = [objective.evaluate(end) for _, end in ends]
+    corners = [objective.measure(end) for _, end in ends]
     if all(corner.silent for corner in corners):
         least = min(corners, key=lambda corner: corner.mean_rate)
         raise Unmeasurable(

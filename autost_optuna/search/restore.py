@@ -1,13 +1,14 @@
-"""Restore the sampler and the objective of a study from its settings."""
+"""The sampler and the objective of a study, from its plan or its settings."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from autost_optuna.data import NAMES, rate_images
 from autost_optuna.front.constraints import violation
+from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.search.objective import Objective
 from autost_optuna.search.sampler import DeclaredNSGAIISampler
-from autost_optuna.search.settings import Settings
+from autost_optuna.search.settings import Plan, Settings
 from autost_optuna.units import StrPath
 
 
@@ -24,6 +25,24 @@ def make_sampler(settings: Settings) -> DeclaredNSGAIISampler:
         violation=excess if constraints else None,
         population_size=settings.population,
         seed=settings.seed,
+    )
+
+
+def objective_of(plan: Plan, device: str = "cpu") -> Objective:
+    """The objective of a study that goes by `plan`, on images that are drawn now."""
+    return Objective(
+        plan.space,
+        plan.task,
+        data=plan.data,
+        data_root=plan.data_root,
+        num_images=plan.images,
+        convention=plan.convention or DEFAULT,
+        constraints=plan.constraints,
+        seed=plan.seed,
+        seeds=plan.seeds,
+        device=device,
+        objectives=plan.objectives,
+        rates=plan.rates,
     )
 
 
@@ -65,4 +84,5 @@ def make_objective(
         device=device,
         cache_bytes=cache_bytes,
         objectives=settings.objectives,
+        rates=settings.rates,
     )

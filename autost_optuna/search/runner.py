@@ -3,22 +3,24 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from optuna.trial import TrialState
 
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import TABLE, Candidate
 from autost_optuna.front.convergence import Convergence, StopRule
-from autost_optuna.front.front import nondominated
+from autost_optuna.front.front import joined, nondominated
 from autost_optuna.moved import regrouped
 from autost_optuna.proxies.goals import check_plane
+from autost_optuna.search.closing import Closing, measure_front
 from autost_optuna.search.objective import Objective
 from autost_optuna.search.pool import Done, Ended, Pool, Worker, one_thread
 from autost_optuna.search.presence import Presence, retire
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.sampler import DeclaredNSGAIISampler
 from autost_optuna.search.search import Search
+from autost_optuna.search.tables import stored_table
 from autost_optuna.search.workers import TICKET, WorkerMessage, make_pool, run_trial
 from autost_optuna.units import StrPath, command, counted
 
@@ -39,12 +41,16 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a run ended: trials done, why it stopped, and the evidence if it had a stop rule."""
+    """How a run ended: trials done, why it stopped, and the evidence if it had a stop rule.
+
+    `closing` is the measurement of the front's members, which follows a search by a table of rates.
+    """
 
     done: int
     ending: Ending
     duration_s: float
     evidence: Convergence | None = None
+    closing: Closing | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,10 +64,14 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunCallbacks:
-    """Who hears of a run and may stop it: `on_trial` after each trial, `on_note` of what a user should know."""
+    """Who hears of a run and may stop it: `on_trial` after each trial, `on_note` of what a user should know.
+
+    `on_measured(done, total)` is called as members of the front are measured, after a search by a table of rates.
+    """
 
     on_trial: Callable[[Progress], None] = lambda progress: None
     on_note: Callable[[str], None] = lambda text: None
+    on_measured: Callable[[int, int], None] = lambda done, total: None
     stopped: Callable[[], bool] = lambda: False
 
 
@@ -78,7 +88,8 @@ def run(
     """Run `trials` more trials, or fewer if `until` is met, `timeout` seconds have passed or `stopped()`.
 
     Several workers share the trials, with one thread of torch each; their trials add up exactly. This process runs trials
-    itself until they have started. ValueError if the folder holds other images than the study was created with.
+    itself until they have started. If the study judges by a table of rates, the members of its front are measured when the
+    trials have ended, unless `stopped()`. ValueError if the folder holds other images than the study was created with.
     RuntimeError if a worker fails or all have died.
     """
     from autost_optuna.proxies.reuse import CACHE_BYTES
@@ -105,10 +116,11 @@ def run(
         on_note(f"note: {workers} workers on {counted(processors, 'processor')}; more than one on each rarely pays")
     measuring = workers + (workers > 1)  # this process too, at first
     objective = make_objective(search.settings, resources.data_root, resources.device, CACHE_BYTES // measuring)
+    objective.tabled = stored_table(search.study, search.settings.space, search.settings.task)
     tally = _Tally(search, trials, until, timeout, callbacks)
     if tally.ending() is None:
         with Presence(search.study, on_note) as presence:
-            objective.remember(search.candidates())
+            objective.remember([*search.evaluated(), *search.candidates()])
             if workers == 1:
                 while tally.ending() is None:
                     tally.take(run_trial(search.study, objective))
@@ -116,7 +128,11 @@ def run(
             else:
                 with make_pool(search, objective, workers) as pool, one_thread():
                     _Lead(pool, search, objective, tally, presence, on_note).lead()
-    return tally.outcome()
+    outcome = tally.outcome()
+    if search.settings.rates == TABLE:
+        closing = measure_front(search, objective, callbacks.stopped, callbacks.on_measured)
+        outcome = replace(outcome, closing=closing)
+    return outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +243,7 @@ class _Tally:
             return
         self.done += 1
         if message.candidate is not None:
-            self._members = nondominated([*self._members, message.candidate])
+            self._members = joined(self._members, message.candidate)
         if self._until is not None:
             self._course.add(message.candidate)
             self._evidence = self._course.evidence(self._until)

@@ -6,13 +6,14 @@ import optuna
 from optuna.trial import TrialState
 
 from autost_optuna import notebook, units
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import TABLE, Candidate
 from autost_optuna.front.convergence import Course
 from autost_optuna.front.front import nondominated
 from autost_optuna.front.picks import knee, pick
 from autost_optuna.search.enrol import CANDIDATE
 from autost_optuna.search.exact import ExactFront
 from autost_optuna.search.settings import ATTRIBUTE, Settings
+from autost_optuna.search.tables import stored_measured, with_measured
 
 EXACT = f"{ATTRIBUTE}:exact"
 SHOWN = 10  # most members of a front in a notebook
@@ -27,10 +28,17 @@ class Search:
     storage: str = field(repr=False)
 
     def candidates(self) -> list[Candidate]:
-        """The candidates of all complete trials, in the order of their trials.
+        """The candidates of all complete trials, in the order of their trials. Members of the front are the measured ones.
 
         Silent networks are left out, and so are architectures outside the space, which 0.1.0 measured if they were enqueued.
         """
+        found = self.evaluated()
+        if self.settings.rates != TABLE:
+            return found
+        return with_measured(found, stored_measured(self.study), self.settings.constraints)[0]
+
+    def evaluated(self) -> list[Candidate]:
+        """The candidates as their trials were judged, which decide what the search tries next."""
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         found = (
             Candidate.from_dict(trial.user_attrs[CANDIDATE], number=trial.number)
@@ -52,7 +60,7 @@ class Search:
 
     def course(self) -> Course:
         """The hypervolume after each finished trial."""
-        found = {candidate.number: candidate for candidate in self.candidates()}
+        found = {candidate.number: candidate for candidate in self.evaluated()}
         finished = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         return Course(self.settings.box, (found.get(trial.number) for trial in finished))
 
@@ -111,6 +119,6 @@ class Search:
         exact, name = self.exact(), self.study.study_name
         if exact is None:
             return ""
-        lists, measures = units.command("study", "exact", name), units.command("study", "baseline", name)
+        lists, queues = units.command("study", "front", name, "--exact"), units.command("study", "exact", name)
         members = units.counted(len(exact.members), "member")
-        return f"; {lists} prints the {members} of its exact front, and {measures} ARCHITECTURE takes one beside the search"
+        return f"; {lists} prints the {members} of its exact front, and {queues} --enqueue K makes K of them trials"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autost_optuna.data import Sample
+from autost_optuna.front.candidate import MEASURED, RATES
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.front.front import Box
 from autost_optuna.network.task import Task
@@ -25,7 +26,8 @@ class Plan:
     """What a new study is to search, and how.
 
     `images` is the number of images for the rates, split among `seeds` initialisations. `objectives` names FLOPs, energy and
-    further proxies (`goals.GOALS`), each with its own direction. `population` is NSGA-II's.
+    further proxies (`goals.GOALS`), each with its own direction. `population` is NSGA-II's. `rates` are "measured" in every
+    network, or taken from a "table" of the space's parts.
     """
 
     space: Space
@@ -40,6 +42,7 @@ class Plan:
     seed: int = 0
     population: int = POPULATION
     objectives: Sequence[str] = DEFAULT_OBJECTIVES
+    rates: str = MEASURED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +63,7 @@ class Settings:
     box: Box
     versions: dict[str, str]
     objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
+    rates: str = MEASURED
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, with the hash of the convention added."""
@@ -69,10 +73,11 @@ class Settings:
     def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
         """Read the form of `to_dict`. ValueError if another version wrote it, or its convention does not match the hash."""
         try:
-            data = {"objectives": DEFAULT_OBJECTIVES, **data}  # studies older than this choice have none
+            data = {"objectives": DEFAULT_OBJECTIVES, "rates": MEASURED, **data}  # older studies have no such choices
             values = {name: data[name] for name in (field.name for field in fields(cls))}
             values["objectives"] = tuple(data["objectives"])
             check_objectives(values["objectives"])
+            check_rates(values["rates"])
             values |= {"space": Space.from_dict(data["space"]), "task": Task(**data["task"]), "box": Box(**data["box"])}
             values |= {"constraints": Constraints(**data["constraints"])}
             values["convention"] = Convention.from_dict(data["convention"])
@@ -122,6 +127,12 @@ class Settings:
                     f"the study was made with {name} {ours}, here is {here.get(name)}, so its figures could not be compared; "
                     f"install {name}=={ours}, or go on from its results in a new study by autost-optuna study fork"
                 )
+
+
+def check_rates(rates: object) -> None:
+    """Raise ValueError unless `rates` says how rates are known."""
+    if rates not in RATES:
+        raise ValueError(f"rates {rates!r} are unknown; use {' or '.join(RATES)}")
 
 
 def check_population(population: int) -> None:

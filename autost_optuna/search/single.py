@@ -7,7 +7,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from autost_optuna import units
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import MEASURED, Candidate
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.families import is_network, published
 from autost_optuna.network.task import Task
@@ -61,9 +61,10 @@ def study_of(
 
 def candidate_of(search: Search, architecture: Architecture, *, data_root: StrPath | None = None) -> Candidate:
     """The candidate of an architecture in a search: that of its trial, else measured here as the search measures its own."""
-    if found := _candidate(search, architecture):
+    found = _candidate(search, architecture)
+    if found and found.rates == MEASURED:
         return found
-    candidate = make_objective(search.settings, data_root).evaluate(architecture)
+    candidate = make_objective(search.settings, data_root).measure(architecture)
     if candidate.silent:
         raise ValueError(f"{architecture.to_text()} is silent on the study's images, so its energy means nothing")
     return candidate

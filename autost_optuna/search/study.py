@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.samplers import NSGAIISampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from autost_optuna import units
 from autost_optuna.front.constraints import Constraints
@@ -17,12 +17,13 @@ from autost_optuna.moved import regrouped
 from autost_optuna.proxies.goals import GOALS, check_objectives, check_plane
 from autost_optuna.proxies.table import check_tabulable
 from autost_optuna.search.enrol import CANDIDATE, name_objectives
-from autost_optuna.search.exact import ExactFront, check_feasible, exact_front, is_enumerable
-from autost_optuna.search.objective import objective_of
-from autost_optuna.search.restore import make_objective, make_sampler
+from autost_optuna.search.exact import ExactFront, Member, check_feasible, exact_front, is_enumerable
+from autost_optuna.search.restore import make_objective, make_sampler, objective_of
 from autost_optuna.search.search import EXACT, Search
 from autost_optuna.search.settings import ATTRIBUTE, Plan, Settings, check_population
 from autost_optuna.search.tabled import tabled_front
+from autost_optuna.search.tables import Tabled, store_table, stored_table
+from autost_optuna.space.single import values_of
 from autost_optuna.storage.location import check_file, file_of, shown
 from autost_optuna.storage.storage import open_storage
 from autost_optuna.units import StrPath
@@ -37,12 +38,21 @@ class StudyExists(ValueError):  # noqa: N818 - a state, not an error
 
 
 @regrouped(plan=Plan)
-def create(name: str, storage: StrPath, plan: Plan, *, skip_if_exists: bool = False, device: str = "cpu") -> Search:
+def create(
+    name: str,
+    storage: StrPath,
+    plan: Plan,
+    *,
+    skip_if_exists: bool = False,
+    device: str = "cpu",
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> Search:
     """Create a study, by default with two objectives, FLOPs (maximise) and energy_mj (minimise); all is checked first.
 
     ValueError if the space does not fit the task, nothing in it satisfies the constraints, the images are missing, silent or
     have another number of classes, the storage is not writable, or the study exists (unless `skip_if_exists` and it has these
-    settings; the convention is compared if the plan has one).
+    settings; the convention is compared if the plan has one), or a table of rates would be too large. `on_done(done, total)`
+    is called while such a table is measured.
     """
     check_name(name)
     storage, constraints = os.fspath(storage), plan.constraints or Constraints()
@@ -52,7 +62,7 @@ def create(name: str, storage: StrPath, plan: Plan, *, skip_if_exists: bool = Fa
     def existing() -> Search:
         search = open_search(name, storage)
         search.settings.check_convention(plan.convention)
-        same = ("space", "task", "data", "images", "seeds", "seed", "population")
+        same = ("space", "task", "data", "images", "seeds", "seed", "population", "rates")
         asked = {field: getattr(plan, field) for field in same}
         search.settings.check_same({**asked, "constraints": constraints, "objectives": tuple(plan.objectives)})
         return search
@@ -72,8 +82,9 @@ def create(name: str, storage: StrPath, plan: Plan, *, skip_if_exists: bool = Fa
             f"max_energy {most} mJ cannot be kept: the smallest network of the space {plan.space.name} takes "
             f"{box.best_energy_mj:.4g} mJ; raise it"
         )
+    tabled = objective.table(on_done) if objective.by_table else None
     try:
-        return make_study(name, storage, settings)
+        return make_study(name, storage, settings, tabled)
     except StudyExists:  # another process was faster
         if skip_if_exists:
             return existing()
@@ -92,8 +103,8 @@ def check_name(name: str) -> None:
         )
 
 
-def make_study(name: str, storage: str, settings: Settings) -> Search:
-    """A new study with its settings in the storage, or neither. StudyExists if the name is taken."""
+def make_study(name: str, storage: str, settings: Settings, tabled: Tabled | None = None) -> Search:
+    """A new study with its settings and its table of rates in the storage, or nothing. StudyExists if the name is taken."""
     backend = open_storage(storage, create=True, write=True)
     try:
         study = optuna.create_study(
@@ -106,6 +117,8 @@ def make_study(name: str, storage: str, settings: Settings) -> Search:
         raise _exists(name, storage) from None
     try:
         name_objectives(study, settings.objectives)
+        if tabled is not None:
+            store_table(study, settings.space, tabled)
         study.set_user_attr(ATTRIBUTE, settings.to_dict())
     except BaseException:
         with contextlib.suppress(Exception):  # the first error is the one to report
@@ -175,9 +188,26 @@ def find_exact(
         if enumerable:
             found = exact_front(objective, box, seed=seed, on_done=on_done)
         else:
-            found = tabled_front(objective, box, seed=seed, most=measure, on_done=on_done)
+            objective.tabled = stored_table(search.study, space, search.settings.task)
+            if objective.tabled is None:
+                store_table(search.study, space, objective.table(on_done))
+            found = tabled_front(objective, box, most=measure, on_done=on_done)
         search.study.set_user_attr(EXACT, found.to_dict())
     return found
+
+
+def queue_members(search: Search, members: Sequence[Member]) -> int:
+    """Queue members of an exact front as the first trials of the next run, and return how many were none yet."""
+    waiting = (TrialState.WAITING, TrialState.RUNNING)
+    known = {candidate.architecture for candidate in search.evaluated()}
+    asked = [
+        trial.system_attrs.get("fixed_params") for trial in search.study.get_trials(deepcopy=False, states=waiting)
+    ]
+    new = [values_of(search.settings.space, one.architecture) for one in members if one.architecture not in known]
+    queued = [values for values in new if values not in asked]
+    for values in queued:
+        search.study.enqueue_trial(values)
+    return len(queued)
 
 
 def existing_names(storage: str) -> list[str]:

@@ -4,7 +4,7 @@ import contextlib
 import pickle
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import optuna
@@ -48,7 +48,8 @@ def run_trial(
             study.tell(trial, state=TrialState.FAIL)
             return WorkerMessage(kind="lost", number=trial.number)
         study.tell(trial, objective(trial))
-        candidate = Candidate.from_dict(trial.user_attrs["candidate"], number=trial.number)
+        known = objective.evaluate(objective.space.architecture(trial.params))
+        candidate = replace(known, number=trial.number)
     except SpaceExhausted:  # others took the last points after this trial was requested
         study.tell(trial, state=TrialState.FAIL)
         return WorkerMessage(kind="exhausted")

@@ -31,7 +31,7 @@ from autost_optuna.delivery.plots.points import (
     quantised_points,
     thin,
 )
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import TABLE, Candidate
 from autost_optuna.front.front import in_plane, part
 from autost_optuna.front.picks import knee
 from autost_optuna.network.architecture import Architecture
@@ -91,11 +91,13 @@ def front_view(name: str, candidates: Sequence[Candidate], overlay: Overlay = BA
     whole, dominated = part(candidates)
     chosen, members = knee(whole), in_plane(whole)
     in_line = {member.architecture.key for member in members}
+    tabled = sum(candidate.rates == TABLE for candidate in (*whole, *dominated))
+    known = f"; {tabled:,} by the study's table of rates, others measured" if tabled else ""
     return FrontView(
         name=name,
         title=f"{name}: {finding(members, overlay.limits.get(BUDGET))}",
         subtitle=f"{units.counted(len(whole), 'member')} of the front among "
-        f"{units.counted(len(whole) + len(dominated), 'architecture')}; {chosen.convention}; {chosen.provenance}",
+        f"{units.counted(len(whole) + len(dominated), 'architecture')}; {chosen.convention}; {chosen.provenance}{known}",
         dominated=thin(dominated, most),
         all_dominated=len(dominated),
         members=tuple(members),

@@ -53,7 +53,7 @@ def details(candidate: Candidate) -> list[str]:
     return [
         "-" if candidate.number is None else str(candidate.number),
         candidate.architecture.in_words(),
-        f"{units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}",
+        f"{units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}{candidate.remark}",
         "".join([units.parameters(candidate.params), *(f", {GOALS[n].label} {v:.4g}" for n, v in candidate.scores)]),
     ]
 
