@@ -277,7 +277,7 @@ def test_members_of_the_exact_front_go_wherever_members_go(cli, tmp_path):
     for count in (2, 2, 3):  # again without doing it twice
         queued = cli("study", "exact", "s", "--enqueue", str(count))
         assert queued.exit_code == 0, queued.output
-    assert "1 member queued as the first trials of the next study run" in queued.stderr
+    assert "1 member queued; the next study run begins with what is queued" in queued.stderr
     assert cli("study", "run", "s", "--trials", "3").exit_code == 0
     front = json.loads(cli("study", "front", "s", "-f", "json").stdout)
     assert len(front) == 3

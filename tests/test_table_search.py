@@ -1,22 +1,26 @@
 """Searches that take rates from a table, and the closing measurement of their fronts."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import optuna
 import pytest
 from makers import TOY_FILE
+from optuna.exceptions import UpdateFinishedTrialError
 
 from autost_optuna import Objective, Space
+from autost_optuna.cli.selected import Selection, selected
 from autost_optuna.front.candidate import MEASURED, TABLE
 from autost_optuna.front.constraints import Constraints
-from autost_optuna.front.front import joined, nondominated
+from autost_optuna.front.front import hypervolume, joined, nondominated
 from autost_optuna.search import tables
 from autost_optuna.search.fork import fork
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.runner import Resources, RunCallbacks, run
 from autost_optuna.search.search import Search
-from autost_optuna.search.study import open_search
+from autost_optuna.search.study import find_exact, open_search
+from autost_optuna.search.summary import reached, summarise
 from autost_optuna.search.tables import stored_table
 from autost_optuna.storage.transfer import copy_study
 from autost_optuna.storage.view import View
@@ -102,13 +106,22 @@ def test_a_member_that_measures_over_a_bound_leaves(create, tmp_path, monkeypatc
     run(search, trials=1)
     assert costly not in [one.architecture for one in search.candidates()]
     assert all(member.energy_mj <= 0.0012 for member in search.front())
+    (number,) = search.dropped()
+    assert search.dropped()[number].architecture == costly
+    summary = summarise(search)
+    pruned = sum("infeasible" in trial.user_attrs for trial in search.study.trials)
+    assert (summary.outside, summary.silent, summary.infeasible) == (0, 0, pruned + 1)
+    with pytest.raises(
+        ValueError, match=rf"trial {number} of study s left the front: measured, it is at 1.30 µJ, outside"
+    ):
+        search.candidate(number)
 
 
 def test_an_interrupted_measurement_goes_on_with_the_next_run(tabled):
     count = []
     stopping = RunCallbacks(on_measured=lambda done, total: count.append(done), stopped=lambda: len(count) == 2)
     outcome = run(tabled, trials=30, callbacks=stopping)
-    assert (outcome.ending, outcome.closing.measured) == ("trials", 2)
+    assert (outcome.ending, outcome.closing.measured) == ("stopped", 2)
     assert outcome.closing.left == sum(member.rates == TABLE for member in tabled.front()) > 0
     assert run(tabled, trials=1).closing.left == 0
 
@@ -204,7 +217,8 @@ def test_the_command_line_says_how_each_energy_is_known(cli, tmp_path):
     drawn = cli("study", "plot", "s", "-o", "front.json")
     assert drawn.exit_code == 0, drawn.output
     figure = (tmp_path / "front.json").read_text()
-    assert "by the study's table of rates, others measured" in figure
+    assert "; by the table of rates: " in figure
+    assert " dominated, none of the front" in figure
     assert "by the table of rates" in figure
     assert "by the study's table of rates, weights at initialisation" in judged.provenance
 
@@ -247,3 +261,84 @@ def test_a_view_of_a_journal_has_all_trials(tabled):
     assert list(study._storage.view(study._study_id)) == study.get_trials(deepcopy=False)
     assert isinstance(space, Space)
     assert isinstance(tabled, Search)
+
+
+def test_what_is_trained_or_exported_is_measured_first(tabled):
+    run(tabled, trials=40)
+    known = next(one for one in tabled.candidates() if one.rates == TABLE)
+    choice = Selection(network=None, task=None, trials=(known.number, tabled.front()[0].number))
+    _, chosen, _ = selected("s", choice, tabled.storage)
+    assert [one.number for one in chosen] == list(choice.trials)
+    assert {one.rates for one in chosen} == {MEASURED}
+    assert chosen[0] == replace(make_objective(tabled.settings).measure(known.architecture), number=known.number)
+
+
+def test_a_program_that_goes_on_takes_the_table_of_its_study(toy_space, toy_task, tmp_path, monkeypatch):
+    made = []
+    keep = tables.tabulated
+    monkeypatch.setattr("autost_optuna.search.objective.tabulated", lambda *args: made.append(1) or keep(*args))
+    storage = f"sqlite:///{tmp_path / 'db'}"
+    for _ in range(2):
+        study = optuna.create_study(
+            study_name="own", storage=storage, directions=["maximize", "minimize"], load_if_exists=True
+        )
+        study.optimize(Objective(toy_space, toy_task, rates="table"), n_trials=3)
+    assert made == [1]
+    assert len(open_search("own", storage).candidates()) == 6
+
+
+def test_the_share_of_the_exact_front_is_that_of_the_measured_front(tabled):
+    run(tabled, trials=20)
+    exact = find_exact(tabled)
+    front = hypervolume(tabled.front(), tabled.settings.box)
+    assert reached(tabled).share == front / exact.hypervolume <= 1
+    assert front != tabled.course().hypervolumes[-1]
+
+
+def test_a_trial_that_another_process_ended_fails_once(tabled):
+    study = tabled.study
+    for name in "abc":  # declared by an earlier trial
+        study.ask().suggest_int(name, 1, 3)
+    trial, other = study.ask(), open_search("s", tabled.storage, write=True).study
+
+    def suggest():
+        with study._storage.together():
+            for name in "abc":
+                trial.suggest_int(name, 1, 3)
+            other.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+    with pytest.raises(UpdateFinishedTrialError):
+        suggest()
+    assert study.trials[trial.number].state == optuna.trial.TrialState.FAIL
+    assert study.ask().number == trial.number + 1
+
+
+def test_a_storage_that_is_pickled_leaves_its_trials_behind(tabled):
+    sizes = [len(pickle.dumps(tabled.study._storage))]
+    run(tabled, trials=20)
+    sizes.append(len(pickle.dumps(tabled.study._storage)))
+    assert sizes[1] < sizes[0] + 5_000
+
+
+def test_a_damaged_table_is_told_in_one_line(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
+    assert cli("study", "create", "s", "--space", "toy.toml", "--task", "digits", "--rates", "table").exit_code == 0
+    journal = tmp_path / "autost.journal"
+    lines = [line for line in journal.read_text().splitlines(True) if "autost_optuna:table:0" not in line]
+    journal.write_text("".join(lines))
+    said = cli("study", "run", "s", "--trials", "1")
+    assert said.exit_code == 2
+    assert said.stderr == (
+        "error: the table of rates of study s is damaged; autost-optuna study create NAME --rates table makes a study with a "
+        "new one\n"
+    )
+
+
+def test_nothing_is_queued_if_a_pick_is_wrong(cli, tmp_path):
+    (tmp_path / "toy.toml").write_text(TOY_FILE)
+    assert cli("study", "create", "s", "--space", "toy.toml", "--task", "digits").exit_code == 0
+    assert cli("study", "exact", "s", "--enqueue", "3", "--pick", "foo").exit_code == 2
+    assert not open_search("s", "autost.journal").study.trials
+    least = json.loads(cli("study", "exact", "s", "-f", "json").stdout)["members"][0]["energy_mj"]
+    few = cli("study", "exact", "s", "--enqueue", "3", "--max-energy", str(least))
+    assert "2 members queued; the next study run begins with what is queued" in few.stderr

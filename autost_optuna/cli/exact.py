@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--enqueue",
     type=click.IntRange(min=1),
     metavar="K",
-    help="Queue the K members with the largest joint hypervolume as the first trials of the next study run.",
+    help="Queue the K members with the largest joint hypervolume, within --max-energy, as the next trials of study run.",
 )
 @picks
 @budget
@@ -66,6 +66,7 @@ def exact(
       autost-optuna study exact demo --enqueue 20
     """
     quiet_optuna()
+    from autost_optuna.front.picks import within
     from autost_optuna.search.study import find_exact, open_search, queue_members
 
     search = open_search(name, storage, write=True)
@@ -79,10 +80,11 @@ def exact(
         front = find_exact(
             search, data_root=data_root, device=options.chosen_device(device), measure=measure, on_done=on_done
         )
-    if enqueue:
-        queued = queue_members(search, picked(front.members, search.settings.box, enqueue))
-        printing.note(f"{units.counted(queued, 'member')} queued as the first trials of the next study run")
     print_exact(search, front, pick, max_energy, form)
+    if enqueue:
+        some = front.members if max_energy is None else within(front.members, max_energy)
+        queued = queue_members(search, picked(some, search.settings.box, enqueue))
+        printing.note(f"{units.counted(queued, 'member')} queued; the next study run begins with what is queued")
     keep_board(search, data_root)
 
 

@@ -13,7 +13,7 @@ from autost_optuna.cli.exact import print_exact
 from autost_optuna.cli.picks import budget, picks, selected
 from autost_optuna.cli.study import quiet_optuna, rates_line
 from autost_optuna.cli.trained import check_alone, print_rows, trained_figure, trained_option
-from autost_optuna.front.candidate import TABLE, Candidate
+from autost_optuna.front.candidate import Candidate
 from autost_optuna.network.architecture import table_of
 from autost_optuna.proxies.goals import GOALS, check_plane
 
@@ -87,7 +87,7 @@ def front(
         printing.print_json(rows) if form == "json" else click.echo(units.csv_text(rows), nl=False)
     else:
         _print_front(members, chosen, extra, beside)
-        tabled = "~ energy by the table of rates. " if any(member.rates == TABLE for member in members) else ""
+        tabled = "~ energy by the table of rates. " if any(member.mark for member in members) else ""
         printing.note(f"* knee. {tabled}Energy at initialisation: {rates_line(search)}")
         baselines = baselines_of(search)
         for label, words in lines(baselines, whole):
@@ -221,7 +221,7 @@ def _print_front(
                 depths[place],
                 units.significant(member.params / 1e6),
                 f"{member.flops / 1e9:.3f}",
-                ("~" if member.rates == TABLE else "") + units.significant(member.energy_mj, 4),
+                member.mark + units.significant(member.energy_mj, 4),
                 *(units.significant(value, 4) for _, value in member.scores),
                 *map(_own_cell, own.values()),
                 *_spread_cells(more),

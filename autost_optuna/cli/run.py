@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     metavar="N",
     help="Converged: the hypervolume rose by less than 0.1 % over the last N trials. By default 200.",
 )
-@click.option("--timeout", type=float, metavar="S", help="Stop after S seconds.")
+@click.option(
+    "--timeout",
+    type=float,
+    metavar="S",
+    help="Stop after S seconds. Members of the front of a table of rates are measured after that.",
+)
 @options.data_root
 @click.option(
     "--energy",
@@ -76,7 +81,7 @@ def run(
     warn_of_stand_in(search.settings.data, search.settings.task)
     outcome = run_search(search, trials, until=rule, timeout=timeout, resources=resources)
     if outcome.ending == "stopped":
-        left = "" if trials is None else f", with --trials {trials - outcome.done}"
+        left = "" if trials is None else f", with --trials {max(1, trials - outcome.done)}"
         printing.note(f"interrupted; the study is safe. Resume by the same command{left}")
         raise click.Abort
     if outcome.ending == "fruitless":

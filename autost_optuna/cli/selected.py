@@ -8,6 +8,7 @@ import click
 
 from autost_optuna.cli import options
 from autost_optuna.cli.picks import picked
+from autost_optuna.front.candidate import MEASURED
 
 if TYPE_CHECKING:
     from autost_optuna.search.search import Search
@@ -91,5 +92,10 @@ def chosen(search: "Search", choice: Selection, data_root: Path | None) -> tuple
     if not found or (choice.most is not None and len(found) > choice.most):
         options_of = "--trial N, --knee or --exact N" if choice.most else "--trial N, --knee, --front K or --exact K"
         raise click.UsageError(f"Give {options_of}" + (", not more." if found else "."))
-    distinct = {candidate.architecture.key: candidate for candidate in found}
-    return list(distinct.values()), {every[place].key: f"exact-{place + 1}" for place in places}
+    alone = {candidate.architecture.key: candidate for candidate in found if candidate.number is None}
+    distinct = list({one.number: one for one in found if one.number is not None}.values())
+    known = [*distinct, *(one for key, one in alone.items() if key not in {one.architecture.key for one in distinct})]
+    measured = [
+        one if one.rates == MEASURED else candidate_of(search, one.architecture, data_root=data_root) for one in known
+    ]
+    return measured, {every[place].key: f"exact-{place + 1}" for place in places}

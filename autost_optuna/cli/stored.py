@@ -46,6 +46,7 @@ def headline(candidate: Candidate, task: "Task", convention: "Convention") -> di
         "macs",
         "flops",
         "energy_mj",
+        "rates",
         "convention",
         "mean_rate",
         "dead_share",

@@ -44,10 +44,9 @@ def settings_line(search: "Search") -> str:
 def rates_line(search: "Search") -> str:
     """A line on how the energies of a search were obtained."""
     settings = search.settings
-    table = ", by a table where not measured" if settings.rates == TABLE else ""
     return (
         f"{settings.convention.label}, rates on {units.images(settings.images, settings.seeds)} of {settings.data}, "
-        f"{units.seeds(settings.seed, settings.seeds)}{table}"
+        f"{units.seeds(settings.seed, settings.seeds)}"
     )
 
 

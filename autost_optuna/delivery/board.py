@@ -154,7 +154,7 @@ def board_note(search: Search, picks: Sequence[Pick]) -> str:
         "",
         "- **Up is better: FLOPs** per image, counted exactly, which stand for the accuracy after training.",
         f"- **Left is better: energy** per image in mJ, estimated under {quoted(best.convention)} from the spikes of the "
-        f"network ({quoted(best.provenance)}). It ranks architectures and is not a measurement of a trained network.",
+        f"network ({quoted(best.conditions)}). It ranks architectures and is not a measurement of a trained network.",
         f"- No architecture beats a member of the **front** in {goals}. From the **knee** on, more FLOPs cost more energy.",
         "- The dashboard's own Pareto plot has FLOPs to the right and energy up: there, right and down is better.",
         "",
@@ -188,7 +188,7 @@ def _baselines(search: Search, baselines: Sequence[Baseline]) -> list[str]:
 
 def _row(pick: Pick) -> str:
     one = pick.candidate
-    figures = (units.count(one.flops, "FLOPs"), units.energy(one.energy_mj), units.parameters(one.params))
+    figures = (units.count(one.flops, "FLOPs"), units.energy(one.energy_mj) + one.remark, units.parameters(one.params))
     return f"| {pick.name} | {one.number} | {quoted(one.architecture.to_text())} | {' | '.join(figures)} |"
 
 

@@ -105,7 +105,7 @@ def table_said(search: Search) -> str:
     about = about_table(search.study)
     if search.settings.rates == MEASURED or about is None:
         return ""
-    return f"; by a {about.in_words}; members of the front are measured when a run ends"
+    return f"; by a {about.in_words}; members of the front without ~ are measured"
 
 
 def prices(settings: Settings) -> str:
@@ -141,7 +141,7 @@ def member(one: Candidate, knee: Candidate) -> tuple[str, ...]:
         f"{one.number}{'*' if one.number == knee.number else ''}",
         one.architecture.in_words(),
         units.significant(one.flops / 1e9, 4),
-        units.significant(one.energy_mj, 4),
+        one.mark + units.significant(one.energy_mj, 4),
         units.significant(one.params / 1e6),
     )
 
@@ -173,7 +173,7 @@ def card(name: str, chosen: Pick, bill: Bill | None) -> Card:
             ("FLOPs", units.count(one.flops, "FLOPs")),
             (
                 "energy",
-                f"{units.energy(one.energy_mj)} ({units.energy(spread.low_mj)} to {units.energy(spread.high_mj)})",
+                f"{units.energy(one.energy_mj)} ({units.energy(spread.low_mj)} to {units.energy(spread.high_mj)}{one.remark})",
             ),
             ("parameters", units.parameters(one.params)),
             ("spike rate", one.rate_in_words),

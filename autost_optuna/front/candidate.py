@@ -104,13 +104,22 @@ class Candidate:
         return "" if self.rates == MEASURED else ", by the table of rates"
 
     @property
+    def mark(self) -> str:
+        """What stands before its energy in tables: "~" if the energy is by the table of rates, else nothing."""
+        return "" if self.rates == MEASURED else "~"
+
+    @property
     def provenance(self) -> str:
-        """A description of the weights and images behind the rates."""
+        """A description of the weights and images behind the rates, and of the table if they are a table's."""
+        return ("" if self.rates == MEASURED else "by the study's table of rates, ") + self.conditions
+
+    @property
+    def conditions(self) -> str:
+        """A description of the weights and images behind the rates, however these are known."""
         images = f"{units.images(self.images, self.seeds)} of {self.data}"
         if self.weights == TRAINED:
             return f"trained weights, {images}"
-        table = "" if self.rates == MEASURED else "by the study's table of rates, "
-        return f"{table}weights at initialisation, {units.seeds(self.seed, self.seeds)}, {images}"
+        return f"weights at initialisation, {units.seeds(self.seed, self.seeds)}, {images}"
 
     def _repr_html_(self) -> str:
         """In a notebook: its figures and their provenance."""

@@ -38,6 +38,9 @@ def measure_front(
             if stopped():
                 break
             number = member.number or 0
+            measured |= stored_measured(search.study)  # another run may have measured some meanwhile
+            if number in measured:
+                continue
             measured[number] = replace(objective.measure(member.architecture), number=number)
             store_measured(search.study, measured[number])
             done += 1

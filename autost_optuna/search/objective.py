@@ -32,7 +32,7 @@ from autost_optuna.search.enrol import (
 )
 from autost_optuna.search.evaluate import evaluate
 from autost_optuna.search.settings import POPULATION, Settings, check_rates, installed_versions
-from autost_optuna.search.tables import Tabled, store_table, tabulated
+from autost_optuna.search.tables import Tabled, store_table, stored_table, tabulated
 from autost_optuna.space.space import Space
 from autost_optuna.storage.view import Journal
 from autost_optuna.units import StrPath
@@ -59,7 +59,7 @@ class Objective:
     these, such as optuna-dashboard's, never show it. The reason is "unscored" if a score cannot separate images, and
     "outside" if an enqueued value is not in the space. Counts are checked before anything is measured. An architecture seen
     before is not measured again. With `rates` "table", energies come from the rates of a table of the space's parts, which is
-    measured first and kept with the study; `measure` still measures.
+    measured once and kept with the study; `study run` measures members of the front when it ends, `study.optimize` does not.
 
     Any number of threads may use it, as `study.optimize(..., n_jobs=2)` does. They measure one after the other, and measure
     the same architecture only once; to measure in parallel, use processes (`study run --workers`). Pickles and copies keep
@@ -198,6 +198,7 @@ class Objective:
         """
         check_directions(study, self.objectives)
         with LOCK:
+            self._load_table(study)
             if not has_settings(study, self.shared):
                 check_trials(study, self.shared, self.evaluate)
                 settings = self.settings(population)
@@ -209,6 +210,11 @@ class Objective:
         """Whether a trial's study has no settings yet; if `alone`, it stores no values beside those of this objective."""
         check_directions(study, self.objectives, alone=alone)
         return not is_left_out(study) and not has_settings(study, self.shared)
+
+    def _load_table(self, study: optuna.Study) -> None:
+        """Take over the table that a study of this objective keeps."""
+        if self.by_table and self.tabled is None:
+            self.tabled = stored_table(study, self.space, self.task)
 
     def _enrol(self, study: optuna.Study) -> None:
         """Adopt the study of a trial, with the population and the name of its sampler."""
@@ -230,6 +236,8 @@ class Objective:
         self._keep(trial, self.constraints.of_counts(architecture, self.task))
         if lacking is not None:
             self._enrol(lacking)
+        elif study is not None:
+            self._load_table(study)
         candidate = self._plain(architecture, self.by_table)
         trial.set_user_attr("candidate", candidate.to_dict())
         if candidate.silent:

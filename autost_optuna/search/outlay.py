@@ -137,7 +137,9 @@ class Outlays:
             places = self._starts[shapes] + letters
             for column, frames, blocks in zip(found, self._frames, self._blocks, strict=True):
                 column.append(frames[shapes] + blocks.take(places).sum(1))
-        macs, params, energy = (np.concatenate(column) if column else np.zeros(0) for column in found)
+        macs, params, energy = (
+            np.concatenate([kinds[:0], *column]) for kinds, column in zip(self._frames, found, strict=True)
+        )
         return Columns(flops=2 * macs, params=params, energy_mj=energy * 1e-9)
 
     def words(self, architectures: Iterable[Architecture]) -> Words:

@@ -116,7 +116,8 @@ def run(
         on_note(f"note: {workers} workers on {counted(processors, 'processor')}; more than one on each rarely pays")
     measuring = workers + (workers > 1)  # this process too, at first
     objective = make_objective(search.settings, resources.data_root, resources.device, CACHE_BYTES // measuring)
-    objective.tabled = stored_table(search.study, search.settings.space, search.settings.task)
+    if search.settings.rates == TABLE:
+        objective.tabled = stored_table(search.study, search.settings.space, search.settings.task)
     tally = _Tally(search, trials, until, timeout, callbacks)
     if tally.ending() is None:
         with Presence(search.study, on_note) as presence:
@@ -131,7 +132,7 @@ def run(
     outcome = tally.outcome()
     if search.settings.rates == TABLE:
         closing = measure_front(search, objective, callbacks.stopped, callbacks.on_measured)
-        outcome = replace(outcome, closing=closing)
+        outcome = replace(outcome, closing=closing, ending="stopped" if closing.left else outcome.ending)
     return outcome
 
 

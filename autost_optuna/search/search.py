@@ -37,6 +37,14 @@ class Search:
             return found
         return with_measured(found, stored_measured(self.study), self.settings.constraints)[0]
 
+    def dropped(self) -> dict[int, Candidate]:
+        """The measured candidates of trials that a table put on the front and that are silent or outside the constraints."""
+        if self.settings.rates != TABLE:
+            return {}
+        kept, measured = {candidate.number for candidate in self.candidates()}, stored_measured(self.study)
+        found = {candidate.number or 0 for candidate in self.evaluated()}
+        return {number: measured[number] for number in sorted(found - kept)}
+
     def evaluated(self) -> list[Candidate]:
         """The candidates as their trials were judged, which decide what the search tries next."""
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -52,6 +60,9 @@ class Search:
         for candidate in self.candidates():
             if candidate.number == number:
                 return candidate
+        if left := self.dropped().get(number):
+            why = "silent" if left.silent else f"at {units.energy(left.energy_mj)}, outside {self.settings.constraints}"
+            raise ValueError(f"trial {number} of study {self.study.study_name} left the front: measured, it is {why}")
         members = len(self.front())  # without any trial, another error is raised
         listed = units.command("study", "front", self.study.study_name)
         raise ValueError(
@@ -86,12 +97,13 @@ class Search:
                 member.architecture.to_text(),
                 units.significant(member.params / 1e6),
                 units.significant(member.flops / 1e9),
-                units.significant(member.energy_mj, 4),
+                member.mark + units.significant(member.energy_mj, 4),
             ]
             for member in few
         ]
         columns = ["trial", "architecture", "M parameters", "GFLOPs", "mJ per image"]
-        said = f"{len(few)} of the {units.counted(len(members), 'member')} of the front, * its knee"
+        tabled = ", ~ by the table of rates" if any(member.mark for member in few) else ""
+        said = f"{len(few)} of the {units.counted(len(members), 'member')} of the front, * its knee{tabled}"
         front = notebook.table(columns, rows, left=["architecture"]) + notebook.remark(said)
         return notebook.titled(
             f"study {self.study.study_name}",

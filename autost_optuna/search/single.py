@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from optuna.trial import TrialState
@@ -60,14 +61,14 @@ def study_of(
 
 
 def candidate_of(search: Search, architecture: Architecture, *, data_root: StrPath | None = None) -> Candidate:
-    """The candidate of an architecture in a search: that of its trial, else measured here as the search measures its own."""
+    """The measured candidate of an architecture in a search: that of its trial, or else measured here, with its number."""
     found = _candidate(search, architecture)
     if found and found.rates == MEASURED:
         return found
     candidate = make_objective(search.settings, data_root).measure(architecture)
     if candidate.silent:
         raise ValueError(f"{architecture.to_text()} is silent on the study's images, so its energy means nothing")
-    return candidate
+    return replace(candidate, number=found.number) if found else candidate
 
 
 def _candidate(search: Search, architecture: Architecture) -> Candidate | None:

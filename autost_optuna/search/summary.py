@@ -51,7 +51,7 @@ class Summary:
 
 def summarise(search: Search) -> Summary:
     """Health, hypervolume and counts of a search, complete or not."""
-    candidates = search.candidates()
+    candidates, dropped = search.candidates(), list(search.dropped().values())
     trials = search.study.get_trials(deepcopy=False)
     measured = sum(trial.state == TrialState.COMPLETE and CANDIDATE in trial.user_attrs for trial in trials)
     size, no_members = search.settings.space.size, {"infeasible", "silent", "unscored"}
@@ -65,9 +65,9 @@ def summarise(search: Search) -> Summary:
         health=health(candidates, size - len(pruned)),
         hypervolume=hypervolume(nondominated(candidates), search.settings.box),
         space_size=size,
-        infeasible=sum("infeasible" in trial.user_attrs for trial in trials),
-        outside=sum(OUTSIDE in trial.user_attrs for trial in trials) + measured - len(candidates),
-        silent=sum("silent" in trial.user_attrs for trial in trials),
+        infeasible=sum("infeasible" in trial.user_attrs for trial in trials) + sum(not one.silent for one in dropped),
+        outside=sum(OUTSIDE in trial.user_attrs for trial in trials) + measured - len(candidates) - len(dropped),
+        silent=sum("silent" in trial.user_attrs for trial in trials) + sum(one.silent for one in dropped),
         failed=sum(trial.state == TrialState.FAIL for trial in trials),
         unscored=sum("unscored" in trial.user_attrs for trial in trials),
         correlations=correlations(candidates),
@@ -91,9 +91,8 @@ def reached(search: Search) -> Reached | None:
     exact, course = search.exact(), search.course()
     if exact is None or not course.hypervolumes:
         return None
-    last = course.hypervolumes[-1]
     return Reached(
-        share=last / exact.hypervolume,
-        trials=course.trials_to(last) or 0,
+        share=hypervolume(nondominated(search.candidates()), search.settings.box) / exact.hypervolume,
+        trials=course.trials_to(course.hypervolumes[-1]) or 0,
         trials_to_95=course.trials_to(0.95 * exact.hypervolume),
     )

@@ -30,7 +30,7 @@ from autost_optuna.space.space import Space
 if TYPE_CHECKING:
     from autost_optuna.proxies.reuse import InitialRates
 
-HELD_OUT = 20  # networks that show how good the table is
+HELD_OUT, TRIES = 20, 50  # different networks that show how good the table is, and draws for each
 ATTR = f"{ATTRIBUTE}:table"
 MEASURED_ATTR = f"{ATTRIBUTE}:measured:"
 PIECE = 60_000  # characters; MySQL keeps no longer text
@@ -72,11 +72,19 @@ def tabulated(
     table = tabulate(rates, space, rates.seed, on_done)
     seconds = time.monotonic() - start
     generator = random.Random(rates.seed)
-    held_out = []
-    for done in range(HELD_OUT):
-        held_out.append(measure(space.draw(generator)))
-        on_done(done + 1, HELD_OUT)
-    return Tabled(table=table, about=AboutTable(check=check_table(table, held_out, convention), seconds=seconds))
+    held_out: dict[str, Candidate] = {}
+    drawn = (space.draw(generator) for _ in range(TRIES * HELD_OUT))
+    while len(held_out) < HELD_OUT and (one := next((one for one in drawn if one.key not in held_out), None)):
+        held_out[one.key] = measure(one)
+        on_done(len(held_out), HELD_OUT)
+    if all(candidate.silent for candidate in held_out.values()):
+        raise RuntimeError(
+            f"none of {len(held_out)} random networks of the space {space.name} fires on these images, so that the error of a "
+            "table cannot be told; create the study on others"
+        )
+    return Tabled(
+        table=table, about=AboutTable(check=check_table(table, list(held_out.values()), convention), seconds=seconds)
+    )
 
 
 def check_table(table: RateTable, measured: Sequence[Candidate], convention: Convention) -> TableCheck:
@@ -117,13 +125,19 @@ def stored_table(study: optuna.Study, space: Space, task: Task) -> Tabled | None
     if about is None:
         return None
     attributes = study._storage.get_study_system_attrs(study._study_id)
-    text = "".join(attributes[f"{ATTR}:{number}"] for number in range(study.user_attrs[ATTR]["pieces"]))
-    content = json.loads(zlib.decompress(base64.b85decode(text)))
-    slots = dict.fromkeys(slots_in(space, task))
-    entries = {
-        slot: dict(zip(content["operations"][kind], values, strict=True))
-        for slot, (kind, *values) in zip(slots, content["rates"], strict=True)
-    }
+    try:
+        text = "".join(attributes[f"{ATTR}:{number}"] for number in range(study.user_attrs[ATTR]["pieces"]))
+        content = json.loads(zlib.decompress(base64.b85decode(text)))
+        slots = dict.fromkeys(slots_in(space, task))
+        entries = {
+            slot: dict(zip(content["operations"][kind], values, strict=True))
+            for slot, (kind, *values) in zip(slots, content["rates"], strict=True)
+        }
+    except (KeyError, ValueError, zlib.error):
+        create = units.command("study", "create", "NAME", "--rates", "table")
+        raise ValueError(
+            f"the table of rates of study {study.study_name} is damaged; {create} makes a study with a new one"
+        ) from None
     return Tabled(table=RateTable(task=task, entries=entries), about=about)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterator, Sequence
 from typing import Any, overload
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility, distribution_to_json
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import JournalStorage
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
@@ -27,8 +28,8 @@ class Journal(JournalStorage):
         self._declared: dict[tuple[int, str], BaseDistribution] = {}  # by study and parameter
         super().__init__(file)
 
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        super().__setstate__({**state, "_finished": {}, "_together": None, "_kept": [], "_declared": {}})
+    def __getstate__(self) -> dict[Any, Any]:
+        return {**super().__getstate__(), "_finished": {}, "_together": None, "_kept": [], "_declared": {}}
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -48,7 +49,7 @@ class Journal(JournalStorage):
                 check_distribution_compatibility(self._declared[place], distribution)
                 self._kept.append(log)
                 return
-            self._append([log])  # compared with those of all trials
+            self._append([log])  # Optuna compares the first with those of all trials
             self._sync_with_backend()
             self._declared[place] = distribution
 
@@ -61,7 +62,7 @@ class Journal(JournalStorage):
         finally:
             self._together = None
             with self._thread_lock:
-                self._append([])
+                self._sync_with_backend()
 
     def _line(self, operation: int, fields: dict[str, Any]) -> dict[str, Any]:
         return {"op_code": operation, "worker_id": self._replay_result.worker_id, **fields}
@@ -76,7 +77,15 @@ class Journal(JournalStorage):
 
     def _sync_with_backend(self) -> None:
         self._append([])
-        super()._sync_with_backend()
+        failure: UpdateFinishedTrialError | None = None
+        while True:
+            try:
+                super()._sync_with_backend()
+                break
+            except UpdateFinishedTrialError as error:  # one for each line that was kept, and one is enough
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def view(self, study_id: int) -> "View":
         """All trials of a study, not copied."""

@@ -24,7 +24,7 @@ from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.table import tabulate
 from autost_optuna.search.objective import measure_box
 from autost_optuna.search.optimum import table_front
-from autost_optuna.search.tabled import check_table
+from autost_optuna.search.tables import check_table
 
 HERE = Path(__file__).parent
 

@@ -23,8 +23,10 @@ class ConvergenceView:
     exact: float | None
 
 
-def convergence_view(name: str, course: Course, exact: ExactFront | None = None) -> ConvergenceView:
-    """The plot of the course of a search called `name`. ValueError if no trial is finished."""
+def convergence_view(
+    name: str, course: Course, exact: ExactFront | None = None, *, by_table: bool = False
+) -> ConvergenceView:
+    """The plot of the course of a search called `name`, judged `by_table` or measured. ValueError if no trial is finished."""
     volumes = course.hypervolumes
     if not volumes:
         raise ValueError(
@@ -35,7 +37,7 @@ def convergence_view(name: str, course: Course, exact: ExactFront | None = None)
     reached = "" if exact is None else f", {volumes[-1] / exact.hypervolume:.1%} of the exact front's"
     return ConvergenceView(
         title=f"{name}: hypervolume {volumes[-1]:.4f} after {units.counted(len(volumes), 'trial')}{reached}",
-        subtitle=convergence_in_words(course.evidence(StopRule())),
+        subtitle=convergence_in_words(course.evidence(StopRule())) + ("; by the table of rates" if by_table else ""),
         trials=tuple(place + 1 for place in turns),
         hypervolumes=tuple(volumes[place] for place in turns),
         exact=None if exact is None else exact.hypervolume,

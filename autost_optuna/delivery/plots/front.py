@@ -91,13 +91,14 @@ def front_view(name: str, candidates: Sequence[Candidate], overlay: Overlay = BA
     whole, dominated = part(candidates)
     chosen, members = knee(whole), in_plane(whole)
     in_line = {member.architecture.key for member in members}
-    tabled = sum(candidate.rates == TABLE for candidate in (*whole, *dominated))
-    known = f"; {tabled:,} by the study's table of rates, others measured" if tabled else ""
+    tabled, on_front = sum(one.rates == TABLE for one in dominated), sum(one.rates == TABLE for one in whole)
+    others = "all" if on_front == len(whole) else f"{on_front:,}" if on_front else "none"
+    known = f"; by the table of rates: {tabled:,} dominated, {others} of the front" if tabled or on_front else ""
     return FrontView(
         name=name,
         title=f"{name}: {finding(members, overlay.limits.get(BUDGET))}",
         subtitle=f"{units.counted(len(whole), 'member')} of the front among "
-        f"{units.counted(len(whole) + len(dominated), 'architecture')}; {chosen.convention}; {chosen.provenance}{known}",
+        f"{units.counted(len(whole) + len(dominated), 'architecture')}; {chosen.convention}; {chosen.conditions}{known}",
         dominated=thin(dominated, most),
         all_dominated=len(dominated),
         members=tuple(members),

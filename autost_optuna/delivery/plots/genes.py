@@ -56,9 +56,10 @@ def genes_view(name: str, candidates: Sequence[Candidate], most: int = MOST) -> 
     grey = legend_of_part("grey: dominated", len(drawn) - len(members), len(dominated))
     mixed = any(c.architecture.mixer for c in drawn)
     shares = "mixers: share of the blocks; " if mixed else ""
+    known = "; energies of dominated ones by the table of rates" if any(c.mark for c in drawn) else ""
     return GenesView(
         title=f"{name}: what the {units.counted(len(members), 'member')} of the front have in common",
-        subtitle=f"blue: on the front; {grey}; {shares}drag along an axis to choose",
+        subtitle=f"blue: on the front; {grey}; {shares}drag along an axis to choose{known}",
         axes=(
             Axis(label="C", values=tuple(c.architecture.embed_dim for c in drawn)),
             Axis(label="depth", values=tuple(c.architecture.depth for c in drawn)),

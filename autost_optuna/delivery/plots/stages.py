@@ -49,7 +49,7 @@ def stages_view(name: str, bills: Sequence[Bill]) -> StagesView:
     stages = tuple(stage for number, bill in enumerate(bills) for stage in _stages(number, bill))
     return StagesView(
         title=f"{name}: {_finding(stages, [bill.pick for bill in bills])}",
-        subtitle=f"where the energy of the picks goes; {first.convention}; {first.provenance}",
+        subtitle=f"where the energy of the picks goes; {first.convention}; {first.conditions}",
         labels=tuple(
             (bill.pick.name, f"trial {bill.pick.candidate.number}", units.energy(total_mj(bill.charges)))
             for bill in bills

@@ -10,7 +10,7 @@ from autost_optuna.delivery.plots.genes import draw_genes, genes_view
 from autost_optuna.delivery.plots.points import BUDGET, MOST
 from autost_optuna.delivery.plots.stages import draw_stages, stages_view
 from autost_optuna.delivery.plots.trained import draw_measured, draw_trained, trained_view
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.front.candidate import TABLE, Candidate
 from autost_optuna.front.picks import picks_of
 from autost_optuna.search.baselines import baselines_of
 from autost_optuna.search.bills import Bill, bills_of
@@ -69,7 +69,11 @@ def front_figure(
 
 def hypervolume_figure(search: Search) -> "Figure":
     """The hypervolume over the trials of a study. ValueError if none is finished."""
-    return draw_convergence(convergence_view(search.study.study_name, search.course(), search.exact()))
+    return draw_convergence(
+        convergence_view(
+            search.study.study_name, search.course(), search.exact(), by_table=search.settings.rates == TABLE
+        )
+    )
 
 
 def genes_figure(search: Search) -> "Figure":
