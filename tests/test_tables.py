@@ -19,7 +19,8 @@ from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, total_mj
 from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.proxies.reuse import InitialRates
-from autost_optuna.proxies.table import RateTable, count_entries, layout_of, slots_of, tabulate
+from autost_optuna.proxies.table import RateTable, layout_of, slots_of
+from autost_optuna.proxies.tabulate import count_entries, tabulate
 from autost_optuna.search import exact as exact_module
 from autost_optuna.search.exact import ExactFront
 from autost_optuna.search.optimum import table_front

@@ -20,7 +20,7 @@ from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.flops import count_flops
 from autost_optuna.proxies.goals import DEFAULT_OBJECTIVES, GOALS, check_objectives, further
 from autost_optuna.proxies.scores import measure_scores
-from autost_optuna.proxies.table import check_tabulable
+from autost_optuna.proxies.tabulate import check_tabulable
 from autost_optuna.search.enrol import (
     LOCK,
     check_directions,

@@ -15,7 +15,7 @@ from autost_optuna import units
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.moved import regrouped
 from autost_optuna.proxies.goals import GOALS, check_objectives, check_plane
-from autost_optuna.proxies.table import check_tabulable
+from autost_optuna.proxies.tabulate import check_tabulable
 from autost_optuna.search.enrol import CANDIDATE, name_objectives
 from autost_optuna.search.exact import ExactFront, Member, check_feasible, exact_front, is_enumerable
 from autost_optuna.search.restore import make_objective, make_sampler, objective_of

@@ -22,7 +22,8 @@ from autost_optuna.network.chain import operations_and_populations
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import estimate_mj, mean_by_operation
-from autost_optuna.proxies.table import RateTable, TableCheck, slots_in, tabulate
+from autost_optuna.proxies.table import RateTable, TableCheck, slots_in
+from autost_optuna.proxies.tabulate import tabulate
 from autost_optuna.ranks import rank
 from autost_optuna.search.settings import ATTRIBUTE
 from autost_optuna.space.space import Space

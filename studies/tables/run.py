@@ -21,7 +21,7 @@ import torch
 from autost_optuna import Objective, Space, Task
 from autost_optuna.front.front import hypervolume, nondominated
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.proxies.table import tabulate
+from autost_optuna.proxies.tabulate import tabulate
 from autost_optuna.search.objective import measure_box
 from autost_optuna.search.optimum import table_front
 from autost_optuna.search.tables import check_table
