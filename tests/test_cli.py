@@ -705,7 +705,7 @@ MISTAKES = {
     "train unknown": (["train", "demo", "--trial", "999"], "no complete trial 999"),
     "train never": (["train", "demo", "--knee", "--epochs", "0"], "epochs 0"),
     "export into a folder": (["export", "demo", "--knee", "-o", "there"], "there exists"),
-    "export two": (["export", "demo", "--knee", "--trial", "0", "-o", "new"], "not both"),
+    "export two": (["export", "demo", "--knee", "--trial", "0", "-o", "new"], "not more"),
     "checkpoint missing": (
         ["export", "demo", "--knee", "-o", "new", "--checkpoint", "no.safetensors"],
         "no checkpoint",

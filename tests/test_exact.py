@@ -191,7 +191,7 @@ def test_members_are_listed_and_other_commands_point_to_what_works_with_them(cli
     assert [line.split()[-1] for line in table.stdout.splitlines()[1:5]] == [m.to_text() for m in members]
     assert [line.split()[0] for line in table.stdout.splitlines()[1:5]] == ["1", "2", "3", "4"]
     assert (
-        "optuna describe s:exact:N audits member N, autost-optuna train s --network s:exact:N trains it" in table.stderr
+        "optuna describe s:exact:N audits member N, autost-optuna train s --exact K trains K of them" in table.stderr
     )
     audit = json.loads(cli("describe", "s:exact:3", "-f", "json").stdout)
     assert (audit["architecture"], audit["energy_mj"]) == (members[2].to_dict(), stored.members[2].energy_mj)
@@ -268,10 +268,10 @@ def test_members_of_the_exact_front_go_wherever_members_go(cli, tmp_path):
     assert {json.dumps(row["architecture"]) for row in rows} <= {
         json.dumps(every[place - 1]["architecture"]) for place in picks
     }
-    taken = cli("export", "s", "--exact", "3", "-o", "bundle")
+    taken = cli("export", "s", "--exact", "1", "-o", "bundle")
     assert taken.exit_code == 0, taken.output
-    assert taken.stdout.startswith("wrote bundle: exact-3, ")
-    assert json.loads((tmp_path / "bundle" / "architecture.json").read_text()) == every[2]["architecture"]
+    assert taken.stdout.startswith("wrote bundle: exact-1, ")
+    assert json.loads((tmp_path / "bundle" / "architecture.json").read_text()) == every[0]["architecture"]
     wrong = cli("export", "s", "--exact", "9", "-o", "b")
     assert wrong.stderr == "error: the exact front of s has no member 9; choose 1 to 5\n"
     for count in (2, 2, 3):  # again without doing it twice

@@ -306,7 +306,7 @@ def test_wrong_input_is_told_before_anything_is_trained(cli, tmp_path):
         (("--knee", "--seeds", "0"), "seeds 0 is not a whole number"),
         (("--knee", "--images", "5000"), "images 5,000 is more than the 1,294"),
         (("--knee", "--data", "nmnist"), "nmnist"),
-        ((), "Give --trial N, --knee or --front K"),
+        ((), "Give --trial N, --knee, --front K or --exact K"),
     ):
         result = cli("train", "demo", *given)
         assert result.exit_code == 2, given

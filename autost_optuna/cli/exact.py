@@ -1,4 +1,4 @@
-"""autost-optuna study exact: the front of the whole space, if it can be enumerated."""
+"""autost-optuna study exact: the front of the whole space."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -158,8 +158,5 @@ def _print_hint(search: "Search", rows: Sequence[Mapping[str, Any]]) -> None:
 
     name = search.study.study_name
     if any(row["number"] is None for row in rows):
-        member = f"{name}{MEMBER}:N"
-        printing.note(
-            f"{units.command('describe', member)} audits member N, {units.command('train', name, '--network', member)} trains "
-            "it; export and study baseline take it too"
-        )
+        audits, trains = units.command("describe", f"{name}{MEMBER}:N"), units.command("train", name, "--exact", "K")
+        printing.note(f"{audits} audits member N, {trains} trains K of them, export --exact N takes N away")

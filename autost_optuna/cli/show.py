@@ -135,6 +135,6 @@ def show_study(name: str, form: str, storage: str) -> None:
 
 def _reached_line(near: "Reached | None", hint: str) -> str:
     if near is None:
-        return f"not known; {hint} measures it if the space can be enumerated"
+        return f"not known; {hint} measures it unless the space is too large"
     most = "" if near.trials_to_95 is None else f", 95 % after {near.trials_to_95:,}"
     return f"{near.share:.2%} of its hypervolume reached, after {units.counted(near.trials, 'trial')}{most}"

@@ -219,7 +219,7 @@ def exact(search: Search) -> str:
     exact, near = search.exact(), reached(search)
     if exact is None or near is None:
         measures = units.command("study", "exact", search.study.study_name)
-        return f"Not known. {measures} measures it if the space can be enumerated."
+        return f"Not known. {measures} measures it unless the space is too large."
     soon = (
         ""
         if near.trials_to_95 is None

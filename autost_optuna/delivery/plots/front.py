@@ -92,8 +92,8 @@ def front_view(name: str, candidates: Sequence[Candidate], overlay: Overlay = BA
     chosen, members = knee(whole), in_plane(whole)
     in_line = {member.architecture.key for member in members}
     tabled, on_front = sum(one.rates == TABLE for one in dominated), sum(one.rates == TABLE for one in whole)
-    others = "all" if on_front == len(whole) else f"{on_front:,}" if on_front else "none"
-    known = f"; by the table of rates: {tabled:,} dominated, {others} of the front" if tabled or on_front else ""
+    known = f"; by the table of rates: {tabled:,} dominated" if tabled or on_front else ""
+    known += f" and {'all' if on_front == len(whole) else f'{on_front:,}'} of the front" if on_front else ""
     return FrontView(
         name=name,
         title=f"{name}: {finding(members, overlay.limits.get(BUDGET))}",
