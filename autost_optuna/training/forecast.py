@@ -21,6 +21,7 @@ from autost_optuna.training.resume import Assignment
 
 SAMPLES = (16, 128)  # images to time: more if they are fast, because a call has its own cost
 ENOUGH_S = 0.2
+SHORT_S = 5.0  # a training that takes no longer is not worth a closer look
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +71,8 @@ def forecast(assignment: Assignment, judging: Judging, accelerator: str = "auto"
             judge_s = _second(partial(accuracy_of, network, images, len(few)), fabric.device)
             # A judging packs the network once, however many images it has.
             judge_s -= min(_second(partial(packed, network), fabric.device), judge_s / 2)
-            if train_s + judge_s > ENOUGH_S:
+            whole_s = recipe.epochs * (train_s * len(trained_on) + judge_s * len(validation)) / len(few)
+            if train_s + judge_s > ENOUGH_S or whole_s < SHORT_S:
                 break
     return Forecast(
         train_s=train_s / len(few),
