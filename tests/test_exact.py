@@ -190,9 +190,7 @@ def test_members_are_listed_and_other_commands_point_to_what_works_with_them(cli
     table = cli("study", "exact", "s")
     assert [line.split()[-1] for line in table.stdout.splitlines()[1:5]] == [m.to_text() for m in members]
     assert [line.split()[0] for line in table.stdout.splitlines()[1:5]] == ["1", "2", "3", "4"]
-    assert (
-        "optuna describe s:exact:N audits member N, autost-optuna train s --exact K trains K of them" in table.stderr
-    )
+    assert "optuna describe s:exact:N audits member N, autost-optuna train s --exact K trains K of them" in table.stderr
     audit = json.loads(cli("describe", "s:exact:3", "-f", "json").stdout)
     assert (audit["architecture"], audit["energy_mj"]) == (members[2].to_dict(), stored.members[2].energy_mj)
     few = ("--epochs", 1, "--images", 40, "--eval-images", 10, "--test-images", 10)

@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from autost_optuna.network.architecture import Architecture
@@ -41,7 +41,7 @@ def tabulate(
     """Measure every part of a space at every place, on the streams of networks that are drawn by `seed`.
 
     The networks of a layout have much of their error in common, because their parts were measured on one stream. So some of
-    them are measured as a whole, and the layout's rates are scaled to give as many accumulates, on average.
+    them are measured as a whole, and the layout's rates are scaled to give as many accumulates, as far as these agree.
 
     `on_done(done, total)` is called as entries are measured. ValueError if there are more than `MOST_ENTRIES`.
     """
@@ -64,9 +64,8 @@ def tabulate(
                 on_done(min(len(entries), total), total)
         table = RateTable(task=measured.task, entries=entries)
         some = _drawn(space.sharing, layout, offered, random.Random(f"{seed} scale {layout}"))
-        scales[layout] = fmean(
-            _accumulates(one, measured.measure(one), table) for one in itertools.islice(some, SCALED)
-        )
+        ratios = [_accumulates(one, measured.measure(one), table) for one in itertools.islice(some, SCALED)]
+        scales[layout] = _shrunk(ratios)
     scaled = {
         slot: {name: tuple(rate * scales[slot.layout] for rate in rates) for name, rates in entry.items()}
         for slot, entry in entries.items()
@@ -84,6 +83,13 @@ def _drawn(
         groups = [generator.choice(stage) for stage in branch]
         blocks = [generator.choice(some) for some, depth in zip(groups, depths, strict=True) for _ in range(depth)]
         yield of_letters(layout, depths, blocks)
+
+
+def _shrunk(ratios: Sequence[float]) -> float:
+    """The mean of ratios, moved towards 1 by as much of its distance as their spread explains."""
+    distance = fmean(ratios) - 1
+    variance = stdev(ratios) ** 2 / len(ratios)
+    return 1 + distance * max(0.0, 1 - variance / distance**2) if distance else 1.0
 
 
 def _accumulates(architecture: Architecture, measured: Sequence[Mapping[str, float]], table: RateTable) -> float:
