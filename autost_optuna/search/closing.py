@@ -46,4 +46,5 @@ def measure_front(
             done += 1
             on_done(done, total)
         if not left or stopped():
-            return Closing(measured=done, left=total - done, duration_s=time.monotonic() - start)
+            unknown = sum(member.number not in measured for member in left)
+            return Closing(measured=done, left=unknown, duration_s=time.monotonic() - start)
