@@ -9,7 +9,7 @@ import pytest
 from makers import TOY_FILE
 from optuna.exceptions import UpdateFinishedTrialError
 
-from autost_optuna import Objective, Space
+from autost_optuna import Objective
 from autost_optuna.cli.selected import Selection, selected
 from autost_optuna.front.candidate import MEASURED, TABLE
 from autost_optuna.front.constraints import Constraints
@@ -18,7 +18,6 @@ from autost_optuna.search import tables
 from autost_optuna.search.fork import fork
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.runner import Resources, RunCallbacks, run
-from autost_optuna.search.search import Search
 from autost_optuna.search.study import find_exact, open_search
 from autost_optuna.search.summary import reached, summarise
 from autost_optuna.search.tables import stored_table
@@ -106,8 +105,8 @@ def test_a_member_that_measures_over_a_bound_leaves(create, tmp_path, monkeypatc
     run(search, trials=1)
     assert costly not in [one.architecture for one in search.candidates()]
     assert all(member.energy_mj <= 0.0012 for member in search.front())
-    (number,) = search.dropped()
-    assert search.dropped()[number].architecture == costly
+    (number,) = search.settled()[1]
+    assert search.settled()[1][number].architecture == costly
     summary = summarise(search)
     pruned = sum("infeasible" in trial.user_attrs for trial in search.study.trials)
     assert (summary.outside, summary.silent, summary.infeasible) == (0, 0, pruned + 1)
@@ -243,7 +242,7 @@ def test_a_front_grows_by_one_as_it_would_be_found_anew(tabled):
 
 def test_a_view_of_a_journal_has_all_trials(tabled):
     """Some unfinished in between."""
-    study, space = tabled.study, tabled.settings.space
+    study = tabled.study
     waiting = study.ask()
     run(tabled, trials=3)
     study.enqueue_trial({"embed_dim": 16})
@@ -259,8 +258,6 @@ def test_a_view_of_a_journal_has_all_trials(tabled):
     assert study.get_trials(states=states) == [listed[0], listed[-1]]
     study.tell(waiting, state=optuna.trial.TrialState.FAIL)
     assert list(study._storage.view(study._study_id)) == study.get_trials(deepcopy=False)
-    assert isinstance(space, Space)
-    assert isinstance(tabled, Search)
 
 
 def test_what_is_trained_or_exported_is_measured_first(tabled):

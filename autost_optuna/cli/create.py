@@ -106,8 +106,8 @@ def planned(given: "Mapping[str, Any]") -> "Plan":
 def create(name: str, skip_if_exists: bool, device: str, storage: str, **given: Any) -> None:
     """Create the study NAME. Constraints (--min-params to --max-energy) keep candidates out of its front.
 
-    With --rates table, a trial takes milliseconds, and study run measures the members of the front when it ends. The table is
-    measured once, and its error is printed.
+    With --rates table, the spike rates of every part are measured once, now, and their error is printed. A trial then takes
+    milliseconds. When study run ends, it measures the members of the front.
 
     \b
     Examples:

@@ -10,6 +10,7 @@ from autost_optuna.cli import options, printing
 from autost_optuna.cli.create import warn_of_stand_in
 from autost_optuna.cli.dashboard import keep_board
 from autost_optuna.cli.study import describe_candidate, number, quiet_optuna
+from autost_optuna.front.candidate import TABLE
 
 if TYPE_CHECKING:
     from autost_optuna.front.convergence import Convergence, StopRule
@@ -144,7 +145,9 @@ def run_search(
         every = "every architecture that keeps the constraints is" if constraints else f"all {size:,} architectures are"
         click.echo(f"the space is exhausted: {every} evaluated")
     if outcome.evidence is not None:
-        click.echo(("" if outcome.done else "nothing was run: ") + evidence_line(outcome.evidence, search.settings.box))
+        by_table = "by the table of rates, " if search.settings.rates == TABLE else ""
+        before = "" if outcome.done else "nothing was run: "
+        click.echo(before + by_table + evidence_line(outcome.evidence, search.settings.box))
     _print_result(search)
     if outcome.done:
         keep_board(search, resources.data_root)

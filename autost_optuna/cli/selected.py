@@ -1,6 +1,6 @@
 """Which networks a command is about: members of a study, or a network by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def selected(
     """
     from autost_optuna.network.task import Task
     from autost_optuna.search.catalogue import find_architecture
-    from autost_optuna.search.single import candidate_of, name_of_network, study_of, task_of_network
+    from autost_optuna.search.single import candidates_of, name_of_network, study_of, task_of_network
     from autost_optuna.search.study import open_search
 
     members = choice.trials or choice.knee or choice.front is not None or choice.exact is not None
@@ -58,7 +58,7 @@ def selected(
         search = open_search(study, storage, write=choice.most is None)
         trials, names = chosen(search, choice, data_root) if members else ([], {})
         if architecture not in {candidate.architecture for candidate in trials}:
-            trials.append(candidate_of(search, architecture, data_root=data_root))
+            trials += candidates_of(search, [architecture], data_root=data_root)
         return search, trials, {**names, architecture.key: called}
     task = Task.load(choice.task) if choice.task else task_of_network(choice.network)
     on = options.chosen_data(data, data_root, task)
@@ -70,32 +70,28 @@ def chosen(search: "Search", choice: Selection, data_root: Path | None) -> tuple
     """The candidates that --trial, --knee, --front and --exact select, and what those of no trial are called."""
     from autost_optuna.front.picks import knee as knee_of
     from autost_optuna.search.catalogue import exact_member, known_exact
-    from autost_optuna.search.single import candidate_of
+    from autost_optuna.search.single import candidates_of
 
     found = [search.candidate(number) for number in choice.trials]
     if choice.knee:
         found.append(knee_of(search.front()))
     if choice.front is not None:
         found += picked(search.front(), search.settings.box, choice.front)
-    places: list[int] = []
+    names: dict[str, str] = {}
     if choice.exact is not None:
-        every = [member.architecture for member in known_exact(search).members]
-        some = (
-            [exact_member(search, choice.exact)]
-            if choice.most
-            else [
-                member.architecture for member in picked(known_exact(search).members, search.settings.box, choice.exact)
-            ]
-        )
-        places = [every.index(architecture) for architecture in some]
-        found += [candidate_of(search, architecture, data_root=data_root) for architecture in some]
+        every = known_exact(search).members
+        names = {member.architecture.key: f"exact-{place}" for place, member in enumerate(every, 1)}
+        if choice.most:
+            some = [exact_member(search, choice.exact)]
+        else:
+            some = [member.architecture for member in picked(every, search.settings.box, choice.exact)]
+        found += candidates_of(search, some, data_root=data_root)
     if not found or (choice.most is not None and len(found) > choice.most):
         options_of = "--trial N, --knee or --exact N" if choice.most else "--trial N, --knee, --front K or --exact K"
         raise click.UsageError(f"Give {options_of}" + (", not more." if found else "."))
-    alone = {candidate.architecture.key: candidate for candidate in found if candidate.number is None}
     distinct = list({one.number: one for one in found if one.number is not None}.values())
-    known = [*distinct, *(one for key, one in alone.items() if key not in {one.architecture.key for one in distinct})]
-    measured = [
-        one if one.rates == MEASURED else candidate_of(search, one.architecture, data_root=data_root) for one in known
-    ]
-    return measured, {every[place].key: f"exact-{place + 1}" for place in places}
+    trials = {one.architecture for one in distinct}
+    distinct += [one for one in found if one.number is None and one.architecture not in trials]
+    tabled = [one.architecture for one in distinct if one.rates != MEASURED]
+    measured = dict(zip(tabled, candidates_of(search, tabled, data_root=data_root) if tabled else (), strict=True))
+    return [replace(measured.get(one.architecture, one), number=one.number) for one in distinct], names

@@ -11,7 +11,7 @@ from autost_optuna.network.chain import Link, chain, rows_of
 from autost_optuna.network.parts.kinds import FEED_FORWARDS
 from autost_optuna.network.rows import Operation, Population
 from autost_optuna.proxies.convention import Convention
-from autost_optuna.proxies.energy import estimate_energy
+from autost_optuna.proxies.energy import estimate_energy, total_pj
 from autost_optuna.proxies.table import RateTable, Slot, layout_of, slots_of
 from autost_optuna.space.alphabet import Letter, of_letters
 from autost_optuna.space.layout import Layout
@@ -77,7 +77,7 @@ class Costs:
         return Outlay(
             sum(row.total_macs for row in listed),
             sum(row.params for row in rows),
-            math.fsum(charge.energy_pj for charge in charges),
+            total_pj(charges),
         )
 
 

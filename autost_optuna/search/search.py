@@ -32,18 +32,17 @@ class Search:
 
         Silent networks are left out, and so are architectures outside the space, which 0.1.0 measured if they were enqueued.
         """
+        return self.settled()[0]
+
+    def settled(self) -> tuple[list[Candidate], dict[int, Candidate]]:
+        """The candidates, and by trial what a table put on the front and measurement showed to be silent or out of bounds."""
         found = self.evaluated()
         if self.settings.rates != TABLE:
-            return found
-        return with_measured(found, stored_measured(self.study), self.settings.constraints)[0]
-
-    def dropped(self) -> dict[int, Candidate]:
-        """The measured candidates of trials that a table put on the front and that are silent or outside the constraints."""
-        if self.settings.rates != TABLE:
-            return {}
-        kept, measured = {candidate.number for candidate in self.candidates()}, stored_measured(self.study)
-        found = {candidate.number or 0 for candidate in self.evaluated()}
-        return {number: measured[number] for number in sorted(found - kept)}
+            return found, {}
+        measured = stored_measured(self.study)
+        kept, _ = with_measured(found, measured, self.settings.constraints)
+        left = {one.number or 0 for one in found} - {one.number for one in kept}
+        return kept, {number: measured[number] for number in sorted(left)}
 
     def evaluated(self) -> list[Candidate]:
         """The candidates as their trials were judged, which decide what the search tries next."""
@@ -60,7 +59,7 @@ class Search:
         for candidate in self.candidates():
             if candidate.number == number:
                 return candidate
-        if left := self.dropped().get(number):
+        if left := self.settled()[1].get(number):
             why = "silent" if left.silent else f"at {units.energy(left.energy_mj)}, outside {self.settings.constraints}"
             raise ValueError(f"trial {number} of study {self.study.study_name} left the front: measured, it is {why}")
         members = len(self.front())  # without any trial, another error is raised

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,15 +61,25 @@ def study_of(
     raise ValueError(f"{name}: {architecture.to_text()} could not be measured: {said[-1]}")
 
 
-def candidate_of(search: Search, architecture: Architecture, *, data_root: StrPath | None = None) -> Candidate:
-    """The measured candidate of an architecture in a search: that of its trial, or else measured here, with its number."""
-    found = _candidate(search, architecture)
-    if found and found.rates == MEASURED:
-        return found
-    candidate = make_objective(search.settings, data_root).measure(architecture)
-    if candidate.silent:
-        raise ValueError(f"{architecture.to_text()} is silent on the study's images, so its energy means nothing")
-    return replace(candidate, number=found.number) if found else candidate
+def candidates_of(
+    search: Search, architectures: Iterable[Architecture], *, data_root: StrPath | None = None
+) -> list[Candidate]:
+    """The measured candidates of architectures in a search: those of their trials, or else measured here, with their numbers.
+
+    ValueError if one is silent.
+    """
+    known = {one.architecture: one for one in reversed(search.candidates())}
+    objective, found = None, []
+    for architecture in architectures:
+        candidate = known.get(architecture)
+        if candidate is None or candidate.rates != MEASURED:
+            objective = objective or make_objective(search.settings, data_root)
+            number = None if candidate is None else candidate.number
+            candidate = replace(objective.measure(architecture), number=number)
+        if candidate.silent:
+            raise ValueError(f"{architecture.to_text()} is silent on the study's images, so its energy means nothing")
+        found.append(candidate)
+    return found
 
 
 def _candidate(search: Search, architecture: Architecture) -> Candidate | None:

@@ -51,7 +51,8 @@ class Summary:
 
 def summarise(search: Search) -> Summary:
     """Health, hypervolume and counts of a search, complete or not."""
-    candidates, dropped = search.candidates(), list(search.dropped().values())
+    candidates, left = search.settled()
+    dropped = list(left.values())
     trials = search.study.get_trials(deepcopy=False)
     measured = sum(trial.state == TrialState.COMPLETE and CANDIDATE in trial.user_attrs for trial in trials)
     size, no_members = search.settings.space.size, {"infeasible", "silent", "unscored"}

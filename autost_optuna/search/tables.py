@@ -78,26 +78,25 @@ def tabulated(
     while len(held_out) < HELD_OUT and (one := next((one for one in drawn if one.key not in held_out), None)):
         held_out[one.key] = measure(one)
         on_done(len(held_out), HELD_OUT)
-    if all(candidate.silent for candidate in held_out.values()):
-        raise RuntimeError(
-            f"none of {len(held_out)} random networks of the space {space.name} fires on these images, so that the error of a "
-            "table cannot be told; create the study on others"
-        )
-    return Tabled(
-        table=table, about=AboutTable(check=check_table(table, list(held_out.values()), convention), seconds=seconds)
-    )
+    check = check_table(table, list(held_out.values()), convention)
+    return Tabled(table=table, about=AboutTable(check=check, seconds=seconds))
 
 
 def check_table(table: RateTable, measured: Sequence[Candidate], convention: Convention) -> TableCheck:
-    """How far the table's energies are from measured ones, of networks that are not silent."""
+    """How far the table's energies are from measured ones, of networks that are not silent. RuntimeError if all are."""
     pairs = []
     for candidate in measured:
         if not candidate.silent:
             listed, layers = operations_and_populations(candidate.architecture, table.task)
             rates = mean_by_operation(table.rates(candidate.architecture))
             pairs.append((estimate_mj(listed, rates, convention, layers), candidate.energy_mj))
-    ranks = rank(*zip(*pairs, strict=True)) if pairs else None
-    errors = sorted(abs(tabled / energy - 1) for tabled, energy in pairs) or [math.nan]
+    if not pairs:
+        raise RuntimeError(
+            f"none of {units.counted(len(measured), 'random network')} fires on these images, so the error of the table is "
+            "unknown; create the study on others"
+        )
+    ranks = rank(*zip(*pairs, strict=True))
+    errors = sorted(abs(tabled / energy - 1) for tabled, energy in pairs)
     return TableCheck(
         entries=len(table.entries),
         samples=len(pairs),
@@ -173,11 +172,11 @@ def with_measured(
     while True:
         members = [one for one in nondominated(kept.values()) if one.rates == TABLE]
         waiting = [one for one in members if one.number not in measured]
-        for number in (member.number or 0 for member in members if member not in waiting):
-            one = measured[number]
+        for member in members:
+            one = measured.get(member.number or 0, member)
             if one.silent or violation(bounds.of_energy(one.energy_mj)):
-                del kept[number]
+                del kept[member.number]
             else:
-                kept[number] = one
+                kept[member.number] = one
         if waiting or not members:
             return list(kept.values()), waiting

@@ -34,7 +34,7 @@ def convergence_view(
         )
     last = len(volumes) - 1
     turns = [place for place, volume in enumerate(volumes) if place in (0, last) or volume != volumes[place - 1]]
-    reached = "" if exact is None else f", {volumes[-1] / exact.hypervolume:.1%} of the exact front's"
+    reached = "" if exact is None or by_table else f", {volumes[-1] / exact.hypervolume:.1%} of the exact front's"
     return ConvergenceView(
         title=f"{name}: hypervolume {volumes[-1]:.4f} after {units.counted(len(volumes), 'trial')}{reached}",
         subtitle=convergence_in_words(course.evidence(StopRule())) + ("; by the table of rates" if by_table else ""),
