@@ -30,7 +30,7 @@ from autost_optuna.search import study as studies
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 gc.freeze()  # half a million objects of what is imported, which the collector would walk again and again
-gc.set_threshold(50_000, 20, 20)
+gc.set_threshold(200_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items):

@@ -6,12 +6,12 @@ import re
 import optuna
 import pytest
 import torch
+from makers import products_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task
 from autost_optuna.delivery.report import report_of
 from autost_optuna.network.chain import operations
-from autost_optuna.network.neurons.module import NeuronModule
 from autost_optuna.proxies.flops import count_macs, count_params
 from autost_optuna.search.exact import class_of, count_classes, representatives
 from autost_optuna.search.genes import Genes, choices_of
@@ -166,15 +166,13 @@ def test_a_search_of_pyramids_repeats_nothing_and_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_200_networks_of_families_are_counted_as_torch_counts_them(monkeypatch):
-    # Neurons hold no product of any kind and take most of the time.
-    monkeypatch.setattr(NeuronModule, "multi_step_forward", lambda self, x: x)
+def test_200_networks_of_families_are_counted_as_torch_counts_them():
     space, task = Space.load("families"), Task.preset("cifar10")
     genes, rng = genes_of(space), random.Random(20)
     for _ in range(200):
         architecture = space.architecture(genes.values(genes.at_random(rng)))
         network = SpikingTransformer(architecture, task, seed=None).eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), products_only():
             network(torch.empty(1, *task.input_shape, device="meta"))
         found = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
         rows = operations(architecture, task)

@@ -57,7 +57,9 @@ def small(line):
         key for key in COMMANDS if key and tuple(words[: len(key)]) == key and not hasattr(COMMANDS[key], "commands")
     )
     smaller = words + ["--front", "3"] * ("--front" in words and name == ("train",)) + shlex.split(SMALL.get(name, ""))
-    return smaller + shlex.split("--epochs 1 --images 20") * ("--network" in words)  # which is wide
+    return smaller + shlex.split("--epochs 1 --images 20 --eval-images 10 --test-images 10") * (
+        "--network" in words
+    )  # which is wide
 
 
 def serves(words, folder):

@@ -7,6 +7,7 @@ graph, so it is checked separately: with the spikes of onnxruntime put into torc
 """
 
 import copy
+import gc
 import io
 import warnings
 from collections.abc import Iterator, Sequence
@@ -56,15 +57,15 @@ def write_program(network: SpikingTransformer, images: Tensor, path: Path) -> No
     batch = {0: torch.export.Dim("batch")}
     with torch.no_grad(), _quiet():
         program = torch.export.export(network, (images[:2],), dynamic_shapes={INPUT: batch})
+        traced = program.module()
+        for part in _batches(images):
+            if not torch.equal(traced(part), network(part)):
+                raise RuntimeError(f"{path.name} gives other logits than the network; nothing was exported")
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # paths of this machine
         written = io.BytesIO()  # torch's own file writer does not report a full disk
         torch.export.save(program, written)
         path.write_bytes(written.getvalue())
-        loaded = torch.export.load(io.BytesIO(written.getvalue())).module()
-        for part in _batches(images):
-            if not torch.equal(loaded(part), network(part)):
-                raise RuntimeError(f"{path.name} gives other logits than the network; nothing was exported")
 
 
 def write_onnx(network: SpikingTransformer, images: Tensor, source: str, path: Path) -> Parity:
@@ -229,7 +230,13 @@ def _run_onnx(model: "ModelProto", images: Tensor, further: Sequence[str]) -> li
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the warnings of torch's exporter about itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Suppress the warnings of torch's exporter about itself, and the garbage collector's walks over all that it makes."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if collects:
+            gc.enable()

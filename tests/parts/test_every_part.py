@@ -353,7 +353,8 @@ def test_onnx_and_the_program_give_its_logits(form, mixers, neuron, images, tmp_
     parity = graphs.check_onnx(model, network, images, "noise")
     assert parity.max_difference_same_spikes < graphs.TOLERANCE
     if form == PYRAMID_OF_SPIKES:
-        graphs.write_program(network, images, tmp_path / "model.pt2")  # which compares logits
+        graphs.write_program(network, images, tmp_path / "model.pt2")
+        assert torch.equal(torch.export.load(tmp_path / "model.pt2").module()(images), network(images))
 
 
 def test_model_py_gives_its_logits(network, images, tmp_path):
