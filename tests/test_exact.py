@@ -6,6 +6,7 @@ import json
 import pytest
 
 from autost_optuna import Architecture, Objective, Space
+from autost_optuna.delivery.board import figures_of
 from autost_optuna.front.front import hypervolume, nondominated
 from autost_optuna.proxies.flops import count_flops, count_params
 from autost_optuna.search import study as studies
@@ -219,7 +220,6 @@ def test_members_are_listed_and_other_commands_point_to_what_works_with_them(cli
         "study front s",
         "study front s --max-energy 1",
         "study front s --pick 2",
-        "study plot s -o a.html",
         "study report s -o a.html",
         "train s --knee",
         "export s --trial 0 -o a",
@@ -232,6 +232,9 @@ def test_members_are_listed_and_other_commands_point_to_what_works_with_them(cli
             "trials\n"
         )
     assert not (tmp_path / "a.html").exists()
+    drawn = cli("study", "plot", "s", "-o", "a.json")  # without trials it is of the exact front
+    assert drawn.exit_code == 0, drawn.output
+    assert json.loads((tmp_path / "a.json").read_text())["data"][0]["customdata"][2][1] == members[2].in_words()
     beside = cli("study", "baseline", "s", "s:exact:1", "-f", "json")
     assert json.loads(beside.stdout)[0]["energy_mj"] == found["members"][0]["energy_mj"]
     assert cli("study", "run", "s", "--trials", "100").exit_code == 0
@@ -306,3 +309,36 @@ def test_classes_of_many_mixers_are_counted_to_a_bound():
     )
     assert count_classes(many) > 100_000
     assert not is_enumerable(many)
+
+
+def test_the_exact_front_is_drawn_by_itself(cli, tmp_path):
+    (tmp_path / "s.toml").write_text("embed_dim = [16]\ndepth = [1, 2]\nnum_heads = [2]\nmlp_ratio = [1, 2]\n")
+    assert cli("study", "create", "s", "--space", "s.toml", "--task", "digits").exit_code == 0
+    refused = cli("study", "plot", "s", "--exact", "-o", "a.json")
+    assert refused.stderr == "error: study s has no exact front; autost-optuna study exact s measures it\n"
+    every = json.loads(cli("study", "exact", "s", "-f", "json").stdout)["members"]
+    search = open_search("s", "autost.journal")
+    assert list(figures_of(search.study)) == ["front"]  # in the dashboard, before there is any trial
+    assert "5 members of the exact front of 6 architectures of s; " in figures_of(search.study)["front"]
+    assert cli("study", "baseline", "s", "C=16,depth=1,heads=4,ratio=1").exit_code == 0
+    assert cli("study", "run", "s", "--trials", "2").exit_code == 0
+    for words in ("", "--pick 2", f"--max-energy {every[1]['energy_mj']}"):
+        drawn = cli("study", "plot", "s", "--exact", *words.split(), "-o", "a.json")
+        assert drawn.exit_code == 0, drawn.output
+        figure = json.loads((tmp_path / "a.json").read_text())
+        front, *others = figure["data"]
+        assert front["name"] == "exact front (5 classes)"
+        assert front["x"] == [row["energy_mj"] for row in every]
+        assert [int(place) for place, *_ in front["customdata"]] == [1, 2, 3, 4, 5]
+        assert "autost-optuna export s --exact %{customdata[0]} -o member-%{customdata[0]}" in front["hovertemplate"]
+        named = {trace["name"]: trace for trace in others if trace.get("name")}
+        knee = named["knee"]["customdata"][0][0]
+        picks = [place for place, *_ in named.get("2 picks", named.get("1 pick", {"customdata": []}))["customdata"]]
+        assert len(picks) == {"": 0, "--pick 2": 2}.get(words, 1)
+        title = figure["layout"]["title"]["text"]
+        assert f"(member {knee}, C 16" in title or (picks == ["2"] and "(member 2, C 16" in title)
+    for words in ("--exact --quantised", "--exact --trained", "--exact --figure genes"):
+        refused = cli("study", "plot", "s", *words.split(), "-o", "b.json")
+        assert refused.exit_code == 2
+        assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "b.json").exists()

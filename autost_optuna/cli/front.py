@@ -120,6 +120,9 @@ def front(
     help="The front; the hypervolume over trials; genes as parallel coordinates; the energy of picks by stage of the network.",
 )
 @click.option("--quantised", is_flag=True, help="Add each member's network without spikes, in 8-bit integers.")
+@click.option(
+    "--exact", is_flag=True, help="Draw the front that study exact measured by itself; of it, if there is no trial."
+)
 @picks
 @budget
 @trained_option
@@ -131,6 +134,7 @@ def plot(
     output: Path,
     what: str,
     quantised: bool,
+    exact: bool,
     pick: str | None,
     max_energy: float | None,
     trained: bool,
@@ -140,17 +144,20 @@ def plot(
 ) -> None:
     """Draw the Pareto plot of the study NAME, with its baselines, and its exact front if it was measured.
 
+    The plot of a study without trials is of its exact front.
     With --trained, draw two fronts, predicted and measured, with a line from each prediction to its measurement.
 
     \b
     Example:
       autost-optuna study plot demo --pick 5 -o front.html
+      autost-optuna study plot demo --exact --pick 5 -o exact.html
       autost-optuna study plot demo --trained -o trained.html
       autost-optuna study plot demo --figure genes --theme dark -o genes.html
     """
     quiet_optuna()
     from autost_optuna.delivery.plots.figure import check_ending, write_figure
-    from autost_optuna.delivery.plots.study import front_figure
+    from autost_optuna.delivery.plots.study import exact_figure, front_figure
+    from autost_optuna.search.catalogue import known_exact
     from autost_optuna.search.study import open_search
 
     check_ending(output)
@@ -158,16 +165,23 @@ def plot(
         raise ValueError("--data-root is only for the figure stages; leave it out, or give --figure stages")
     search = open_search(name, storage)
     if trained:
-        check_alone(figure=what != "front", quantised=quantised, pick=pick, max_energy=max_energy)
+        check_alone(figure=what != "front", quantised=quantised, exact=exact, pick=pick, max_energy=max_energy)
         figure = trained_figure(search)
     elif what != "front":
-        others = {"--quantised": quantised, "--pick": pick, "--max-energy": max_energy}
+        others = {"--quantised": quantised, "--exact": exact, "--pick": pick, "--max-energy": max_energy}
         figure = _other_figure(search, what, others, data_root)
     else:
+        whole = known_exact(search) if exact or (search.exact() and not search.candidates()) else None
+        if whole and quantised:
+            raise ValueError("--quantised is for the front of trials; leave it out, or leave out --exact")
         picking = pick is not None or max_energy is not None
-        marked = selected(search.front(), search.settings.box, pick, max_energy) if picking else []
-        search.front()  # raises the reason if there is none
-        figure = front_figure(search, quantised=quantised, picks=marked, budget_mj=max_energy)
+        if whole:
+            some = selected(whole.members, search.settings.box, pick, max_energy) if picking else []
+            figure = exact_figure(search, whole, some, max_energy)
+        else:
+            marked = selected(search.front(), search.settings.box, pick, max_energy) if picking else []
+            search.front()  # raises the reason if there is none
+            figure = front_figure(search, quantised=quantised, picks=marked, budget_mj=max_energy)
     write_figure(figure, output, theme)
     click.echo(f"wrote {output}")
 

@@ -11,7 +11,7 @@ from autost_optuna import units
 from autost_optuna.delivery.plots.figure import TITLE as FIGURE_HEAD
 from autost_optuna.delivery.plots.figure import dress, wrapped
 from autost_optuna.delivery.plots.points import export_command
-from autost_optuna.delivery.plots.study import study_figures
+from autost_optuna.delivery.plots.study import exact_figure, study_figures
 from autost_optuna.front.front import in_plane, nondominated
 from autost_optuna.front.picks import Pick, knee_of, picks_of
 from autost_optuna.proxies.energy import charge_rows
@@ -46,11 +46,14 @@ RULE = "\n---\n"
 def write_board(search: Search, data_root: StrPath | None = None) -> None:
     """Store current figures, note and files of the search with its study; nothing if it has no candidate yet.
 
+    Of a study without candidates, only the exact front is drawn, if it is known.
     Figures that need the study's images (in `data_root`, if they have moved) are removed if these are not here: a bill of
     earlier picks would be mistaken for a current one. OSError if the files cannot be stored.
     """
     picks = picks_of(members) if (members := nondominated(search.candidates())) else []
     if not picks:
+        if front := search.exact():
+            _write_figures(search, {FIGURES[0]: exact_figure(search, front, letters=LETTERS)})
         return
     if search.study.metric_names is None:  # optuna-dashboard loses them when it renames a study
         name_objectives(search.study, search.settings.objectives)

@@ -13,6 +13,7 @@ from autost_optuna.network.task import Task
 from autost_optuna.network.values import errors_of
 from autost_optuna.proxies.flops import count_macs
 from autost_optuna.search.catalogue import find_architecture
+from autost_optuna.search.exact import Found
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.search import Search
 from autost_optuna.search.settings import ATTRIBUTE
@@ -96,11 +97,11 @@ def caveat(baselines: Iterable[Baseline]) -> str:
 class Standing:
     """The members of a front that dominate a baseline, the best first, and the number of members that it dominates."""
 
-    ahead: tuple[Candidate, ...]
+    ahead: tuple[Found, ...]
     behind: int
 
 
-def standing(baseline: Baseline, members: Iterable[Candidate]) -> Standing:
+def standing(baseline: Baseline, members: Iterable[Found]) -> Standing:
     """The standing of a baseline relative to a front."""
     ahead, behind = [], 0
     for member in members:
@@ -112,13 +113,13 @@ def standing(baseline: Baseline, members: Iterable[Candidate]) -> Standing:
     return Standing(ahead=tuple(ahead), behind=behind)
 
 
-def baseline_in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
+def baseline_in_words(baseline: Baseline, members: Sequence[Found]) -> str:
     """A baseline's figures, and its standing relative to the front of `members`, in one line."""
     figures = f"{units.count(baseline.flops, 'FLOPs')}, {units.energy(baseline.energy_mj)}"
     return f"{figures}; {standing_in_words(baseline, members)}"
 
 
-def standing_in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
+def standing_in_words(baseline: Baseline, members: Sequence[Found]) -> str:
     """A baseline's standing relative to the front of `members`, in words."""
     place = standing(baseline, members)
     if not members:
@@ -126,9 +127,10 @@ def standing_in_words(baseline: Baseline, members: Sequence[Candidate]) -> str:
     if not place.ahead:
         return f"non-dominated, and dominates {place.behind} of the front's {units.counted(len(members), 'member')}"
     best = place.ahead[0]
+    which = best.architecture.in_words(blocks=False) if best.number is None else f"trial {best.number}"
     gain, cost = best.flops / baseline.flops, best.energy_mj / baseline.energy_mj
     return (
-        f"dominated by {units.counted(len(place.ahead), 'member')}: e.g. trial {best.number} has "
+        f"dominated by {units.counted(len(place.ahead), 'member')}: e.g. {which} has "
         f"{units.significant(gain)} times the FLOPs at {units.significant(cost)} of the energy"
     )
 

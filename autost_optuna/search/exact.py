@@ -121,6 +121,13 @@ class Member:
     flops: int
     energy_mj: float
 
+    @property
+    def number(self) -> None:
+        """The number of its trial: it has none."""
+
+
+Found = Candidate | Member  # on a front, by a trial or in the exact one
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExactFront:

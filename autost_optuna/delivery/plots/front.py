@@ -24,6 +24,7 @@ from autost_optuna.delivery.plots.names import (
 from autost_optuna.delivery.plots.points import (
     BUDGET,
     MOST,
+    Places,
     at,
     drawn,
     exact_line,
@@ -37,7 +38,7 @@ from autost_optuna.front.picks import knee
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.proxies.goals import GOALS
 from autost_optuna.search.baselines import Baseline, baseline_in_words, caveat, sizes_of
-from autost_optuna.search.exact import ExactFront
+from autost_optuna.search.exact import ExactFront, Found
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -50,7 +51,7 @@ class FrontView:
     """What the Pareto plot shows of a search: `dominated` holds those of its `all_dominated` dominated architectures shown.
 
     `members` are on the front of FLOPs and energy, `others` are on the front through further objectives. `limits` are
-    energies in mJ by name.
+    energies in mJ by name. With `places`, members and picks are of the exact front, and have these places in it.
     """
 
     name: str
@@ -58,14 +59,16 @@ class FrontView:
     subtitle: str
     dominated: tuple[Candidate, ...]
     all_dominated: int
-    members: tuple[Candidate, ...]
+    members: tuple[Found, ...]
     others: tuple[Candidate, ...]
-    knee: Candidate
+    knee: Found
     quantised: bool
     exact: ExactFront | None
-    picks: tuple[Candidate, ...]
+    picks: tuple[Found, ...]
     baselines: tuple[Mark, ...]
     limits: tuple[tuple[str, float], ...]
+    legend: str = "Pareto front"
+    places: Places = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +81,7 @@ class Overlay:
 
     quantised: bool = False
     exact: ExactFront | None = None
-    picks: Sequence[Candidate] = ()
+    picks: Sequence[Found] = ()
     baselines: Sequence[Baseline] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
 
@@ -112,7 +115,30 @@ def front_view(name: str, candidates: Sequence[Candidate], overlay: Overlay = BA
     )
 
 
-def _marks(baselines: Sequence[Baseline], members: Sequence[Candidate]) -> Iterator[Mark]:
+def exact_view(name: str, front: ExactFront, said: str, overlay: Overlay = BARE) -> FrontView:
+    """The plot of the exact front of a search called `name`; `said` are the space and the conditions of its energies."""
+    places = {member.architecture: place for place, member in enumerate(front.members, 1)}
+    unmeasured = f"; {front.unmeasured:,} by the table of rates" if front.unmeasured else ""
+    return FrontView(
+        name=name,
+        title=f"{name}: {finding(front.members, overlay.limits.get(BUDGET), places)}",
+        subtitle=f"{units.counted(len(front.members), 'member')} of the exact front of {said}{unmeasured}",
+        dominated=(),
+        all_dominated=0,
+        members=front.members,
+        others=(),
+        knee=knee(front.members),
+        quantised=False,
+        exact=None,
+        picks=tuple(overlay.picks),
+        baselines=tuple(_marks(overlay.baselines, front.members)),
+        limits=tuple(overlay.limits.items()),
+        legend=f"exact front ({front.basis})",
+        places=places,
+    )
+
+
+def _marks(baselines: Sequence[Baseline], members: Sequence[Found]) -> Iterator[Mark]:
     """One mark per architecture of the baselines."""
     by_architecture: dict[Architecture, list[Baseline]] = {}
     for baseline in baselines:
@@ -140,7 +166,7 @@ def draw_front(view: FrontView, letters: float = 1.0) -> "Figure":
     frame = _frame(view, letters)
     cloud = legend_of_part("dominated", len(view.dominated), view.all_dominated)
     cut = sum(not frame.holds(at(one)) for one in view.dominated)
-    kinds: list[tuple[str, Sequence[Candidate], dict[str, Any]]] = [
+    kinds: list[tuple[str, Sequence[Found], dict[str, Any]]] = [
         (
             f"{cloud}, {cut:,} outside the plot" if cut else cloud,
             view.dominated,
@@ -148,7 +174,7 @@ def draw_front(view: FrontView, letters: float = 1.0) -> "Figure":
         ),
         (_further(view), view.others, _ring(BLUE, 11, 1)),
         (
-            "Pareto front of FLOPs and energy" if view.others else "Pareto front",
+            f"{view.legend} of FLOPs and energy" if view.others else view.legend,
             view.members,
             {
                 "mode": "lines+markers",
@@ -166,9 +192,13 @@ def draw_front(view: FrontView, letters: float = 1.0) -> "Figure":
         ),
         (units.counted(len(view.picks), "pick"), view.picks, _ring(INK, 15, 2)),
     ]
-    traces = [drawn(view.name, name, points, **style) for name, points, style in kinds if points or name == cloud]
+    empty = () if view.places else (cloud,)  # a cloud without points says that none is dominated
+    traces = [
+        drawn(view.name, name, points, view.places, **style) for name, points, style in kinds if points or name in empty
+    ]
     figure = go.Figure([traces[0], *([exact_line(view.exact)] if view.exact else []), *traces[1:]])
-    figure.add_traces(quantised_points(view.name, view.members) if view.quantised else [])
+    searched = [member for member in view.members if isinstance(member, Candidate)]
+    figure.add_traces(quantised_points(view.name, searched) if view.quantised else [])
     _add_named(figure, view, frame, letters)
     dress(figure, view.title, view.subtitle)
     for update, title, low, high in (
@@ -196,7 +226,8 @@ def _frame(view: FrontView, letters: float) -> Frame:
     """A frame filled by the front and what was requested with it; it includes other points only if they are near."""
     core = [*map(at, (*view.members, *view.others, *view.picks))]
     core += map(at, view.exact.members if view.exact else ())
-    core += [(member.quantised_mj, member.flops / 1e9) for member in view.members if view.quantised]
+    without = [member for member in view.members if view.quantised and isinstance(member, Candidate)]
+    core += [(member.quantised_mj, member.flops / 1e9) for member in without]
     near = [*map(at, view.dominated), *map(at, view.baselines)]
     near += [(energy_mj, core[0][1]) for _, energy_mj in view.limits]
     return with_room(frame_of(core, near), [*map(at, view.baselines)], letters)
@@ -215,7 +246,7 @@ def _add_named(figure: "Figure", view: FrontView, frame: Frame, letters: float) 
     named = (
         outside_names(outside, view.baselines),  # before limits, which the legend also names
         *(limit_name(*limit, frame) for limit in limits),
-        pick_names(view.picks) if view.picks else pick_names([view.knee], "knee: "),
+        pick_names(view.picks or [view.knee], "" if view.picks else "knee: ", view.places),
         baseline_names(inside),
         width_names(view.members),
     )

@@ -9,8 +9,8 @@ from autost_optuna import units
 from autost_optuna.delivery.plots.figure import BLUE, GREEN, INK, PURPLE, escape
 from autost_optuna.delivery.plots.frame import XY, Edge, Frame
 from autost_optuna.delivery.plots.labels import Room, Spot, place_labels, spots
-from autost_optuna.delivery.plots.points import at
-from autost_optuna.front.candidate import Candidate
+from autost_optuna.delivery.plots.points import Places, at, title_of
+from autost_optuna.search.exact import Found
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -162,14 +162,13 @@ def _label(mark: Mark) -> list[str]:
     return [(mark.short if "=" in name else name)[:LONGEST] for name in mark.names[:3]]
 
 
-def pick_names(picks: Sequence[Candidate], prefix: str = "") -> Names:
-    """Trial, width and depth of picks, in one line or two."""
-    return Names(labels=[_pick(pick, prefix) for pick in picks])
+def pick_names(picks: Sequence[Found], prefix: str = "", places: Places | None = None) -> Names:
+    """Trial, or place in the exact front, width and depth of picks, in one line or two."""
+    return Names(labels=[_pick(pick, f"{prefix}{title_of(pick, places)}") for pick in picks])
 
 
-def _pick(pick: Candidate, prefix: str) -> list[Spot]:
-    number = prefix if pick.number is None else f"{prefix}trial {pick.number}"
-    lines = [line for line in (number, pick.architecture.in_words(blocks=False)) if line]
+def _pick(pick: Found, title: str) -> list[Spot]:
+    lines = [line for line in (title, pick.architecture.in_words(blocks=False)) if line]
     first, *others = BY_MEMBER
     return [
         spot
@@ -179,7 +178,7 @@ def _pick(pick: Candidate, prefix: str) -> list[Spot]:
     ]
 
 
-def width_names(members: Sequence[Candidate]) -> Names:
+def width_names(members: Sequence[Found]) -> Names:
     """For each width of a front, a label at one of its members, preferably the middle one."""
     labels = []
     for width in sorted({member.architecture.embed_dim for member in members}):

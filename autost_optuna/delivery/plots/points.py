@@ -1,15 +1,16 @@
 """Candidates as points: how they are drawn, their hover text, the finding of a front, and thinning of a cloud."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autost_optuna import units
 from autost_optuna.delivery.plots.figure import GREEN, INK, escape
 from autost_optuna.front.candidate import Candidate
 from autost_optuna.front.picks import knee
+from autost_optuna.network.architecture import Architecture
 from autost_optuna.proxies.goals import GOALS
-from autost_optuna.search.exact import ExactFront
+from autost_optuna.search.exact import ExactFront, Found, Member
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -18,12 +19,21 @@ BUDGET = "budget"  # the name of the limit from --max-energy
 MOST = 5000  # most dominated candidates drawn; more hide each other, and make a page large and slow
 
 
-def finding(members: Sequence[Candidate], budget_mj: float | None = None) -> str:
+Places = Mapping[Architecture, int]  # of members in the exact front, counted from 1
+
+
+def title_of(point: Found, places: Places | None = None) -> str:
+    """Its trial, or its place in the exact front: "trial 7", "member 7", or "" if it has neither."""
+    if places:
+        return f"member {places[point.architecture]}"
+    return "" if point.number is None else f"trial {point.number}"
+
+
+def finding(members: Sequence[Found], budget_mj: float | None = None, places: Places | None = None) -> str:
     """The finding of a front of FLOPs and energy in one line: its knee, or the most FLOPs that a budget buys, if any."""
     affordable = [member for member in members if budget_mj is not None and member.energy_mj <= budget_mj]
     chosen = affordable[-1] if affordable else knee(members)
-    trial = "" if chosen.number is None else f"trial {chosen.number}, "
-    what = f"{trial}{chosen.architecture.in_words(blocks=False)}"
+    what = ", ".join(filter(None, (title_of(chosen, places), chosen.architecture.in_words(blocks=False))))
     figures = f"{units.count(chosen.flops, 'FLOPs')} for {units.energy(chosen.energy_mj)} per image"
     if affordable:
         return f"{budget_mj:g} mJ per image buys at most {units.count(chosen.flops, 'FLOPs')} ({what})"
@@ -58,9 +68,23 @@ def details(candidate: Candidate) -> list[str]:
     ]
 
 
-def hover(study: str) -> str:
-    """plotly's template for the hover text of a study's candidate at (mJ, GFLOPs), from its `details`."""
-    command = _export(literal(units.command("export", study)), "%{customdata[0]}")
+def member_details(member: Member, place: int) -> list[str]:
+    """What `hover` shows of a member of the exact front: its place, architecture and parameters."""
+    return [str(place), member.architecture.in_words(), units.parameters(member.params)]
+
+
+def hover(study: str, *, exact: bool = False) -> str:
+    """plotly's template for the hover text of a study's candidate at (mJ, GFLOPs), from its `details`.
+
+    If `exact`, of a member of its exact front, from its `member_details`.
+    """
+    export = literal(units.command("export", study))
+    if exact:
+        return (
+            "<b>member %{customdata[0]}</b>: %{customdata[1]}<br>%{x:.4g} mJ, %{y:.4g} GFLOPs, %{customdata[2]}<br>"
+            f"{export} --exact %{{customdata[0]}} -o member-%{{customdata[0]}}<extra></extra>"
+        )
+    command = _export(export, "%{customdata[0]}")
     return (
         "<b>trial %{customdata[0]}</b>: %{customdata[1]}<br>%{x:.4g} mJ (%{customdata[2]}), %{y:.4g} GFLOPs, "
         "%{customdata[3]}<br>"
@@ -82,16 +106,21 @@ def literal(text: str) -> str:
     return escape(text).replace("%", "&#37;")
 
 
-def drawn(study: str, name: str, points: Sequence[Candidate], **style: Any) -> "go.Scatter":
-    """Candidates of a study at (mJ, GFLOPs) as a trace with that name."""
+def drawn(study: str, name: str, points: Sequence[Found], places: Places | None = None, **style: Any) -> "go.Scatter":
+    """Candidates of a study at (mJ, GFLOPs) as a trace with that name.
+
+    With `places`, members of its exact front, which have these places.
+    """
     import plotly.graph_objects as go
 
     return go.Scatter(
         name=name,
         x=[c.energy_mj for c in points],
         y=[c.flops / 1e9 for c in points],
-        customdata=[details(c) for c in points],
-        hovertemplate=hover(study),
+        customdata=[
+            member_details(c, (places or {})[c.architecture]) if isinstance(c, Member) else details(c) for c in points
+        ],
+        hovertemplate=hover(study, exact=bool(places)),
         **style,
     )
 

@@ -4,8 +4,9 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from autost_optuna import units
 from autost_optuna.delivery.plots.convergence import convergence_view, draw_convergence
-from autost_optuna.delivery.plots.front import Overlay, draw_front, front_view
+from autost_optuna.delivery.plots.front import Overlay, draw_front, exact_view, front_view
 from autost_optuna.delivery.plots.genes import draw_genes, genes_view
 from autost_optuna.delivery.plots.points import BUDGET, MOST
 from autost_optuna.delivery.plots.stages import draw_stages, stages_view
@@ -14,6 +15,7 @@ from autost_optuna.front.candidate import TABLE, Candidate
 from autost_optuna.front.picks import picks_of
 from autost_optuna.search.baselines import baselines_of
 from autost_optuna.search.bills import Bill, bills_of
+from autost_optuna.search.exact import ExactFront, Member
 from autost_optuna.search.search import Search
 from autost_optuna.training.records import trainings_of
 from autost_optuna.units import StrPath
@@ -55,16 +57,41 @@ def front_figure(
     letters: float = 1.0,
 ) -> "Figure":
     """The Pareto plot of a study with its baselines, exact front and energy bound. Raises ValueError without a candidate."""
-    bound = search.settings.constraints.max_energy_mj
-    asked = {BUDGET: budget_mj, "constraint": bound if bound != budget_mj else None}
     overlay = Overlay(
         quantised=quantised,
         exact=search.exact(),
         picks=picks,
         baselines=baselines_of(search),
-        limits={limit: energy_mj for limit, energy_mj in asked.items() if energy_mj is not None},
+        limits=_limits(search, budget_mj),
     )
     return draw_front(front_view(search.study.study_name, search.candidates(), overlay, most=most), letters)
+
+
+def exact_figure(
+    search: Search,
+    front: ExactFront,
+    picks: Sequence[Member] = (),
+    budget_mj: float | None = None,
+    *,
+    letters: float = 1.0,
+) -> "Figure":
+    """The exact front of a study by itself, with its baselines and energy bound."""
+    settings = search.settings
+    overlay = Overlay(picks=picks, baselines=baselines_of(search), limits=_limits(search, budget_mj))
+    images = units.images(settings.images, settings.seeds)
+    seeds = units.seeds(settings.seed, settings.seeds)
+    said = (
+        f"{units.counted(settings.space.size, 'architecture')} of {settings.space.name}; {settings.convention.label}; "
+        f"{images} of {settings.data}, {seeds}, weights at initialisation"
+    )
+    return draw_front(exact_view(search.study.study_name, front, said, overlay), letters)
+
+
+def _limits(search: Search, budget_mj: float | None) -> dict[str, float]:
+    """The energy bounds in mJ to draw, by name."""
+    bound = search.settings.constraints.max_energy_mj
+    limits = {BUDGET: budget_mj, "constraint": bound if bound != budget_mj else None}
+    return {limit: energy_mj for limit, energy_mj in limits.items() if energy_mj is not None}
 
 
 def hypervolume_figure(search: Search) -> "Figure":
