@@ -2,6 +2,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from autost_optuna import Objective
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.search import study as studies
 from autost_optuna.search.fork import ORIGIN, fork
@@ -97,7 +98,8 @@ def test_a_fork_of_figures_that_do_not_hold_measures_anew(old, storage):
     assert "it gave" in made.reason
 
 
-def test_a_fork_needs_a_name_of_its_own(old, storage):
-    with pytest.raises(ValueError, match="'old' exists"):
+def test_a_fork_needs_a_name_of_its_own(old, storage, monkeypatch):
+    monkeypatch.setattr(Objective, "measure", lambda *given: pytest.fail("measured before the name was checked"))
+    with pytest.raises(ValueError, match=r"'old' exists in .*; choose another name, or delete it first$"):
         fork(old, "old", storage)
     assert len(open_search("old", storage).study.trials) == 20

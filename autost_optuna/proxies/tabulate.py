@@ -63,9 +63,8 @@ def tabulate(
                     walk.measure(of_letters(layout, depths, blocks), instead)
                 on_done(min(len(entries), total), total)
         table = RateTable(task=measured.task, entries=entries)
-        some = _drawn(space.sharing, layout, offered, random.Random(f"{seed} scale {layout}"))
-        ratios = [_accumulates(one, measured.measure(one), table) for one in itertools.islice(some, SCALED)]
-        scales[layout] = _shrunk(ratios)
+        some = _scaling(space.sharing, layout, offered, seed)
+        scales[layout] = _shrunk([_accumulates(one, measured.measure(one), table) for one in some])
     scaled = {
         slot: {name: tuple(rate * scales[slot.layout] for rate in rates) for name, rates in entry.items()}
         for slot, entry in entries.items()
@@ -73,12 +72,17 @@ def tabulate(
     return RateTable(task=measured.task, entries=scaled)
 
 
-def _drawn(
-    sharing: Sharing, layout: Layout, offered: Sequence[tuple[int, ...]], generator: random.Random
-) -> Iterator[Architecture]:
+def scaling_networks(space: Space, seed: int) -> Iterator[Architecture]:
+    """The networks that scale the rates of a table, which therefore tell nothing about its error."""
+    for layout, offered in space.layouts.every():
+        yield from _scaling(space.sharing, layout, offered, seed)
+
+
+def _scaling(sharing: Sharing, layout: Layout, offered: Sequence[tuple[int, ...]], seed: int) -> Iterator[Architecture]:
     """Random networks of a layout."""
+    generator = random.Random(f"{seed} scale {layout}")
     branches = sharing.branches(layout.widths)
-    while True:
+    for _ in range(SCALED):
         depths, branch = generator.choice(offered), generator.choice(branches)
         groups = [generator.choice(stage) for stage in branch]
         blocks = [generator.choice(some) for some, depth in zip(groups, depths, strict=True) for _ in range(depth)]

@@ -15,7 +15,7 @@ from autost_optuna.search.objective import Objective, measure_box
 from autost_optuna.search.restore import make_objective
 from autost_optuna.search.search import Search
 from autost_optuna.search.settings import ATTRIBUTE, installed_versions
-from autost_optuna.search.study import check_name, make_study
+from autost_optuna.search.study import check_name, existing_names, make_study, named_twice
 from autost_optuna.search.tables import store_measured, stored_measured, stored_table
 from autost_optuna.storage.location import check_file
 from autost_optuna.units import StrPath
@@ -55,6 +55,8 @@ def fork(
     check_name(name)
     storage = os.fspath(storage)
     check_file(storage, create=True, write=True)
+    if name in existing_names(storage):  # before anything is measured
+        raise named_twice(name, storage, skips=False)
     old = search.settings
     sample = old.sample(data_root)
     drawn = rate_images(old.task, sample)

@@ -70,7 +70,7 @@ def create(
     if name in existing_names(storage):
         if skip_if_exists:
             return existing()
-        raise _exists(name, storage)
+        raise named_twice(name, storage)
     check_file(storage, create=True, write=True)
     plan.space.check(plan.task)
     check_feasible(plan.space, plan.task, constraints)
@@ -114,7 +114,7 @@ def make_study(name: str, storage: str, settings: Settings, tabled: Tabled | Non
             directions=[GOALS[name].direction for name in settings.objectives],
         )
     except DuplicatedStudyError:
-        raise _exists(name, storage) from None
+        raise named_twice(name, storage) from None
     try:
         name_objectives(study, settings.objectives)
         if tabled is not None:
@@ -238,7 +238,7 @@ def has_candidates(trials: Sequence[FrozenTrial]) -> bool:
     return any(CANDIDATE in trial.user_attrs for trial in trials)
 
 
-def _exists(name: str, storage: str) -> StudyExists:
-    return StudyExists(
-        f"study {name!r} exists in {shown(storage)}; choose another name, pass --skip-if-exists, or delete it first"
-    )
+def named_twice(name: str, storage: str, *, skips: bool = True) -> StudyExists:
+    """The error for a name that is taken; `skips` if the command has --skip-if-exists."""
+    skip = "pass --skip-if-exists, " if skips else ""
+    return StudyExists(f"study {name!r} exists in {shown(storage)}; choose another name, {skip}or delete it first")

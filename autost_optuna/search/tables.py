@@ -23,7 +23,7 @@ from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import estimate_mj, mean_by_operation
 from autost_optuna.proxies.table import RateTable, TableCheck, slots_in
-from autost_optuna.proxies.tabulate import tabulate
+from autost_optuna.proxies.tabulate import scaling_networks, tabulate
 from autost_optuna.ranks import rank
 from autost_optuna.search.settings import ATTRIBUTE
 from autost_optuna.space.space import Space
@@ -73,12 +73,18 @@ def tabulated(
     table = tabulate(rates, space, rates.seed, on_done)
     seconds = time.monotonic() - start
     generator = random.Random(rates.seed)
-    held_out: dict[str, Candidate] = {}
-    drawn = (space.draw(generator) for _ in range(TRIES * HELD_OUT))
-    while len(held_out) < HELD_OUT and (one := next((one for one in drawn if one.key not in held_out), None)):
-        held_out[one.key] = measure(one)
-        on_done(len(held_out), HELD_OUT)
-    check = check_table(table, list(held_out.values()), convention)
+    scaling = {one.key for one in scaling_networks(space, rates.seed)}
+    held_out: dict[str, Architecture] = {}
+    spare: dict[str, Architecture] = {}
+    for one in (space.draw(generator) for _ in range(TRIES * HELD_OUT)):
+        (spare if one.key in scaling else held_out).setdefault(one.key, one)
+        if len(held_out) == HELD_OUT:
+            break
+    measured = []
+    for one in (held_out or spare).values():  # a tiny space may have no others
+        measured.append(measure(one))
+        on_done(len(measured), HELD_OUT)
+    check = check_table(table, measured, convention)
     return Tabled(table=table, about=AboutTable(check=check, seconds=seconds))
 
 
