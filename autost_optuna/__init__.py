@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from autost_optuna.evidence.tabular import read_table
     from autost_optuna.evidence.validity import validate
     from autost_optuna.network.transformer import SpikingTransformer
+    from autost_optuna.proxies.audit import audit
     from autost_optuna.search.evaluate import evaluate
     from autost_optuna.search.objective import Objective
     from autost_optuna.search.sampler import DeclaredNSGAIISampler
@@ -29,6 +30,7 @@ __all__ = [
     "Space",
     "SpikingTransformer",
     "Task",
+    "audit",
     "evaluate",
     "load",
     "read_table",
@@ -40,6 +42,7 @@ _LAZY = {
     "evaluate": "autost_optuna.search.evaluate",
     "DeclaredNSGAIISampler": "autost_optuna.search.sampler",
     "SpikingTransformer": "autost_optuna.network.transformer",
+    "audit": "autost_optuna.proxies.audit",
     "load": "autost_optuna.delivery.export",
     "read_table": "autost_optuna.evidence.tabular",
     "validate": "autost_optuna.evidence.validity",

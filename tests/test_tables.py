@@ -197,7 +197,8 @@ def test_a_space_with_too_many_classes_has_its_front_from_a_table(cli, tmp_path,
     assert made.exit_code == 0, made.output
     assert "table of 26 parts in " in made.stdout
     assert "front of all 28 architectures under it in " in made.stdout
-    assert "energies of the table differ from 20 measured random networks by " in made.stdout
+    # Of 28 networks 12 scale the table, and tell nothing about its error.
+    assert "energies of the table differ from 16 measured random networks by " in made.stdout
     assert re.search(r"exact front under it: 3 members and \d+ known by the table alone, hypervolume 0\.", made.stdout)
     stored = open_search("s", str(tmp_path / "autost.journal")).exact()
     assert ExactFront.from_dict(json.loads(json.dumps(stored.to_dict()))) == stored

@@ -1,0 +1,139 @@
+"""What operations of torch multiply: the operands, MACs, and the accumulates that spikes in either operand cause."""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+MOST = 255  # the largest number of spikes; larger whole numbers, such as pixels, are real values
+PIECE = 1 << 16  # float32 holds the sum of as many numbers up to MOST exactly
+
+
+class Call(NamedTuple):
+    """A call: both operands, its MACs, and the accumulates that they cause.
+
+    `alone` gives those of the left or the right operand, from the sum of its values, if it alone drives the call; `both`
+    those if both do.
+    """
+
+    left: Tensor
+    right: Tensor
+    macs: int
+    alone: tuple[Callable[[float], float], Callable[[float], float]]
+    both: Callable[[], float]
+
+
+def sum_of(values: Tensor) -> float:
+    """The exact sum of whole numbers up to MOST."""
+    flat = values.reshape(-1)
+    whole = len(flat) // PIECE * PIECE
+    return sum(
+        _sum(part, (-1,)).sum(dtype=torch.float64).item() for part in (flat[:whole].view(-1, PIECE), flat[whole:])
+    )
+
+
+def _sum(values: Tensor, over: tuple[int, ...]) -> Tensor:
+    """The exact sums over some dimensions, in float32 where it holds them: a tenth of the time of float64."""
+    count = math.prod(values.shape[axis] for axis in over)
+    return values.sum(over, dtype=torch.float32 if count <= PIECE else torch.float64)
+
+
+def _matrices(left: Tensor, right: Tensor) -> Call:
+    """[..., n, k] times [..., k, m]."""
+    n, m = left.shape[-2], right.shape[-1]
+
+    def both() -> float:
+        return float((_sum(left, (-2,)).double() * _sum(right, (-1,))).sum().item())
+
+    return Call(left, right, left.numel() * m, (lambda total: total * m, lambda total: total * n), both)
+
+
+def _convolved(args: Any, kwargs: Any, out: Tensor) -> Iterator[tuple[str, Call]]:
+    x, weight, _, stride, padding, dilation, transposed, _, groups = args
+    spatial = weight.dim() - 2
+    kernel = weight.shape[2:]
+    small = x if transposed else out
+    macs = small.shape[0] * math.prod(small.shape[2:]) * weight.numel()
+    outputs = weight.shape[1] if transposed else weight.shape[0] // groups
+
+    def reach(total: float) -> float:
+        found = _sum(x, (0, 1)).double()
+        for axis in range(spatial):
+            strides, paddings, dilations = (some[axis % len(some)] for some in (stride, padding, dilation))
+            along = Spacing(x.shape[2 + axis], out.shape[2 + axis], kernel[axis], strides, paddings, dilations)
+            each = torch.tensor(_reached(along, transposed), dtype=torch.float64, device=x.device)
+            found = torch.tensordot(each, found, dims=([0], [0]))
+        return float(found.item() * outputs)
+
+    def unknown(total: float = 0.0) -> float:
+        raise RuntimeError(
+            "the weights of a convolution depend on the input and are spikes; its energy cannot be stated"
+        )
+
+    yield "", Call(x, weight, macs, (reach, unknown), unknown)
+
+
+class Spacing(NamedTuple):
+    """A convolution along one axis, from `size` places to `outputs`."""
+
+    size: int
+    outputs: int
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+
+
+@cache
+def _reached(axis: Spacing, transposed: bool) -> list[int]:
+    """How many outputs each place along an axis reaches; fewer at a padded border."""
+    found = []
+    for place in range(axis.size):
+        if transposed:
+            ends = [place * axis.stride - axis.padding + tap * axis.dilation for tap in range(axis.kernel)]
+        else:
+            starts = (place + axis.padding - tap * axis.dilation for tap in range(axis.kernel))
+            ends = [start // axis.stride for start in starts if start % axis.stride == 0]
+        found.append(sum(0 <= end < axis.outputs for end in ends))
+    return found
+
+
+def _attended(args: Any, kwargs: Any, out: Any) -> Iterator[tuple[str, Call]]:
+    """softmax(q k^T) v in one operation: the scores are real values."""
+    q, k, v = args[:3]
+    yield "qk", _matrices(q, k.transpose(-2, -1))
+    scores = q.new_full((1,), 0.5).expand(*q.shape[:-1], k.shape[-2])
+    yield "av", _matrices(scores, v)
+
+
+def _rule(left: int) -> Callable[[Any, Any, Any], Iterator[tuple[str, Call]]]:
+    """Matrices at arguments `left` and `left` + 1; vectors are matrices of one column."""
+
+    def rule(args: Any, kwargs: Any, out: Any) -> Iterator[tuple[str, Call]]:
+        x, y = args[left], args[left + 1]
+        x = x.unsqueeze(0) if x.dim() == 1 else x
+        y = y.unsqueeze(1) if y.dim() == 1 else y
+        yield "", _matrices(x, y)
+
+    return rule
+
+
+RULES: dict[str, Callable[[Any, Any, Any], Iterator[tuple[str, Call]]]] = {
+    "mm": _rule(0),
+    "bmm": _rule(0),
+    "mv": _rule(0),
+    "dot": _rule(0),
+    "addmm": _rule(1),
+    "baddbmm": _rule(1),
+    "addbmm": _rule(1),
+    "addmv": _rule(1),
+    "convolution": _convolved,
+    "_scaled_dot_product_flash_attention_for_cpu": _attended,
+    "_scaled_dot_product_flash_attention": _attended,
+    "_scaled_dot_product_efficient_attention": _attended,
+    "_scaled_dot_product_cudnn_attention": _attended,
+}
+REFUSED = {"_trilinear", "_cdist_forward", "linear", "_convolution", "_int_mm", "_scaled_mm", "_sparse_mm", "addr"}

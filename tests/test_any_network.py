@@ -1,0 +1,268 @@
+"""The audit of any network, against SpikingJelly's and torch's counters as independent oracles."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from spikingjelly.activation_based import functional, layer, neuron
+from spikingjelly.activation_based.model.maxformer import MaxFormer
+from spikingjelly.activation_based.model.qkformer import QKFormer
+from spikingjelly.activation_based.model.spike_driven_transformer import SpikeDrivenTransformer
+from spikingjelly.activation_based.model.spikformer import Spikformer
+from spikingjelly.activation_based.op_counter import DispatchCounterMode, SynOpCounter
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from autost_optuna import Architecture, SpikingTransformer, Task
+from autost_optuna.network.chain import operations
+from autost_optuna.proxies.accumulates import measure_accumulates
+from autost_optuna.proxies.audit import audit
+from autost_optuna.proxies.convention import CONVENTIONS
+from autost_optuna.proxies.energy import estimate_mj, mean_by_operation
+
+
+def spikes(*shape, share=0.3, seed=0):
+    return (torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < share).float()
+
+
+def oracles(network, *inputs):
+    """What SpikingJelly counts as accumulates and torch as MACs."""
+    counter = SynOpCounter()
+    with torch.no_grad(), DispatchCounterMode([counter]):
+        network(*inputs)
+    functional.reset_net(network)
+    with torch.no_grad(), FlopCounterMode(display=False) as flops:
+        network(*inputs)
+    functional.reset_net(network)
+    return counter.get_total(), flops.get_total_flops() / 2
+
+
+def total(found):
+    return sum(row.accumulates or 0 for row in found.rows) * found.images
+
+
+MODELS = {
+    "spikformer": lambda: Spikformer(
+        T=2, img_size_h=16, img_size_w=16, patch_size=4, num_classes=10, embed_dims=32, num_heads=2, depths=1
+    ),
+    "sdt": lambda: SpikeDrivenTransformer(
+        T=2, num_classes=10, embed_dims=32, num_heads=2, depths=1, pooling_stat="0011"
+    ),
+    "qkformer": lambda: QKFormer(T=2, num_classes=10, embed_dims=32, num_heads=(1, 2, 2), depths=(1, 1, 1)),
+    "maxformer": lambda: MaxFormer(T=2, num_classes=10, embed_dims=64, depths=(1, 1, 2), cifar=True),
+}
+
+
+class Step(nn.Module):
+    """A network that loops over its time steps itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.neuron = neuron.LIFNode()
+        self.head = nn.Linear(4 * 36, 5)
+
+    def forward(self, x):
+        return sum(self.head(self.neuron(self.conv(x)).flatten(1)) for _ in range(3))
+
+
+class Attention(nn.Module):
+    def forward(self, q, k, v):
+        return q @ k.transpose(-2, -1) @ v
+
+
+def test_spikes_of_a_loop_are_one_row():
+    network, x = Step(), 3 * torch.randn(2, 1, 6, 6)
+    found = audit(network, x)
+    conv, head = found.rows
+    assert (conv.module, conv.kind, conv.calls, conv.driven_by) == ("conv", "mac", 3, ())
+    assert conv.reason == "the left operand is real-valued"
+    assert (head.module, head.kind, head.calls, head.driven_by) == ("head", "ac", 3, ("neuron",))
+    accumulates, macs = oracles(network, x)
+    assert (total(found), sum(row.macs for row in found.rows) * 2) == (accumulates, macs)
+    assert head.accumulates == pytest.approx(head.rate * head.macs, rel=1e-12)
+    assert found.energy_mj == pytest.approx((4.6 * conv.macs + 0.9 * head.accumulates) * 1e-9, rel=1e-12)
+    assert audit(network, x) == found  # the neurons are reset
+
+
+CONVOLUTIONS = [
+    (nn.Conv1d(2, 4, 3, padding=1, stride=2), (3, 2, 9)),
+    (nn.Conv2d(2, 4, 3, padding=1), (3, 2, 6, 5)),
+    (nn.Conv2d(4, 6, (3, 2), padding=(2, 0), stride=(1, 2), dilation=(2, 1), groups=2), (2, 4, 7, 8)),
+    (nn.Conv2d(3, 3, 5, padding=2, groups=3), (2, 3, 6, 6)),
+    (nn.Conv3d(2, 3, 3, padding=1, stride=2), (2, 2, 5, 5, 5)),
+    (nn.ConvTranspose2d(4, 2, 3, padding=1, stride=2, output_padding=1), (2, 4, 5, 4)),
+    (nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2, dilation=2), (2, 4, 5, 4)),
+    (nn.Linear(7, 5), (3, 4, 7)),
+    (nn.Linear(7, 5, bias=False), (3, 7)),
+]
+
+
+@pytest.mark.parametrize(("module", "shape"), CONVOLUTIONS, ids=lambda value: str(value))
+def test_layers_are_counted_as_spikingjelly_and_torch_count_them(module, shape):
+    network, x = nn.Sequential(module), spikes(*shape)
+    accumulates, macs = oracles(network, x)
+    found = audit(network, x)
+    (row,) = found.rows
+    assert (row.module, row.kind, row.reason) == ("0", "ac", "the left operand is spikes")
+    assert (total(found), row.macs * found.images) == (accumulates, macs)
+    numbers = audit(network, 3 * x)  # as many accumulates as spikes: a sum of three drives thrice
+    assert (numbers.rows[0].most, total(numbers)) == (3, 3 * accumulates)
+
+
+def test_weights_never_drive_whatever_their_values():
+    network = nn.Sequential(nn.Linear(6, 4, bias=False))
+    with torch.no_grad():
+        network[0].weight.copy_(spikes(4, 6))
+    x = spikes(2, 6, seed=1)
+    (row,) = audit(network, x).rows
+    assert row.accumulates * 2 == 4 * x.sum()  # not only where both are 1
+    (row,) = audit(network, torch.randn(2, 6)).rows
+    assert (row.kind, row.accumulates, row.reason) == ("mac", None, "the left operand is real-valued")
+
+    class Folded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.gain = nn.Parameter(spikes(6, 4)), nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            return x @ (self.weight * self.gain.round())
+
+    (row,) = audit(Folded(), torch.randn(2, 6)).rows
+    assert row.kind == "mac"
+
+
+def test_two_products_of_one_line_are_two_rows():
+    q, k, v = (spikes(2, 5, 4, seed=seed) for seed in range(3))
+    found = audit(Attention(), (q, k, v))
+    first, second = found.rows
+    assert first.reason == "both operands are spikes"
+    assert first.accumulates * 2 == (q @ k.transpose(-2, -1)).sum()
+    assert second.reason == "the right operand is spikes"  # the left one counts them
+    assert second.accumulates * 2 == 5 * v.sum()
+    sums = q @ k.transpose(-2, -1)
+    (row,) = audit(nn.Linear(5, 3), sums).rows
+    assert (row.most, row.reason) == (sums.max(), f"the left operand is a sum of up to {int(sums.max())} spikes")
+    assert row.accumulates * 2 == 3 * sums.sum()
+    (by_macs,) = audit(nn.Linear(5, 3), sums, CONVENTIONS["integers-mac"]).rows
+    assert (by_macs.kind, by_macs.energy_pj) == ("mac", pytest.approx(4.6 * by_macs.macs))
+    assert by_macs.reason.endswith("spikes, which the convention charges as MACs")
+
+
+def test_attention_of_torch_is_two_rows():
+    class Torch(nn.Module):
+        def forward(self, q, k, v):
+            return F.scaled_dot_product_attention(q, k, v)
+
+    q, k, v = (spikes(2, 3, 5, 4, seed=seed) for seed in range(3))
+    first, second = audit(Torch(), (q, k, v)).rows
+    assert (first.macs, second.macs) == (300, 300)
+    assert first.accumulates * 2 == torch.einsum("bhqd,bhkd->", q, k)
+    assert (second.reason, second.accumulates * 2) == ("the right operand is spikes", 5 * v.sum())
+
+
+def test_silence_is_spikes_only_behind_a_known_neuron():
+    class Silent(nn.Module):
+        def __init__(self, middle):
+            super().__init__()
+            self.middle, self.head = middle, nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.middle(x))
+
+    x = torch.zeros(2, 4)
+    (row,) = audit(Silent(neuron.IFNode()), x).rows
+    assert (row.kind, row.accumulates, row.driven_by) == ("ac", 0, ("middle",))
+    (row,) = audit(Silent(nn.ReLU()), x).rows
+    assert (row.kind, row.reason) == ("mac", "the left operand is 0 throughout, and no known neuron sent it")
+
+
+def test_what_cannot_be_judged_is_refused_by_name():
+    class Deep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Bilinear(3, 4, 5)
+
+        def forward(self, x, y):
+            return self.inner(x, y)
+
+    with pytest.raises(RuntimeError, match="no rule counts _trilinear in inner; its energy cannot be stated"):
+        audit(Deep(), (torch.randn(2, 3), torch.randn(2, 4)))
+    with pytest.raises(ValueError, match="memory charges the states of neurons"):
+        audit(nn.Linear(3, 4), torch.randn(2, 3), CONVENTIONS["memory"])
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_spikingjellys_transformers_are_counted_as_it_counts_them(kind):
+    torch.manual_seed(0)
+    network = MODELS[kind]().train()  # with the statistics of the batch, so that deep layers fire
+    functional.set_step_mode(network, "m")
+    x = torch.randn(2, 3, 16, 16)
+    accumulates, macs = oracles(network, x)
+    found = audit(network, x)
+    assert accumulates > 0
+    single = sum(row.accumulates * found.images for row in found.rows if row.most == 1)  # it knows no sums of spikes
+    assert (single, sum(row.macs for row in found.rows) * 2) == (accumulates, macs)
+    assert found.uncharged["normalisation"] > 0
+
+
+@pytest.mark.parametrize("form", ["autost", "qkformer"])
+def test_our_networks_cost_what_their_ledger_says(form):
+    task = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=3, pooling="0101")
+    architecture = Architecture(embed_dim=16, depth=2, num_heads=(2, 4), mlp_ratio=(1, 2))
+    network, x = SpikingTransformer(architecture, task), torch.randn(3, 1, 8, 8)
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(x)
+    network.eval()
+    counted = measure_accumulates(network, x)
+    found = audit(network, x)
+    rows = {row.module: row for row in found.rows}
+    ledger = operations(architecture, task)
+    assert {row.name: row.total_macs for row in ledger} == {name: row.macs for name, row in rows.items()}
+    sums = {name: sum(one[name] for one in counted) for name in counted[0]}
+    assert {name: round(row.accumulates * 3) for name, row in rows.items() if row.kind == "ac"} == sums
+    exact = mean_by_operation(counted)
+    energy = estimate_mj(ledger, dict.fromkeys(exact, 0.0), accumulates=exact)
+    assert found.energy_mj == pytest.approx(energy, rel=1e-15)
+
+
+def test_layers_of_spikingjelly_with_steps_are_their_sequence():
+    network = nn.Sequential(
+        layer.Conv2d(1, 4, 3, padding=1, step_mode="m"),
+        layer.BatchNorm2d(4, step_mode="m"),
+        neuron.LIFNode(step_mode="m"),
+        layer.MaxPool2d(2, step_mode="m"),
+        layer.Flatten(step_mode="m"),
+        layer.Linear(36, 3, step_mode="m"),
+    )
+    x = 3 * torch.randn(4, 2, 1, 6, 6)  # time first
+    accumulates, macs = oracles(network, x)
+    found = audit(network, x, images=2)
+    assert (total(found), sum(row.macs for row in found.rows) * 2) == (accumulates, macs)
+    assert found.rows[1].driven_by == ("2",)
+    assert found.uncharged["pooling"] * 2 == 4 * 2 * 36
+
+
+def test_neurons_of_snntorch_are_known_and_reset():
+    snntorch = pytest.importorskip("snntorch")
+
+    class Steps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(
+                nn.Linear(20, 10),
+                snntorch.Leaky(beta=0.9, init_hidden=True),
+                nn.Linear(10, 5),
+                snntorch.Leaky(beta=0.9),
+            )
+
+        def forward(self, x):
+            return [self.net[:3](x) for _ in range(3)]
+
+    torch.manual_seed(0)
+    network, x = Steps(), 3 * torch.rand(2, 20)
+    found = audit(network, x)
+    first, second = found.rows
+    assert (first.kind, second.kind, second.driven_by) == ("mac", "ac", ("net.1",))
+    assert 0 < second.accumulates == second.rate * second.macs
+    assert audit(network, x).rows == found.rows
