@@ -1,5 +1,7 @@
 """The audit of any network, against SpikingJelly's and torch's counters as independent oracles."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from spikingjelly.activation_based.op_counter import DispatchCounterMode, SynOpC
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from autost_optuna import Architecture, SpikingTransformer, Task
+from autost_optuna import Architecture, SpikingTransformer, Task, units
 from autost_optuna.network.chain import operations
 from autost_optuna.proxies.accumulates import measure_accumulates
 from autost_optuna.proxies.audit import audit
@@ -82,6 +84,26 @@ def test_spikes_of_a_loop_are_one_row():
     assert head.accumulates == pytest.approx(head.rate * head.macs, rel=1e-12)
     assert found.energy_mj == pytest.approx((4.6 * conv.macs + 0.9 * head.accumulates) * 1e-9, rel=1e-12)
     assert audit(network, x) == found  # the neurons are reset
+    header, first, second, said = str(found).splitlines()
+    assert header.split() == [
+        "module",
+        "operation",
+        "calls",
+        "MACs",
+        "rate",
+        "accumulates",
+        "kind",
+        "pJ",
+        "share",
+        "why",
+    ]
+    assert first.split()[:5] == ["conv", "convolution", "3", f"{conv.macs:,.0f}", "MAC"]
+    assert second.endswith("the left operand is spikes")
+    assert said.startswith(
+        f"{units.energy(found.energy_mj)} per image under horowitz-45nm-fp32, 2 images; not charged: "
+    )
+    assert header.split()[0] in found._repr_html_()
+    assert json.loads(json.dumps(found.to_dict()))["energy_mj"] == found.energy_mj
 
 
 CONVOLUTIONS = [

@@ -1,7 +1,6 @@
 """The energy of any spiking network, from the operations that it carries out."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,10 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autost_optuna import notebook, units
 from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import estimate_energy
 from autost_optuna.proxies.watch import Operand, Watch, Watched, libraries_of
+
+COLUMNS = ("module", "operation", "calls", "MACs", "rate", "accumulates", "kind", "pJ", "share", "why")
+LEFT = ("module", "operation", "why")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +58,50 @@ class Audit:
         """Energy in mJ per image."""
         return math.fsum(row.energy_pj for row in self.rows) * 1e-9
 
+    def __str__(self) -> str:
+        """A table of the rows, and what they add up to."""
+        cells = [COLUMNS, *self._cells()]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if column in LEFT else cell.rjust(width)
+                for column, cell, width in zip(COLUMNS, row, widths, strict=True)
+            ).rstrip()
+            for row in cells
+        ]
+        return "\n".join([*lines, self.in_words])
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same."""
+        return notebook.titled(self.in_words, notebook.table(COLUMNS, self._cells(), left=LEFT))
+
+    @property
+    def in_words(self) -> str:
+        """Its energy, and what it leaves out, in one line."""
+        left = ", ".join(f"{what} of {values:,.0f} values" for what, values in self.uncharged.items())
+        said = (
+            f"{units.energy(self.energy_mj)} per image under {self.convention}, {units.counted(self.images, 'image')}"
+        )
+        return f"{said}; not charged: {left}" if left else said
+
+    def _cells(self) -> list[list[str]]:
+        total = math.fsum(row.energy_pj for row in self.rows)
+        return [
+            [
+                row.module or "-",
+                row.operation,
+                str(row.calls),
+                f"{row.macs:,.0f}",
+                "" if row.rate is None else f"{row.rate:.4f}",
+                "" if row.accumulates is None else f"{row.accumulates:,.0f}",
+                row.kind.upper(),
+                f"{row.energy_pj:,.0f}",
+                f"{row.energy_pj / total:.1%}" if total else "",
+                row.reason,
+            ]
+            for row in self.rows
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {**asdict(self), "energy_mj": self.energy_mj}
@@ -90,7 +137,7 @@ def audit(
         network(*given)
     _reset(network)
     rows = tuple(_row(row, convention, count) for row in watch.rows.values())
-    uncharged = Counter({what: values / count for what, values in watch.uncharged.items()})
+    uncharged = {what: values / count for what, values in watch.uncharged.items()}
     return Audit(rows=rows, uncharged=uncharged, convention=convention.label, images=count)
 
 
