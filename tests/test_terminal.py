@@ -6,6 +6,7 @@ import pty
 import re
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ import optuna
 import pytest
 import warm
 from click.shell_completion import ShellComplete
-from makers import TOY_FILE, event, examples, free_port, tour, write_nmnist
+from makers import ROOT, TOY_FILE, event, examples, free_port, tour, write_nmnist
 
 from autost_optuna.cli import main
 from autost_optuna.data import Sample
@@ -83,6 +84,7 @@ def serves(words, folder):
 @pytest.mark.process
 def test_every_command_has_an_example_and_they_run(cli, tmp_path):
     (tmp_path / "toy.toml").write_text(TOY_FILE)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     rows = [f"a{i},0.{i},{i},{8 - i % 3}" for i in range(1, 8)]
     (tmp_path / "runs.csv").write_text("\n".join(["architecture,accuracy,flops,naswot", *rows, "a1,0.2,1,7"]))
     single = {words: member for words, member in COMMANDS.items() if not hasattr(member, "commands")}

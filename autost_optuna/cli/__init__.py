@@ -17,6 +17,7 @@ import click
 from autost_optuna import __version__
 from autost_optuna.cli import options
 from autost_optuna.cli.adopt import adopt
+from autost_optuna.cli.any_network import audit_networks
 from autost_optuna.cli.audit import describe
 from autost_optuna.cli.baselines import baseline
 from autost_optuna.cli.copy import copy, rescue
@@ -186,7 +187,7 @@ def main() -> None:
 STUDY = (create, list_studies, show_study, adopt, run, exact, baseline, front, plot, report, fork, copy, rescue, delete)
 for member in STUDY:
     study.add_command(member)
-for command in (study, describe, train, validate, export, quickstart, dashboard):
+for command in (study, describe, audit_networks, train, validate, export, quickstart, dashboard):
     main.add_command(command)
 for command in (main, *main.commands.values(), *study.commands.values()):
     options.quiet(command)

@@ -12,6 +12,10 @@ MOST = 255  # the largest number of spikes; larger whole numbers, such as pixels
 PIECE = 1 << 16  # float32 holds the sum of as many numbers up to MOST exactly
 
 
+class Uncounted(RuntimeError):  # noqa: N818 - what it says of an operation
+    """There is no rule for an operation, so that no energy can be stated."""
+
+
 class Call(NamedTuple):
     """A call: both operands, its MACs, and the accumulates that they cause.
 
@@ -69,9 +73,7 @@ def _convolved(args: Any, kwargs: Any, out: Tensor) -> Iterator[tuple[str, Call]
         return float(found.item() * outputs)
 
     def unknown(total: float = 0.0) -> float:
-        raise RuntimeError(
-            "the weights of a convolution depend on the input and are spikes; its energy cannot be stated"
-        )
+        raise Uncounted("the weights of a convolution depend on the input and are spikes; its energy cannot be stated")
 
     yield "", Call(x, weight, macs, (reach, unknown), unknown)
 

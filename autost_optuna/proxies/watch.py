@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autost_optuna.proxies.products import MOST, REFUSED, RULES, Call, sum_of
+from autost_optuna.proxies.products import MOST, REFUSED, RULES, Call, Uncounted, sum_of
 
 FIRST = 4096  # values that are looked at before all others: among real ones some is hardly ever a whole number
 NEURONS = {"spikingjelly": "BaseNode", "snntorch": "SpikingNeuron", "norse": "SNN", "autost_optuna": "NeuronModule"}
@@ -123,7 +123,7 @@ class Watch(TorchDispatchMode):
                 self._record(f"{name} {part}".strip(), product)
             tag = Tag(all(tag.fixed for tag in tags), frozenset())
         elif name in REFUSED:
-            raise RuntimeError(f"no rule counts {name} in {self._module}; its energy cannot be stated")
+            raise Uncounted(f"no rule counts {name} in {self._module}; its energy cannot be stated")
         else:
             moved = [tag for tag in tags if not tag.fixed]
             tag = Tag(not moved, frozenset().union(*(tag.neurons for tag in moved)))

@@ -1,0 +1,143 @@
+"""autost-optuna audit: the energy of any torch network."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autost_optuna import units
+from autost_optuna.cli import options, printing
+
+if TYPE_CHECKING:
+    from autost_optuna.proxies.audit import Audit
+
+DETAILS = ("module", "operation", "calls", "macs", "rate", "most", "accumulates", "kind", "energy_pj", "reason", "line")
+
+
+@click.command("audit", short_help="Audit the energy of any torch network.")
+@click.argument("networks", nargs=-1, required=True, metavar="CODE:NAME...")
+@click.option("--input", "size", required=True, metavar="CxHxW", help="Shape of one input, such as 3x32x32.")
+@click.option("--steps", type=click.IntRange(1), metavar="T", help="Repeat each input T times: [T, batch, ...].")
+@click.option(
+    "--data",
+    metavar="NAME|FILE.npy|FILE.pt",
+    help="Inputs: a data set that describe takes too, or an array [N, ...]. By default standard normal noise.",
+)
+@options.data_root
+@click.option("--images", type=click.IntRange(1), default=4, show_default=True, help="Number of inputs.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of inputs and of weights that the code draws."
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights: FILE.safetensors, FILE.pth or FILE.pt, read without running code in them.",
+)
+@click.option(
+    "--energy",
+    "conventions",
+    multiple=True,
+    metavar="NAME|FILE.toml",
+    help="Energy convention, as describe takes it; several for a table.",
+)
+@options.output_format
+def audit_networks(
+    networks: tuple[str, ...],
+    size: str,
+    steps: int | None,
+    data: str | None,
+    data_root: Path | None,
+    images: int,
+    seed: int,
+    checkpoint: Path | None,
+    conventions: tuple[str, ...],
+    form: str,
+) -> None:
+    """Audit the energy of networks of any library: every product and convolution that torch carries out.
+
+    CODE:NAME is package.module:make or FILE.py:make: a torch network, or a function that returns one. Its code is run.
+    Without --checkpoint the network has the weights that its code draws, and normalises by the statistics of the batch.
+    Several networks or conventions give a table with one line for each pair.
+
+    \b
+    Example:
+      autost-optuna audit examples/my_network.py:make --input 1x8x8 --steps 4 --data digits
+      autost-optuna audit examples/my_network.py:make --input 1x8x8 --steps 4 --energy integers-mac --energy static-once
+    """
+    import torch
+
+    from autost_optuna.data import Sample
+    from autost_optuna.proxies.convention import DEFAULT, Convention
+    from autost_optuna.proxies.foreign import (
+        inputs_of,
+        load_weights,
+        make_network,
+        prepare_network,
+        shape_of,
+        steady_audit,
+    )
+
+    if checkpoint is not None and len(networks) > 1:
+        raise ValueError("--checkpoint holds the weights of one network; audit one at a time")
+    prices = [Convention.load(name) for name in conventions] or [DEFAULT]
+    sample = Sample(data=data or "digits", data_root=data_root, images=images, seed=seed)
+    batch = inputs_of(shape_of(size), data, sample)
+    if steps is not None:
+        batch = batch.unsqueeze(0).repeat(steps, *[1] * batch.dim())
+    found: list[tuple[str, Audit]] = []
+    for source in networks:
+        torch.manual_seed(seed)
+        network = make_network(source)
+        if checkpoint is not None:
+            load_weights(network, checkpoint)
+        prepare_network(network, trained=checkpoint is not None)
+        found += [(source, steady_audit(source, network, batch, convention, images)) for convention in prices]
+    if len(found) > 1:
+        _print_pairs(found, form)
+    elif form == "json":
+        printing.print_json({"network": found[0][0], **found[0][1].to_dict()})
+    elif form == "csv":
+        click.echo(units.csv_text([_details(row) for row in found[0][1].to_dict()["rows"]]), nl=False)
+    else:
+        click.echo(str(found[0][1]))
+    on = f"noise, seed {seed}" if data is None else data
+    weights = (
+        "weights as its code draws them, normalised by the batch" if checkpoint is None else f"weights of {checkpoint}"
+    )
+    printing.note(f"inputs: {images} of {on}; {weights}")
+
+
+def _details(row: dict[str, Any]) -> dict[str, Any]:
+    return {**{name: row[name] for name in DETAILS}, "driven_by": list(row["driven_by"])}
+
+
+def _print_pairs(found: "list[tuple[str, Audit]]", form: str) -> None:
+    """One line for each network and convention."""
+    rows: list[dict[str, Any]] = [
+        {
+            "network": source,
+            "convention": one.convention,
+            "macs": sum(row.macs for row in one.rows if row.kind == "mac"),
+            "accumulates": sum(row.accumulates or 0.0 for row in one.rows),
+            "energy_mj": one.energy_mj,
+        }
+        for source, one in found
+    ]
+    if form == "json":
+        printing.print_json(rows)
+    elif form == "csv":
+        click.echo(units.csv_text(rows), nl=False)
+    else:
+        cells = [
+            [
+                row["network"],
+                row["convention"],
+                f"{row['macs']:,.0f}",
+                f"{row['accumulates']:,.0f}",
+                units.significant(row["energy_mj"], 4),
+            ]
+            for row in rows
+        ]
+        left = ["network", "convention"]
+        printing.print_table(["network", "convention", "MACs", "accumulates", "mJ"], cells, left=left)
