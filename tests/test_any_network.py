@@ -1,6 +1,7 @@
 """The audit of any network, against SpikingJelly's and torch's counters as independent oracles."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from autost_optuna.proxies.accumulates import measure_accumulates
 from autost_optuna.proxies.audit import audit
 from autost_optuna.proxies.convention import CONVENTIONS
 from autost_optuna.proxies.energy import estimate_mj, mean_by_operation
+from autost_optuna.proxies.products import multiplies
 
 
 def spikes(*shape, share=0.3, seed=0):
@@ -288,3 +290,215 @@ def test_neurons_of_snntorch_are_known_and_reset():
     assert (first.kind, second.kind, second.driven_by) == ("mac", "ac", ("net.1",))
     assert 0 < second.accumulates == second.rate * second.macs
     assert audit(network, x).rows == found.rows
+
+
+class Calls(nn.Module):
+    """A network of one function, with a layer of neurons, binary weights and a head."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.neuron, self.head = neuron.IFNode(), nn.Linear(4, 3)
+        self.weight = nn.Parameter(spikes(4, 4, seed=7))
+        self.plain = spikes(4, 4, seed=8)
+        self.register_buffer("kept", torch.zeros(5, 4))
+
+    def forward(self, *inputs):
+        return self.function(self, *inputs)
+
+
+def judged(function, *inputs, **options):
+    return [
+        (row.kind, row.reason, row.driven_by)
+        for row in audit(Calls(function), inputs or (3 * torch.rand(5, 4),), **options).rows
+    ]
+
+
+def filled(net, x):
+    kept = torch.zeros(2, 5, 4)
+    for step in range(2):
+        kept[step] = net.neuron(x)
+    return net.head(kept)
+
+
+def written(net, x):
+    net.kept[:] = net.neuron(x)
+    return net.head(net.kept)
+
+
+def viewed(net, x):
+    kept = torch.zeros(5, 4)
+    view = kept[:]
+    kept.copy_(net.neuron(x))
+    return net.head(view)
+
+
+SPIKES = ("ac", "the left operand is spikes", ("neuron",))
+
+
+@pytest.mark.parametrize("function", [filled, written, viewed], ids=lambda function: function.__name__)
+def test_spikes_that_are_gathered_drive(function):
+    assert judged(function) == [SPIKES]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda net, x: torch.tensor([[0.0, 1, 0, 1, 1]]) @ (x + 0.1),
+        lambda net, x: x.new_ones(5, 5).tril() @ (x + 0.1),
+        lambda net, x: (x + 0.1) @ net.plain,
+        lambda net, x: (torch.zeros_like(net.weight) + net.weight.round()) @ (x.t() + 0.1),
+        lambda net, x: (x + 0.1) @ x.new_zeros(4, 4).copy_(net.weight),
+        lambda net, x: torch.mv(x + 0.1, net.weight[0].round() * 1.0),
+        lambda net, x: F.scaled_dot_product_attention(x[None] + 0.1, net.weight.round()[None], x[None, :4] + 0.1),
+    ],
+)
+def test_constants_never_drive(function):
+    assert {kind for kind, *_ in judged(function)} == {"mac"}
+
+
+def test_silent_neurons_are_known_behind_views():
+    silent = torch.zeros(5, 4)
+    assert judged(lambda net, x: torch.mv(net.neuron(x), net.weight[0]), silent) == [SPIKES]
+    assert judged(lambda net, x: torch.mv(net.weight, net.neuron(x)[0]), silent) == [
+        ("ac", "the right operand is spikes", ("neuron",))
+    ]
+
+
+def test_one_line_with_other_weights_or_other_operands_is_another_row():
+    def cell(net, x):
+        product = lambda one, other: one @ other  # noqa: E731
+        return product(product((x > 1).float(), net.weight) + 0.3, net.weight)
+
+    assert [kind for kind, *_ in judged(cell)] == ["ac", "mac"]
+    first = nn.Parameter(torch.rand(5, 4))
+
+    def loop(net, x):
+        state = first
+        for _ in range(3):
+            state = net.neuron(state @ net.weight + x)
+        return state
+
+    rows = audit(Calls(loop), 3 * torch.rand(5, 4), images=5).rows
+    assert [(row.kind, row.calls) for row in rows] == [("mac", 1), ("ac", 2)]
+    assert rows[1].accumulates == pytest.approx(rows[1].rate * rows[1].macs)
+    cell = audit(nn.RNNCell(4, 3), (spikes(2, 4), torch.rand(2, 3)))
+    assert sorted(row.kind for row in cell.rows) == ["ac", "mac"]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Conv1d(4, 5, 3, padding=1),
+        nn.Sequential(nn.Conv2d(4, 5, 3, padding="same"), nn.Flatten(), nn.Linear(80, 3)),
+        nn.GRU(4, 5),
+        nn.RNN(4, 5),
+        Calls(lambda net, x: torch.einsum("bcn,cd->bdn", x, net.weight)),
+        Calls(lambda net, x: torch.zeros(4, 4).addmm_(x[0, :, :4].t().contiguous(), net.weight)),
+    ],
+    ids=lambda network: type(network).__name__,
+)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_no_product_is_left_out(network, mode):
+    shape = (2, 4, 4, 4) if isinstance(network, nn.Sequential) else (2, 4, 4)
+    x = spikes(*shape)
+    with mode():
+        found = audit(network, x)
+    with torch.no_grad(), FlopCounterMode(display=False) as flops:
+        network(x)
+    assert sum(row.macs for row in found.rows) * 2 == (flops.get_total_flops() / 2 or 64)  # torch counts no addmm_
+
+
+def test_layers_that_torch_runs_as_one_operation_are_taken_apart():
+    x = spikes(2, 5, 8)
+    lstm = audit(nn.LSTM(8, 3, batch_first=True), x)
+    assert sum(row.macs for row in lstm.rows) * 2 == 2 * 5 * 12 * (8 + 3)
+    attention = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    macs = sum(row.macs for row in audit(attention, x).rows) * 2
+    assert macs == 2 * 5 * (4 * 8 * 8 + 2 * 8 * 16) + 2 * 2 * (2 * 5 * 5 * 4)
+    shared = audit(
+        Calls(lambda net, q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True)),
+        (spikes(2, 4, 5, 4), spikes(2, 2, 5, 4), spikes(2, 2, 5, 4)),
+    )
+    assert sum(row.macs for row in shared.rows) == 2 * 4 * 5 * 5 * 4
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda net, x: torch.vdot(x[0], net.weight[0]), "no rule counts vdot in the network itself"),
+        (lambda net, x: torch.linalg.solve(net.weight + torch.eye(4), x.t()), "no rule counts .*linalg.*"),
+        (lambda net, x: torch.addr(net.weight, x[0], x[1]), "no rule counts addr"),
+        (
+            lambda net, x: F.conv1d(x[None], (x[None, :4] > 1).float().transpose(0, 1)[:, :, :1].expand(4, 5, 1)),
+            "weights of a conv",
+        ),
+        (lambda net, x: torch.fft.fft(x), "no rule counts _fft"),
+        (lambda net, x: [*ThreadPoolExecutor(1).map(net.head, [x])], "head runs in a thread of its own"),
+    ],
+)
+def test_what_has_no_rule_is_refused(function, said):
+    network = Calls(function)
+    with pytest.raises(RuntimeError, match=said):
+        audit(network, 3 * torch.rand(5, 4))
+    assert not network.head._forward_hooks
+    assert not network.head._forward_pre_hooks
+
+
+def test_every_operation_of_torch_that_multiplies_has_a_rule_or_is_refused():
+    names = {
+        name.removeprefix("aten::").partition(".")[0]
+        for name in torch._C._dispatch_get_all_op_names()
+        if "aten::" in name
+    }
+    known = {name for name in names if multiplies(name.removesuffix("_"))}
+    assert {
+        "mm",
+        "linear",
+        "lstm",
+        "conv2d",
+        "_trilinear",
+        "linalg_solve",
+        "dot",
+        "cudnn_convolution",
+        "_int_mm",
+    } <= known
+    assert {
+        "mkldnn_rnn_layer",
+        "_native_multi_head_attention",
+        "_sparse_addmm",
+        "embedding_bag",
+        "_cdist_forward",
+    } <= known
+    assert not known & {"add", "mul", "batch_norm", "max_pool2d", "upsample_linear1d", "relu", "stack", "_log_softmax"}
+
+
+def test_a_network_that_fails_leaves_nothing_behind():
+    def fail(net, x):
+        net.neuron(x)
+        raise ZeroDivisionError
+
+    network = Calls(fail)
+    with pytest.raises(ZeroDivisionError):
+        audit(network, 3 * torch.rand(5, 4))
+    assert not network.neuron._forward_hooks
+    assert network.neuron.v == 0.0
+    fast = torch.backends.mha.get_fastpath_enabled()
+    for inputs in (torch.rand(0, 4), torch.tensor(3.0)):
+        with pytest.raises(ValueError, match="the first input is no batch; give images"):
+            audit(nn.Linear(4, 3), inputs)
+    assert torch.backends.mha.get_fastpath_enabled() == fast
+    nested = audit(nn.LSTM(4, 3), (spikes(2, 5, 4), (torch.zeros(1, 5, 3), torch.zeros(1, 5, 3))))
+    assert nested.rows
+
+
+@pytest.mark.parametrize("kind", [neuron.PSN, neuron.GatedLIFNode, neuron.SlidingPSN])
+def test_other_neurons_are_known_too(kind):
+    node = {
+        neuron.PSN: lambda: neuron.PSN(T=2),
+        neuron.SlidingPSN: lambda: neuron.SlidingPSN(k=2, step_mode="m"),
+        neuron.GatedLIFNode: lambda: neuron.GatedLIFNode(T=2, step_mode="m"),
+    }[kind]()
+    network = nn.Sequential(node, nn.Linear(4, 3))
+    head = audit(network, torch.full((2, 5, 4), -9.0), images=5).rows[-1]
+    assert (head.module, head.kind, head.driven_by) == ("1", "ac", ("0",))

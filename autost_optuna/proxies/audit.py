@@ -12,7 +12,8 @@ from autost_optuna import notebook, units
 from autost_optuna.network.rows import REAL, Operation
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import estimate_energy
-from autost_optuna.proxies.watch import Operand, Watch, Watched, libraries_of
+from autost_optuna.proxies.products import Uncounted
+from autost_optuna.proxies.watch import Operand, Watch, Watched
 
 COLUMNS = ("module", "operation", "calls", "MACs", "rate", "accumulates", "kind", "pJ", "share", "why")
 LEFT = ("module", "operation", "why")
@@ -109,7 +110,7 @@ class Audit:
 
 def audit(
     network: nn.Module,
-    inputs: Tensor | tuple[Tensor, ...],
+    inputs: Tensor | tuple[Any, ...],
     convention: Convention = DEFAULT,
     *,
     images: int | None = None,
@@ -126,16 +127,21 @@ def audit(
     an operation that no rule counts, and its module.
     """
     given = (inputs,) if isinstance(inputs, Tensor) else inputs
+    first = given[0]
+    if images is None and not (isinstance(first, Tensor) and first.dim() and len(first)):
+        raise ValueError("the first input is no batch; give images, the number of inputs in it")
     if convention.bit.pj or convention.step.pj:
         raise ValueError(
             f"{convention.label} charges the states of neurons or each step, which operations do not show; audit with another"
         )
-    count = len(given[0]) if images is None else images
+    count = len(first) if images is None else images
     _reset(network)
-    watch = Watch(network, given)
-    with torch.no_grad(), watch:
-        network(*given)
-    _reset(network)
+    watch = Watch(network)
+    try:
+        with torch.no_grad():
+            watch.run(*given)
+    finally:
+        _reset(network)
     rows = tuple(_row(row, convention, count) for row in watch.rows.values())
     uncharged = {what: values / count for what, values in watch.uncharged.items()}
     return Audit(rows=rows, uncharged=uncharged, convention=convention.label, images=count)
@@ -157,13 +163,17 @@ def _row(row: Watched, convention: Convention, images: int) -> AuditRow:
         weighted=left.fixed or right.fixed,
         most=max((one.most or 0 for one in spikes), default=1),
     )
+    if math.isnan(reached):
+        raise Uncounted(
+            f"the weights of a convolution in {name} depend on the input and are spikes; its energy is unknown"
+        )
     total = {name: sum(one.total for one in spikes) / max(1, sum(one.read for one in spikes))}
     (charge,) = estimate_energy([operation], total, convention, accumulates={name: reached})
     driven = charge.rate is not None
     return AuditRow(
         module=row.module,
         operation=row.kind,
-        line=row.place.rpartition("+")[0].rpartition("/")[2],
+        line=row.line,
         calls=row.calls,
         macs=row.macs / images,
         kind=charge.kind,
@@ -209,7 +219,7 @@ def _reason(left: Operand, right: Operand, driven: bool) -> str:
 def _reset(network: nn.Module) -> None:
     """Reset neurons that keep their state from one call to the next."""
     for module in network.modules():
-        libraries = libraries_of(module)
+        libraries = {base.__module__.partition(".")[0] for base in type(module).__mro__}
         for library, method in (("spikingjelly", "reset"), ("snntorch", "reset_mem")):
             reset: Any = getattr(module, method, None)
             if library in libraries and reset is not None:

@@ -73,7 +73,7 @@ def _convolved(args: Any, kwargs: Any, out: Tensor) -> Iterator[tuple[str, Call]
         return float(found.item() * outputs)
 
     def unknown(total: float = 0.0) -> float:
-        raise Uncounted("the weights of a convolution depend on the input and are spikes; its energy cannot be stated")
+        return math.nan  # weights that depend on the input: an error if they turn out to drive it
 
     yield "", Call(x, weight, macs, (reach, unknown), unknown)
 
@@ -106,6 +106,8 @@ def _reached(axis: Spacing, transposed: bool) -> list[int]:
 def _attended(args: Any, kwargs: Any, out: Any) -> Iterator[tuple[str, Call]]:
     """softmax(q k^T) v in one operation: the scores are real values."""
     q, k, v = args[:3]
+    if k.shape[-3] != q.shape[-3]:  # heads of q share those of k and v
+        k, v = (one.repeat_interleave(q.shape[-3] // one.shape[-3], -3) for one in (k, v))
     yield "qk", _matrices(q, k.transpose(-2, -1))
     scores = q.new_full((1,), 0.5).expand(*q.shape[:-1], k.shape[-2])
     yield "av", _matrices(scores, v)
@@ -138,4 +140,79 @@ RULES: dict[str, Callable[[Any, Any, Any], Iterator[tuple[str, Call]]]] = {
     "_scaled_dot_product_efficient_attention": _attended,
     "_scaled_dot_product_cudnn_attention": _attended,
 }
-REFUSED = {"_trilinear", "_cdist_forward", "linear", "_convolution", "_int_mm", "_scaled_mm", "_sparse_mm", "addr"}
+# Words in the names of operations that multiply and add. Without a rule they are refused, so that none is left out.
+WORDS = {
+    "mm",
+    "bmm",
+    "mv",
+    "matmul",
+    "addmm",
+    "addmv",
+    "addr",
+    "ger",
+    "outer",
+    "baddbmm",
+    "addbmm",
+    "dot",
+    "vdot",
+    "rnn",
+}
+WORDS |= {
+    "linear",
+    "lstm",
+    "gru",
+    "attention",
+    "bilinear",
+    "trilinear",
+    "solve",
+    "transformer",
+    "cdist",
+    "fft",
+    "tbc",
+    "bag",
+}
+LIBRARIES = ("aten", "prim", "autost_optuna", "sj", "spikingjelly")  # whose operations are known
+POINTWISE = {"_thnn_fused_lstm_cell", "_thnn_fused_gru_cell"}  # what follows the products of a recurrent cell
+
+
+def multiplies(name: str) -> bool:
+    """Whether an operation of torch multiplies and adds, by its name."""
+    if name in POINTWISE or name.startswith(("upsample", "_upsample")):
+        return False
+    words = name.split("_")
+    begins = ("conv", "linalg", "slow", "cudnn", "mkldnn", "miopen")
+    return any(word in WORDS or (word.startswith(begins) and not word.startswith("convert")) for word in words)
+
+
+class Known(NamedTuple):
+    """What is known about an operation of torch: its name, and the names of its arguments.
+
+    `composite` ones consist of others; `refused` are products without a rule; `makes` new values that depend on no tensor;
+    `writes` are the places of arguments that it changes.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    composite: bool
+    refused: bool
+    makes: bool
+    writes: tuple[int, ...]
+
+
+@cache
+def known_of(func: Any) -> Known:
+    """What is known about an operation."""
+    space, _, name = func._schema.name.partition("::")
+    name = name if space == "aten" else f"{space}.{name}"
+    plain = name[:-1] if name.endswith("_") and not name.endswith("__") else name
+    ruled = plain in RULES
+    composite = not ruled and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+    arguments = func._schema.arguments
+    return Known(
+        plain if ruled else name,
+        tuple(argument.name for argument in arguments),
+        composite,
+        not ruled and (not space.startswith(LIBRARIES) or multiplies(plain)),
+        name.startswith("new_") or name.endswith("_like") or name in ("empty_strided", "lift_fresh"),
+        tuple(place for place, one in enumerate(arguments) if one.alias_info is not None and one.alias_info.is_write),
+    )

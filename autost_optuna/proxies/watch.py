@@ -5,33 +5,34 @@ which neurons it passed) and what values it takes over the whole run; so it is k
 """
 
 import sys
-import weakref
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autost_optuna.proxies.products import MOST, REFUSED, RULES, Call, Uncounted, sum_of
+from autost_optuna.proxies.origins import Origins, Tag, fills, tensors_in
+from autost_optuna.proxies.products import MOST, RULES, Call, Uncounted, known_of, sum_of
 
 FIRST = 4096  # values that are looked at before all others: among real ones some is hardly ever a whole number
-NEURONS = {"spikingjelly": "BaseNode", "snntorch": "SpikingNeuron", "norse": "SNN", "autost_optuna": "NeuronModule"}
+NEURONS = (  # where libraries keep their neurons, and how the classes' names begin; this package's are SpikingJelly's
+    ("spikingjelly.activation_based.neuron", ""),
+    ("spikingjelly.activation_based._neuron", ""),
+    ("snntorch._neurons", ""),
+    ("norse.torch.module", "SNN"),
+)
 UNCHARGED = {  # what conventions leave out, by what operations of torch are called
     "normalisation": ("batch_norm", "layer_norm", "group_norm", "instance_norm"),
     "pooling": ("pool",),
     "additions": ("add", "sub"),
     "multiplications": ("mul", "div"),
 }
-
-
-class Tag(NamedTuple):
-    """Where a tensor comes from: weights and constants alone if `fixed`; else from `neurons`, by the paths of their modules."""
-
-    fixed: bool
-    neurons: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ class Watched:
 
     module: str
     kind: str
-    place: str
+    line: str
     calls: int = 0
     macs: int = 0
     operands: tuple[Operand, Operand] = field(default_factory=lambda: (Operand(), Operand()))
@@ -70,112 +71,130 @@ class Watched:
 
 
 class Watch(TorchDispatchMode):
-    """Within the context, all operations of a network are recorded in `rows`, and what is not charged in `uncharged`.
+    """`run` a network once: all operations are recorded in `rows`, and what is not charged in `uncharged`."""
 
-    RuntimeError in the network's forward pass if it carries out a product for which there is no rule.
-    """
-
-    def __init__(self, network: nn.Module, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.rows: dict[tuple[str, str, str], Watched] = {}
+        self.rows: dict[tuple[Any, ...], Watched] = {}
         self.uncharged: Counter[str] = Counter()
-        self._modules = {module: name for name, module in network.named_modules()}
+        self._network = network
         self._path: list[str] = []
-        self._weights = {
-            one.untyped_storage().data_ptr() for one in (*network.parameters(), *network.buffers()) if one.numel()
-        }
-        self._tags: dict[int, tuple[weakref.ref[Tensor], Tag]] = {}
-        self._handles: list[Any] = []
-        for one in inputs:
-            self._put(one, Tag(False, frozenset()))
+        self._origins = Origins((*network.parameters(), *network.buffers()))
+        self._thread = threading.get_ident()
 
-    def __enter__(self) -> "Watch":
-        for module, name in self._modules.items():
-            self._handles += [
-                module.register_forward_pre_hook(lambda m, i, name=name: self._path.append(name)),
-                module.register_forward_hook(self._leave(name, _is_neuron(module)), always_call=True),
-            ]
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
+    def run(self, *inputs: Any) -> None:
+        """Run the network. Uncounted if it carries out a product for which there is no rule."""
+        for one in tensors_in(inputs):
+            self._origins.put(one, Tag(False, frozenset()), replace=True)
+        handles, fast = [], torch.backends.mha.get_fastpath_enabled()
+        try:
+            torch.backends.mha.set_fastpath_enabled(False)  # which hides products in one operation
+            for name, module in self._network.named_modules():
+                handles.append(module.register_forward_pre_hook(self._enter(name)))
+                leave = self._leave(name, _is_neuron(module))
+                handles.append(module.register_forward_hook(leave, always_call=True))
+            with self:
+                self._network(*inputs)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+            for handle in handles:
+                handle.remove()
 
-    def __exit__(self, *error: Any) -> None:
-        for handle in self._handles:
-            handle.remove()
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
+    def _enter(self, name: str) -> Callable[..., None]:
+        def enter(module: nn.Module, inputs: Any) -> None:
+            if threading.get_ident() != self._thread:
+                raise Uncounted(
+                    f"{name} runs in a thread of its own, which cannot be watched; its energy cannot be stated"
+                )
+            self._path.append(name)
+            if isinstance(module, nn.LSTM):  # in oneDNN it would be one operation
+                self._mkldnn = torch._C._get_mkldnn_enabled()
+                torch._C._set_mkldnn_enabled(False)
+
+        return enter
 
     def _leave(self, name: str, neuron: bool) -> Callable[..., None]:
         def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+            if threading.get_ident() != self._thread:
+                return
             self._path.pop()
-            if neuron and (sent := next(_tensors(output), None)) is not None:
-                self._put(sent, Tag(False, frozenset({name})))
+            if isinstance(module, nn.LSTM):
+                torch._C._set_mkldnn_enabled(self._mkldnn)
+            if neuron and (sent := next(tensors_in(output), None)) is not None:
+                self._origins.put(sent, Tag(False, frozenset({name})), replace=True)
 
         return leave
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Record an operation and carry it out."""
         kwargs = kwargs or {}
+        known = known_of(func)
+        if known.composite:  # under inference_mode torch leaves it to this mode to take an operation apart
+            with self:
+                found = func.decompose(*args, **kwargs)
+            if found is not NotImplemented:
+                return found
+        if known.refused:
+            raise Uncounted(f"no rule counts {known.name} in {self._module}; its energy cannot be stated")
+        given = [*tensors_in((args, kwargs))]
+        tags = [self._origins.tag(one) for one in given]
         out = func(*args, **kwargs)
-        name = func._schema.name.removeprefix("aten::")
-        tags = [self._tag(one) for one in _tensors((args, tuple(kwargs.values())))]
-        rule = RULES.get(name)
-        if rule is not None:
-            for part, product in rule(args, kwargs, out):
-                self._record(f"{name} {part}".strip(), product)
-            tag = Tag(all(tag.fixed for tag in tags), frozenset())
-        elif name in REFUSED:
-            raise Uncounted(f"no rule counts {name} in {self._module}; its energy cannot be stated")
-        else:
-            moved = [tag for tag in tags if not tag.fixed]
-            tag = Tag(not moved, frozenset().union(*(tag.neurons for tag in moved)))
-            self._leave_out(name, tags, out)
-        for one in _tensors(out):
-            self._put(one, tag)
+        rule = RULES.get(known.name)
+        calls = [] if rule is None else [*rule(args, kwargs, out)]
+        for part, call in calls:
+            self._record(f"{known.name} {part}".strip(), call)
+        fixed = known.makes or all(tag.fixed for tag in tags)
+        passed = frozenset[str]() if calls or fixed else frozenset().union(*(tag.neurons for tag in tags))
+        if not calls and not fixed:
+            self._leave_out(known.name, out)
+        whole = known.name in ("copy_", "fill_", "zero_") and fills(args[0])
+        if whole and known.name == "copy_":
+            fixed, passed = tags[1]
+        for one in tensors_in(out):
+            self._origins.put(one, Tag(fixed, passed), replace=whole)
+        for place in known.writes:
+            for one in tensors_in(args[place] if place < len(args) else kwargs.get(known.names[place])):
+                self._origins.put(one, Tag(fixed, passed), replace=whole)
         return out
 
     @property
     def _module(self) -> str:
         return self._path[-1] if self._path and self._path[-1] else "the network itself"
 
-    def _leave_out(self, name: str, tags: Sequence[Tag], out: Any) -> None:
-        if all(tag.fixed for tag in tags) or not isinstance(out, Tensor | tuple):
-            return
-        first = next(_tensors(out), None)
+    def _leave_out(self, name: str, out: Any) -> None:
+        first = next(tensors_in(out), None)
         for what, words in UNCHARGED.items():
             if first is not None and any(word in name for word in words):
                 self.uncharged[what] += first.numel()
                 return
 
-    def _tag(self, one: Tensor) -> Tag:
-        known = self._tags.get(id(one))
-        if known is not None and known[0]() is one:
-            return known[1]
-        fixed = one.untyped_storage().data_ptr() in self._weights
-        return Tag(fixed, frozenset())
-
-    def _put(self, one: Tensor, tag: Tag) -> None:
-        key = id(one)
-        self._tags[key] = weakref.ref(one, lambda _: self._tags.pop(key, None)), tag
-
-    def _record(self, kind: str, product: Call) -> None:
-        place = _place()
-        key = self._path[-1] if self._path else "", kind, place
-        row = self.rows.setdefault(key, Watched(*key))
+    def _record(self, kind: str, call: Call) -> None:
+        sides = (call.left, call.right)
+        tags = [self._origins.tag(one) for one in sides]
+        # The same line with other weights, or now with spikes and now with constants, is another operation.
+        weights = [self._origins.weight(one) if tag.fixed else None for one, tag in zip(sides, tags, strict=True)]
+        module = self._path[-1] if self._path else ""
+        place, line = _place()
+        row = self.rows.setdefault((module, kind, place, *weights), Watched(module, kind, line))
         row.calls += 1
-        row.macs += product.macs
-        for side, values in enumerate((product.left, product.right)):
-            operand, tag = row.operands[side], self._tag(values)
+        row.macs += call.macs
+        for side, (values, tag) in enumerate(zip(sides, tags, strict=True)):
+            operand = row.operands[side]
             operand.fixed &= tag.fixed
             operand.neurons |= tag.neurons
             if not tag.fixed and (total := _look(operand, values)) is not None:
-                row.reached[side] += product.alone[side](total)
+                row.reached[side] += call.alone[side](total)
         if all(one.most is not None and not one.fixed for one in row.operands):
-            row.reached[2] += product.both()
+            row.reached[2] += call.both()
 
 
 def _look(operand: Operand, values: Tensor) -> float | None:
     """Learn from the values of an operand in one call; their sum if all were whole numbers until now."""
     operand.read += values.numel()
     if operand.most is None or not values.numel():
+        return None
+    if values.is_complex() or values.layout != torch.strided:
+        operand.most = None
         return None
     if values.dtype == torch.bool:
         values = values.to(torch.uint8)
@@ -194,31 +213,28 @@ def _whole(values: Tensor) -> bool:
     return not values.is_floating_point() or torch.equal(values.round(), values)
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, list | tuple):
-        for one in values:
-            yield from _tensors(one)
-
-
-def libraries_of(module: nn.Module) -> dict[str, list[str]]:
-    """The classes that a module is of, by the names of their libraries."""
-    found: dict[str, list[str]] = {}
-    for base in type(module).__mro__:
-        found.setdefault(base.__module__.partition(".")[0], []).append(base.__name__)
-    return found
-
-
 def _is_neuron(module: nn.Module) -> bool:
     """Whether a module is a spiking neuron of a library that is known."""
-    libraries = libraries_of(module)
-    return any(name.startswith(start) for library, start in NEURONS.items() for name in libraries.get(library, ()))
+    kinds = [(base.__module__, base.__name__) for base in type(module).__mro__]
+    return any(
+        place.startswith(start) and name.startswith(word) and not name.startswith("NonSpiking")
+        for place, name in kinds
+        for start, word in NEURONS
+    )
 
 
-def _place() -> str:
-    """Where in the network's code an operation stands: a loop repeats it, and two on one line differ in their offset."""
-    frame = sys._getframe(3)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "torch":
+def _place() -> tuple[tuple[int, ...], str]:
+    """Where in the code of the innermost module an operation stands, as a key that a loop repeats, and as a line."""
+    key: list[int] = []
+    line = ""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name == "torch.nn.modules.module" and frame.f_code.co_name == "_call_impl":
+            break
+        if not name.startswith(("torch._", "torch.utils.", __name__)):
+            key += [id(frame.f_code), frame.f_lasti]
+            if not line and name.partition(".")[0] != "torch":
+                line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}+{frame.f_lasti}"
+    return tuple(key), line

@@ -1,0 +1,76 @@
+"""Where the values of tensors come from while a network runs: weights and constants, or the input by way of neurons."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+
+class Tag(NamedTuple):
+    """Where a tensor comes from: weights and constants alone if `fixed`; else from `neurons`, by the paths of their modules."""
+
+    fixed: bool
+    neurons: frozenset[str]
+
+
+FIXED = Tag(True, frozenset())
+
+
+class Origins:
+    """The tags of tensors, by the memory that they share with their views; what has none is a constant."""
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        self._weights = {_key(one) for one in weights}
+        self._tags: dict[int, tuple[Any, Tag]] = {}  # memory is held weakly, so that its address stays its own
+
+    def tag(self, one: Tensor) -> Tag:
+        """The tag of a tensor."""
+        return self._tags.get(_key(one), (None, FIXED))[1]
+
+    def put(self, one: Tensor, tag: Tag, *, replace: bool = False) -> None:
+        """Add a tag to those of the memory of a tensor, or replace them."""
+        key = _key(one)
+        before = self._tags.get(key)
+        if before is not None and not replace:
+            tag = Tag(before[1].fixed and tag.fixed, before[1].neurons | tag.neurons)
+        self._tags[key] = (before[0] if before else _held(one)), tag
+
+    def weight(self, one: Tensor) -> int:
+        """A number for the parameter or buffer whose memory a tensor shows; 0 if it shows none."""
+        key = _key(one)
+        return key if key in self._weights else 0
+
+
+def tensors_in(values: Any) -> Iterator[Tensor]:
+    """All tensors in nested lists, tuples and dicts."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, list | tuple):
+        for one in values:
+            yield from tensors_in(one)
+    elif isinstance(values, dict):
+        yield from tensors_in(list(values.values()))
+
+
+def _key(one: Tensor) -> int:
+    """What is one for all views of the same memory."""
+    try:
+        return int(one.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):  # sparse tensors have several
+        return id(one)
+
+
+def _held(one: Tensor) -> Any:
+    try:
+        return StorageWeakRef(one.untyped_storage())
+    except (NotImplementedError, RuntimeError):
+        return one
+
+
+def fills(one: Tensor) -> bool:
+    """Whether a tensor is all that its memory holds."""
+    try:
+        return one.numel() * one.element_size() == one.untyped_storage().nbytes()
+    except (NotImplementedError, RuntimeError):
+        return True
