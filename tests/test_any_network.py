@@ -502,3 +502,19 @@ def test_other_neurons_are_known_too(kind):
     network = nn.Sequential(node, nn.Linear(4, 3))
     head = audit(network, torch.full((2, 5, 4), -9.0), images=5).rows[-1]
     assert (head.module, head.kind, head.driven_by) == ("1", "ac", ("0",))
+
+
+def test_parts_of_one_tensor_are_looked_at_apart():
+    def parts(net, x):
+        mixed = torch.cat([net.neuron(x), x + 0.1], 1)  # [5, 8]: spikes, then real values
+        return mixed[:, :4] @ net.weight, mixed[:, 4:] @ net.weight, mixed.view(4, 10)[:, :5].t() @ net.weight
+
+    assert [kind for kind, *_ in judged(parts)] == ["ac", "mac", "mac"]
+
+    def changed(net, x):
+        kept = net.neuron(x).clone()
+        first = kept @ net.weight
+        kept.add_(0.5)
+        return first, kept @ net.weight
+
+    assert [kind for kind, *_ in judged(changed)] == ["ac", "mac"]

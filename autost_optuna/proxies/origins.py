@@ -1,6 +1,6 @@
 """Where the values of tensors come from while a network runs: weights and constants, or the input by way of neurons."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -30,11 +30,22 @@ class Origins:
 
     def put(self, one: Tensor, tag: Tag, *, replace: bool = False) -> None:
         """Add a tag to those of the memory of a tensor, or replace them."""
-        key = _key(one)
+        try:
+            storage = one.untyped_storage()
+            key = int(storage._cdata)
+        except (NotImplementedError, RuntimeError):
+            storage, key = None, id(one)
         before = self._tags.get(key)
-        if before is not None and not replace:
-            tag = Tag(before[1].fixed and tag.fixed, before[1].neurons | tag.neurons)
-        self._tags[key] = (before[0] if before else _held(one)), tag
+        if before is None:
+            self._tags[key] = (one if storage is None else StorageWeakRef(storage)), tag
+        elif replace:
+            self._tags[key] = before[0], tag
+        elif before[1] != tag:
+            self._tags[key] = before[0], Tag(before[1].fixed and tag.fixed, before[1].neurons | tag.neurons)
+
+    def key(self, one: Tensor) -> int:
+        """A number for the memory of a tensor, which no other memory gets while this object lives, if it has a tag."""
+        return _key(one)
 
     def weight(self, one: Tensor) -> int:
         """A number for the parameter or buffer whose memory a tensor shows; 0 if it shows none."""
@@ -42,15 +53,21 @@ class Origins:
         return key if key in self._weights else 0
 
 
-def tensors_in(values: Any) -> Iterator[Tensor]:
+def tensors_in(values: Any) -> list[Tensor]:
     """All tensors in nested lists, tuples and dicts."""
     if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, list | tuple):
-        for one in values:
-            yield from tensors_in(one)
-    elif isinstance(values, dict):
-        yield from tensors_in(list(values.values()))
+        return [values]
+    if isinstance(values, dict):
+        values = values.values()
+    elif not isinstance(values, list | tuple):
+        return []
+    found: list[Tensor] = []
+    for one in values:
+        if isinstance(one, Tensor):
+            found.append(one)
+        elif isinstance(one, list | tuple | dict):
+            found += tensors_in(one)
+    return found
 
 
 def _key(one: Tensor) -> int:
@@ -59,13 +76,6 @@ def _key(one: Tensor) -> int:
         return int(one.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):  # sparse tensors have several
         return id(one)
-
-
-def _held(one: Tensor) -> Any:
-    try:
-        return StorageWeakRef(one.untyped_storage())
-    except (NotImplementedError, RuntimeError):
-        return one
 
 
 def fills(one: Tensor) -> bool:

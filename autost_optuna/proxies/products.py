@@ -32,11 +32,15 @@ class Call(NamedTuple):
 
 def sum_of(values: Tensor) -> float:
     """The exact sum of whole numbers up to MOST."""
-    flat = values.reshape(-1)
-    whole = len(flat) // PIECE * PIECE
-    return sum(
-        _sum(part, (-1,)).sum(dtype=torch.float64).item() for part in (flat[:whole].view(-1, PIECE), flat[whole:])
-    )
+    over: list[int] = []
+    count = 1
+    for axis in reversed(range(values.dim())):
+        count *= values.shape[axis]
+        if count > PIECE:
+            break
+        over.append(axis)
+    parts = _sum(values, tuple(over)) if over else values
+    return float(parts.sum(dtype=torch.float64).item())
 
 
 def _sum(values: Tensor, over: tuple[int, ...]) -> Tensor:
@@ -184,11 +188,19 @@ def multiplies(name: str) -> bool:
     return any(word in WORDS or (word.startswith(begins) and not word.startswith("convert")) for word in words)
 
 
+UNCHARGED = {  # what conventions leave out, by what operations of torch are called
+    "normalisation": ("batch_norm", "layer_norm", "group_norm", "instance_norm"),
+    "pooling": ("pool",),
+    "additions": ("add", "sub"),
+    "multiplications": ("mul", "div"),
+}
+
+
 class Known(NamedTuple):
     """What is known about an operation of torch: its name, and the names of its arguments.
 
     `composite` ones consist of others; `refused` are products without a rule; `makes` new values that depend on no tensor;
-    `writes` are the places of arguments that it changes.
+    `writes` are the places of arguments that it changes; `uncharged` is what conventions leave out of it, or "".
     """
 
     name: str
@@ -197,6 +209,7 @@ class Known(NamedTuple):
     refused: bool
     makes: bool
     writes: tuple[int, ...]
+    uncharged: str
 
 
 @cache
@@ -215,4 +228,5 @@ def known_of(func: Any) -> Known:
         not ruled and (not space.startswith(LIBRARIES) or multiplies(plain)),
         name.startswith("new_") or name.endswith("_like") or name in ("empty_strided", "lift_fresh"),
         tuple(place for place, one in enumerate(arguments) if one.alias_info is not None and one.alias_info.is_write),
+        "" if ruled else next((what for what, words in UNCHARGED.items() if any(word in name for word in words)), ""),
     )

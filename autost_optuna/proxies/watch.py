@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +27,6 @@ NEURONS = (  # where libraries keep their neurons, and how the classes' names be
     ("snntorch._neurons", ""),
     ("norse.torch.module", "SNN"),
 )
-UNCHARGED = {  # what conventions leave out, by what operations of torch are called
-    "normalisation": ("batch_norm", "layer_norm", "group_norm", "instance_norm"),
-    "pooling": ("pool",),
-    "additions": ("add", "sub"),
-    "multiplications": ("mul", "div"),
-}
 
 
 @dataclass(slots=True)
@@ -45,6 +39,15 @@ class Operand:
     neurons: frozenset[str] = frozenset()
     read: int = 0
     total: float = 0.0
+
+    def learn(self, count: int, found: "Whole | None") -> None:
+        """Take `count` values of one call into account, which were `found` to be whole numbers, or not."""
+        self.read += count
+        if found is None or self.most is None:
+            self.most = None
+            return
+        self.most, self.least = max(self.most, found.most), min(self.least, found.least)
+        self.total += found.total
 
     @property
     def spikes(self) -> bool:
@@ -70,6 +73,9 @@ class Watched:
     reached: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
 
 
+NOBODY: frozenset[str] = frozenset()
+
+
 class Watch(TorchDispatchMode):
     """`run` a network once: all operations are recorded in `rows`, and what is not charged in `uncharged`."""
 
@@ -80,6 +86,7 @@ class Watch(TorchDispatchMode):
         self._network = network
         self._path: list[str] = []
         self._origins = Origins((*network.parameters(), *network.buffers()))
+        self._looked: dict[tuple[Any, ...], Whole | None] = {}
         self._thread = threading.get_ident()
 
     def run(self, *inputs: Any) -> None:
@@ -120,8 +127,8 @@ class Watch(TorchDispatchMode):
             self._path.pop()
             if isinstance(module, nn.LSTM):
                 torch._C._set_mkldnn_enabled(self._mkldnn)
-            if neuron and (sent := next(tensors_in(output), None)) is not None:
-                self._origins.put(sent, Tag(False, frozenset({name})), replace=True)
+            if neuron and (sent := tensors_in(output)[:1]):
+                self._origins.put(sent[0], Tag(False, frozenset({name})), replace=True)
 
         return leave
 
@@ -136,37 +143,42 @@ class Watch(TorchDispatchMode):
                 return found
         if known.refused:
             raise Uncounted(f"no rule counts {known.name} in {self._module}; its energy cannot be stated")
-        given = [*tensors_in((args, kwargs))]
-        tags = [self._origins.tag(one) for one in given]
+        tags = [self._origins.tag(one) for one in tensors_in(args)]
+        if kwargs:
+            tags += [self._origins.tag(one) for one in tensors_in(kwargs)]
         out = func(*args, **kwargs)
         rule = RULES.get(known.name)
         calls = [] if rule is None else [*rule(args, kwargs, out)]
         for part, call in calls:
             self._record(f"{known.name} {part}".strip(), call)
         fixed = known.makes or all(tag.fixed for tag in tags)
-        passed = frozenset[str]() if calls or fixed else frozenset().union(*(tag.neurons for tag in tags))
-        if not calls and not fixed:
-            self._leave_out(known.name, out)
+        neurons = [tag.neurons for tag in tags if tag.neurons]
+        passed = NOBODY if calls or fixed or not neurons else neurons[0].union(*neurons[1:])
+        if known.uncharged and not fixed:
+            self.uncharged[known.uncharged] += sum(one.numel() for one in tensors_in(out)[:1])
         whole = known.name in ("copy_", "fill_", "zero_") and fills(args[0])
         if whole and known.name == "copy_":
             fixed, passed = tags[1]
+        tag = Tag(fixed, passed)
         for one in tensors_in(out):
-            self._origins.put(one, Tag(fixed, passed), replace=whole)
+            self._origins.put(one, tag, replace=whole)
         for place in known.writes:
             for one in tensors_in(args[place] if place < len(args) else kwargs.get(known.names[place])):
-                self._origins.put(one, Tag(fixed, passed), replace=whole)
+                self._origins.put(one, tag, replace=whole)
         return out
 
     @property
     def _module(self) -> str:
         return self._path[-1] if self._path and self._path[-1] else "the network itself"
 
-    def _leave_out(self, name: str, out: Any) -> None:
-        first = next(tensors_in(out), None)
-        for what, words in UNCHARGED.items():
-            if first is not None and any(word in name for word in words):
-                self.uncharged[what] += first.numel()
-                return
+    def _look(self, values: Tensor) -> "Whole | None":
+        """What the values of an operand are; those that several operations read, such as q, k and v, are looked at once."""
+        if values.is_inference() or values.layout != torch.strided:
+            return _whole_numbers(values)
+        key = self._origins.key(values), values._version, values.storage_offset(), values.shape, values.stride()
+        if key not in self._looked:
+            self._looked[key] = _whole_numbers(values)
+        return self._looked[key]
 
     def _record(self, kind: str, call: Call) -> None:
         sides = (call.left, call.right)
@@ -182,31 +194,43 @@ class Watch(TorchDispatchMode):
             operand = row.operands[side]
             operand.fixed &= tag.fixed
             operand.neurons |= tag.neurons
-            if not tag.fixed and (total := _look(operand, values)) is not None:
-                row.reached[side] += call.alone[side](total)
+            if tag.fixed:
+                continue
+            found = self._look(values) if operand.most is not None else None
+            operand.learn(values.numel(), found)
+            if found is not None:
+                row.reached[side] += call.alone[side](found.total)
         if all(one.most is not None and not one.fixed for one in row.operands):
             row.reached[2] += call.both()
 
 
-def _look(operand: Operand, values: Tensor) -> float | None:
-    """Learn from the values of an operand in one call; their sum if all were whole numbers until now."""
-    operand.read += values.numel()
-    if operand.most is None or not values.numel():
-        return None
+class Whole(NamedTuple):
+    """The least, the most and the sum of whole numbers from 0 to MOST."""
+
+    least: int
+    most: int
+    total: float
+
+
+def _whole_numbers(values: Tensor) -> Whole | None:
+    """What values are if all are whole numbers from 0 to MOST."""
+    if not values.numel():
+        return Whole(1, 0, 0.0)
     if values.is_complex() or values.layout != torch.strided:
-        operand.most = None
         return None
     if values.dtype == torch.bool:
         values = values.to(torch.uint8)
     low, high = (float(one) for one in values.aminmax())
-    if low < 0 or high > MOST or not (_whole(values.reshape(-1)[:FIRST]) and _whole(values)):
-        operand.most = None
+    if low < 0 or high > MOST or not (_whole(_some(values)) and _whole(values)):
         return None
-    total = sum_of(values)
-    operand.most = max(operand.most, int(high))
-    operand.least = min(operand.least, int(low))
-    operand.total += total
-    return total
+    return Whole(int(low), int(high), sum_of(values))
+
+
+def _some(values: Tensor) -> Tensor:
+    """The first of many values, without a copy of all."""
+    while values.numel() > FIRST:
+        values = values[: max(1, FIRST * len(values) // values.numel())] if len(values) > 1 else values[0]
+    return values
 
 
 def _whole(values: Tensor) -> bool:
