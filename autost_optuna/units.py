@@ -106,6 +106,33 @@ def one_line(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
 
 
+def markdown_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> str:
+    """A table in Markdown. Columns in `left` are aligned to the left, all others to the right."""
+    sides = [":---" if column in left else "---:" for column in columns]
+    lines = [[cell.replace("|", r"\|") for cell in row] for row in (columns, sides, *rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def latex_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> str:
+    """A table in LaTeX, with the rules of booktabs. Columns in `left` are aligned to the left, all others to the right."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join("".join(special.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
+
+    sides = "".join("l" if column in left else "r" for column in columns)
+    lines = [
+        rf"\begin{{tabular}}{{{sides}}}",
+        r"\toprule",
+        line(columns),
+        r"\midrule",
+        *map(line, rows),
+        r"\bottomrule",
+    ]
+    return "\n".join([*lines, r"\end{tabular}", ""])
+
+
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """CSV with a header of all keys and one line per row.
 

@@ -421,6 +421,7 @@ def test_layers_that_torch_runs_as_one_operation_are_taken_apart():
         (spikes(2, 4, 5, 4), spikes(2, 2, 5, 4), spikes(2, 2, 5, 4)),
     )
     assert sum(row.macs for row in shared.rows) == 2 * 4 * 5 * 5 * 4
+    assert [row.reason for row in shared.rows] == ["both operands are spikes", "the right operand is spikes"]
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,14 @@ def test_several_networks_and_conventions_are_one_table(cli, here):
     ]
     assert len({row["energy_mj"] for row in rows}) == 1  # one network twice, without sums of spikes
     assert cli("audit", MINE, "own:make", *SHAPE).stdout.splitlines()[0].split()[0] == "network"
+    latex = cli("audit", MINE, "own:make", *SHAPE, "-f", "latex").stdout.splitlines()
+    assert latex[:3] == [r"\begin{tabular}{llrrr}", r"\toprule", r"network & convention & MACs & accumulates & mJ \\"]
+    assert latex[4].startswith(r"my\_network.py:make & horowitz-45nm-fp32 & 36,864 & ")
+    assert latex[-1] == r"\end{tabular}"
+    markdown = cli("audit", MINE, *SHAPE, "-f", "markdown").stdout.splitlines()
+    assert markdown[0].startswith("| module | operation | calls | MACs | rate | ")
+    assert markdown[1].startswith("| :--- | :--- | ---: | ")
+    assert [line.split(" | ")[0] for line in markdown[2:]] == ["| 0", "| 5"]
 
 
 @pytest.mark.parametrize(

@@ -898,7 +898,7 @@ HELPS = [
             "delete",
         )
     ),
-    *([name] for name in ("describe", "train", "validate", "export", "quickstart", "dashboard")),
+    *([name] for name in ("describe", "audit", "train", "validate", "export", "quickstart", "dashboard")),
 ]
 
 

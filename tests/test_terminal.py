@@ -269,8 +269,8 @@ def test_studies_are_completed_from_the_journal(demo, tmp_path, monkeypatch, cap
 def test_every_command_that_takes_a_study_completes_its_name(demo):
     takes = {words for words, member in COMMANDS.items() if any(isinstance(p, click.Argument) for p in member.params)}
     completed = {words for words in takes if complete(f"autost-optuna {' '.join(words)} d") == ["demo"]}
-    # A new study's name, and an architecture, of which a study and trial is one form.
-    assert takes - completed == {("study", "create"), ("study", "rescue"), ("describe",)}
+    # A new study's name, an architecture, of which a study and trial is one form, and code.
+    assert takes - completed == {("study", "create"), ("study", "rescue"), ("describe",), ("audit",)}
     assert len(completed) >= 12
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DETAILS = ("module", "operation", "calls", "macs", "rate", "most", "accumulates", "kind", "energy_pj", "reason", "line")
 
+FORMS = {"markdown": units.markdown_text, "latex": units.latex_text}
+
 
 @click.command("audit", short_help="Audit the energy of any torch network.")
 @click.argument("networks", nargs=-1, required=True, metavar="CODE:NAME...")
@@ -41,7 +43,14 @@ DETAILS = ("module", "operation", "calls", "macs", "rate", "most", "accumulates"
     metavar="NAME|FILE.toml",
     help="Energy convention, as describe takes it; several for a table.",
 )
-@options.output_format
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "markdown", "latex"]),
+    default="table",
+    help="Form of the output; LaTeX needs the package booktabs.",
+)
 def audit_networks(
     networks: tuple[str, ...],
     size: str,
@@ -99,8 +108,12 @@ def audit_networks(
         printing.print_json({"network": found[0][0], **found[0][1].to_dict()})
     elif form == "csv":
         click.echo(units.csv_text([_details(row) for row in found[0][1].to_dict()["rows"]]), nl=False)
-    else:
+    elif form == "table":
         click.echo(str(found[0][1]))
+    else:
+        from autost_optuna.proxies.audit import COLUMNS, LEFT
+
+        click.echo(FORMS[form](COLUMNS, found[0][1].cells(), left=LEFT), nl=False)
     on = f"noise, seed {seed}" if data is None else data
     weights = (
         "weights as its code draws them, normalised by the batch" if checkpoint is None else f"weights of {checkpoint}"
@@ -139,5 +152,8 @@ def _print_pairs(found: "list[tuple[str, Audit]]", form: str) -> None:
             ]
             for row in rows
         ]
-        left = ["network", "convention"]
-        printing.print_table(["network", "convention", "MACs", "accumulates", "mJ"], cells, left=left)
+        left, columns = ["network", "convention"], ["network", "convention", "MACs", "accumulates", "mJ"]
+        if form == "table":
+            printing.print_table(columns, cells, left=left)
+        else:
+            click.echo(FORMS[form](columns, cells, left=left), nl=False)

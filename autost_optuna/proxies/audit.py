@@ -16,7 +16,7 @@ from autost_optuna.proxies.products import Uncounted
 from autost_optuna.proxies.watch import Operand, Watch, Watched
 
 COLUMNS = ("module", "operation", "calls", "MACs", "rate", "accumulates", "kind", "pJ", "share", "why")
-LEFT = ("module", "operation", "why")
+LEFT = ("module", "operation", "kind", "why")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +61,7 @@ class Audit:
 
     def __str__(self) -> str:
         """A table of the rows, and what they add up to."""
-        cells = [COLUMNS, *self._cells()]
+        cells = [COLUMNS, *self.cells()]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
             "  ".join(
@@ -74,7 +74,7 @@ class Audit:
 
     def _repr_html_(self) -> str:
         """In a notebook: the same."""
-        return notebook.titled(self.in_words, notebook.table(COLUMNS, self._cells(), left=LEFT))
+        return notebook.titled(self.in_words, notebook.table(COLUMNS, self.cells(), left=LEFT))
 
     @property
     def in_words(self) -> str:
@@ -85,7 +85,8 @@ class Audit:
         )
         return f"{said}; not charged: {left}" if left else said
 
-    def _cells(self) -> list[list[str]]:
+    def cells(self) -> list[list[str]]:
+        """The rows as text, in the order of COLUMNS."""
         total = math.fsum(row.energy_pj for row in self.rows)
         return [
             [

@@ -110,8 +110,10 @@ def _reached(axis: Spacing, transposed: bool) -> list[int]:
 def _attended(args: Any, kwargs: Any, out: Any) -> Iterator[tuple[str, Call]]:
     """softmax(q k^T) v in one operation: the scores are real values."""
     q, k, v = args[:3]
-    if k.shape[-3] != q.shape[-3]:  # heads of q share those of k and v
-        k, v = (one.repeat_interleave(q.shape[-3] // one.shape[-3], -3) for one in (k, v))
+    if (
+        q.dim() > 2 and k.shape[-3] != q.shape[-3]
+    ):  # heads of q share those of k and v, so they are further rows of these
+        q = q.unflatten(-3, (k.shape[-3], -1)).flatten(-3, -2)
     yield "qk", _matrices(q, k.transpose(-2, -1))
     scores = q.new_full((1,), 0.5).expand(*q.shape[:-1], k.shape[-2])
     yield "av", _matrices(scores, v)
