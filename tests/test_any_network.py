@@ -17,6 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autost_optuna import Architecture, SpikingTransformer, Task, units
 from autost_optuna.network.chain import operations
+from autost_optuna.network.form import Form
+from autost_optuna.network.parts.kinds import MIXERS
 from autost_optuna.proxies.accumulates import measure_accumulates
 from autost_optuna.proxies.audit import audit
 from autost_optuna.proxies.convention import CONVENTIONS
@@ -229,21 +231,31 @@ def test_spikingjellys_transformers_are_counted_as_it_counts_them(kind):
     assert found.uncharged["normalisation"] > 0
 
 
-@pytest.mark.parametrize("form", ["autost", "qkformer"])
-def test_our_networks_cost_what_their_ledger_says(form):
+FORMS = [
+    (Form(), (MIXERS["ssa"](num_heads=2), MIXERS["ssa"](num_heads=4))),
+    (Form(stem="spikformer", residual="spike"), (MIXERS["ssa"](num_heads=2), MIXERS["sdsa"]())),
+    (Form(stem="qkformer", residual="spike", depths=(1, 1)), (MIXERS["qkta"](num_heads=2), MIXERS["qkca"]())),
+    (Form(stem="maxformer", depths=(1, 1), feed_forward="gffn"), (MIXERS["depthwise"](kernel=3), MIXERS["identity"]())),
+    (
+        Form(stem="spikingresformer", residual="spike", depths=(1, 1)),
+        (MIXERS["dssa"](num_heads=2, patch=2), MIXERS["ssa"](num_heads=2)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("form", "mixers"), FORMS, ids=lambda value: getattr(value, "stem", ""))
+def test_our_networks_cost_what_their_ledger_says(form, mixers):
     task = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=3, pooling="0101")
-    architecture = Architecture(embed_dim=16, depth=2, num_heads=(2, 4), mlp_ratio=(1, 2))
+    architecture = Architecture(embed_dim=16, depth=2, mixer=mixers, mlp_ratio=(1, 2), form=form)
     network, x = SpikingTransformer(architecture, task), torch.randn(3, 1, 8, 8)
-    with torch.no_grad():
-        for _ in range(3):
-            network.train()(x)
-    network.eval()
+    network.train()  # by the statistics of the batch, so that it fires
     counted = measure_accumulates(network, x)
     found = audit(network, x)
     rows = {row.module: row for row in found.rows}
     ledger = operations(architecture, task)
     assert {row.name: row.total_macs for row in ledger} == {name: row.macs for name, row in rows.items()}
     sums = {name: sum(one[name] for one in counted) for name in counted[0]}
+    assert sum(value > 0 for value in sums.values()) > len(sums) / 2
     assert {name: round(row.accumulates * 3) for name, row in rows.items() if row.kind == "ac"} == sums
     exact = mean_by_operation(counted)
     energy = estimate_mj(ledger, dict.fromkeys(exact, 0.0), accumulates=exact)
@@ -350,6 +362,8 @@ def test_spikes_that_are_gathered_drive(function):
         lambda net, x: (torch.zeros_like(net.weight) + net.weight.round()) @ (x.t() + 0.1),
         lambda net, x: (x + 0.1) @ x.new_zeros(4, 4).copy_(net.weight),
         lambda net, x: torch.mv(x + 0.1, net.weight[0].round() * 1.0),
+        lambda net, x: net.head(torch.relu(net.neuron(x) - 2)),  # zeros, but not those of a silent neuron
+        lambda net, x: net.head(0.0 * net.neuron(x)),
         lambda net, x: F.scaled_dot_product_attention(x[None] + 0.1, net.weight.round()[None], x[None, :4] + 0.1),
     ],
 )

@@ -190,6 +190,75 @@ def multiplies(name: str) -> bool:
     return any(word in WORDS or (word.startswith(begins) and not word.startswith("convert")) for word in words)
 
 
+# Operations that hand spikes on, add them up, or keep those of two that meet; whatever else zeros become is no silence.
+PASSING = {
+    "alias",
+    "detach",
+    "lift_fresh",
+    "clone",
+    "copy",
+    "_to_copy",
+    "view",
+    "_unsafe_view",
+    "view_as",
+    "_reshape_alias",
+}
+PASSING |= {
+    "reshape",
+    "t",
+    "transpose",
+    "permute",
+    "movedim",
+    "expand",
+    "repeat",
+    "squeeze",
+    "unsqueeze",
+    "flip",
+    "roll",
+}
+PASSING |= {
+    "slice",
+    "select",
+    "unbind",
+    "split",
+    "split_with_sizes",
+    "as_strided",
+    "index",
+    "index_select",
+    "gather",
+    "unfold",
+}
+PASSING |= {
+    "cat",
+    "stack",
+    "constant_pad_nd",
+    "slice_scatter",
+    "select_scatter",
+    "index_put",
+    "_unsafe_index",
+    "masked_fill",
+}
+PASSING |= {
+    "add",
+    "sum",
+    "cumsum",
+    "mul",
+    "maximum",
+    "minimum",
+    "max",
+    "amax",
+    "logical_and",
+    "logical_or",
+    "bitwise_and",
+}
+PASSING |= {
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool2d_with_indices",
+    "max_pool3d_with_indices",
+    "adaptive_max_pool2d",
+    "where",
+}
 UNCHARGED = {  # what conventions leave out, by what operations of torch are called
     "normalisation": ("batch_norm", "layer_norm", "group_norm", "instance_norm"),
     "pooling": ("pool",),
@@ -202,7 +271,8 @@ class Known(NamedTuple):
     """What is known about an operation of torch: its name, and the names of its arguments.
 
     `composite` ones consist of others; `refused` are products without a rule; `makes` new values that depend on no tensor;
-    `writes` are the places of arguments that it changes; `uncharged` is what conventions leave out of it, or "".
+    `writes` are the places of arguments that it changes; `uncharged` is what conventions leave out of it, or "". Spikes that
+    enter it leave it if it `passes` them on.
     """
 
     name: str
@@ -212,6 +282,7 @@ class Known(NamedTuple):
     makes: bool
     writes: tuple[int, ...]
     uncharged: str
+    passes: bool
 
 
 @cache
@@ -231,4 +302,5 @@ def known_of(func: Any) -> Known:
         name.startswith("new_") or name.endswith("_like") or name in ("empty_strided", "lift_fresh"),
         tuple(place for place, one in enumerate(arguments) if one.alias_info is not None and one.alias_info.is_write),
         "" if ruled else next((what for what, words in UNCHARGED.items() if any(word in name for word in words)), ""),
+        name.removesuffix("_") in PASSING,
     )

@@ -153,7 +153,8 @@ class Watch(TorchDispatchMode):
             self._record(f"{known.name} {part}".strip(), call)
         fixed = known.makes or all(tag.fixed for tag in tags)
         neurons = [tag.neurons for tag in tags if tag.neurons]
-        passed = NOBODY if calls or fixed or not neurons else neurons[0].union(*neurons[1:])
+        passes = known.passes and (known.name != "mul" or len(neurons) == 2)  # a factor would make them real values
+        passed = neurons[0].union(*neurons[1:]) if neurons and passes and not fixed else NOBODY
         if known.uncharged and not fixed:
             self.uncharged[known.uncharged] += sum(one.numel() for one in tensors_in(out)[:1])
         whole = known.name in ("copy_", "fill_", "zero_") and fills(args[0])
