@@ -26,8 +26,17 @@ from autost_optuna.proxies.energy import estimate_mj, mean_by_operation
 from autost_optuna.proxies.products import multiplies
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
 def spikes(*shape, share=0.3, seed=0):
     return (torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < share).float()
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def oracles(network, *inputs):
@@ -77,7 +86,8 @@ class Attention(nn.Module):
 
 
 def test_spikes_of_a_loop_are_one_row():
-    network, x = Step(), 3 * torch.randn(2, 1, 6, 6)
+    torch.manual_seed(0)
+    network, x = Step(), 3 * noise(2, 1, 6, 6)
     found = audit(network, x)
     conv, head = found.rows
     assert (conv.module, conv.kind, conv.calls, conv.driven_by) == ("conv", "mac", 3, ())
@@ -222,7 +232,7 @@ def test_spikingjellys_transformers_are_counted_as_it_counts_them(kind):
     torch.manual_seed(0)
     network = MODELS[kind]().train()  # with the statistics of the batch, so that deep layers fire
     functional.set_step_mode(network, "m")
-    x = torch.randn(2, 3, 16, 16)
+    x = noise(2, 3, 16, 16)
     accumulates, macs = oracles(network, x)
     found = audit(network, x)
     assert accumulates > 0
@@ -247,7 +257,7 @@ FORMS = [
 def test_our_networks_cost_what_their_ledger_says(form, mixers):
     task = Task(name="digits", image_size=8, channels=1, num_classes=10, time_steps=3, pooling="0101")
     architecture = Architecture(embed_dim=16, depth=2, mixer=mixers, mlp_ratio=(1, 2), form=form)
-    network, x = SpikingTransformer(architecture, task), torch.randn(3, 1, 8, 8)
+    network, x = SpikingTransformer(architecture, task), noise(3, 1, 8, 8)
     network.train()  # by the statistics of the batch, so that it fires
     counted = measure_accumulates(network, x)
     found = audit(network, x)
@@ -271,7 +281,8 @@ def test_layers_of_spikingjelly_with_steps_are_their_sequence():
         layer.Flatten(step_mode="m"),
         layer.Linear(36, 3, step_mode="m"),
     )
-    x = 3 * torch.randn(4, 2, 1, 6, 6)  # time first
+    torch.manual_seed(0)
+    x = 3 * noise(4, 2, 1, 6, 6)  # time first
     accumulates, macs = oracles(network, x)
     found = audit(network, x, images=2)
     assert (total(found), sum(row.macs for row in found.rows) * 2) == (accumulates, macs)
