@@ -147,36 +147,11 @@ RULES: dict[str, Callable[[Any, Any, Any], Iterator[tuple[str, Call]]]] = {
     "_scaled_dot_product_cudnn_attention": _attended,
 }
 # Words in the names of operations that multiply and add. Without a rule they are refused, so that none is left out.
-WORDS = {
-    "mm",
-    "bmm",
-    "mv",
-    "matmul",
-    "addmm",
-    "addmv",
-    "addr",
-    "ger",
-    "outer",
-    "baddbmm",
-    "addbmm",
-    "dot",
-    "vdot",
-    "rnn",
-}
-WORDS |= {
-    "linear",
-    "lstm",
-    "gru",
-    "attention",
-    "bilinear",
-    "trilinear",
-    "solve",
-    "transformer",
-    "cdist",
-    "fft",
-    "tbc",
-    "bag",
-}
+MULTIPLYING = """
+    mm bmm mv matmul addmm addmv addr ger outer baddbmm addbmm dot vdot rnn linear lstm gru attention bilinear
+    trilinear solve transformer cdist fft tbc bag
+"""
+WORDS = frozenset(MULTIPLYING.split())
 LIBRARIES = ("aten", "prim", "autost_optuna", "sj", "spikingjelly")  # whose operations are known
 POINTWISE = {"_thnn_fused_lstm_cell", "_thnn_fused_gru_cell"}  # what follows the products of a recurrent cell
 
@@ -191,74 +166,14 @@ def multiplies(name: str) -> bool:
 
 
 # Operations that hand spikes on, add them up, or keep those of two that meet; whatever else zeros become is no silence.
-PASSING = {
-    "alias",
-    "detach",
-    "lift_fresh",
-    "clone",
-    "copy",
-    "_to_copy",
-    "view",
-    "_unsafe_view",
-    "view_as",
-    "_reshape_alias",
-}
-PASSING |= {
-    "reshape",
-    "t",
-    "transpose",
-    "permute",
-    "movedim",
-    "expand",
-    "repeat",
-    "squeeze",
-    "unsqueeze",
-    "flip",
-    "roll",
-}
-PASSING |= {
-    "slice",
-    "select",
-    "unbind",
-    "split",
-    "split_with_sizes",
-    "as_strided",
-    "index",
-    "index_select",
-    "gather",
-    "unfold",
-}
-PASSING |= {
-    "cat",
-    "stack",
-    "constant_pad_nd",
-    "slice_scatter",
-    "select_scatter",
-    "index_put",
-    "_unsafe_index",
-    "masked_fill",
-}
-PASSING |= {
-    "add",
-    "sum",
-    "cumsum",
-    "mul",
-    "maximum",
-    "minimum",
-    "max",
-    "amax",
-    "logical_and",
-    "logical_or",
-    "bitwise_and",
-}
-PASSING |= {
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool2d_with_indices",
-    "max_pool3d_with_indices",
-    "adaptive_max_pool2d",
-    "where",
-}
+HANDED_ON = """
+    alias detach lift_fresh clone copy _to_copy view _unsafe_view view_as _reshape_alias reshape t transpose permute
+    movedim expand repeat squeeze unsqueeze flip roll slice select unbind split split_with_sizes as_strided index
+    index_select gather unfold cat stack constant_pad_nd slice_scatter select_scatter index_put _unsafe_index
+    masked_fill add sum cumsum mul maximum minimum max amax logical_and logical_or bitwise_and max_pool1d max_pool2d
+    max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool2d where
+"""
+PASSING = frozenset(HANDED_ON.split())
 UNCHARGED = {  # what conventions leave out, by what operations of torch are called
     "normalisation": ("batch_norm", "layer_norm", "group_norm", "instance_norm"),
     "pooling": ("pool",),
