@@ -36,6 +36,9 @@ class Both(nn.Module):
         self.inner = nn.Bilinear(64, 64, 2)
     def forward(self, x):
         return self.inner(x.flatten(1), x.flatten(1))
+class complains(nn.Module):
+    def forward(self, x):
+        raise ValueError("two\\nlines")
 def fails():
     raise ZeroDivisionError("never\\nthis")
 def nothing():
@@ -146,13 +149,13 @@ def test_several_networks_and_conventions_are_one_table(cli, here):
         ),
         (
             [*OWN, "--data", "x.npy"],
-            "there is no file x.npy; give --data a data set or a file",
+            "there is no file x.npy; save it by numpy.save or torch.save",
         ),
         ([*OWN, "--data", "code.pt"], "code.pt holds no array ("),
         ([*OWN, "--data", "mnist"], "no data 'mnist'; choose one of "),
         (
             [*OWN, "--checkpoint", "no.pth"],
-            "there is no file no.pth; give --checkpoint the weights",
+            "there is no file no.pth; save network.state_dict() by torch.save or safetensors",
         ),
         ([*OWN, "--checkpoint", "code.pt"], "code.pt holds no plain weights ("),
         (

@@ -72,7 +72,7 @@ def audit_networks(
     \b
     Example:
       autost-optuna audit examples/my_network.py:make --input 1x8x8 --steps 4 --data digits
-      autost-optuna audit examples/my_network.py:make --input 1x8x8 --steps 4 --energy integers-mac --energy static-once
+      autost-optuna audit examples/my_network.py:make --input 1x8x8 --steps 4 --energy integers-mac --energy horowitz-45nm-int8
     """
     import torch
 
@@ -84,7 +84,7 @@ def audit_networks(
         make_network,
         prepare_network,
         shape_of,
-        steady_audit,
+        steady_audits,
     )
 
     if checkpoint is not None and len(networks) > 1:
@@ -101,7 +101,7 @@ def audit_networks(
         if checkpoint is not None:
             load_weights(network, checkpoint)
         prepare_network(network, trained=checkpoint is not None)
-        found += [(source, steady_audit(source, network, batch, convention, images)) for convention in prices]
+        found += [(source, one) for one in steady_audits(source, network, batch, prices, images)]
     if len(found) > 1:
         _print_pairs(found, form)
     elif form == "json":

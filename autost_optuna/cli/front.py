@@ -120,9 +120,7 @@ def front(
     help="The front; the hypervolume over trials; genes as parallel coordinates; the energy of picks by stage of the network.",
 )
 @click.option("--quantised", is_flag=True, help="Add each member's network without spikes, in 8-bit integers.")
-@click.option(
-    "--exact", is_flag=True, help="Draw the front that study exact measured by itself; of it, if there is no trial."
-)
+@click.option("--exact", is_flag=True, help="Draw the exact front by itself, as of a study without trials.")
 @picks
 @budget
 @trained_option

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autost_optuna import notebook, units
 from autost_optuna.network.rows import REAL, Operation
-from autost_optuna.proxies.convention import DEFAULT, Convention
+from autost_optuna.proxies.convention import DEFAULT, EVERY_STEP, Convention
 from autost_optuna.proxies.energy import estimate_energy
 from autost_optuna.proxies.products import Uncounted
 from autost_optuna.proxies.watch import Operand, Watch, Watched
@@ -124,32 +124,48 @@ def audit(
     default the first dimension of the first input; give it if that is time. Neurons of SpikingJelly and snnTorch that keep
     their state are reset before and after; reset others yourself.
 
-    ValueError if the convention charges the states of neurons or fixed costs, which no operation shows; RuntimeError names
-    an operation that no rule counts, and its module.
+    ValueError if the convention charges states of neurons, fixed costs or a still image once, which no operation shows;
+    RuntimeError names an operation that no rule counts, and its module.
     """
     given = (inputs,) if isinstance(inputs, Tensor) else inputs
     first = given[0]
     if images is None and not (isinstance(first, Tensor) and first.dim() and len(first)):
         raise ValueError("the first input is no batch; give images, the number of inputs in it")
+    check_convention(convention)
+    return price(run_watched(network, given), convention, len(first) if images is None else images)
+
+
+def check_convention(convention: Convention) -> None:
+    """ValueError if a convention charges what operations do not show."""
     if convention.bit.pj or convention.step.pj:
-        raise ValueError(
-            f"{convention.label} charges the states of neurons or each step, which operations do not show; audit with another"
-        )
-    count = len(first) if images is None else images
+        what = "the states of neurons or each step"
+    elif convention.first_convolution != EVERY_STEP:
+        what = "the first convolution of a still image once"
+    else:
+        return
+    raise ValueError(f"{convention.label} charges {what}, which operations do not show; audit with another")
+
+
+def run_watched(network: nn.Module, inputs: tuple[Any, ...]) -> Watch:
+    """All operations of one run of a network, between two resets."""
     _reset(network)
     watch = Watch(network)
     try:
         with torch.no_grad():
-            watch.run(*given)
+            watch.run(*inputs)
     finally:
         _reset(network)
-    rows = tuple(_row(row, convention, count) for row in watch.rows.values())
-    uncharged = {what: values / count for what, values in watch.uncharged.items()}
-    return Audit(rows=rows, uncharged=uncharged, convention=convention.label, images=count)
+    return watch
+
+
+def price(watch: Watch, convention: Convention, images: int) -> Audit:
+    """The audit of a run on a batch of `images`."""
+    rows = tuple(_row(row, convention, images) for row in watch.rows.values())
+    uncharged = {what: values / images for what, values in watch.uncharged.items()}
+    return Audit(rows=rows, uncharged=uncharged, convention=convention.label, images=images)
 
 
 def _row(row: Watched, convention: Convention, images: int) -> AuditRow:
-    left, right = row.operands
     spikes = _drivers(row.operands)
     reached = row.reached[2 if len(spikes) == 2 else row.operands.index(spikes[0])] if spikes else 0.0
     name = row.module or "the network itself"
@@ -161,7 +177,6 @@ def _row(row: Watched, convention: Convention, images: int) -> AuditRow:
         macs=row.macs,
         steps=1,
         driven_by=name if spikes else REAL,
-        weighted=left.fixed or right.fixed,
         most=max((one.most or 0 for one in spikes), default=1),
     )
     if math.isnan(reached):
@@ -179,7 +194,7 @@ def _row(row: Watched, convention: Convention, images: int) -> AuditRow:
         macs=row.macs / images,
         kind=charge.kind,
         driven_by=tuple(sorted(frozenset().union(*(one.neurons for one in spikes)))) if driven else (),
-        reason=_reason(left, right, driven),
+        reason=_reason(row.operands, spikes, driven),
         rate=charge.rate,
         most=operation.most if driven else None,
         accumulates=reached / images if driven else None,
@@ -193,17 +208,17 @@ def _drivers(operands: tuple[Operand, Operand]) -> list[Operand]:
     return [one for one in spikes if one.most == 1 or one.constant] or spikes
 
 
-def _reason(left: Operand, right: Operand, driven: bool) -> str:
+def _reason(operands: tuple[Operand, Operand], drivers: list[Operand], driven: bool) -> str:
     """Why an operation is charged as it is."""
     names = ("left", "right")
     if driven:
-        drivers = _drivers((left, right))
         if len(drivers) == 2:
             return "both operands are spikes"
-        what = "spikes" if (drivers[0].most or 0) <= 1 else f"a sum of up to {drivers[0].most} spikes"
-        return f"the {names[0] if drivers[0] is left else names[1]} operand is {what}"
+        most = drivers[0].most or 0
+        what = "spikes" if most <= 1 else f"a sum of up to {most} spikes"
+        return f"the {names[operands.index(drivers[0])]} operand is {what}"
     found = []
-    for name, one in zip(names, (left, right), strict=True):
+    for name, one in zip(names, operands, strict=True):
         if one.fixed:
             continue
         if one.most is None:

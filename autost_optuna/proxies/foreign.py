@@ -3,23 +3,20 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.task import Task
-from autost_optuna.proxies.audit import Audit, audit
+from autost_optuna.proxies.audit import Audit, check_convention, price, run_watched
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.products import Uncounted
 from autost_optuna.units import StrPath, one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HOLDERS = ("state_dict", "model_state_dict", "model", "network", "net")  # where checkpoints keep the weights
 
@@ -71,7 +68,7 @@ def _of_file(path: Path) -> Any:
 
 
 @contextmanager
-def _beside(folder: StrPath) -> "Iterator[None]":
+def _beside(folder: StrPath) -> Iterator[None]:
     """Within the context, modules in a folder can be imported."""
     sys.path.insert(0, str(Path(folder).resolve()))
     try:
@@ -82,20 +79,7 @@ def _beside(folder: StrPath) -> "Iterator[None]":
 
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load weights from .safetensors, or from .pt or .pth without running code in it. ValueError if they do not fit."""
-    held: Any
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            held = load_file(path)
-        else:
-            held = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {path}; give --checkpoint the weights") from None
-    except Exception as error:
-        raise ValueError(
-            f"{path} holds no plain weights ({one_line(str(error))}); save network.state_dict() by torch.save or safetensors"
-        ) from error
+    held = _held_in(path, "no plain weights", "save network.state_dict() by torch.save or safetensors")
     while (
         isinstance(held, Mapping) and (inner := next((held[key] for key in HOLDERS if key in held), None)) is not None
     ):
@@ -145,34 +129,45 @@ def inputs_of(shape: tuple[int, ...], data: str | None, sample: Sample) -> Tenso
 
 
 def _array(path: Path) -> Tensor:
-    import numpy as np
-
-    try:
-        if path.suffix == ".npy":
-            return torch.as_tensor(np.load(path, allow_pickle=False))
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {path}; give --data a data set or a file") from None
-    except Exception as error:
-        raise ValueError(
-            f"{path} holds no array ({one_line(str(error))}); save it by numpy.save or torch.save"
-        ) from error
+    found = _held_in(path, "no array", "save it by numpy.save or torch.save")
     if not isinstance(found, Tensor):
         raise ValueError(f"{path} holds {type(found).__name__}, no tensor; save the inputs alone")
     return found
 
 
-def steady_audit(source: str, network: nn.Module, inputs: Tensor, convention: Convention, images: int) -> Audit:
-    """The audit of a network called `source`. ValueError if it does not run on the inputs, or a second run differs."""
+def _held_in(path: Path, lack: str, remedy: str) -> Any:
+    """What a file holds, read without running code in it. ValueError if it holds `lack`, with the `remedy`."""
     try:
-        first, second = (audit(network, inputs, convention, images=images) for _ in range(2))
-    except (ValueError, Uncounted):
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        if path.suffix == ".npy":
+            import numpy as np
+
+            return torch.as_tensor(np.load(path, allow_pickle=False))
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}; {remedy}") from None
+    except Exception as error:
+        raise ValueError(f"{path} holds {lack} ({one_line(str(error))}); {remedy}") from error
+
+
+def steady_audits(
+    source: str, network: nn.Module, inputs: Tensor, prices: Sequence[Convention], images: int
+) -> list[Audit]:
+    """The audits of a network called `source`, by convention. ValueError if it does not run, or a second run differs."""
+    for convention in prices:
+        check_convention(convention)
+    try:
+        first, second = (run_watched(network, (inputs,)) for _ in range(2))
+    except Uncounted:
         raise
     except Exception as error:
         said = f"{source} does not run on inputs {tuple(inputs.shape)} ({one_line(str(error))[:200]})"
         raise ValueError(f"{said}; try another --input or --steps") from error
-    if first.rows != second.rows:
+    if [*first.rows.values()] != [*second.rows.values()]:
         raise ValueError(
             f"a second run of {source} differs from the first: it keeps a state or draws numbers; reset it in forward"
         )
-    return second
+    return [price(second, convention, images) for convention in prices]

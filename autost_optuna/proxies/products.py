@@ -165,7 +165,8 @@ def multiplies(name: str) -> bool:
     return any(word in WORDS or (word.startswith(begins) and not word.startswith("convert")) for word in words)
 
 
-# Operations that hand spikes on, add them up, or keep those of two that meet; whatever else zeros become is no silence.
+# The output of these operations holds the spikes of their inputs, their sums, or those where both inputs fire. Zeros that come
+# from any other operation do not mean that a neuron is silent.
 HANDED_ON = """
     alias detach lift_fresh clone copy _to_copy view _unsafe_view view_as _reshape_alias reshape t transpose permute
     movedim expand repeat squeeze unsqueeze flip roll slice select unbind split split_with_sizes as_strided index
