@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from autost_optuna.network.neurons import Neuron
 from autost_optuna.network.neurons.plif import PLIF
-from autost_optuna.network.rows import REAL, Operation, Population
+from autost_optuna.network.rows import REAL, Operation, Population, Sizes
 from autost_optuna.network.styles import STYLES, USUAL_STYLE
 
 STATES = "neuron states"  # the line of an audit for all neurons
@@ -113,7 +113,7 @@ class Place:
             yield self.neurons(name, self.tokens * self.width)
 
     def weighted(
-        self, name: str, group: str, *, macs: int, params: int, driven_by: str, still: bool = False
+        self, name: str, group: str, sizes: Sizes, *, macs: int, params: int, driven_by: str
     ) -> Operation:
         """The row of a weighted sum, computed by the part's module `name`; `driven_by` is a layer of neurons of the part.
 
@@ -130,7 +130,7 @@ class Place:
             steps=self.steps,
             driven_by=self.source if stream else driven_by if driven_by == REAL else f"{self.path}.{driven_by}",
             params=params,
-            still=still,
+            sizes=sizes,
             most=1 if driven_by == REAL else self.most if stream else self.neuron.most,
             levels=1 if driven_by == REAL else self.neuron.most,
         )
@@ -143,11 +143,12 @@ class Place:
     def linear(self, name: str, group: str, read: int, written: int, driven_by: str) -> Operation:
         """The row of a layer, followed by normalisation, from `read` to `written` values per token."""
         params = read * written + (3 if name in self.biases else 2) * written
-        return self.weighted(name, group, macs=self.tokens * read * written, params=params, driven_by=driven_by)
+        sizes = Sizes(self.tokens * read, self.tokens * written)
+        return self.weighted(name, group, sizes, macs=self.tokens * read * written, params=params, driven_by=driven_by)
 
-    def product(self, name: str, group: str, *, macs: int, driven_by: str) -> Operation:
+    def product(self, name: str, group: str, sizes: Sizes, *, macs: int, driven_by: str) -> Operation:
         """The row of a product of two streams, which reads no weights."""
-        return replace(self.weighted(name, group, macs=macs, params=0, driven_by=driven_by), weighted=False)
+        return replace(self.weighted(name, group, sizes, macs=macs, params=0, driven_by=driven_by), weighted=False)
 
     def neurons(self, name: str, count: int) -> Population:
         """The row of a layer of `count` neurons."""

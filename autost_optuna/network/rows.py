@@ -8,8 +8,22 @@ Neurons have rows of their own, because some conventions charge for their states
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 REAL = "real-valued input"
+
+
+class Sizes(NamedTuple):
+    """Values per step: those `read` from the operand that drives an operation, `beside` them from the other operand of a
+    product, and those `written`.
+    """
+
+    read: int
+    written: int
+    beside: int = 0
+
+
+UNKNOWN = Sizes(0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +36,7 @@ class Operation:
     and the gain and shift of the normalisation that follows it. `weighted` operations read weights; attention products do
     not. `still` operations see the same input at all steps. `pooled` ones are followed by max-pooling. `most` is the largest
     whole number that drives it: 1, or more where it reads a sum of spikes. `levels` is the largest without any addition: what
-    its neurons send in one step, or what a gate lets pass.
+    its neurons send in one step, or what a gate lets pass. `sizes` are the values that it reads and writes per step.
     """
 
     name: str
@@ -39,11 +53,17 @@ class Operation:
     pooled: bool = False
     most: int = 1
     levels: int = 1
+    sizes: Sizes = UNKNOWN
 
     @property
     def total_macs(self) -> int:
         """MACs of one inference."""
         return self.macs * self.steps
+
+    @property
+    def fan_in(self) -> int:
+        """The values that each output adds up; of a convolution inside its borders."""
+        return -(-self.macs // self.sizes.written) if self.sizes.written else 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

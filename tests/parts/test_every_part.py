@@ -137,6 +137,31 @@ def test_its_rows_are_what_torch_counts_module_by_module(network, architecture, 
     assert sum(2 * row.total_macs for row in rows) == counter.get_total_flops()
 
 
+def test_its_rows_read_and_write_what_their_modules_do(network, architecture, images):
+    rows = {row.name: row for row in ledger(architecture, TASK) if isinstance(row, Operation)}
+    found = {}
+
+    def look(name):
+        def hook(module, inputs, output):
+            read = [one.numel() // len(images) for one in inputs if isinstance(one, torch.Tensor)]
+            found[name] = (sorted(read), output.numel() // len(images))
+
+        return hook
+
+    for name in rows:
+        network.get_submodule(name).register_forward_hook(look(name))
+    with torch.no_grad():
+        network.train()(images)
+    for name, row in rows.items():
+        weight = getattr(network.get_submodule(name), "weight", None)
+        assert weight is None or row.fan_in == weight[0].numel()
+        if row.stage == "head":  # whose module takes means too
+            assert row.sizes == (DIM, TASK.num_classes, 0)
+            continue
+        read = sorted(filter(None, (row.sizes.read, row.sizes.beside)))
+        assert found[name] == ([each * row.steps for each in read], row.sizes.written * row.steps), name
+
+
 def test_its_rows_hold_all_parameters_and_neurons(network, architecture, images):
     for at, part, _ in chain(architecture, TASK):
         rows, module = list(part.rows(at)), network.get_submodule(at.path)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place
-from autost_optuna.network.rows import Row
+from autost_optuna.network.rows import Row, Sizes
 
 if TYPE_CHECKING:
     from autost_optuna.network.parts.depthwise_torch import DepthwiseModule
@@ -38,6 +38,7 @@ class Depthwise:
         yield at.weighted(
             "conv",
             "depthwise convolution",
+            Sizes(at.tokens * at.width, at.tokens * at.width),
             macs=weights * at.tokens,
             params=weights + (3 if "conv" in at.biases else 2) * at.width,
             driven_by="neuron",

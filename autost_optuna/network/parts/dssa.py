@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place
-from autost_optuna.network.rows import Row
+from autost_optuna.network.rows import Row, Sizes
 from autost_optuna.network.values import as_count
 
 if TYPE_CHECKING:
@@ -46,13 +46,23 @@ class DSSA:
         patches = (at.side // self.patch) ** 2
         weights = 2 * at.width**2 * self.patch**2
         yield from at.entry()
+        stream, maps, scores = at.tokens * at.width, patches * at.width, self.num_heads * patches * at.tokens
         yield at.weighted(
-            "patches", "patches", macs=weights * patches, params=weights + 4 * at.width, driven_by="neuron"
+            "patches",
+            "patches",
+            Sizes(stream, 2 * maps),
+            macs=weights * patches,
+            params=weights + 4 * at.width,
+            driven_by="neuron",
         )
-        macs = patches * at.tokens * at.width
-        yield at.product("scores", "attention products", macs=macs, driven_by="neuron")
-        yield at.neurons("scores_neuron", self.num_heads * patches * at.tokens)
-        yield at.product("sums", "attention products", macs=macs, driven_by="scores_neuron")
+        macs = patches * stream
+        yield at.product(
+            "scores", "attention products", Sizes(stream, scores, maps), macs=macs, driven_by="neuron"
+        )
+        yield at.neurons("scores_neuron", scores)
+        yield at.product(
+            "sums", "attention products", Sizes(scores, stream, maps), macs=macs, driven_by="scores_neuron"
+        )
         yield at.neurons("out_neuron", at.tokens * at.width)
         yield at.linear("proj", "projection", at.width, at.width, "out_neuron")
         yield from at.exit("proj_neuron")

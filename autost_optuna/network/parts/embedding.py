@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from autost_optuna.network.form import Form
 from autost_optuna.network.parts.stem import AutoSTStem
 from autost_optuna.network.place import Place
-from autost_optuna.network.rows import REAL, Row
+from autost_optuna.network.rows import REAL, Row, Sizes
 from autost_optuna.network.styles import STYLES
 from autost_optuna.units import counted
 
@@ -102,16 +102,16 @@ class Embedding:
     def _row(self, at: Place, one: Convolution, tap: tuple[int, int, str], *, still: bool = False) -> Row:
         read, side, driver = tap
         weights = one.kernel**2 * read // one.groups * one.width
-        position = one.name == "position"
+        position, pixels = one.name == "position", (-(-side // one.stride)) ** 2
         row = at.weighted(
             one.name,
             "position convolution" if position else "convolutions",
-            macs=weights * (-(-side // one.stride)) ** 2,
+            Sizes(read * side**2, one.width * pixels),
+            macs=weights * pixels,
             params=weights + 2 * one.width,
             driven_by=driver,
-            still=still,
         )
-        return replace(row, pooled=one.pool != "")
+        return replace(row, still=still, pooled=one.pool != "")
 
     def weights(self, at: Place) -> tuple[object, ...]:
         """The stage, the channels that it reads, and its convolutions."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place
-from autost_optuna.network.rows import Row
+from autost_optuna.network.rows import Row, Sizes
 from autost_optuna.network.styles import GROUP
 from autost_optuna.network.values import Ratio, hidden_units
 
@@ -46,6 +46,7 @@ class GroupedFFN:
         yield at.weighted(
             "grouped",
             "grouped convolution",
+            Sizes(at.tokens * hidden, at.tokens * hidden),
             macs=weights * at.tokens,
             params=weights + 2 * hidden,
             driven_by="hidden_neuron",

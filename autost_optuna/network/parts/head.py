@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autost_optuna.network.place import Place
-from autost_optuna.network.rows import REAL, Operation, Row
+from autost_optuna.network.rows import REAL, Operation, Row, Sizes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +38,7 @@ class LinearHead:
             steps=1,
             driven_by=REAL,
             params=at.width * self.classes + self.classes,
+            sizes=Sizes(at.width, self.classes),
         )
 
     def weights(self, at: Place) -> tuple[object, ...]:
@@ -60,9 +61,9 @@ class StepHead(LinearHead):
     def rows(self, at: Place) -> Iterator[Row]:
         """C K MACs at every step, of real values."""
         params = at.width * self.classes
-        yield replace(
-            at.weighted("linear", GROUP, macs=params, params=params, driven_by=REAL), name=at.path, role=at.part
-        )
+        sizes = Sizes(at.width, self.classes)
+        row = at.weighted("linear", GROUP, sizes, macs=params, params=params, driven_by=REAL)
+        yield replace(row, name=at.path, role=at.part)
 
     def module(self, at: Place) -> "nn.Module":
         """The twin."""
@@ -81,10 +82,9 @@ class SpikeHead(LinearHead):
     def rows(self, at: Place) -> Iterator[Row]:
         """C K MACs of spikes at every step, or once of the mean of all steps."""
         yield at.neurons("neuron", at.width)
-        macs = at.width * self.classes
-        row = at.weighted(
-            "linear", GROUP, macs=macs, params=macs + self.classes, driven_by=REAL if self.once else "head_neuron"
-        )
+        macs, sizes = at.width * self.classes, Sizes(at.width, self.classes)
+        driver = REAL if self.once else "head_neuron"
+        row = at.weighted("linear", GROUP, sizes, macs=macs, params=macs + self.classes, driven_by=driver)
         yield replace(row, steps=1) if self.once else replace(row, driven_by=f"{at.path}.neuron")
 
     def module(self, at: Place) -> "nn.Module":

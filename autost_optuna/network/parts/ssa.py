@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place
-from autost_optuna.network.rows import Row
+from autost_optuna.network.rows import Row, Sizes
 from autost_optuna.network.values import as_count
 
 if TYPE_CHECKING:
@@ -39,12 +39,16 @@ class SSA:
         for name in ("q", "k", "v"):
             yield at.linear(name, "q, k, v", at.width, at.width, "neuron")
             yield at.neurons(f"{name}_neuron", at.tokens * at.width)
+        stream = at.tokens * at.width
         if at.order == "qk":
             products, macs = (("qk", "q_neuron"), ("av", "v_neuron")), at.tokens**2 * at.width
+            between = self.num_heads * at.tokens**2
         else:
             products, macs = (("kv", "v_neuron"), ("qa", "q_neuron")), at.tokens * at.width**2 // self.num_heads
-        for name, driver in products:
-            yield at.product(name, "attention products", macs=macs, driven_by=driver)
+            between = at.width**2 // self.num_heads
+        each = Sizes(stream, between, stream), Sizes(stream, stream, between)
+        for (name, driver), sizes in zip(products, each, strict=True):
+            yield at.product(name, "attention products", sizes, macs=macs, driven_by=driver)
         yield at.neurons("out_neuron", at.tokens * at.width)
         yield at.linear("proj", "projection", at.width, at.width, "out_neuron")
         yield from at.exit("proj_neuron")

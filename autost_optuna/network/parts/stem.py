@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from autost_optuna.network.place import Place, pooled_sides
-from autost_optuna.network.rows import REAL, Row
+from autost_optuna.network.rows import REAL, Row, Sizes
 
 if TYPE_CHECKING:
     from autost_optuna.network.parts.stem_torch import AutoSTStemModule
@@ -38,12 +38,12 @@ class AutoSTStem:
             row = at.weighted(
                 "position" if position else f"conv{number}",
                 "position convolution" if position else "convolutions",
+                Sizes(read * side**2, written * side**2),
                 macs=9 * read * written * side**2,
                 params=9 * read * written + 2 * written,
                 driven_by=driver,
-                still=at.still and number == 1,
             )
-            yield replace(row, pooled=self.pooling[number - 1 : number] == "1")
+            yield replace(row, still=at.still and number == 1, pooled=self.pooling[number - 1 : number] == "1")
             driver = f"neuron{number}" if number < 4 else REAL
             if number < 4:
                 yield at.neurons(driver, written * side**2)
