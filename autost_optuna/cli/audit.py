@@ -189,6 +189,7 @@ def _print(description: "Description", form: str, scores: dict[str, float]) -> N
             "counting": description.counting,
             "rate_mj": description.rate_mj,
             "exact_mj": description.exact_mj,
+            **({} if description.latency_ms is None else {"latency_ms": description.latency_ms}),
             "quantised": {**asdict(description.quantised), "source": SOURCE},
         }
         head = headline(description.candidate, description.task, description.convention)
@@ -254,7 +255,10 @@ def summary_lines(description: "Description") -> list[str]:
     from autost_optuna.proxies.quantised import INT8
 
     candidate, quantised = description.candidate, description.quantised
-    lines = [describe_candidate(candidate), *spread_lines(candidate)]
+    lines = [describe_candidate(candidate)]
+    if (latency_ms := description.latency_ms) is not None:
+        lines.append(f"latency of one inference: {units.significant(latency_ms)} ms")
+    lines += spread_lines(candidate)
     other, name = (
         (description.exact_mj, "exactly (padding, coincident spikes)")
         if description.counting == "rate"
@@ -263,7 +267,8 @@ def summary_lines(description: "Description") -> list[str]:
     change = other / candidate.energy_mj - 1 if candidate.energy_mj else 0.0
     lines.append(f"counted {name}: {units.energy(other)}, {change:+.2%}")
     convention = description.convention
-    moved = f", bits and steps as in {candidate.convention}" if convention.bit.pj or convention.step.pj else ""
+    others = convention.charges_neurons or convention.step_pj or convention.pj_per_mac or convention.layer.pj
+    moved = f", bits and steps as in {candidate.convention}" if others else ""
     lines.append(
         f"without spikes, one pass of 8-bit MACs at {INT8.mac.pj} pJ{moved}: {units.energy(quantised.int8_mj)}; with "
         f"{quantised.activation_bits}-bit activations {units.energy(quantised.activation_bits_mj)}"

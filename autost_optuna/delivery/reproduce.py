@@ -1,11 +1,12 @@
 """How to reproduce a study: the commands to type, and the files that they read."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from autost_optuna import units
 from autost_optuna.data import BUILT_IN
 from autost_optuna.files import toml_text
+from autost_optuna.front.constraints import BOUNDS
 from autost_optuna.front.picks import numbers_of
 from autost_optuna.network.families import is_network
 from autost_optuna.network.task import PRESETS as TASKS
@@ -54,9 +55,9 @@ def _creation(search: Search) -> str:
     words += ["--data-root", "DIR"] if settings.data_root else []
     words += ["--images", str(settings.images), "--seeds", str(settings.seeds)]
     words += ["--energy", settings.convention.name if _is_known(settings.convention) else "convention.toml"]
-    for field in fields(settings.constraints):
-        bound = getattr(settings.constraints, field.name)
-        option = f"--{field.name.removesuffix('_mj').replace('_', '-')}"
+    for name in BOUNDS:
+        bound = getattr(settings.constraints, name)
+        option = f"--{name.removesuffix('_mj').replace('_', '-')}"
         words += [] if bound is None else [option, f"{bound:.15g}"]
     if settings.objectives != DEFAULT_OBJECTIVES:
         words += [word for name in settings.objectives for word in ("--objective", name)]

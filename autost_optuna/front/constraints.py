@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from autost_optuna import units
 from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.chain import operations_and_populations
 from autost_optuna.network.task import Task
+from autost_optuna.proxies import limits
+from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.flops import count_flops, count_params
 
 
@@ -14,7 +17,8 @@ from autost_optuna.proxies.flops import count_flops, count_params
 class Constraints:
     """Bounds on parameters, FLOPs and depth, which are counted, and on the energy in mJ per image, which is measured.
 
-    None means no bound. ValueError if a bound is not positive, or a minimum is above its maximum.
+    None means no bound. ValueError if a bound is not positive, or a minimum is above its maximum. `chip` is a convention
+    whose limits are kept too.
     """
 
     min_params: float | None = None
@@ -24,9 +28,10 @@ class Constraints:
     min_depth: int | None = None
     max_depth: int | None = None
     max_energy_mj: float | None = None
+    chip: Convention | None = None
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
+        for name in BOUNDS:
             bound = getattr(self, name)
             number = isinstance(bound, int | float) and not isinstance(bound, bool)
             if bound is not None and not (number and math.isfinite(bound) and bound > 0):
@@ -39,12 +44,17 @@ class Constraints:
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) is not None for field in fields(self))
 
+    def on(self, convention: Convention) -> "Constraints":
+        """The same, with the limits of a convention's chip if it has some."""
+        return replace(self, chip=convention if convention.limits else None)
+
     def __str__(self) -> str:
         bounds = (
             _between("params", self.min_params, self.max_params, units.count),
             _between("FLOPs", self.min_flops, self.max_flops, units.count),
             _between("depth", self.min_depth, self.max_depth, units.count),
             _between("energy", None, self.max_energy_mj, units.energy),
+            self._limits_said(),
         )
         return ", ".join(filter(None, bounds)) or "no constraint"
 
@@ -55,11 +65,23 @@ class Constraints:
             found |= _excess("params", count_params(architecture, task), self.min_params, self.max_params)
         if self.min_flops is not None or self.max_flops is not None:
             found |= _excess("flops", count_flops(architecture, task), self.min_flops, self.max_flops)
-        return found | _excess("depth", architecture.depth, self.min_depth, self.max_depth)
+        found |= _excess("depth", architecture.depth, self.min_depth, self.max_depth)
+        if self.chip is None or self.chip.limits is None:
+            return found
+        demand = limits.demand_of(*operations_and_populations(architecture, task), self.chip)
+        return found | limits.excesses(demand, self.chip.limits)
 
     def of_energy(self, energy_mj: float) -> dict[str, float]:
         """The measured constraint: the relative excess of the energy over the bound, by its name."""
         return _excess("energy_mj", energy_mj, None, self.max_energy_mj)
+
+    def _limits_said(self) -> str | None:
+        if self.chip is None or self.chip.limits is None:
+            return None
+        return f"the limits of {self.chip.name} ({limits.said(self.chip.limits)})"
+
+
+BOUNDS = tuple(field.name for field in fields(Constraints) if field.name != "chip")
 
 
 def violation(values: dict[str, float]) -> float:

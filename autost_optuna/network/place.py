@@ -112,9 +112,7 @@ class Place:
         if self.spiking:
             yield self.neurons(name, self.tokens * self.width)
 
-    def weighted(
-        self, name: str, group: str, sizes: Sizes, *, macs: int, params: int, driven_by: str
-    ) -> Operation:
+    def weighted(self, name: str, group: str, sizes: Sizes, *, macs: int, params: int, driven_by: str) -> Operation:
         """The row of a weighted sum, computed by the part's module `name`; `driven_by` is a layer of neurons of the part.
 
         If it is "neuron" and the stream is of spikes, the stream drives it.

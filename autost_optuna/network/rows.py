@@ -15,12 +15,13 @@ REAL = "real-valued input"
 
 class Sizes(NamedTuple):
     """Values per step: those `read` from the operand that drives an operation, `beside` them from the other operand of a
-    product, and those `written`.
+    product, and those `written`. If `both` operands are neurons' spikes, either could drive it.
     """
 
     read: int
     written: int
     beside: int = 0
+    both: bool = False
 
 
 UNKNOWN = Sizes(0, 0)

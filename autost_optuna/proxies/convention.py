@@ -9,31 +9,35 @@ from pathlib import Path
 from typing import Any
 
 from autost_optuna.files import check_keys, read_toml
+from autost_optuna.proxies.prices import FREE, Cost, Limits, Memory, Sourced
 from autost_optuna.units import StrPath
 
 EVERY_STEP, ONCE = "every-step", "once"
 ACCUMULATES, MAC = "accumulates", "mac"
 COSTS = ("mac", "accumulate", "bit", "step")
+NEWER = ("integer_accumulate", "neuron_update", "spike", "layer")  # which 0.1.0 did not know
+MEMORIES = ("weight_bit", "state_bit", "activation_bit")
+FIGURES = ("idle_mw", "step_us", "macs_per_s")
+BITS = {
+    "weight_bits": ("bit", "weight_bit"),
+    "state_bits": ("bit", "state_bit"),
+    "activation_bits": ("activation_bit",),
+}
 LONGEST_NAME = 64
-MOST_PJ = 1e9  # 1 mJ per event; more is a typing error
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cost:
-    """Energy of one event in pJ, and the source of the figure."""
-
-    pj: float
-    source: str
-
-
-FREE = Cost(pj=0.0, source="not charged")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Convention:
-    """Prices of a MAC (real-valued input), an accumulate (spike), a moved bit, and static energy per time step.
+    """Prices of the events of an inference. Only those of a MAC (real-valued input) and an accumulate (spike) are needed.
 
-    `weight_bits` move for every weight that is read, `state_bits` for every neuron state that is read or written.
+    `integer_accumulate` is the price of an accumulate of an operation that reads numbers above 1, if it has one of its own.
+    `bit` is that of a moved bit of weights and states; `weight_bit`, `state_bit` and `activation_bit` are prices of their
+    own. `weight_bits` move for every weight that is read, `state_bits` for every neuron state that is read or written,
+    `activation_bits` for every real value that is read, and as many as it needs for a number of spikes.
+    `neuron_update` is charged per neuron and step, `spike` for every spike that enters an operation, `layer` per operation
+    and step, `step` per step. `idle_mw` is charged for the latency of an inference, which is `step_us` per step, or all MACs
+    at `macs_per_s`. `limits` are those of the chip.
+
     `first_convolution` says whether the first convolution of a still image, which is the same at all steps, is charged
     "every-step" or "once". `integers` says how an operation is charged that reads sums of spikes, whole numbers above 1: as
     that many "accumulates", or as a "mac" of a real value.
@@ -48,6 +52,18 @@ class Convention:
     state_bits: int = 32
     first_convolution: str = EVERY_STEP
     integers: str = ACCUMULATES
+    integer_accumulate: Cost | None = None
+    weight_bit: Memory | None = None
+    state_bit: Memory | None = None
+    activation_bit: Memory | None = None
+    activation_bits: int = 32
+    neuron_update: Cost = FREE
+    spike: Cost = FREE
+    layer: Cost = FREE
+    idle_mw: Sourced | None = None
+    step_us: Sourced | None = None
+    macs_per_s: Sourced | None = None
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
         name = self.name
@@ -60,15 +76,14 @@ class Convention:
             raise ValueError(
                 f"name {str(name)[:80]!r} is not a name for an energy convention; use a word such as my-chip"
             )
-        for name in COSTS:
-            cost = getattr(self, name)
-            if not _is_number(cost.pj) or not 0 <= cost.pj <= MOST_PJ:
-                raise ValueError(f"{name} pj {cost.pj!r} is not an energy in pJ up to 1e9; use a number such as 0.9")
-            if not isinstance(cost.source, str) or not cost.source.strip():
-                raise ValueError(f"{name} source {cost.source!r} is empty; say where {cost.pj} pJ comes from")
-        if not any(getattr(self, name).pj for name in COSTS):
+        for name in (*COSTS, *NEWER, *MEMORIES, *FIGURES, "limits"):
+            given: Cost | Memory | Sourced | Limits | None = getattr(self, name)
+            if given is not None:
+                given.check(name)
+        events = (*COSTS, *NEWER, *MEMORIES)
+        if self.idle_mw is None and not any(getattr(self, name) and getattr(self, name).pj for name in events):
             raise ValueError(f"{', '.join(COSTS)} all cost 0 pJ, so nothing is charged; give one of them a price")
-        for name in ("weight_bits", "state_bits"):
+        for name in BITS:
             bits = getattr(self, name)
             if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 1024:
                 raise ValueError(f"{name} {bits!r} is not a number of bits; use 1 to 1024, such as 32")
@@ -76,15 +91,57 @@ class Convention:
             raise ValueError(f"first_convolution {self.first_convolution!r} is unknown; use {EVERY_STEP} or {ONCE}")
         if self.integers not in (ACCUMULATES, MAC):
             raise ValueError(f"integers {self.integers!r} is unknown; use {ACCUMULATES} or {MAC}")
+        if self.step_us is not None and self.macs_per_s is not None:
+            raise ValueError("step_us and macs_per_s both give the latency; give one of them")
+        if self.idle_mw is not None and not self.timed:
+            raise ValueError("idle_mw needs the latency of an inference; give step_us or macs_per_s too")
+
+    @property
+    def timed(self) -> bool:
+        """Whether it gives the latency of an inference."""
+        return self.step_us is not None or self.macs_per_s is not None
+
+    @property
+    def weights(self) -> Memory:
+        """The price of a moved bit of weights."""
+        return self.weight_bit or Memory(pj=self.bit.pj, source=self.bit.source)
+
+    @property
+    def states(self) -> Memory:
+        """The price of a moved bit of states."""
+        return self.state_bit or Memory(pj=self.bit.pj, source=self.bit.source)
+
+    @property
+    def charges_neurons(self) -> bool:
+        """Whether neurons cost something by themselves."""
+        return bool(self.states.pj or self.states.beyond or self.neuron_update.pj or self.activation_bit)
+
+    @property
+    def sized(self) -> bool:
+        """Whether the price of a bit depends on how many the whole network has, so that energies are no sums over parts."""
+        return any(memory is not None and memory.beyond is not None for memory in (self.weight_bit, self.state_bit))
+
+    @property
+    def step_pj(self) -> float:
+        """What a step costs, whatever the network: 1 mW during 1 us is 1000 pJ."""
+        idle = self.idle_mw.value * self.step_us.value * 1e3 if self.idle_mw and self.step_us else 0.0
+        return self.step.pj + idle
+
+    @property
+    def pj_per_mac(self) -> float:
+        """What the idle power adds to every MAC, spikes or not: 1 mW during 1 s is 1e9 pJ."""
+        return self.idle_mw.value / self.macs_per_s.value * 1e9 if self.idle_mw and self.macs_per_s else 0.0
 
     @property
     def hash(self) -> str:
         """A fingerprint of the name and of everything that affects an energy, so not of the sources' wording."""
-        rules = self.to_dict()
-        for name in COSTS:
-            rules[name] = rules[name]["pj"] + 0.0  # 0, 0.0 and -0.0 are one price
-        if not self.bit.pj:
-            del rules["weight_bits"], rules["state_bits"]
+        rules = _without_sources(self.to_dict())
+        for name in (*COSTS, *NEWER):
+            if name in rules:
+                rules[name] = rules[name]["pj"] + 0.0  # 0, 0.0 and -0.0 are one price
+        for name, prices in BITS.items():
+            if not any(getattr(self, price) and (price != "bit" or self.bit.pj) for price in prices):
+                rules.pop(name, None)
         return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -94,11 +151,14 @@ class Convention:
         return self.name if preset and preset.hash == self.hash else f"{self.name}#{self.hash}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The dict of the TOML form; `integers` only where it is not the default, which 0.1.0 did not know."""
-        fields = asdict(self)
-        if self.integers == ACCUMULATES:
-            del fields["integers"]
-        return fields
+        """The dict of the TOML form. What 0.1.0 did not know is left out where it has its default."""
+        old = (*COSTS, "name", "weight_bits", "state_bits", "first_convolution")
+        found = {
+            field.name: value
+            for field, value in zip(fields(self), asdict(self).values(), strict=True)
+            if field.name in old or getattr(self, field.name) != field.default
+        }
+        return {name: _filled(value) if isinstance(value, dict) else value for name, value in found.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Convention":
@@ -106,15 +166,13 @@ class Convention:
         known = check_keys(
             "energy convention", data, [field.name for field in fields(cls)], ("name", "mac", "accumulate")
         )
-        costs = {}
-        for name in COSTS:
-            if name in data:
-                if not isinstance(data[name], Mapping):
-                    raise ValueError(
-                        f'{name} {data[name]!r} has no source; write {name} = {{ pj = 0.9, source = "..." }}'
-                    )
-                costs[name] = Cost(**check_keys(name, data[name], ("pj", "source")))
-        return cls(**{**known, **costs})
+        readers: dict[str, Any] = {
+            **dict.fromkeys((*COSTS, *NEWER), Cost),
+            **dict.fromkeys(MEMORIES, Memory),
+            **dict.fromkeys(FIGURES, Sourced),
+            "limits": Limits,
+        }
+        return cls(**{name: readers[name].read(name, v) if name in readers else v for name, v in known.items()})
 
     @classmethod
     def preset(cls, name: str) -> "Convention":
@@ -139,16 +197,29 @@ class Convention:
         return found
 
 
+def _filled(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is None, which TOML cannot say."""
+    return {
+        name: _filled(value) if isinstance(value, Mapping) else value
+        for name, value in data.items()
+        if value is not None
+    }
+
+
+def _without_sources(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_sources(value) if isinstance(value, Mapping) else value
+        for name, value in data.items()
+        if name != "source"
+    }
+
+
 def _read(path: Path) -> Convention:
     data = read_toml(path, "examples/my_chip.toml")
     try:
         return Convention.from_dict(data)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 _PRESETS = ("horowitz-45nm-fp32", "horowitz-45nm-fp16", "horowitz-45nm-int8", "memory", "static-once", "integers-mac")

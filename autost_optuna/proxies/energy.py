@@ -4,10 +4,14 @@ The charge of an operation over its steps, with rate 1 if its input is real-valu
 
     mac_pj * MACs, or accumulate_pj * rate * MACs          arithmetic, or accumulates counted one by one
     + bit_pj * weight_bits * rate * MACs                   the weights that it reads; attention products read none
+    + spike_pj * rate * values read                        the spikes that are sent to it
+    + bit_pj * bits of the values that it reads            whether they are spikes or not
+    + layer_pj * steps
 
-If the convention prices them, each population of neurons adds bit_pj * state_bits * 2 * neurons * steps (its state is read
-and written once per step), and the whole network adds step_pj * steps. Always ignored: normalisation (folded into the
-weights), pooling, residual additions, biases, and the traffic of activations and spikes.
+Each population of neurons adds bit_pj * state_bits * 2 * neurons * steps (its state is read and written once per step),
+update_pj * neurons * steps, and the bits of what it sends. The whole network adds step_pj * steps, and its idle power for
+the latency of the inference. A convention charges what it has a price for. Always ignored: normalisation (folded into the
+weights), pooling, residual additions, biases, and real values that an operation writes.
 """
 
 import math
@@ -28,7 +32,7 @@ class Charge:
     of input spikes per neuron and step, and `accumulates` are those that they cause in all steps; both are None without
     spikes. Where sums of spikes are read, up to `most`, the rate is the mean of these numbers. `moved_bits` covers all
     steps. `stage`, `block`, `role` and `group` come from the row of the ledger that is charged; fixed costs have their own
-    stage, "static".
+    stage, "static". `fixed_pj` is the part of the energy that does not depend on spikes.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Charge:
     energy_pj: float
     block: int | None = None
     most: int = 1
+    fixed_pj: float = 0.0
 
     @property
     def stage_title(self) -> str:
@@ -77,8 +82,9 @@ def estimate_energy(
     Accumulates are rate x MACs unless they were counted: `accumulates`, by the same names. RuntimeError if a spike-driven
     operation has no measured rate, or if states are charged and no populations are given: nothing is left out silently.
     """
-    charges = [_charge(operation, rates, convention, accumulates) for operation in operations]
-    return [*charges, *_overheads(operations, convention, populations)]
+    given = Given(rates, accumulates, *_bit_prices(operations, convention, populations))
+    charges = [_charge(operation, convention, given) for operation in operations]
+    return [*charges, *_overheads(operations, convention, populations, given)]
 
 
 def estimate_mj(
@@ -89,67 +95,132 @@ def estimate_mj(
     accumulates: Mapping[str, float] | None = None,
 ) -> float:
     """The sum of `estimate_energy` in mJ, to the last digit, in less time."""
-    prices = [_price(operation, rates, convention, accumulates).energy_pj for operation in operations]
-    others = [charge.energy_pj for charge in _overheads(operations, convention, populations)]
+    given = Given(rates, accumulates, *_bit_prices(operations, convention, populations))
+    prices = [_price(operation, convention, given).energy_pj for operation in operations]
+    others = [charge.energy_pj for charge in _overheads(operations, convention, populations, given)]
     return math.fsum([*prices, *others]) * 1e-9
 
 
-def _overheads(
+def latency_ms(operations: Sequence[Operation], convention: Convention) -> float | None:
+    """The latency of one inference in ms; None if the convention gives neither the time of a step nor MACs per second.
+
+    MACs take their time whether spikes enter them or not.
+    """
+    if convention.step_us is not None:
+        return max(operation.steps for operation in operations) * convention.step_us.value * 1e-3
+    if convention.macs_per_s is None:
+        return None
+    macs = sum(operation.macs * _steps(operation, convention) for operation in operations)
+    return macs / convention.macs_per_s.value * 1e3
+
+
+class Given(NamedTuple):
+    """What was measured, and the prices in pJ of a bit of weights and of states in this network."""
+
+    rates: Mapping[str, float]
+    accumulates: Mapping[str, float] | None
+    weight_pj: float
+    state_pj: float
+
+
+def _bit_prices(
     operations: Sequence[Operation], convention: Convention, populations: Sequence[Population] | None
+) -> tuple[float, float]:
+    if not convention.sized:
+        return convention.weights.pj, convention.states.pj
+    weights = convention.weight_bits * sum(operation.params for operation in operations)
+    states = convention.state_bits * sum(population.neurons for population in populations or ())
+    return convention.weights.price(weights), convention.states.price(states)
+
+
+def _overheads(
+    operations: Sequence[Operation], convention: Convention, populations: Sequence[Population] | None, given: Given
 ) -> list[Charge]:
     """What is charged beside operations."""
     charges = []
-    if convention.bit.pj:
+    if convention.charges_neurons:
         if populations is None:
             raise RuntimeError(f"{convention.name} charges the states of neurons, and no populations were given")
-        for population in populations:
-            bits = 2.0 * convention.state_bits * population.neurons * population.steps
-            charges.append(_overhead(population, "state", bits, convention.bit.pj * bits))
-    if convention.step.pj:
+        charges = [_neurons(population, convention, given.state_pj) for population in populations]
+    if operations and (convention.step_pj or convention.pj_per_mac):
         steps = max(operation.steps for operation in operations)
+        macs = sum(operation.macs * _steps(operation, convention) for operation in operations)
+        static_pj = convention.step_pj * steps + convention.pj_per_mac * macs
         whole = Population(name="static", stage="static", role="static", group="static", neurons=0, steps=steps)
-        charges.append(_overhead(whole, "static", 0.0, convention.step.pj * steps))
+        charges.append(_overhead(whole, "static", 0.0, static_pj))
     return charges
 
 
+def _neurons(population: Population, convention: Convention, state_pj: float) -> Charge:
+    """Its states are read and written once per step, and what it sends is written."""
+    updates = population.neurons * population.steps
+    bits = 2.0 * convention.state_bits * updates if state_pj else 0.0
+    energy_pj = state_pj * bits + convention.neuron_update.pj * updates
+    if convention.activation_bit is not None:
+        sent = population.most.bit_length() * population.neurons
+        energy_pj += convention.activation_bit.price(sent) * sent * population.steps
+        bits += sent * population.steps
+    return _overhead(population, "state", bits, energy_pj)
+
+
 class Price(NamedTuple):
-    """What is charged for an operation: its steps, rate and accumulates as in `Charge`, the bits moved and the energy in pJ."""
+    """What is charged for an operation: its steps, rate and accumulates as in `Charge`, the bits moved and the energy in pJ.
+
+    `fixed_pj` of it does not depend on spikes.
+    """
 
     steps: int
     rate: float | None
     performed: float
     bits: float
     energy_pj: float
+    fixed_pj: float
 
 
-def _price(
-    operation: Operation,
-    rates: Mapping[str, float],
-    convention: Convention,
-    accumulates: Mapping[str, float] | None,
-) -> Price:
-    once = operation.still and convention.first_convolution == ONCE
-    steps = 1 if once else operation.steps
+def _steps(operation: Operation, convention: Convention) -> int:
+    """The steps that are charged."""
+    return 1 if operation.still and convention.first_convolution == ONCE else operation.steps
+
+
+def is_spiking(operation: Operation, convention: Convention) -> bool:
+    """Whether spikes drive an operation: sums of several neurons' spikes do under most conventions."""
+    return operation.driven_by != REAL and (operation.most == operation.levels or convention.integers != MAC)
+
+
+def _price(operation: Operation, convention: Convention, given: Given) -> Price:
+    steps = _steps(operation, convention)
+    rates, accumulates = given.rates, given.accumulates
     rate = None
     performed: float = operation.macs * steps
-    if operation.driven_by != REAL and (operation.most == operation.levels or convention.integers != MAC):
+    if is_spiking(operation, convention):
         if operation.name not in rates or (accumulates is not None and operation.name not in accumulates):
             raise RuntimeError(f"no spike rate was measured for {operation.name}; its energy cannot be stated")
         rate = rates[operation.name]
         performed = rate * performed if accumulates is None else accumulates[operation.name]
-    bits = convention.weight_bits * performed if convention.bit.pj and operation.weighted else 0.0
+    bits = convention.weight_bits * performed if given.weight_pj and operation.weighted else 0.0
     unit = convention.mac if rate is None else convention.accumulate
-    energy_pj = unit.pj * performed + convention.bit.pj * bits  # by default Horowitz, ISSCC 2014, figure 1.1.9
-    return Price(steps, rate, performed, bits, energy_pj)
+    if rate is not None and operation.most > 1:
+        unit = convention.integer_accumulate or unit
+    energy_pj = unit.pj * performed + given.weight_pj * bits  # by default Horowitz, ISSCC 2014, figure 1.1.9
+    if rate is not None:
+        energy_pj += convention.spike.pj * rate * operation.sizes.read * steps
+    fixed_pj = convention.layer.pj * steps
+    if convention.activation_bit is not None:
+        read = _bits_read(operation, convention)
+        fixed_pj += convention.activation_bit.price(read) * read * steps
+        bits += read * steps
+    return Price(steps, rate, performed, bits, energy_pj + fixed_pj, fixed_pj)
 
 
-def _charge(
-    operation: Operation,
-    rates: Mapping[str, float],
-    convention: Convention,
-    accumulates: Mapping[str, float] | None,
-) -> Charge:
-    steps, rate, performed, bits, energy_pj = _price(operation, rates, convention, accumulates)
+def _bits_read(operation: Operation, convention: Convention) -> int:
+    """The bits of both operands in one step; a number of spikes has as many as it needs."""
+    sizes, real = operation.sizes, convention.activation_bits
+    driving = real if operation.driven_by == REAL else operation.most.bit_length()
+    return sizes.read * driving + sizes.beside * (driving if sizes.both else real)
+
+
+def _charge(operation: Operation, convention: Convention, given: Given) -> Charge:
+    steps, rate, performed, bits, energy_pj, fixed_pj = _price(operation, convention, given)
     return Charge(
         name=operation.name,
         stage=operation.stage,
@@ -165,6 +236,7 @@ def _charge(
         kind="mac" if rate is None else "ac",
         moved_bits=bits,
         energy_pj=energy_pj,
+        fixed_pj=fixed_pj,
     )
 
 

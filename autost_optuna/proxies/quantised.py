@@ -24,7 +24,7 @@ class Quantised:
     one pass (Yan, Bai, Tang, Wong, arXiv 2409.08290); integer neurons of D levels send T D binary steps. `int8_mj` charges
     every MAC of one step as an 8-bit MAC, 0.23 pJ; `activation_bits_mj` charges the multiplication in proportion to the bits
     of the activation, as ACE does (Zhang et al., PokeBNN, arXiv 2112.00133). If the convention charges bits, both read 8-bit
-    weights and write and read each activation once; if it charges steps, both pay for one.
+    weights and write and read each activation once; if it charges steps, layers or idle power, both pay for one step.
 
     `break_even_rate` is the mean input rate at which the spiking network costs `int8_mj` under its own convention, when all
     rates and counted accumulates are scaled alike. It is None if no such rate exists. `cheaper` says when the spiking network
@@ -59,9 +59,15 @@ def compare_quantised(
     weights = sum(operation.macs for operation in operations if operation.weighted)
     activations = sum(population.neurons for population in populations or ())
 
+    weight_pj = convention.weights.price(8 * sum(operation.params for operation in operations))
+    idle_pj = convention.step_pj + convention.layer.pj * len(operations) + convention.pj_per_mac * macs
+
     def one_pass_pj(mac_pj: float, activation_bits: int) -> float:
-        moved = 8 * weights + 2 * activation_bits * activations
-        return mac_pj * macs + convention.bit.pj * moved + convention.step.pj
+        sent = 2 * activation_bits * activations
+        moved_pj = (convention.activation_bit or convention.states).price(sent / 2)
+        if moved_pj == weight_pj:  # rounded as 0.1.0 does
+            return mac_pj * macs + weight_pj * (8 * weights + sent) + idle_pj
+        return mac_pj * macs + weight_pj * 8 * weights + moved_pj * sent + idle_pj
 
     narrow = replace(convention, name="8-bit arithmetic", mac=INT8.mac, accumulate=INT8.accumulate, weight_bits=8)
     own = charges or estimate_energy(operations, rates, convention, populations, accumulates)
@@ -86,8 +92,9 @@ def _break_even(charges: Sequence[Charge], limit_pj: float) -> tuple[float | Non
     A bill is its cost without spikes plus the cost of the spikes times the scale of all rates, none of which can exceed the
     most that drives its operation. The rate is None if it would.
     """
-    spikes_pj = math.fsum(charge.energy_pj for charge in charges if charge.kind == "ac")
-    left_pj = limit_pj - math.fsum(charge.energy_pj for charge in charges if charge.kind != "ac")
+    fixed = [charge.fixed_pj if charge.kind == "ac" else charge.energy_pj for charge in charges]
+    spikes_pj = math.fsum(charge.energy_pj - charge.fixed_pj for charge in charges if charge.kind == "ac")
+    left_pj = limit_pj - math.fsum(fixed)
     highest = max((charge.rate / charge.most for charge in charges if charge.rate is not None), default=0.0)
     if left_pj <= 0:
         return None, "never"

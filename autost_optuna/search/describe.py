@@ -10,10 +10,12 @@ from autost_optuna.data import FOUR_DIGITS, Sample, rate_images
 from autost_optuna.front.candidate import INITIALISATION, TRAINED, Candidate
 from autost_optuna.moved import regrouped
 from autost_optuna.network.architecture import Architecture
+from autost_optuna.network.chain import operations, operations_and_populations
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import DEFAULT, Convention
-from autost_optuna.proxies.energy import Charge, total_mj
+from autost_optuna.proxies.energy import Charge, latency_ms, total_mj
 from autost_optuna.proxies.goals import GOALS
+from autost_optuna.proxies.limits import demand_of, refusal
 from autost_optuna.proxies.quantised import Quantised
 from autost_optuna.proxies.scores import measure_scores
 from autost_optuna.search.evaluate import Measurement, assess
@@ -42,6 +44,11 @@ class Description:
     quantised: Quantised
     fingerprint: str
 
+    @property
+    def latency_ms(self) -> float | None:
+        """The latency of one inference in ms, if the convention gives it."""
+        return latency_ms(operations(self.candidate.architecture, self.task), self.convention)
+
     def _repr_html_(self) -> str:
         """In a notebook: the candidate, and its bill by stage of the network."""
         total = total_mj(self.charges)
@@ -68,7 +75,7 @@ def describe(
 
     Rates are at initialisation under batch statistics, or those of a `trained` network of the architecture on test images.
     The ledger is proven on the network first. ValueError if `trained` has another architecture; RuntimeError if the proof
-    fails.
+    fails. ValueError too if the network does not keep the limits of the convention's chip.
     """
     from autost_optuna.network.transformer import SpikingTransformer
     from autost_optuna.proxies.accumulates import measure_accumulates
@@ -76,6 +83,7 @@ def describe(
     from autost_optuna.proxies.rates import batch_statistics, measure_rates
 
     task.check(architecture)
+    check_fits(architecture, task, convention)
     if counting not in COUNTINGS:
         raise ValueError(f"counting {counting!r} is unknown; use {' or '.join(COUNTINGS)}")
     if trained is not None and sample.seeds != 1:
@@ -111,6 +119,17 @@ def describe(
         quantised=quantised,
         fingerprint=drawn.fingerprint,
     )
+
+
+def check_fits(architecture: Architecture, task: Task, convention: Convention) -> None:
+    """ValueError if a network does not keep the limits of the convention's chip."""
+    if convention.limits is None:
+        return
+    demand = demand_of(*operations_and_populations(architecture, task), convention)
+    if reason := refusal(demand, convention.limits):
+        raise ValueError(
+            f"{architecture.to_text()} does not fit {convention.name}: {reason} ({convention.limits.source})"
+        )
 
 
 @regrouped(sample=Sample)

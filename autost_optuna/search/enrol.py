@@ -5,7 +5,6 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import optuna
@@ -14,7 +13,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from autost_optuna.front.candidate import INITIALISATION, Candidate
-from autost_optuna.front.constraints import Constraints
+from autost_optuna.front.constraints import BOUNDS, Constraints
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.proxies.goals import GOALS, further
 from autost_optuna.search.settings import ATTRIBUTE, Settings
@@ -23,7 +22,6 @@ from autost_optuna.space.space import Space
 CANDIDATE = "candidate"  # the user attribute of a trial
 PROGRAM = f"{ATTRIBUTE}:program"  # marks a study whose trials the user's own program runs
 CHECKED = 5  # architectures to measure again
-BOUNDS = {field.name for field in fields(Constraints)}
 
 LOCK = threading.Lock()  # so that threads that share an objective measure its settings once
 _known: "weakref.WeakKeyDictionary[optuna.Study, Settings]" = weakref.WeakKeyDictionary()
@@ -198,7 +196,7 @@ def _check_bounds(trial: FrozenTrial, candidate: Candidate, shared: Mapping[str,
     """Raise ValueError if a complete trial had other constraints."""
     constraints: Constraints = shared["constraints"]
     ours = constraints.of_counts(candidate.architecture, shared["task"]) | constraints.of_energy(candidate.energy_mj)
-    theirs = {name: value for name, value in trial.constraints.items() if name in BOUNDS}
+    theirs = {n: value for n, value in trial.constraints.items() if n in BOUNDS or n.startswith("chip_")}
     for name in sorted(ours.keys() | theirs.keys()):
         if name not in ours or name not in theirs or not math.isclose(ours[name], theirs[name], abs_tol=1e-9):
             how = (

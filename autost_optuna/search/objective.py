@@ -99,7 +99,7 @@ class Objective:
         if images is None:
             check_classes(self.images, task)
         self.convention = convention
-        self.constraints = constraints or Constraints()
+        self.constraints = (constraints or Constraints()).on(convention)
         limit = CACHE_BYTES if cache_bytes is None else cache_bytes
         self.rates = InitialRates(
             task,

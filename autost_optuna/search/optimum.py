@@ -51,11 +51,12 @@ def table_front(
     """The front of FLOPs and energy of all networks of a space that keep the constraints, by ascending energy.
 
     Of networks with equal FLOPs and energy it has one. Bounds on parameters or on the most FLOPs keep beginnings with fewer
-    MACs apart. ValueError if they leave more than `MOST_STATES`.
+    MACs apart. ValueError if they leave more than `MOST_STATES`, or the limits of a chip are to be kept.
     """
     import numpy as np
 
     bounds = constraints or Constraints()
+    check_bounds(bounds)
     apart = any(bound is not None for bound in (bounds.min_params, bounds.max_params, bounds.max_flops))
     ends: list[tuple[Layout, tuple[int, ...], States]] = []
     for layout, offered in space.layouts.every():
@@ -78,6 +79,14 @@ def table_front(
             Found(architecture=one, flops=2 * int(joined.macs[place]), energy_mj=float(joined.energy[place]) * 1e-9)
         )
     return found
+
+
+def check_bounds(bounds: Constraints) -> None:
+    """ValueError if the limits of a chip are to be kept."""
+    if bounds.chip is not None:
+        raise ValueError(
+            f"this front of a whole space cannot keep the limits of {bounds.chip.name}; search the space with study run"
+        )
 
 
 class _Growth(NamedTuple):

@@ -28,12 +28,21 @@ class Outlay(NamedTuple):
     energy: float
 
 
+def check_sums(convention: Convention) -> None:
+    """ValueError if energies are no sums over parts."""
+    if convention.sized:
+        raise ValueError(
+            f"{convention.name} prices bits by how much of a whole network fits, so no sum over parts gives its energy; "
+            "search the space with study run"
+        )
+
+
 class Costs:
-    """What the parts of the networks of one layout cost."""
+    """What the parts of the networks of one layout cost. ValueError if energies are no sums over parts."""
 
     def __init__(self, space: Space, layout: Layout, table: RateTable, convention: Convention) -> None:
-        self.layout, self.table, self.step_pj = layout, table, convention.step.pj
-        self.parts = replace(convention, step=replace(convention.step, pj=0.0))  # without what the whole network costs
+        check_sums(convention)
+        self.layout, self.table, self.convention = layout, table, convention
         self.offers = space.sharing.offered(layout.widths)
         self.indices = [{letter: place for place, letter in enumerate(some)} for some in self.offers]
         self._links: dict[tuple[int, ...], list[tuple[Slot, Link]]] = {}
@@ -52,7 +61,7 @@ class Costs:
         each = [self._part(slot, link) for slot, link in walk if not link.adds]
         steps = max(row.steps for _, link in walk for row in rows_of(link.part, link.at) if isinstance(row, Operation))
         macs, params, energy = map(sum, zip(*each, strict=True))
-        return Outlay(macs, params, energy + self.step_pj * steps)
+        return Outlay(macs, params, energy + self.convention.step_pj * steps)
 
     def block(self, depths: tuple[int, ...], place: int, letter: Letter) -> Outlay:
         """Block `place` of a network with these depths, with the parts of a letter."""
@@ -73,11 +82,13 @@ class Costs:
         layers = [row for row in rows if isinstance(row, Population)]
         entry = self.table.entries[slot].items()
         rates = {f"{link.at.path}.{name}": math.fsum(values) / len(values) for name, values in entry}
-        charges = estimate_energy(listed, rates, self.parts, layers)
+        charges = estimate_energy(listed, rates, self.convention, layers)
+        each = [charge for charge in charges if charge.kind != "static"]  # which `frame` adds for the whole network
+        idle_pj = self.convention.pj_per_mac * sum(charge.macs * charge.steps for charge in each)
         return Outlay(
             sum(row.total_macs for row in listed),
             sum(row.params for row in rows),
-            total_pj(charges),
+            total_pj(each) + idle_pj,
         )
 
 

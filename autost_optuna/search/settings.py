@@ -8,7 +8,7 @@ from typing import Any
 
 from autost_optuna.data import Sample
 from autost_optuna.front.candidate import MEASURED, RATES
-from autost_optuna.front.constraints import Constraints
+from autost_optuna.front.constraints import BOUNDS, Constraints
 from autost_optuna.front.front import Box
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import Convention
@@ -67,7 +67,9 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, with the hash of the convention added."""
-        return {**asdict(self), "space": self.space.to_dict(), "convention_hash": self.convention.hash}
+        written = {"space": self.space.to_dict(), "convention": self.convention.to_dict()}
+        written["constraints"] = {name: getattr(self.constraints, name) for name in BOUNDS}
+        return {**asdict(self), **written, "convention_hash": self.convention.hash}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Settings":
@@ -79,8 +81,8 @@ class Settings:
             check_objectives(values["objectives"])
             check_rates(values["rates"])
             values |= {"space": Space.from_dict(data["space"]), "task": Task(**data["task"]), "box": Box(**data["box"])}
-            values |= {"constraints": Constraints(**data["constraints"])}
             values["convention"] = Convention.from_dict(data["convention"])
+            values["constraints"] = Constraints(**data["constraints"]).on(values["convention"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"the study was made by another version of autost-optuna ({error}); create it again"

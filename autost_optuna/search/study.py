@@ -14,10 +14,13 @@ from optuna.trial import FrozenTrial, TrialState
 from autost_optuna import units
 from autost_optuna.front.constraints import Constraints
 from autost_optuna.moved import regrouped
+from autost_optuna.proxies.convention import DEFAULT
 from autost_optuna.proxies.goals import GOALS, check_objectives, check_plane
 from autost_optuna.proxies.tabulate import check_tabulable
 from autost_optuna.search.enrol import CANDIDATE, name_objectives
 from autost_optuna.search.exact import ExactFront, Member, check_feasible, exact_front, is_enumerable
+from autost_optuna.search.optimum import check_bounds
+from autost_optuna.search.outlay import check_sums
 from autost_optuna.search.restore import make_objective, make_sampler, objective_of
 from autost_optuna.search.search import EXACT, Search
 from autost_optuna.search.settings import ATTRIBUTE, Plan, Settings, check_population
@@ -64,7 +67,8 @@ def create(
         search.settings.check_convention(plan.convention)
         same = ("space", "task", "data", "images", "seeds", "seed", "population", "rates")
         asked = {field: getattr(plan, field) for field in same}
-        search.settings.check_same({**asked, "constraints": constraints, "objectives": tuple(plan.objectives)})
+        bounds = constraints.on(search.settings.convention)
+        search.settings.check_same({**asked, "constraints": bounds, "objectives": tuple(plan.objectives)})
         return search
 
     if name in existing_names(storage):
@@ -73,7 +77,7 @@ def create(
         raise named_twice(name, storage)
     check_file(storage, create=True, write=True)
     plan.space.check(plan.task)
-    check_feasible(plan.space, plan.task, constraints)
+    check_feasible(plan.space, plan.task, constraints.on(plan.convention or DEFAULT))
     objective = objective_of(plan, device)
     settings = objective.settings(plan.population)
     most, box = constraints.max_energy_mj, settings.box
@@ -184,6 +188,8 @@ def find_exact(
         enumerable = is_enumerable(space)
         if not enumerable:
             check_tabulable(space)
+            check_sums(search.settings.convention)
+            check_bounds(search.settings.constraints)
         objective = make_objective(search.settings, data_root, device)
         if enumerable:
             found = exact_front(objective, box, seed=seed, on_done=on_done)

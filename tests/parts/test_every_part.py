@@ -156,7 +156,7 @@ def test_its_rows_read_and_write_what_their_modules_do(network, architecture, im
         weight = getattr(network.get_submodule(name), "weight", None)
         assert weight is None or row.fan_in == weight[0].numel()
         if row.stage == "head":  # whose module takes means too
-            assert row.sizes == (DIM, TASK.num_classes, 0)
+            assert row.sizes == (DIM, TASK.num_classes, 0, False)
             continue
         read = sorted(filter(None, (row.sizes.read, row.sizes.beside)))
         assert found[name] == ([each * row.steps for each in read], row.sizes.written * row.steps), name

@@ -56,9 +56,7 @@ class DSSA:
             driven_by="neuron",
         )
         macs = patches * stream
-        yield at.product(
-            "scores", "attention products", Sizes(stream, scores, maps), macs=macs, driven_by="neuron"
-        )
+        yield at.product("scores", "attention products", Sizes(stream, scores, maps), macs=macs, driven_by="neuron")
         yield at.neurons("scores_neuron", scores)
         yield at.product(
             "sums", "attention products", Sizes(scores, stream, maps), macs=macs, driven_by="scores_neuron"

@@ -46,7 +46,7 @@ class SSA:
         else:
             products, macs = (("kv", "v_neuron"), ("qa", "q_neuron")), at.tokens * at.width**2 // self.num_heads
             between = at.width**2 // self.num_heads
-        each = Sizes(stream, between, stream), Sizes(stream, stream, between)
+        each = Sizes(stream, between, stream, both=True), Sizes(stream, stream, between)
         for (name, driver), sizes in zip(products, each, strict=True):
             yield at.product(name, "attention products", sizes, macs=macs, driven_by=driver)
         yield at.neurons("out_neuron", at.tokens * at.width)
