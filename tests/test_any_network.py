@@ -223,8 +223,8 @@ def test_what_cannot_be_judged_is_refused_by_name():
 
     with pytest.raises(RuntimeError, match="no rule counts _trilinear in inner; its energy cannot be stated"):
         audit(Deep(), (torch.randn(2, 3), torch.randn(2, 4)))
-    with pytest.raises(ValueError, match="memory charges the states of neurons"):
-        audit(nn.Linear(3, 4), torch.randn(2, 3), CONVENTIONS["memory"])
+    with pytest.raises(ValueError, match="static-once charges the first convolution of a still image once"):
+        audit(nn.Linear(3, 4), torch.randn(2, 3), CONVENTIONS["static-once"])
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -163,8 +163,8 @@ def test_several_networks_and_conventions_are_one_table(cli, here):
             "the weights in other.pth are of another network (",
         ),
         (
-            [*OWN, "--energy", "memory"],
-            "memory charges the states of neurons or each step, ",
+            [*OWN, "--energy", "static-once"],
+            "static-once charges the first convolution of a still ",
         ),
         (
             ["code.py:network", MINE, "--input", "1x8x8", "--checkpoint", "other.pth"],

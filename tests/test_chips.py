@@ -6,13 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import snntorch
 import torch
+from spikingjelly.activation_based import neuron
+from torch import nn
 
-from autost_optuna import Architecture, Space, Task
+from autost_optuna import Architecture, Space, SpikingTransformer, Task, audit
 from autost_optuna.front.constraints import Constraints, violation
 from autost_optuna.network.chain import operations_and_populations
 from autost_optuna.network.rows import REAL, Operation, Population, Sizes
-from autost_optuna.proxies.convention import Convention
+from autost_optuna.proxies.accumulates import measure_accumulates
+from autost_optuna.proxies.convention import CONVENTIONS, Convention
 from autost_optuna.proxies.energy import (
     estimate_energy,
     estimate_mj,
@@ -24,6 +28,7 @@ from autost_optuna.proxies.energy import (
 from autost_optuna.proxies.limits import demand_of, refusal
 from autost_optuna.proxies.prices import Cost, Limits, Memory, Sourced
 from autost_optuna.proxies.quantised import compare_quantised
+from autost_optuna.proxies.rates import measure_rates
 from autost_optuna.proxies.reuse import InitialRates
 from autost_optuna.proxies.tabulate import tabulate
 from autost_optuna.search import study as studies
@@ -45,7 +50,7 @@ def cost(pj):
     return Cost(pj=pj, source="s")
 
 
-def figure(value):
+def sourced(value):
     return Sourced(value=value, source="s")
 
 
@@ -89,9 +94,9 @@ def test_arithmetic_alone():
         ({"layer": cost(7.0)}, {"conv1": 28, "b": 28, "sums": 28, "product": 28, "head": 7}),
         ({"neuron_update": cost(3.0)}, {"n": 360, "m": 240}),
         ({"step": cost(11.0)}, {"static": 44}),
-        ({"idle_mw": figure(2.0), "step_us": figure(0.5)}, {"static": 4000}),  # 2 mW x 0.5 us = 1000 pJ per step
+        ({"idle_mw": sourced(2.0), "step_us": sourced(0.5)}, {"static": 4000}),  # 2 mW x 0.5 us = 1000 pJ per step
         # 8,010 MACs take 8,010 ns at 1e9 per second: 2 mW x 8.01 us = 16,020 pJ
-        ({"idle_mw": figure(2.0), "macs_per_s": figure(1e9)}, {"static": 16_020}),
+        ({"idle_mw": sourced(2.0), "macs_per_s": sourced(1e9)}, {"static": 16_020}),
     ],
 )
 def test_each_price_by_hand(prices, added):
@@ -143,9 +148,9 @@ def test_what_does_not_fit_costs_more():
 
 def test_latency():
     assert latency_ms(ROWS, chip()) is None
-    assert latency_ms(ROWS, chip(step_us=figure(250.0))) == 1.0
-    assert latency_ms(ROWS, chip(macs_per_s=figure(8.01e6))) == pytest.approx(1.0)
-    once = chip(macs_per_s=figure(1e6), first_convolution="once")
+    assert latency_ms(ROWS, chip(step_us=sourced(250.0))) == 1.0
+    assert latency_ms(ROWS, chip(macs_per_s=sourced(8.01e6))) == pytest.approx(1.0)
+    once = chip(macs_per_s=sourced(1e6), first_convolution="once")
     assert latency_ms(ROWS, once) == pytest.approx(5.01)
 
 
@@ -157,13 +162,13 @@ ALL = chip(
     step=cost(11.0),
     weight_bit=Memory(pj=0.1, source="s"),
     activation_bit=Memory(pj=0.2, source="s", fits_kib=0.01, beyond=cost(0.4)),
-    idle_mw=figure(2.0),
-    macs_per_s=figure(1e9),
+    idle_mw=sourced(2.0),
+    macs_per_s=sourced(1e9),
 )
 
 
 def test_the_break_even_rate_is_where_both_cost_the_same_under_every_price():
-    small = {"layer": cost(0.1), "neuron_update": cost(0.001), "step": cost(1.0), "idle_mw": figure(1e-4)}
+    small = {"layer": cost(0.1), "neuron_update": cost(0.001), "step": cost(1.0), "idle_mw": sourced(1e-4)}
     bits = {"weight_bit": Memory(pj=0.001, source="s"), "activation_bit": Memory(pj=0.01, source="s")}
     convention = replace(ALL, mac=cost(0.01), **small, **bits)
     found = compare_quantised(ROWS, RATES, convention, NEURONS)
@@ -187,7 +192,7 @@ def test_a_chip_survives_toml_and_json_and_its_hash_is_that_of_its_rules(tmp_pat
         {"limits": replace(limits, neurons=999)},
         {"spike": cost(2.1)},
         {"activation_bits": 8},
-        {"idle_mw": figure(3.0)},
+        {"idle_mw": sourced(3.0)},
         {"activation_bit": replace(ALL.activation_bit, beyond=cost(0.5))},
     ):
         assert replace(full, **change).hash != full.hash, change
@@ -311,7 +316,7 @@ SPACE = Space.from_dict(
 @pytest.fixture
 def limited(tmp_path):
     limits = Limits(source="s", neurons=7_000, multiplication="at-the-ends")
-    convention = chip(limits=limits, step_us=figure(10.0), idle_mw=figure(1.0))
+    convention = chip(limits=limits, step_us=sourced(10.0), idle_mw=sourced(1.0))
     storage = str(tmp_path / "s.journal")
     plan = Plan(SPACE, DIGITS, convention=convention, population=4)
     return studies.create("limited", storage, plan), plan, storage
@@ -344,7 +349,11 @@ def test_limits_are_constraints_of_a_search(limited):
 def test_sums_over_parts_hold_every_price_that_is_one():
     images = torch.rand(2, *DIGITS.input_shape, generator=torch.Generator().manual_seed(0))
     table = tabulate(InitialRates(DIGITS, images), SPACE)
-    for convention in (ALL, replace(ALL, macs_per_s=None, step_us=figure(3.0)), replace(ALL, first_convolution="once")):
+    for convention in (
+        ALL,
+        replace(ALL, macs_per_s=None, step_us=sourced(3.0)),
+        replace(ALL, first_convolution="once"),
+    ):
         outlays = Outlays(SPACE, table, convention)
         words = outlays.draw(20)
         for one, energy in zip(outlays.architectures(words), outlays.of(words).energy_mj, strict=True):
@@ -368,3 +377,108 @@ def test_energies_are_finite_under_every_price():
     assert found.latency_ms == pytest.approx(sum(charge.macs * charge.steps for charge in found.charges) / 1e6)
     assert math.isfinite(found.candidate.energy_mj)
     assert total_mj(found.charges) == pytest.approx(found.candidate.energy_mj)
+
+
+NEAR = Memory(pj=0.2, source="s", fits_kib=1.0, beyond=cost(0.4))  # the head's 64 values fit; 16 tokens of 64 do not
+WHOLE = replace(
+    ALL, layer=cost(0.0), activation_bit=NEAR, limits=Limits(source="s", neurons=10**9, synapses=10**9, fan_in=10**6)
+)
+
+
+@pytest.mark.parametrize(
+    "convention",
+    [
+        CONVENTIONS["memory"],
+        WHOLE,
+        replace(WHOLE, macs_per_s=None, step_us=sourced(3.0)),
+        replace(WHOLE, weight_bit=Memory(pj=1.0, source="s", fits_kib=1.0, beyond=cost(3.0)), state_bits=7),
+        replace(WHOLE, state_bit=Memory(pj=1.0, source="s", fits_kib=0.1, beyond=cost(3.0))),
+    ],
+)
+@pytest.mark.parametrize("text", ["C=64,depth=1,heads=4,ratio=2", "C=32,depth=2,heads=2,ratio=1,stem=sdt"])
+def test_an_audit_charges_what_the_ledger_does(text, convention):
+    architecture = Architecture.from_text(text)
+    network = SpikingTransformer(architecture, DIGITS).train()
+    x = torch.randn(3, *DIGITS.input_shape, generator=torch.Generator().manual_seed(0))
+    rates, counted = mean_by_operation(measure_rates(network, x)), mean_by_operation(measure_accumulates(network, x))
+    listed, layers = operations_and_populations(architecture, DIGITS)
+    expected = {charge.name: charge.energy_pj for charge in estimate_energy(listed, rates, convention, layers, counted)}
+    found = audit(network, x, convention)
+    rows = {row.module or row.kind: row for row in found.rows}
+    assert {name: row.energy_pj for name, row in rows.items()} == pytest.approx(expected, rel=1e-12)
+    assert found.latency_ms == (None if convention.name == "memory" else pytest.approx(latency_ms(listed, convention)))
+    assert [row.kind for row in found.rows][-1] == ("state" if convention.name == "memory" else "static")
+    assert str(found).count("neurons") == len(layers)
+
+
+def test_an_audited_network_demands_what_the_ledger_says():
+    network = SpikingTransformer(SMALL, DIGITS).train()
+    x = torch.randn(3, *DIGITS.input_shape, generator=torch.Generator().manual_seed(0))
+    demand = demand_of(*operations_and_populations(SMALL, DIGITS), chip(weight_bits=8))
+    exact = {"neurons": demand.neurons, "fan_in": demand.fan_in, "weight_kib": demand.weight_kib}
+    exact["synapses"] = demand.synapses - 640 + 160  # the head's, which runs once and not at each of 4 steps
+    for name, value in exact.items():
+        fits = chip(weight_bits=8, limits=Limits(source="s", **{name: value}))
+        assert audit(network, x, fits).rows
+        small = chip(
+            weight_bits=8, limits=Limits(source="s", **{name: value - 1 if name != "weight_kib" else value - 0.01})
+        )
+        with pytest.raises(ValueError, match="the network does not fit chip: "):
+            audit(network, x, small)
+    with pytest.raises(ValueError, match=r"stem\.position multiplies real values, which it allows only in the first"):
+        audit(network, x, chip(limits=Limits(source="s", multiplication="at-the-ends")))
+
+
+class Steps(nn.Module):
+    """A neuron of snnTorch or SpikingJelly in a loop over time."""
+
+    def __init__(self, node, steps):
+        super().__init__()
+        self.layer, self.node, self.steps = nn.Linear(6, 4), node, steps
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        found = 0.0
+        for _ in range(self.steps):
+            spikes = self.node(self.layer(x))
+            found = found + self.head(spikes[0] if isinstance(spikes, tuple) else spikes)
+        return found
+
+
+NODES = {
+    "spikingjelly": (lambda: neuron.LIFNode(), 5),
+    "snntorch": (lambda: snntorch.Leaky(beta=0.9, init_hidden=True), 5),
+    "sequence": (lambda: neuron.LIFNode(step_mode="m"), 1),
+}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_neurons_and_steps_of_other_libraries_are_counted(name):
+    make, steps = NODES[name]
+    torch.manual_seed(0)
+    x = 3 * torch.randn(*((5,) if name == "sequence" else ()), 7, 6)
+    convention = chip(neuron_update=cost(3.0), step=cost(11.0), step_us=sourced(2.0))
+    found = audit(Steps(make(), steps), x, convention, images=7)
+    kinds = {row.kind: row for row in found.rows}
+    assert kinds["state"].energy_pj == 3.0 * 4 * 5
+    assert kinds["state"].module == "node"
+    assert kinds["static"].energy_pj == 11.0 * 5
+    assert found.latency_ms == pytest.approx(0.01)
+    given = audit(Steps(make(), steps), x, convention, images=7, steps=2)
+    assert given.latency_ms == pytest.approx(0.004)
+
+
+def test_what_an_audit_cannot_know_is_refused():
+    plain = nn.Sequential(nn.Linear(6, 4), nn.Hardtanh(0, 1))
+    x = torch.randn(7, 6)
+    with pytest.raises(ValueError, match="charges by time steps, and no neuron in it is known; give steps"):
+        audit(plain, x, chip(step=cost(1.0)))
+    assert audit(plain, x, chip(step=cost(1.0)), steps=4).rows[-1].energy_pj == 4.0
+    spikes = (torch.rand(7, 6) > 0.5).float()
+    with pytest.raises(ValueError, match="the spikes that drive 0 come from none that are known"):
+        audit(plain, spikes, chip(neuron_update=cost(1.0)))
+    with pytest.raises(ValueError, match="charges each layer and step, which operations do not show"):
+        audit(plain, x, chip(layer=cost(1.0)))
+    two = nn.Sequential(neuron.LIFNode(step_mode="m"), nn.Flatten(0, 1), neuron.LIFNode(step_mode="s"))
+    with pytest.raises(ValueError, match="its neurons take 1 or 5 steps; give steps, their number"):
+        audit(two, torch.randn(5, 7, 6), chip(step=cost(1.0)), images=7)

@@ -9,7 +9,7 @@ from autost_optuna import units
 from autost_optuna.cli import options, printing
 
 if TYPE_CHECKING:
-    from autost_optuna.proxies.audit import Audit
+    from autost_optuna.proxies.audited import Audit
 
 DETAILS = ("module", "operation", "calls", "macs", "rate", "most", "accumulates", "kind", "energy_pj", "reason", "line")
 
@@ -111,7 +111,7 @@ def audit_networks(
     elif form == "table":
         click.echo(str(found[0][1]))
     else:
-        from autost_optuna.proxies.audit import COLUMNS, LEFT
+        from autost_optuna.proxies.audited import COLUMNS, LEFT
 
         click.echo(FORMS[form](COLUMNS, found[0][1].cells(), left=LEFT), nl=False)
     on = f"noise, seed {seed}" if data is None else data

@@ -83,7 +83,7 @@ def estimate_energy(
     operation has no measured rate, or if states are charged and no populations are given: nothing is left out silently.
     """
     given = Given(rates, accumulates, *_bit_prices(operations, convention, populations))
-    charges = [_charge(operation, convention, given) for operation in operations]
+    charges = [charge_operation(operation, convention, given) for operation in operations]
     return [*charges, *_overheads(operations, convention, populations, given)]
 
 
@@ -141,7 +141,7 @@ def _overheads(
     if convention.charges_neurons:
         if populations is None:
             raise RuntimeError(f"{convention.name} charges the states of neurons, and no populations were given")
-        charges = [_neurons(population, convention, given.state_pj) for population in populations]
+        charges = [charge_neurons(population, convention, given.state_pj) for population in populations]
     if operations and (convention.step_pj or convention.pj_per_mac):
         steps = max(operation.steps for operation in operations)
         macs = sum(operation.macs * _steps(operation, convention) for operation in operations)
@@ -151,7 +151,7 @@ def _overheads(
     return charges
 
 
-def _neurons(population: Population, convention: Convention, state_pj: float) -> Charge:
+def charge_neurons(population: Population, convention: Convention, state_pj: float) -> Charge:
     """Its states are read and written once per step, and what it sends is written."""
     updates = population.neurons * population.steps
     bits = 2.0 * convention.state_bits * updates if state_pj else 0.0
@@ -206,20 +206,21 @@ def _price(operation: Operation, convention: Convention, given: Given) -> Price:
         energy_pj += convention.spike.pj * rate * operation.sizes.read * steps
     fixed_pj = convention.layer.pj * steps
     if convention.activation_bit is not None:
-        read = _bits_read(operation, convention)
+        read = bits_read(operation, convention)
         fixed_pj += convention.activation_bit.price(read) * read * steps
         bits += read * steps
     return Price(steps, rate, performed, bits, energy_pj + fixed_pj, fixed_pj)
 
 
-def _bits_read(operation: Operation, convention: Convention) -> int:
+def bits_read(operation: Operation, convention: Convention) -> int:
     """The bits of both operands in one step; a number of spikes has as many as it needs."""
     sizes, real = operation.sizes, convention.activation_bits
     driving = real if operation.driven_by == REAL else operation.most.bit_length()
     return sizes.read * driving + sizes.beside * (driving if sizes.both else real)
 
 
-def _charge(operation: Operation, convention: Convention, given: Given) -> Charge:
+def charge_operation(operation: Operation, convention: Convention, given: Given) -> Charge:
+    """What an operation costs. RuntimeError if it has no measured rate."""
     steps, rate, performed, bits, energy_pj, fixed_pj = _price(operation, convention, given)
     return Charge(
         name=operation.name,

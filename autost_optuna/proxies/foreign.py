@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from autost_optuna.data import Sample, rate_images
 from autost_optuna.network.task import Task
-from autost_optuna.proxies.audit import Audit, check_convention, price, run_watched
+from autost_optuna.proxies.audit import run_watched
+from autost_optuna.proxies.audited import Audit
+from autost_optuna.proxies.charges import check_convention, price
 from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.products import Uncounted
 from autost_optuna.units import StrPath, one_line
@@ -160,7 +162,7 @@ def steady_audits(
     for convention in prices:
         check_convention(convention)
     try:
-        first, second = (run_watched(network, (inputs,)) for _ in range(2))
+        first, second = (run_watched(network, (inputs,), *prices) for _ in range(2))
     except Uncounted:
         raise
     except Exception as error:

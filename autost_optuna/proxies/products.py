@@ -17,7 +17,7 @@ class Uncounted(RuntimeError):  # noqa: N818 - what it says of an operation
 
 
 class Call(NamedTuple):
-    """A call: both operands, its MACs, and the accumulates that they cause.
+    """A call: both operands, its MACs, the values `written`, and the accumulates that they cause.
 
     `alone` gives those of the left or the right operand, from the sum of its values, if it alone drives the call; `both`
     those if both do.
@@ -26,6 +26,7 @@ class Call(NamedTuple):
     left: Tensor
     right: Tensor
     macs: int
+    written: int
     alone: tuple[Callable[[float], float], Callable[[float], float]]
     both: Callable[[], float]
 
@@ -56,7 +57,10 @@ def _matrices(left: Tensor, right: Tensor) -> Call:
     def both() -> float:
         return float((_sum(left, (-2,)).double() * _sum(right, (-1,))).sum().item())
 
-    return Call(left, right, left.numel() * m, (lambda total: total * m, lambda total: total * n), both)
+    macs = left.numel() * m
+    return Call(
+        left, right, macs, macs // max(1, left.shape[-1]), (lambda total: total * m, lambda total: total * n), both
+    )
 
 
 def _convolved(args: Any, kwargs: Any, out: Tensor) -> Iterator[tuple[str, Call]]:
@@ -79,7 +83,7 @@ def _convolved(args: Any, kwargs: Any, out: Tensor) -> Iterator[tuple[str, Call]
     def unknown(total: float = 0.0) -> float:
         return math.nan  # weights that depend on the input: an error if they turn out to drive it
 
-    yield "", Call(x, weight, macs, (reach, unknown), unknown)
+    yield "", Call(x, weight, macs, out.numel(), (reach, unknown), unknown)
 
 
 class Spacing(NamedTuple):

@@ -17,16 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from autost_optuna.proxies.known import count_weights, is_neuron, takes_sequences
 from autost_optuna.proxies.origins import Origins, Tag, fills, tensors_in
-from autost_optuna.proxies.products import MOST, RULES, Call, Uncounted, known_of, sum_of
+from autost_optuna.proxies.products import MOST, PIECE, RULES, Call, Uncounted, known_of, sum_of
 
 FIRST = 4096  # values that are looked at before all others: among real ones some is hardly ever a whole number
-NEURONS = (  # where libraries keep their neurons, and how the classes' names begin; this package's are SpikingJelly's
-    ("spikingjelly.activation_based.neuron", ""),
-    ("spikingjelly.activation_based._neuron", ""),
-    ("snntorch._neurons", ""),
-    ("norse.torch.module", "SNN"),
-)
 
 
 @dataclass(slots=True)
@@ -69,21 +64,38 @@ class Watched:
     line: str
     calls: int = 0
     macs: int = 0
+    written: int = 0
     operands: tuple[Operand, Operand] = field(default_factory=lambda: (Operand(), Operand()))
     reached: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+
+
+@dataclass(slots=True)
+class Sent:
+    """What a layer of known neurons sent in all calls: so many `values` in so many time `steps`, none above `most`."""
+
+    calls: int = 0
+    values: int = 0
+    steps: int = 0
+    most: int = 1
 
 
 NOBODY: frozenset[str] = frozenset()
 
 
 class Watch(TorchDispatchMode):
-    """`run` a network once: all operations are recorded in `rows`, and what is not charged in `uncharged`."""
+    """`run` a network once: all operations are recorded in `rows`, and what is not charged in `uncharged`.
 
-    def __init__(self, network: nn.Module) -> None:
+    `sent` are its layers of known neurons, by their paths, and `params` the number of its weights. Only with `sums` are the
+    numbers known that these send.
+    """
+
+    def __init__(self, network: nn.Module, *, sums: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.rows: dict[tuple[Any, ...], Watched] = {}
         self.uncharged: Counter[str] = Counter()
-        self._network = network
+        self.sent: dict[str, Sent] = {}
+        self.params = count_weights(network)
+        self._network, self._sums = network, sums
         self._path: list[str] = []
         self._origins = Origins((*network.parameters(), *network.buffers()))
         self._looked: dict[tuple[Any, ...], Whole | None] = {}
@@ -98,7 +110,7 @@ class Watch(TorchDispatchMode):
             torch.backends.mha.set_fastpath_enabled(False)  # which hides products in one operation
             for name, module in self._network.named_modules():
                 handles.append(module.register_forward_pre_hook(self._enter(name)))
-                leave = self._leave(name, _is_neuron(module))
+                leave = self._leave(name, is_neuron(module))
                 handles.append(module.register_forward_hook(leave, always_call=True))
             with self:
                 self._network(*inputs)
@@ -129,8 +141,21 @@ class Watch(TorchDispatchMode):
                 torch._C._set_mkldnn_enabled(self._mkldnn)
             if neuron and (sent := tensors_in(output)[:1]):
                 self._origins.put(sent[0], Tag(False, frozenset({name})), replace=True)
+                self._hear(name, module, sent[0])
 
         return leave
+
+    def _hear(self, name: str, module: nn.Module, sent: Tensor) -> None:
+        known = self.sent.setdefault(name, Sent())
+        known.calls += 1
+        known.values += sent.numel()
+        known.steps += len(sent) if takes_sequences(module) and sent.dim() else 1
+        if self._sums and sent.numel():
+            known.most = max(known.most, int(sent.max()))
+
+    def neurons(self, images: int) -> int:
+        """The number of known neurons that one image has."""
+        return sum(sent.values // max(1, sent.steps * images) for sent in self.sent.values())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Record an operation and carry it out."""
@@ -191,6 +216,7 @@ class Watch(TorchDispatchMode):
         row = self.rows.setdefault((module, kind, place, *weights), Watched(module, kind, line))
         row.calls += 1
         row.macs += call.macs
+        row.written += call.written
         for side, (values, tag) in enumerate(zip(sides, tags, strict=True)):
             operand = row.operands[side]
             operand.fixed &= tag.fixed
@@ -235,17 +261,13 @@ def _some(values: Tensor) -> Tensor:
 
 
 def _whole(values: Tensor) -> bool:
-    return not values.is_floating_point() or torch.equal(values.round(), values)
-
-
-def _is_neuron(module: nn.Module) -> bool:
-    """Whether a module is a spiking neuron of a library that is known."""
-    kinds = [(base.__module__, base.__name__) for base in type(module).__mro__]
-    return any(
-        place.startswith(start) and name.startswith(word) and not name.startswith("NonSpiking")
-        for place, name in kinds
-        for start, word in NEURONS
-    )
+    """Whether values from 0 are whole numbers, of which no sum of fractions can hide one that is not."""
+    if not values.is_floating_point():
+        return True
+    if not values.is_contiguous():
+        return not values.frac().sum()
+    space = values.new_empty(min(PIECE, values.numel()))  # in the processor's cache, for a third of the time
+    return not any(torch.frac(piece, out=space[: len(piece)]).sum() for piece in values.view(-1).split(PIECE))
 
 
 def _place() -> tuple[tuple[int, ...], str]:
