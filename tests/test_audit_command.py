@@ -12,6 +12,7 @@ from makers import ROOT
 from safetensors.torch import save_file
 
 from autost_optuna import audit
+from autost_optuna.delivery.plots.audit import stages_of
 from autost_optuna.proxies.foreign import make_network
 
 MINE = "my_network.py:make"
@@ -121,6 +122,76 @@ def test_several_networks_and_conventions_are_one_table(cli, here):
     assert [line.split(" | ")[0] for line in markdown[2:]] == ["| 0", "| 5"]
 
 
+def test_the_sentences_for_a_paper_state_every_price_with_its_source(cli, here):
+    chip = ROOT / "examples" / "chips" / "accelerator-45nm.toml"
+    plain = cli("audit", MINE, *SHAPE, "--energy", str(chip)).stdout
+    with_methods = cli("audit", MINE, *SHAPE, "--energy", str(chip), "--methods").stdout
+    assert with_methods.startswith(plain)
+    said = with_methods[len(plain) :].strip()
+    sources = [
+        line.split('source = "')[1].split('"')[0] for line in chip.read_text().splitlines() if "source =" in line
+    ]
+    assert len(sources) > 8
+    assert all(source in said for source in sources)
+    assert "10 mW of idle power during an inference at 100,000,000,000 multiply-accumulates per second" in said
+    assert "or 30.5 pJ" in said
+    assert "moving" not in said  # everything that moves is charged
+    found = json.loads(cli("audit", MINE, *SHAPE, "-f", "json").stdout)
+    assert found["methods"].endswith(
+        "Not charged are normalisation, which is folded into weights, pooling, residual additions, biases, moving weights, "
+        "reading and writing the states of neurons, updates of neurons, moving activations and spikes and static power."
+    )
+    both = cli(
+        "audit", MINE, *SHAPE, "--energy", "integers-mac", "--energy", "memory", "--methods", "-f", "latex"
+    ).stdout
+    assert both.count("The energy of one inference is estimated") == 2
+    assert "are charged as multiply-accumulates of real values" in both
+
+
+def test_the_plot_has_a_bar_for_every_stage(cli, here):
+    (here / "deep.py").write_text(
+        "from torch import nn\nfrom spikingjelly.activation_based.neuron import LIFNode\n"
+        "def block():\n    return nn.ModuleDict({'q': nn.Linear(16, 16), 'node': LIFNode(step_mode='m')})\n"
+        "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.stem, self.blocks, self.head = nn.Conv2d(1, 2, 3), nn.ModuleList([block(), block()]), nn.Linear(16, 3)\n"
+        "    def forward(self, x):\n        x = self.stem(x.flatten(0, 1)).flatten(1)[:, :16].unflatten(0, (4, -1))\n"
+        "        for one in self.blocks:\n            x = one['node'](one['q'](x))\n        return self.head(x)\n"
+    )
+    wrote = cli("audit", "deep.py:Net", *SHAPE, "--plot", "deep.json", "--energy", "memory")
+    assert wrote.exit_code == 0
+    assert "wrote deep.json" in wrote.stderr
+    found = json.loads(cli("audit", "deep.py:Net", *SHAPE, "--energy", "memory", "-f", "json").stdout)
+    figure = json.loads((here / "deep.json").read_text())
+    bars = [one for one in figure["data"] if one.get("xaxis", "x") == "x"]
+    stages = dict.fromkeys(figure["layout"]["yaxis"]["categoryarray"], 0.0)
+    assert list(stages) == ["stem", "blocks.0", "blocks.1", "head"]
+    for bar in bars:
+        for stage, energy in zip(bar["y"], bar["x"], strict=True):
+            stages[stage] += energy
+    for stage, energy in stages.items():
+        rows = [row["energy_pj"] for row in found["rows"] if row["module"].startswith(stage)]
+        assert energy == pytest.approx(sum(rows) * 1e-9)
+    assert {bar["name"] for bar in bars} == {
+        "convolutions, real-valued input",
+        "linear layers",
+        "neuron states",
+    }
+    assert cli("audit", "deep.py:Net", *SHAPE, "--plot", "deep.html").exit_code == 0
+    assert "<html" in (here / "deep.html").read_text()
+
+
+def test_stages_are_the_parts_below_what_all_modules_share():
+    assert stages_of(["net.stem.0", "net.blocks.0.q", "net.blocks.1.q", "net.head"]) == [
+        "stem.0",
+        "blocks.0",
+        "blocks.1",
+        "head",
+    ]
+    assert stages_of(["0", "3.conv", ""]) == ["0", "3", "the network itself"]
+    assert stages_of(["layers.0", "layers.1"]) == ["0", "1"]
+    assert stages_of(["head"]) == ["head"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -162,6 +233,9 @@ def test_several_networks_and_conventions_are_one_table(cli, here):
             [*OWN, "--checkpoint", "other.pth"],
             "the weights in other.pth are of another network (",
         ),
+        ([*OWN, "--plot", "x.pdf"], "x.pdf has no known ending; name it .html"),
+        ([*OWN, "--plot", "x.html", "--energy", "memory", "--energy", "integers-mac"], "--plot draws one network "),
+        ([*OWN, "--methods", "-f", "csv"], "--methods are sentences, as text or JSON; leave out -f csv"),
         (
             [*OWN, "--energy", "static-once"],
             "static-once charges the first convolution of a still ",

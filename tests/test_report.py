@@ -152,7 +152,7 @@ def test_it_says_what_the_study_says(page, search):
         f"{one.number}{'*' if one.number == best.number else ''}" for one in members
     ]
     assert [card.name for card in report.cards] == [pick.name for pick in picks_of(members)]
-    assert "4.6 pJ a MAC of real values (M. Horowitz" in said
+    assert "4.6 pJ for each multiply-accumulate of a real value (M. Horowitz" in said
     assert search.settings.fingerprint in said
     assert len(search.settings.versions) == 4
     assert all(f"{package} {version}" in said for package, version in search.settings.versions.items())

@@ -44,6 +44,14 @@ FORMS = {"markdown": units.markdown_text, "latex": units.latex_text}
     help="Energy convention, as describe takes it; several for a table.",
 )
 @click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw where the energy is spent: FILE.html, .svg, .png or .json.",
+)
+@options.theme
+@options.methods
+@click.option(
     "-f",
     "--format",
     "form",
@@ -61,6 +69,9 @@ def audit_networks(
     seed: int,
     checkpoint: Path | None,
     conventions: tuple[str, ...],
+    plot: Path | None,
+    theme: str,
+    methods: bool,
     form: str,
 ) -> None:
     """Audit the energy of networks of any library: every product and convolution that torch carries out.
@@ -77,6 +88,8 @@ def audit_networks(
     import torch
 
     from autost_optuna.data import Sample
+    from autost_optuna.delivery.plots.audit import any_view, draw_audit
+    from autost_optuna.delivery.plots.figure import check_ending, write_figure
     from autost_optuna.proxies.convention import DEFAULT, Convention
     from autost_optuna.proxies.foreign import (
         inputs_of,
@@ -89,6 +102,12 @@ def audit_networks(
 
     if checkpoint is not None and len(networks) > 1:
         raise ValueError("--checkpoint holds the weights of one network; audit one at a time")
+    if plot is not None:
+        check_ending(plot)
+        if len(networks) > 1 or len(conventions) > 1:
+            raise ValueError("--plot draws one network under one convention; audit one at a time")
+    if methods and form == "csv":
+        raise ValueError("--methods are sentences, as text or JSON; leave out -f csv")
     prices = [Convention.load(name) for name in conventions] or [DEFAULT]
     sample = Sample(data=data or "digits", data_root=data_root, images=images, seed=seed)
     batch = inputs_of(shape_of(size), data, sample)
@@ -102,6 +121,9 @@ def audit_networks(
             load_weights(network, checkpoint)
         prepare_network(network, trained=checkpoint is not None)
         found += [(source, one) for one in steady_audits(source, network, batch, prices, images)]
+    if plot is not None:
+        write_figure(draw_audit(any_view(*found[0])), plot, theme)
+        printing.note(units.one_line(f"wrote {plot}"))
     if len(found) > 1:
         _print_pairs(found, form)
     elif form == "json":
@@ -114,6 +136,9 @@ def audit_networks(
         from autost_optuna.proxies.audited import COLUMNS, LEFT
 
         click.echo(FORMS[form](COLUMNS, found[0][1].cells(), left=LEFT), nl=False)
+    if methods and form != "json":
+        for said in dict.fromkeys(one.methods for _, one in found):
+            click.echo(f"\n{said}")
     on = f"noise, seed {seed}" if data is None else data
     weights = (
         "weights as its code draws them, normalised by the batch" if checkpoint is None else f"weights of {checkpoint}"

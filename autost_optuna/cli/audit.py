@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw where the energy is spent: FILE.html."
 )
 @options.theme
+@options.methods
 @options.device
 @options.output_format
 @options.storage
@@ -78,6 +79,7 @@ def describe(
     proxies: bool,
     plot: Path | None,
     theme: str,
+    methods: bool,
     device: str,
     form: str,
     storage: str,
@@ -109,6 +111,8 @@ def describe(
 
     if plot is not None:
         check_ending(plot)
+    if methods and form == "csv":
+        raise ValueError("--methods are sentences, as text or JSON; leave out -f csv")
     if proxies and (checkpoint is not None or form == "csv"):
         raise ValueError("--proxies are of an untrained network, as a table or JSON; leave out --checkpoint and -f csv")
     if architecture.lower() in FAMILIES:
@@ -138,6 +142,7 @@ def describe(
         and energy is None
         and counting == "rate"
         and not proxies
+        and not methods
         and plot is None
     )
     found = None
@@ -156,7 +161,7 @@ def describe(
         printing.note(units.one_line(f"wrote {plot}"))
     if is_network(architecture):
         printing.note(f"as published for {usual}: {published(architecture).in_words}")
-    _print(found, form, describe_scores(chosen, on, sample, convention=convention) if proxies else {})
+    _print(found, form, describe_scores(chosen, on, sample, convention=convention) if proxies else {}, methods=methods)
 
 
 def _same_images(sample: "Sample", stored: "Settings") -> bool:
@@ -176,7 +181,7 @@ def _defaults(stored: "Settings | None", info: dict[str, Any] | None) -> dict[st
     return known
 
 
-def _print(description: "Description", form: str, scores: dict[str, float]) -> None:
+def _print(description: "Description", form: str, scores: dict[str, float], *, methods: bool) -> None:
     from autost_optuna.proxies.energy import charge_rows
     from autost_optuna.proxies.quantised import SOURCE
 
@@ -193,6 +198,7 @@ def _print(description: "Description", form: str, scores: dict[str, float]) -> N
             "quantised": {**asdict(description.quantised), "source": SOURCE},
         }
         head = headline(description.candidate, description.task, description.convention)
+        counted |= {"methods": description.methods} if methods else {}
         printing.print_json({**head, **counted, **({"proxies": finite} if scores else {}), "operations": rows})
     else:
         _print_audit(description)
@@ -200,6 +206,8 @@ def _print(description: "Description", form: str, scores: dict[str, float]) -> N
             better = {"maximize": "more", "minimize": "less"}
             cells = [[n, units.count(v), f"{better[GOALS[n].direction]} is better"] for n, v in scores.items()]
             printing.print_table(["proxy", "value", ""], cells, left=["proxy", ""])
+        if methods:
+            click.echo(f"\n{description.methods}")
     if description.candidate.silent:
         remedy = "give real images" if description.candidate.weights == INITIALISATION else "train it again"
         printing.note(f"warning: the network is silent on these images, so its energy is meaningless; {remedy}")

@@ -76,6 +76,9 @@ energy = click.option(
     help="Energy convention: horowitz-45nm-fp32, -fp16, -int8, memory, static-once, integers-mac, or your own file. By "
     "default the study's, else horowitz-45nm-fp32.",
 )
+methods = click.option(
+    "--methods", is_flag=True, help="Add sentences for the methods section of a paper, with the source of every price."
+)
 device = click.option(
     "--device", default="cpu", show_default=True, metavar="NAME", help="Where networks run: cpu, cuda or cuda:N."
 )

@@ -11,6 +11,7 @@ from autost_optuna.front.health import Health
 from autost_optuna.front.picks import Pick, numbers_of, pick
 from autost_optuna.proxies.energy import total_mj
 from autost_optuna.proxies.goals import GOALS, further
+from autost_optuna.proxies.methods import charged
 from autost_optuna.search.baselines import Baseline, sizes_of, standing_in_words
 from autost_optuna.search.bills import Bill, bills_of, costliest
 from autost_optuna.search.search import Search
@@ -110,14 +111,7 @@ def table_said(search: Search) -> str:
 
 def prices(settings: Settings) -> str:
     """What a convention charges, with the source of each price."""
-    convention = settings.convention
-    events = (
-        ("a MAC of real values", convention.mac),
-        ("a spike's accumulate", convention.accumulate),
-        ("a bit moved", convention.bit),
-        ("a time step", convention.step),
-    )
-    return "; ".join(f"{cost.pj:g} pJ {event} ({cost.source})" for event, cost in events if cost.pj)
+    return "; ".join(f"{said} ({source})" for said, source in charged(settings.convention))
 
 
 def few(search: Search, members: Sequence[Candidate]) -> list[Candidate]:

@@ -42,7 +42,8 @@ class AuditRow:
 class Audit:
     """What a network costs per image under a convention. `uncharged` counts the values per image that it leaves out.
 
-    `latency_ms` is that of one inference, if the convention gives it.
+    `latency_ms` is that of one inference, if the convention gives it. `methods` are sentences for a paper: prices with their
+    sources, and what is not charged.
     """
 
     rows: tuple[AuditRow, ...]
@@ -50,6 +51,7 @@ class Audit:
     convention: str
     images: int
     latency_ms: float | None = None
+    methods: str = ""
 
     @property
     def energy_mj(self) -> float:

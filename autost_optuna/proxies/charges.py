@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from autost_optuna import units
 from autost_optuna.network.rows import REAL, Operation, Population, Sizes
 from autost_optuna.proxies.audited import Audit, AuditRow
 from autost_optuna.proxies.convention import EVERY_STEP, Convention
 from autost_optuna.proxies.energy import Given, bits_read, charge_neurons, charge_operation, is_spiking
 from autost_optuna.proxies.limits import Demand, refusal
+from autost_optuna.proxies.methods import ONE_BY_ONE, methods
 from autost_optuna.proxies.prices import KIB, Memory
 from autost_optuna.proxies.products import Uncounted
 from autost_optuna.proxies.watch import Operand, Sent, Watch, Watched
@@ -54,6 +56,7 @@ def price(watch: Watch, convention: Convention, images: int, steps: int | None =
         convention=convention.label,
         images=images,
         latency_ms=_latency_ms(convention, taken, macs / images),
+        methods=methods(convention, ONE_BY_ONE, f"the network as it is, in a run on {units.counted(images, 'input')}"),
     )
 
 

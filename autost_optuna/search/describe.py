@@ -16,6 +16,7 @@ from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, latency_ms, total_mj
 from autost_optuna.proxies.goals import GOALS
 from autost_optuna.proxies.limits import demand_of, refusal
+from autost_optuna.proxies.methods import BY_RATES, ONE_BY_ONE, methods
 from autost_optuna.proxies.quantised import Quantised
 from autost_optuna.proxies.scores import measure_scores
 from autost_optuna.search.evaluate import Measurement, assess
@@ -48,6 +49,12 @@ class Description:
     def latency_ms(self) -> float | None:
         """The latency of one inference in ms, if the convention gives it."""
         return latency_ms(operations(self.candidate.architecture, self.task), self.convention)
+
+    @property
+    def methods(self) -> str:
+        """Sentences about the energy for a paper: prices with their sources, and what is not charged."""
+        spikes = f"the network with {self.candidate.provenance}"
+        return methods(self.convention, BY_RATES if self.counting == RATE else ONE_BY_ONE, spikes)
 
     def _repr_html_(self) -> str:
         """In a notebook: the candidate, and its bill by stage of the network."""

@@ -16,6 +16,7 @@ from autost_optuna.proxies.energy import total_mj
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+    from autost_optuna.proxies.audited import Audit, AuditRow
     from autost_optuna.proxies.energy import Charge
     from autost_optuna.search.describe import Description
 
@@ -25,6 +26,15 @@ COLOURS = {
     STATES: "#bbbbbb",
     "static": "#888888",
 }
+OPERATIONS = {  # of torch, in the words of a plot
+    "convolution": "convolutions",
+    "addmm": "linear layers",
+    "mm": "linear layers",
+    "bmm": "products",
+    "baddbmm": "products",
+    "neurons": STATES,
+}
+PALETTE = ("#0072b2", "#56b4e9", "#cc79a7", "#e69f00", "#009e73", "#117733")
 OTHERS = ("#882255", "#999933", "#aa4499", "#44aa99")
 # Colours on which white is hard to read, with their text colour: INK if a dark page has another colour there.
 WRITTEN = {"#56b4e9": INK, "#bbbbbb": INK, "#e69f00": "#111111", "#cc79a7": "#111111"}
@@ -83,6 +93,58 @@ def audit_view(description: "Description") -> AuditView:
             for (stage, group, real), charges in parts.items()
         ),
     )
+
+
+def any_view(name: str, audit: "Audit") -> AuditView:
+    """The plot of an audit of any network, called `name`."""
+    stages = stages_of([row.module for row in audit.rows])
+    parts: dict[tuple[str, str, bool], list[AuditRow]] = {}
+    for row, stage in zip(audit.rows, stages, strict=True):
+        group = OPERATIONS.get(row.operation, row.operation)
+        parts.setdefault(("static" if row.kind == "static" else stage, group, row.kind == "mac"), []).append(row)
+    groups = dict.fromkeys(group for _, group, _ in parts)
+    colours = {
+        **dict(zip(groups, itertools.cycle(PALETTE), strict=False)),
+        STATES: COLOURS[STATES],
+        "static": "#888888",
+    }
+    return AuditView(
+        title=f"{units.energy(audit.energy_mj)} per image: {name}",
+        subtitle=f"{audit.convention}; {units.counted(audit.images, 'image')}",
+        stages=tuple(dict.fromkeys(stage for stage, _, _ in parts)),
+        segments=tuple(
+            Segment(
+                stage=stage,
+                group=group,
+                colour=colours[group],
+                real=real,
+                energy_mj=math.fsum(row.energy_pj for row in rows) * 1e-9,
+                lines=tuple(_row_line(row) for row in rows),
+            )
+            for (stage, group, real), rows in parts.items()
+        ),
+    )
+
+
+def stages_of(modules: Sequence[str]) -> list[str]:
+    """The part of a network that each module belongs to: the path below what all share, down to the first number."""
+    paths = [module.split(".") if module else [] for module in modules]
+    filled = [path for path in paths if path]
+    shared = 0
+    while filled and all(len(path) > shared + 1 and path[shared] == filled[0][shared] for path in filled):
+        shared += 1
+    found = []
+    for path in paths:
+        below = path[shared:]
+        size = 2 if len(below) > 1 and below[1].isdecimal() and not below[0].isdecimal() else 1
+        found.append(".".join(below[:size]) or "the network itself")
+    return found
+
+
+def _row_line(row: "AuditRow") -> str:
+    rate = "" if row.rate is None else f", rate {row.rate:.4f}"
+    macs = f" {row.macs:,.0f} MACs" if row.macs else ""
+    return f"{row.module or 'the network itself'}:{macs}{rate}, {row.energy_pj * 1e-6:,.3f} µJ"
 
 
 def _most(charges: "Sequence[Charge]") -> str:
