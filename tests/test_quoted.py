@@ -231,6 +231,18 @@ def convention_table():
     yield "your `FILE.toml`, with `--energy`", "", "", "", "[example](../examples/my_chip.toml)", "accumulates or MACs"
 
 
+def counters_table():
+    names = {
+        "audit": "`audit`",
+        "integers-mac": "`audit --energy integers-mac`",
+        "spikingjelly": "SpikingJelly's estimate, arithmetic alone",
+        "syops": "syops",
+        "neurobench": "NeuroBench's synaptic operations",
+    }
+    for name, found in read("studies/counters/results.json")["tools"].items():
+        yield names[name], *(f"{found[n] / 1e6:.1f}" for n in ("macs", "accumulates")), f"{found['energy_mj']:.3f} mJ"
+
+
 def families_table():
     largest = {"sdt": "sdt-2-512", "spikingresformer": "spikingresformer-ti"}
     for row in read("studies/families/networks.csv"):
@@ -368,6 +380,7 @@ TABLES = {
     "convergence_by_seeds": convergence_by_seeds,
     "samplers": sampler_table,
     "conventions": convention_table,
+    "counters": counters_table,
     "families": families_table,
     "without_spikes": without_spikes_table,
     "training_speed": training_table,

@@ -74,6 +74,18 @@ def near(one, other):
     return abs(a - b) <= 0.02 * abs(b) + 1e-4
 
 
+def test_the_audits_of_other_networks_run_as_they_stand(cli, tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    lines = list(commands(fence(ROOT / "docs" / "energy.md", "sh audit")))
+    assert len(lines) == 4
+    for _, *words in lines:
+        result = cli(*words)
+        assert result.exit_code == 0, (words, result.output)
+        assert "MACs" in result.stdout, words
+    assert (tmp_path / "audit.html").exists()
+
+
 @pytest.mark.usefixtures("warm_workers")
 @pytest.mark.slow
 @pytest.mark.process
