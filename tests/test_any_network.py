@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -196,6 +197,33 @@ def test_attention_of_torch_is_two_rows():
     assert (second.reason, second.accumulates * 2) == ("the right operand is spikes", 5 * v.sum())
 
 
+def test_folded_normalisation_changes_nothing():
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(8)
+    with torch.no_grad():
+        for one in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            one.copy_(torch.rand(8) + 0.5)
+    layers = nn.Conv2d(3, 8, 3, padding=1), norm, neuron.LIFNode(v_threshold=0.5), nn.Flatten(), nn.Linear(512, 10)
+    plain = nn.Sequential(*layers).eval()
+    folded = nn.Sequential(torch.nn.utils.fusion.fuse_conv_bn_eval(*plain[:2]), nn.Identity(), *layers[2:]).eval()
+    one, other = (audit(network, noise(5, 3, 8, 8)) for network in (plain, folded))
+    assert one.rows[1].accumulates > 0
+    alike = [[replace(row, line="") for row in found.rows] for found in (one, other)]
+    assert alike[0] == alike[1]
+    assert "normalisation" in one.uncharged
+    assert "normalisation" not in other.uncharged
+
+
+def test_bilinear_layers_are_two_rows():
+    layer = nn.Bilinear(3, 4, 5)
+    x, y = spikes(7, 2, 3), spikes(7, 2, 4, seed=1)
+    for left, right in ((x, y), (x, noise(7, 2, 4)), (noise(7, 2, 3), y)):
+        first, second = audit(layer, (left, right)).rows
+        assert (first.macs, second.macs) == (2 * 3 * 4 * 5, 2 * 4 * 5)
+        assert first.accumulates is None if left is not x else first.accumulates * 7 == 4 * 5 * x.sum()
+        assert second.accumulates is None if right is not y else second.accumulates * 7 == 5 * y.sum()
+
+
 def test_silence_is_spikes_only_behind_a_known_neuron():
     class Silent(nn.Module):
         def __init__(self, middle):
@@ -213,16 +241,20 @@ def test_silence_is_spikes_only_behind_a_known_neuron():
 
 
 def test_what_cannot_be_judged_is_refused_by_name():
+    class Distances(nn.Module):
+        def forward(self, x):
+            return torch.cdist(x, x)
+
     class Deep(nn.Module):
         def __init__(self):
             super().__init__()
-            self.inner = nn.Bilinear(3, 4, 5)
+            self.inner = Distances()
 
-        def forward(self, x, y):
-            return self.inner(x, y)
+        def forward(self, x):
+            return self.inner(x)
 
-    with pytest.raises(RuntimeError, match="no rule counts _trilinear in inner; its energy cannot be stated"):
-        audit(Deep(), (torch.randn(2, 3), torch.randn(2, 4)))
+    with pytest.raises(RuntimeError, match="no rule counts _cdist_forward in inner; its energy cannot be stated"):
+        audit(Deep(), torch.randn(2, 3))
     with pytest.raises(ValueError, match="static-once charges the first convolution of a still image once"):
         audit(nn.Linear(3, 4), torch.randn(2, 3), CONVENTIONS["static-once"])
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from autost_optuna.proxies.audited import Audit
 from autost_optuna.proxies.charges import check_convention, price
 from autost_optuna.proxies.convention import DEFAULT, Convention
+from autost_optuna.proxies.pages import keep_pages
 from autost_optuna.proxies.watch import Watch
 
 
@@ -42,6 +43,7 @@ def audit(
 
 def run_watched(network: nn.Module, inputs: tuple[Any, ...], *conventions: Convention) -> Watch:
     """All operations of one run of a network, between two resets, with what these conventions charge."""
+    keep_pages()
     _reset(network)
     watch = Watch(network, sums=any(one.activation_bit is not None for one in conventions))
     try:

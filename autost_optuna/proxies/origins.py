@@ -15,6 +15,7 @@ class Tag(NamedTuple):
 
 
 FIXED = Tag(True, frozenset())
+NONE = (None, FIXED)
 
 
 class Origins:
@@ -26,13 +27,18 @@ class Origins:
 
     def tag(self, one: Tensor) -> Tag:
         """The tag of a tensor."""
-        return self._tags.get(_key(one), (None, FIXED))[1]
+        return self._tags.get(_key(one), NONE)[1]
+
+    def tags(self, some: Iterable[Tensor]) -> list[Tag]:
+        """The tags of tensors."""
+        known = self._tags
+        return [known.get(_key(one), NONE)[1] for one in some]
 
     def put(self, one: Tensor, tag: Tag, *, replace: bool = False) -> None:
         """Add a tag to those of the memory of a tensor, or replace them."""
         try:
             storage = one.untyped_storage()
-            key = int(storage._cdata)
+            key = storage._cdata
         except (NotImplementedError, RuntimeError):
             storage, key = None, id(one)
         before = self._tags.get(key)
@@ -73,7 +79,7 @@ def tensors_in(values: Any) -> list[Tensor]:
 def _key(one: Tensor) -> int:
     """What is one for all views of the same memory."""
     try:
-        return int(one.untyped_storage()._cdata)
+        return one.untyped_storage()._cdata  # type: ignore[no-any-return]
     except (NotImplementedError, RuntimeError):  # sparse tensors have several
         return id(one)
 

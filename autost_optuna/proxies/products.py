@@ -20,7 +20,7 @@ class Call(NamedTuple):
     """A call: both operands, its MACs, the values `written`, and the accumulates that they cause.
 
     `alone` gives those of the left or the right operand, from the sum of its values, if it alone drives the call; `both`
-    those if both do.
+    those if both do. `inside`: the left operand is made in the operation, of real values that depend on the input.
     """
 
     left: Tensor
@@ -29,6 +29,7 @@ class Call(NamedTuple):
     written: int
     alone: tuple[Callable[[float], float], Callable[[float], float]]
     both: Callable[[], float]
+    inside: bool = False
 
 
 def sum_of(values: Tensor) -> float:
@@ -120,7 +121,17 @@ def _attended(args: Any, kwargs: Any, out: Any) -> Iterator[tuple[str, Call]]:
         q = q.unflatten(-3, (k.shape[-3], -1)).flatten(-3, -2)
     yield "qk", _matrices(q, k.transpose(-2, -1))
     scores = q.new_full((1,), 0.5).expand(*q.shape[:-1], k.shape[-2])
-    yield "av", _matrices(scores, v)
+    yield "av", _matrices(scores, v)._replace(inside=True)
+
+
+def _bilinear(args: Any, kwargs: Any, out: Tensor) -> Iterator[tuple[str, Call]]:
+    """x W y for every output, as x W of [B, i] and [i, o j], and that times y of [B, j]."""
+    x, weight, y = args[:3]
+    if args[3:] != ([1, 3], [0], [1, 2], [2, 3]):
+        raise Uncounted("no rule counts _trilinear but for bilinear layers; its energy cannot be stated")
+    yield "xW", _matrices(x, weight.transpose(0, 1).flatten(1))
+    between = x.new_full((1,), 0.5).expand(len(x), *weight.shape[::2])
+    yield "Wy", _matrices(between, y.unsqueeze(-1))._replace(inside=True)
 
 
 def _rule(left: int) -> Callable[[Any, Any, Any], Iterator[tuple[str, Call]]]:
@@ -145,6 +156,7 @@ RULES: dict[str, Callable[[Any, Any, Any], Iterator[tuple[str, Call]]]] = {
     "addbmm": _rule(1),
     "addmv": _rule(1),
     "convolution": _convolved,
+    "_trilinear": _bilinear,
     "_scaled_dot_product_flash_attention_for_cpu": _attended,
     "_scaled_dot_product_flash_attention": _attended,
     "_scaled_dot_product_efficient_attention": _attended,

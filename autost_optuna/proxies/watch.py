@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -101,6 +102,11 @@ class Watch(TorchDispatchMode):
         self._looked: dict[tuple[Any, ...], Whole | None] = {}
         self._thread = threading.get_ident()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch's wrapper around every operation would take a tenth of the time of a small one."""
+        return False
+
     def run(self, *inputs: Any) -> None:
         """Run the network. Uncounted if it carries out a product for which there is no rule."""
         for one in tensors_in(inputs):
@@ -112,7 +118,7 @@ class Watch(TorchDispatchMode):
                 handles.append(module.register_forward_pre_hook(self._enter(name)))
                 leave = self._leave(name, is_neuron(module))
                 handles.append(module.register_forward_hook(leave, always_call=True))
-            with self:
+            with _uncompiled(), self:
                 self._network(*inputs)
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
@@ -141,12 +147,11 @@ class Watch(TorchDispatchMode):
                 torch._C._set_mkldnn_enabled(self._mkldnn)
             if neuron and (sent := tensors_in(output)[:1]):
                 self._origins.put(sent[0], Tag(False, frozenset({name})), replace=True)
-                self._hear(name, module, sent[0])
+                self._hear(self.sent.setdefault(name, Sent()), module, sent[0])
 
         return leave
 
-    def _hear(self, name: str, module: nn.Module, sent: Tensor) -> None:
-        known = self.sent.setdefault(name, Sent())
+    def _hear(self, known: Sent, module: nn.Module, sent: Tensor) -> None:
         known.calls += 1
         known.values += sent.numel()
         known.steps += len(sent) if takes_sequences(module) and sent.dim() else 1
@@ -168,14 +173,14 @@ class Watch(TorchDispatchMode):
                 return found
         if known.refused:
             raise Uncounted(f"no rule counts {known.name} in {self._module}; its energy cannot be stated")
-        tags = [self._origins.tag(one) for one in tensors_in(args)]
+        given = tensors_in(args)
         if kwargs:
-            tags += [self._origins.tag(one) for one in tensors_in(kwargs)]
+            given += tensors_in(kwargs)
+        tags = self._origins.tags(given)
         out = func(*args, **kwargs)
-        rule = RULES.get(known.name)
-        calls = [] if rule is None else [*rule(args, kwargs, out)]
-        for part, call in calls:
-            self._record(f"{known.name} {part}".strip(), call)
+        if (rule := RULES.get(known.name)) is not None:
+            for part, call in rule(args, kwargs, out):
+                self._record(f"{known.name} {part}".strip(), call)
         fixed = known.makes or all(tag.fixed for tag in tags)
         neurons = [tag.neurons for tag in tags if tag.neurons]
         passes = known.passes and (known.name != "mul" or len(neurons) == 2)  # a factor would make them real values
@@ -186,7 +191,7 @@ class Watch(TorchDispatchMode):
         if whole and known.name == "copy_":
             fixed, passed = tags[1]
         tag = Tag(fixed, passed)
-        for one in tensors_in(out):
+        for one in [out] if type(out) is Tensor else tensors_in(out):
             self._origins.put(one, tag, replace=whole)
         for place in known.writes:
             for one in tensors_in(args[place] if place < len(args) else kwargs.get(known.names[place])):
@@ -208,7 +213,9 @@ class Watch(TorchDispatchMode):
 
     def _record(self, kind: str, call: Call) -> None:
         sides = (call.left, call.right)
-        tags = [self._origins.tag(one) for one in sides]
+        tags = self._origins.tags(sides)
+        if call.inside:
+            tags[0] = Tag(False, NOBODY)
         # The same line with other weights, or now with spikes and now with constants, is another operation.
         weights = [self._origins.weight(one) if tag.fixed else None for one, tag in zip(sides, tags, strict=True)]
         module = self._path[-1] if self._path else ""
@@ -268,6 +275,12 @@ def _whole(values: Tensor) -> bool:
         return not values.frac().sum()
     space = values.new_empty(min(PIECE, values.numel()))  # in the processor's cache, for a third of the time
     return not any(torch.frac(piece, out=space[: len(piece)]).sum() for piece in values.view(-1).split(PIECE))
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """Within the context, compiled modules run as they were written, so that their operations are seen."""
+    loaded = "torch._dynamo" in sys.modules  # else nothing is compiled, and loading it would take a second
+    return torch.compiler.set_stance("force_eager") if loaded else nullcontext()
 
 
 def _place() -> tuple[tuple[int, ...], str]:
