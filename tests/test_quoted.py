@@ -243,6 +243,12 @@ def counters_table():
         yield names[name], *(f"{found[n] / 1e6:.1f}" for n in ("macs", "accumulates")), f"{found['energy_mj']:.3f} mJ"
 
 
+def predictor_table():
+    for number, found in read("studies/predictor/results.json")["sizes"].items():
+        both = (f"{found[name]['mean']:.2f} ± {found[name]['deviation']:.2f}" for name in ("expected", "unseen"))
+        yield number, *both, f"{found['flops']['mean']:.2f}", f"{found['coverage']['mean']:.0%}"
+
+
 def families_table():
     largest = {"sdt": "sdt-2-512", "spikingresformer": "spikingresformer-ti"}
     for row in read("studies/families/networks.csv"):
@@ -382,6 +388,7 @@ TABLES = {
     "conventions": convention_table,
     "counters": counters_table,
     "families": families_table,
+    "predictor": predictor_table,
     "without_spikes": without_spikes_table,
     "training_speed": training_table,
     "headline": headline,

@@ -715,6 +715,11 @@ def test_a_trained_study_is_validated_alike_trained_only(trained):
     assert named["flops"]["kendall"]["value"] == pytest.approx(stats.kendalltau(flops, accuracies).statistic)
     assert data["ceiling"]["seeds"] == 2
     assert data["ceiling"]["kendall"]["value"] == pytest.approx(1)
+    assert "predictor" not in data
+    learned = cli("validate", "demo", "--learn", "--samples", "100")
+    assert learned.exit_code == 0, learned.output
+    assert "learned puts " in learned.stdout
+    assert f"learned from {len(members)} architectures: Kendall " in learned.stdout
     energy = cli("validate", "demo", "--target", "energy_mj", "--proxy", "predicted_mj", "--lower", "-f", "json")
     (verdict,) = json.loads(energy.stdout)["proxies"]
     assert verdict["kendall"]["value"] == pytest.approx(1)

@@ -1,6 +1,7 @@
 """autost-optuna validate: how far proxies can be trusted, from trained networks or from any table."""
 
-from dataclasses import asdict
+import contextlib
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,12 @@ from autost_optuna.cli import options, printing
 from autost_optuna.cli.study import quiet_optuna
 
 if TYPE_CHECKING:
+    from autost_optuna.evidence.predictor import Lessons, Predictor
     from autost_optuna.evidence.tabular import Table
     from autost_optuna.evidence.verdict import Validation
+
+
+LEARNED = "learned"  # what a predictor says of left-out architectures, among the proxies
 
 
 @click.command(short_help="Measure how far proxies can be trusted.")
@@ -60,6 +65,18 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the resamples.")
 @click.option(
+    "--learn",
+    is_flag=True,
+    help="Learn the target from what is known without training, and judge predictions of left-out architectures too.",
+)
+@click.option(
+    "--feature",
+    "features",
+    multiple=True,
+    metavar="COLUMN",
+    help="Learn from this column of a table; may be repeated. By default from the proxies.",
+)
+@click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .html, .json, .svg or .png."
 )
 @options.output_format
@@ -78,6 +95,8 @@ def validate(
     recipe: str | None,
     samples: int,
     seed: int,
+    learn: bool,
+    features: tuple[str, ...],
     output: Path | None,
     form: str,
     theme: str,
@@ -88,7 +107,7 @@ def validate(
 
     It prints rank correlations with 95 % intervals, for all architectures, within the best tenth and fifth, and with
     parameters held fixed; the loss from training only the best by proxy; and, with several seeds, how much of the target is
-    chance.
+    chance. --learn adds a model that learns the target, and what it is worth on architectures that it has not seen.
 
     \b
     Example:
@@ -99,6 +118,8 @@ def validate(
     quiet_optuna()
     from autost_optuna.delivery.plots.figure import check_ending, write_figure
     from autost_optuna.delivery.plots.validity import draw_validity, validity_view
+    from autost_optuna.evidence.predictor import Lessons
+    from autost_optuna.evidence.predictor import learn as learn_from
     from autost_optuna.evidence.tabular import PARAMS
     from autost_optuna.evidence.validity import validate as judge
 
@@ -106,18 +127,28 @@ def validate(
         check_ending(output)
     if (study is None) == (path is None):
         raise ValueError("name either a study or --table FILE.csv")
-    table = _of_file(path, where, recipe) if path else _of_study(str(study), storage, where, recipe)
+    if features and (path is None or not learn):
+        raise ValueError("--feature is for --learn on a table; a study's networks have features of their own")
+    table, lessons = (_of_file(path, where, recipe), None) if path else _of_study(str(study), storage, where, recipe)
     if finite:
-        table = _finite(
-            table, [*targets, *proxies, *([params] if params else [PARAMS] if PARAMS in table.names else [])]
-        )
+        named = [*targets, *proxies, *features]
+        table = _finite(table, [*named, *([params] if params else [PARAMS] if PARAMS in table.names else [])])
     evidence = table.evidence(targets=targets, proxies=proxies, params=params, group=group, lower=lower)
+    predictor = None
+    if learn:
+        if lessons is None or targets:
+            known = table.evidence(
+                targets=targets, proxies=features or tuple(evidence.proxies), params=params, group=group
+            )
+            lessons = Lessons(features=known.proxies, accuracies=known.means)
+        predictor = learn_from(lessons, seed)
+        evidence = replace(evidence, proxies={**evidence.proxies, LEARNED: predictor.left_out})
     with printing.bars("resamples") as update:
         found = judge(
             evidence, samples=samples, seed=seed, on_done=lambda done, total: update("resampling", done, total, "")
         )
     printing.note(f"for {evidence.target} and every proxy, a {evidence.better} value is better")
-    _print(found, form)
+    _print(found, form, predictor)
     if output is not None:
         write_figure(draw_validity(validity_view(evidence, found)), output, theme)
         printing.note(units.one_line(f"wrote {output}"))
@@ -146,12 +177,15 @@ def _finite(table: "Table", names: list[str]) -> "Table":
     return kept
 
 
-def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | None) -> "Table":
-    """The trained networks of a study that can be compared: those of the recipe and data set with the most architectures."""
+def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | None) -> "tuple[Table, Lessons | None]":
+    """The trained networks of a study that can be compared: those of the recipe and data set with the most architectures.
+
+    As lessons too, if there are enough.
+    """
     from autost_optuna.search.study import open_search
     from autost_optuna.training.calibration import group, trained_alike
     from autost_optuna.training.records import open_trained
-    from autost_optuna.training.worth import selected, trained_table
+    from autost_optuna.training.worth import lessons_of, selected, trained_table
 
     if where:
         raise ValueError(f"--where {where[0]} is for a table; choose trained networks by --recipe NAME")
@@ -179,7 +213,10 @@ def _of_study(name: str, storage: str, where: tuple[str, ...], recipe: str | Non
             f"warning: {units.counted(out, 'network')} of this recipe dropped out of halving, so accuracy chose those that are "
             "judged here; train all of them for figures that can be trusted"
         )
-    return trained_table(name, runs, search.candidates())
+    lessons = None
+    with contextlib.suppress(ValueError):
+        lessons = lessons_of(runs, search.settings.task)
+    return trained_table(name, runs, search.candidates()), lessons
 
 
 def _whole_name(recipe: str, named: list[str]) -> str:
@@ -188,10 +225,11 @@ def _whole_name(recipe: str, named: list[str]) -> str:
     return found[0] if len(found) == 1 else recipe
 
 
-def _print(found: "Validation", form: str) -> None:
+def _print(found: "Validation", form: str, predictor: "Predictor | None") -> None:
     """Print the verdicts as a table with a sentence each, as JSON or as CSV."""
     if form == "json":
-        printing.print_json({**asdict(found), "ceiling_sentence": found.ceiling_sentence})
+        learned = {} if predictor is None else {"predictor": predictor.to_dict()}
+        printing.print_json({**asdict(found), "ceiling_sentence": found.ceiling_sentence, **learned})
     elif form == "csv":
         of = {"target": found.target, "architectures": found.architectures}
         click.echo(units.csv_text([{**of, **verdict.row()} for verdict in found.proxies]), nl=False)
@@ -204,5 +242,7 @@ def _print(found: "Validation", form: str) -> None:
         for verdict in found.proxies:
             click.echo(verdict.sentence)
         click.echo(found.ceiling_sentence)
+        if predictor is not None:
+            click.echo(predictor.in_words)
     for warning in (*found.warnings, *(said for verdict in found.proxies for said in verdict.warnings)):
         printing.note(f"warning: {warning}")

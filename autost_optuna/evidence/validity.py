@@ -77,7 +77,7 @@ def validate(
                 drawn.setdefault((name, what), []).append(values)
             done += len(weights)
             on_done(done, len(parts) * (samples + 1))
-    figures = {key: _figure(np.concatenate(values)) for key, values in drawn.items()}
+    figures = {key: figure_of(np.concatenate(values)) for key, values in drawn.items()}
     verdicts = [_verdict(evidence, name, figures, regrets) for name in evidence.proxies]
     return Validation(
         target=evidence.target,
@@ -124,7 +124,7 @@ def _better(evidence: Evidence, values: Sequence[float]) -> Floats:
     return -np.asarray(values, float) if evidence.lower else np.asarray(values, float)
 
 
-def _figure(values: Floats) -> Figure:
+def figure_of(values: Floats) -> Figure:
     """The first of `values`, with percentiles of the others: the resamples in which the figure is defined."""
     defined = values[1:][~np.isnan(values[1:])]
     if 2 * len(defined) < len(values) - 1:

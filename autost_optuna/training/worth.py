@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from statistics import fmean
 
+from autost_optuna.evidence.features import columns, features_of
+from autost_optuna.evidence.predictor import Lessons
 from autost_optuna.evidence.tabular import Table
 from autost_optuna.evidence.validity import FEWEST, validate
 from autost_optuna.evidence.verdict import Verdict
 from autost_optuna.front.candidate import Candidate
+from autost_optuna.network.task import Task
 from autost_optuna.training.record import Dropped, Record
 
 # The text on FLOPs if a search's own trained networks are too few; its figures come from studies/proxy_validity.
@@ -46,6 +50,20 @@ def trained_table(source: str, trainings: Sequence[Record], candidates: Iterable
         proxies=("flops", "params", "predicted_mj", *further),
         group="architecture",
     )
+
+
+def lessons_of(trainings: Sequence[Record], task: Task) -> Lessons:
+    """The trained networks of a search as lessons for a predictor: one for each architecture, its accuracy the mean over seeds.
+
+    ValueError if nothing can be learned from them.
+    """
+    accuracies: dict[str, list[float]] = {}
+    known: dict[str, dict[str, float]] = {}
+    for one in trainings:
+        key = one.architecture.to_text()
+        accuracies.setdefault(key, []).append(one.validation_accuracy)
+        known.setdefault(key, features_of(one.architecture, task, one.predicted_mj))
+    return Lessons(features=columns(list(known.values())), accuracies=[fmean(values) for values in accuracies.values()])
 
 
 def selected(trainings: Sequence[Record], dropped: Iterable[Dropped]) -> int:
