@@ -113,13 +113,18 @@ def markdown_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def latex_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> str:
-    """A table in LaTeX, with the rules of booktabs. Columns in `left` are aligned to the left, all others to the right."""
+def latex_escaped(text: str) -> str:
+    """Text that LaTeX prints as it is."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    return "".join(special.get(letter, letter) for letter in text)
+
+
+def latex_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> str:
+    """A table in LaTeX, with the rules of booktabs. Columns in `left` are aligned to the left, all others to the right."""
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join("".join(special.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
+        return " & ".join(map(latex_escaped, cells)) + r" \\"
 
     sides = "".join("l" if column in left else "r" for column in columns)
     lines = [

@@ -141,13 +141,19 @@ def test_the_sentences_for_a_paper_state_every_price_with_its_source(cli, here):
     assert "moving" not in said  # everything that moves is charged
     found = json.loads(cli("audit", MINE, *SHAPE, "-f", "json").stdout)
     assert found["methods"].endswith(
-        "Not charged are normalisation, which is folded into weights, pooling, residual additions, biases, moving weights, "
-        "reading and writing the states of neurons, updates of neurons, moving activations and spikes and static power."
+        "Not charged by themselves are normalisation, which is folded into weights, pooling, residual additions, biases, "
+        "moving weights, reading and writing the states of neurons, updates of neurons, moving activations and spikes and "
+        "static power."
     )
     both = cli(
         "audit", MINE, *SHAPE, "--energy", "integers-mac", "--energy", "memory", "--methods", "-f", "latex"
     ).stdout
     assert both.count("The energy of one inference is estimated") == 2
+    assert not set("%&#") & set(both.replace(r"\%", "").replace(r"\&", "").replace(r"\#", "").replace(" & ", ""))
+    pairs = cli(
+        "audit", MINE, *SHAPE, "--energy", "integers-mac", "--energy", "memory", "--methods", "-f", "json"
+    ).stdout
+    assert [one["methods"][:10] for one in json.loads(pairs)] == ["The energy"] * 2
     assert "are charged as multiply-accumulates of real values" in both
 
 
@@ -181,6 +187,25 @@ def test_the_plot_has_a_bar_for_every_stage(cli, here):
     }
     assert cli("audit", "deep.py:Net", *SHAPE, "--plot", "deep.html").exit_code == 0
     assert "<html" in (here / "deep.html").read_text()
+
+
+def test_a_network_without_operations_is_not_drawn(cli, here):
+    (here / "empty.py").write_text("from torch import nn\nmake = nn.Flatten\n")
+    refused = cli("audit", "empty.py:make", *SHAPE, "--plot", "x.html")
+    assert refused.exit_code == 2
+    assert "empty.py:make has no operation that costs energy, so nothing can be drawn" in refused.stderr
+
+
+def test_steps_that_are_typed_are_charged(cli, here):
+    (here / "plain.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(8, 3)\n")
+    prices = {"mac": 1, "accumulate": 1, "step": 5}
+    text = 'name = "c"\n' + "".join(f'{name} = {{ pj = {pj}, source = "s" }}\n' for name, pj in prices.items())
+    (here / "c.toml").write_text(text)
+    refused = cli("audit", "plain.py:make", "--input", "1x8x8", "--energy", "c.toml")
+    assert refused.exit_code == 2
+    assert "no neuron in it is known; give steps, their number, in Python" in refused.stderr
+    found = json.loads(cli("audit", "plain.py:make", *SHAPE, "--energy", "c.toml", "-f", "json").stdout)
+    assert found["rows"][-1]["energy_pj"] == 20
 
 
 def test_stages_are_the_parts_below_what_all_modules_share():

@@ -288,7 +288,7 @@ def test_the_network_without_spikes_pays_one_step_of_static_energy():
 def test_a_convention_that_charges_nothing_is_refused(tmp_path):
     path = tmp_path / "free.toml"
     path.write_text('name = "free"\nmac = { pj = 0, source = "a" }\naccumulate = { pj = 0.0, source = "b" }\n')
-    with pytest.raises(ValueError, match="all cost 0 pJ, so nothing is charged"):
+    with pytest.raises(ValueError, match="all others cost 0 pJ, so nothing is charged"):
         Convention.load(str(path))
 
 

@@ -120,12 +120,12 @@ def audit_networks(
         if checkpoint is not None:
             load_weights(network, checkpoint)
         prepare_network(network, trained=checkpoint is not None)
-        found += [(source, one) for one in steady_audits(source, network, batch, prices, images)]
+        found += [(source, one) for one in steady_audits(source, network, batch, prices, images, steps)]
     if plot is not None:
         write_figure(draw_audit(any_view(*found[0])), plot, theme)
         printing.note(units.one_line(f"wrote {plot}"))
     if len(found) > 1:
-        _print_pairs(found, form)
+        _print_pairs(found, form, methods)
     elif form == "json":
         printing.print_json({"network": found[0][0], **found[0][1].to_dict()})
     elif form == "csv":
@@ -138,19 +138,25 @@ def audit_networks(
         click.echo(FORMS[form](COLUMNS, found[0][1].cells(), left=LEFT), nl=False)
     if methods and form != "json":
         for said in dict.fromkeys(one.methods for _, one in found):
-            click.echo(f"\n{said}")
+            click.echo(f"\n{units.latex_escaped(said) if form == 'latex' else said}")
     on = f"noise, seed {seed}" if data is None else data
     weights = (
         "weights as its code draws them, normalised by the batch" if checkpoint is None else f"weights of {checkpoint}"
     )
     printing.note(f"inputs: {images} of {on}; {weights}")
+    for source, one in found:
+        driven = [row for row in one.rows if row.kind == "ac"]
+        if driven and not any(row.accumulates for row in driven):
+            printing.note(
+                units.one_line(f"warning: no spike passes {source} on these inputs, so its energy is meaningless")
+            )
 
 
 def _details(row: dict[str, Any]) -> dict[str, Any]:
     return {**{name: row[name] for name in DETAILS}, "driven_by": list(row["driven_by"])}
 
 
-def _print_pairs(found: "list[tuple[str, Audit]]", form: str) -> None:
+def _print_pairs(found: "list[tuple[str, Audit]]", form: str, methods: bool) -> None:
     """One line for each network and convention."""
     rows: list[dict[str, Any]] = [
         {
@@ -159,6 +165,8 @@ def _print_pairs(found: "list[tuple[str, Audit]]", form: str) -> None:
             "macs": sum(row.macs for row in one.rows if row.kind == "mac"),
             "accumulates": sum(row.accumulates or 0.0 for row in one.rows),
             "energy_mj": one.energy_mj,
+            **({} if one.latency_ms is None else {"latency_ms": one.latency_ms}),
+            **({"methods": one.methods} if methods else {}),
         }
         for source, one in found
     ]

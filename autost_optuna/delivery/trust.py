@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from autost_optuna import units
 from autost_optuna.delivery.words import sentence
 from autost_optuna.front.health import Health
+from autost_optuna.proxies.methods import ignored
 from autost_optuna.ranks import Ranks
 from autost_optuna.search.search import Search
 from autost_optuna.training.calibration import Calibration, calibrate, group, trained_alike
@@ -26,7 +27,7 @@ def trust(
         "2024), which this program does not promise.",
         "Energies are estimates from the spikes of untrained networks under the convention named above. They rank "
         "architectures; they do not measure a trained network or a chip.",
-        "Normalisation, pooling, residual additions, biases, and the traffic of activations and spikes are not charged.",
+        f"Not charged by themselves: {', '.join(ignored(settings.convention))}.",
     ]
     if found.spearman is not None:
         sentences.append(

@@ -7,7 +7,7 @@ Normalisation (folded into the weights), pooling and residual additions have no 
 Neurons have rows of their own, because some conventions charge for their states.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 REAL = "real-valued input"
@@ -54,7 +54,7 @@ class Operation:
     pooled: bool = False
     most: int = 1
     levels: int = 1
-    sizes: Sizes = UNKNOWN
+    sizes: Sizes = field(default=UNKNOWN, compare=False)
 
     @property
     def total_macs(self) -> int:

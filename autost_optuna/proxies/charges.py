@@ -14,7 +14,7 @@ from autost_optuna.proxies.limits import Demand, refusal
 from autost_optuna.proxies.methods import ONE_BY_ONE, methods
 from autost_optuna.proxies.prices import KIB, Memory
 from autost_optuna.proxies.products import Uncounted
-from autost_optuna.proxies.watch import Operand, Sent, Watch, Watched
+from autost_optuna.proxies.watch import INPUT, Operand, Sent, Watch, Watched
 
 KNOWN = "SpikingJelly's, snnTorch's, Norse's and autost-optuna's"
 
@@ -87,22 +87,25 @@ def _steps(watch: Watch, convention: Convention, given: int | None) -> int:
         or (limits is not None and limits.synapses is not None)
     )
     if given is not None or not matters:
-        return given or 1
+        return 1 if given is None else given
     taken = sorted({sent.steps for sent in watch.sent.values()})
     if len(taken) == 1:
         return taken[0]
     found = f"its neurons take {' or '.join(map(str, taken))} steps" if taken else "no neuron in it is known"
-    raise ValueError(f"{convention.label} charges by time steps, and {found}; give steps, their number")
+    raise ValueError(f"{convention.label} charges by time steps, and {found}; give steps, their number, in Python")
 
 
 def _check_known(watch: Watch, convention: Convention) -> None:
     """ValueError if spikes come from neurons that are not known."""
+    where = watch.unknown
     for row in watch.rows.values():
         if any(not one.neurons for one in _drivers(row.operands)):
-            raise ValueError(
-                f"{convention.label} charges or limits neurons, and the spikes that drive {row.module or 'the network'} come "
-                f"from none that are known ({KNOWN}); audit with another convention"
-            )
+            where = where or row.module or "the network itself"
+    if where is not None:
+        raise ValueError(
+            f"{convention.label} charges or limits neurons, and {where} makes or reads spikes of none that are known "
+            f"({KNOWN}); audit with another convention"
+        )
 
 
 def _latency_ms(convention: Convention, steps: int, macs: float) -> float | None:
@@ -119,7 +122,10 @@ def _check_limits(watch: Watch, judged: Sequence[_Judged], convention: Conventio
     inside = [one for one in multiplied if one is not judged[0].operation and one is not judged[-1].operation]
     demand = Demand(
         neurons=watch.neurons(run.images),
-        synapses=math.ceil(sum(operation.macs for operation in weighted) / run.images / run.steps),
+        synapses=math.ceil(
+            math.fsum(one.operation.macs / _steps_of(one.row, run) for one in judged if one.operation.weighted)
+            / run.images
+        ),
         fan_in=max((operation.fan_in for operation in weighted), default=0),
         weight_kib=watch.params * convention.weight_bits / KIB,
         multiplied=tuple(one.name for one in multiplied),
@@ -129,10 +135,16 @@ def _check_limits(watch: Watch, judged: Sequence[_Judged], convention: Conventio
         raise ValueError(f"the network does not fit {convention.name}: {reason} ({convention.limits.source})")
 
 
+def _steps_of(row: Watched, run: _Run) -> int:
+    """The time steps of an operation: 1 if it reads fewer vectors than images times steps, such as a head that reads a mean."""
+    return run.steps if row.outer % (run.steps * run.images) == 0 else 1
+
+
 def _judged(row: Watched) -> _Judged:
     spikes = _drivers(row.operands)
     name = row.module or "the network itself"
     others = [one for one in row.operands if not one.fixed]
+    most = max([1, *(one.most or 0 for one in spikes)])
     first = spikes[0] if spikes else others[0] if others else Operand()
     operation = Operation(
         name=name,
@@ -142,7 +154,8 @@ def _judged(row: Watched) -> _Judged:
         macs=row.macs,
         steps=1,
         driven_by=name if spikes else REAL,
-        most=max(1, *(one.most or 0 for one in spikes)) if spikes else 1,
+        most=most,
+        levels=most if all(one.neurons - INPUT and not one.summed for one in spikes) else 1,
         weighted=any(one.fixed for one in row.operands),
         sizes=Sizes(
             first.read, row.written, sum(one.read for one in others if one is not first), both=len(spikes) == 2
@@ -162,7 +175,7 @@ def _row(judged: _Judged, convention: Convention, run: _Run) -> AuditRow:
     rate = {name: spikes[0].total / max(1, spikes[0].read)} if spikes else {}
     memory = convention.activation_bit
     if memory is not None and memory.beyond is not None:
-        read = bits_read(operation, convention) / images / run.steps
+        read = bits_read(operation, convention) / images / _steps_of(row, run)
         convention = replace(convention, activation_bit=Memory(pj=memory.price(read), source=memory.source))
     charge = charge_operation(operation, convention, Given(rate, {name: reached}, run.weight_pj, run.state_pj))
     driven = charge.rate is not None
@@ -173,7 +186,7 @@ def _row(judged: _Judged, convention: Convention, run: _Run) -> AuditRow:
         calls=row.calls,
         macs=row.macs / images,
         kind=charge.kind,
-        driven_by=tuple(sorted(frozenset().union(*(one.neurons for one in spikes)))) if driven else (),
+        driven_by=tuple(sorted(frozenset().union(*(one.neurons for one in spikes)) - INPUT)) if driven else (),
         reason=_reason(row.operands, spikes, driven),
         rate=charge.rate,
         most=operation.most if driven else None,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autost_optuna.files import check_keys, read_toml
-from autost_optuna.proxies.prices import FREE, Cost, Limits, Memory, Sourced
+from autost_optuna.proxies.prices import FREE, Cost, Limits, Memory, Sourced, is_number
 from autost_optuna.units import StrPath
 
 EVERY_STEP, ONCE = "every-step", "once"
@@ -34,9 +34,9 @@ class Convention:
     `bit` is that of a moved bit of weights and states; `weight_bit`, `state_bit` and `activation_bit` are prices of their
     own. `weight_bits` move for every weight that is read, `state_bits` for every neuron state that is read or written,
     `activation_bits` for every real value that is read, and as many as it needs for a number of spikes.
-    `neuron_update` is charged per neuron and step, `spike` for every spike that enters an operation, `layer` per operation
-    and step, `step` per step. `idle_mw` is charged for the latency of an inference, which is `step_us` per step, or all MACs
-    at `macs_per_s`. `limits` are those of the chip.
+    `neuron_update` is charged per neuron and step, `spike` for every spike that enters an operation (of a product of two spike
+    trains, for those of the operand that drives it), `layer` per operation and step, `step` per step. `idle_mw` is charged for
+    the latency of an inference, which is `step_us` per step, or all MACs at `macs_per_s`. `limits` are those of the chip.
 
     `first_convolution` says whether the first convolution of a still image, which is the same at all steps, is charged
     "every-step" or "once". `integers` says how an operation is charged that reads sums of spikes, whole numbers above 1: as
@@ -80,9 +80,12 @@ class Convention:
             given: Cost | Memory | Sourced | Limits | None = getattr(self, name)
             if given is not None:
                 given.check(name)
-        events = (*COSTS, *NEWER, *MEMORIES)
-        if self.idle_mw is None and not any(getattr(self, name) and getattr(self, name).pj for name in events):
-            raise ValueError(f"{', '.join(COSTS)} all cost 0 pJ, so nothing is charged; give one of them a price")
+        events = [getattr(self, name) for name in (*COSTS, *NEWER, *MEMORIES)]
+        beyond = [getattr(one, "beyond", None) for one in events]
+        if self.idle_mw is None and not any(one is not None and one.pj for one in (*events, *beyond)):
+            raise ValueError(
+                "mac, accumulate and all others cost 0 pJ, so nothing is charged; give one of them a price"
+            )
         for name in BITS:
             bits = getattr(self, name)
             if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 1024:
@@ -135,12 +138,17 @@ class Convention:
     @property
     def hash(self) -> str:
         """A fingerprint of the name and of everything that affects an energy, so not of the sources' wording."""
-        rules = _without_sources(self.to_dict())
+        rules = self.to_dict()
+        for name in (*MEMORIES, *FIGURES, "limits"):
+            if name in rules:
+                rules[name] = _as_floats(rules[name])
         for name in (*COSTS, *NEWER):
             if name in rules:
                 rules[name] = rules[name]["pj"] + 0.0  # 0, 0.0 and -0.0 are one price
+        held = {"weight_bits"} if self.limits is not None and self.limits.weight_kib is not None else set()
         for name, prices in BITS.items():
-            if not any(getattr(self, price) and (price != "bit" or self.bit.pj) for price in prices):
+            priced = any(getattr(self, price) and (price != "bit" or self.bit.pj) for price in prices)
+            if not priced and name not in held:
                 rules.pop(name, None)
         return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -206,12 +214,10 @@ def _filled(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _without_sources(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _without_sources(value) if isinstance(value, Mapping) else value
-        for name, value in data.items()
-        if name != "source"
-    }
+def _as_floats(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Without sources, and every number as a float, so that 1 and 1.0 are one."""
+    found: dict[str, Any] = {n: _as_floats(value) if isinstance(value, Mapping) else value for n, value in data.items()}
+    return {name: value + 0.0 if is_number(value) else value for name, value in found.items() if name != "source"}
 
 
 def _read(path: Path) -> Convention:

@@ -202,14 +202,15 @@ def _price(operation: Operation, convention: Convention, given: Given) -> Price:
     if rate is not None and operation.most > 1:
         unit = convention.integer_accumulate or unit
     energy_pj = unit.pj * performed + given.weight_pj * bits  # by default Horowitz, ISSCC 2014, figure 1.1.9
-    if rate is not None:
-        energy_pj += convention.spike.pj * rate * operation.sizes.read * steps
-    fixed_pj = convention.layer.pj * steps
+    fixed_pj = convention.layer.pj * steps + (energy_pj if rate is None else 0.0)
+    if convention.spike.pj and operation.driven_by != REAL:  # sent, even if their sums are charged as real values
+        energy_pj += convention.spike.pj * rates[operation.name] * operation.sizes.read * steps
     if convention.activation_bit is not None:
         read = bits_read(operation, convention)
         fixed_pj += convention.activation_bit.price(read) * read * steps
+        energy_pj += convention.activation_bit.price(read) * read * steps
         bits += read * steps
-    return Price(steps, rate, performed, bits, energy_pj + fixed_pj, fixed_pj)
+    return Price(steps, rate, performed, bits, energy_pj + convention.layer.pj * steps, fixed_pj)
 
 
 def bits_read(operation: Operation, convention: Convention) -> int:
@@ -257,6 +258,7 @@ def _overhead(row: Population, kind: Literal["state", "static"], bits: float, en
         kind=kind,
         moved_bits=bits,
         energy_pj=energy_pj,
+        fixed_pj=energy_pj,
     )
 
 

@@ -156,9 +156,12 @@ def _held_in(path: Path, lack: str, remedy: str) -> Any:
 
 
 def steady_audits(
-    source: str, network: nn.Module, inputs: Tensor, prices: Sequence[Convention], images: int
+    source: str, network: nn.Module, inputs: Tensor, prices: Sequence[Convention], images: int, steps: int | None = None
 ) -> list[Audit]:
-    """The audits of a network called `source`, by convention. ValueError if it does not run, or a second run differs."""
+    """The audits of a network called `source`, by convention. ValueError if it does not run, or a second run differs.
+
+    `steps` are the time steps, by default those that its neurons took.
+    """
     for convention in prices:
         check_convention(convention)
     try:
@@ -172,4 +175,4 @@ def steady_audits(
         raise ValueError(
             f"a second run of {source} differs from the first: it keeps a state or draws numbers; reset it in forward"
         )
-    return [price(second, convention, images) for convention in prices]
+    return [price(second, convention, images, steps) for convention in prices]

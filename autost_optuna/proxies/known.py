@@ -1,6 +1,6 @@
 """The spiking neurons that are known by their libraries."""
 
-from torch import nn
+from torch import Tensor, nn
 
 NEURONS = (  # where libraries keep their neurons, and how the classes' names begin; this package's are SpikingJelly's
     ("spikingjelly.activation_based.neuron", ""),
@@ -20,12 +20,20 @@ def is_neuron(module: nn.Module) -> bool:
     )
 
 
-def takes_sequences(module: nn.Module) -> bool:
-    """Whether the first dimension of what a known neuron reads is time."""
-    if isinstance(mode := getattr(module, "step_mode", None), str):
-        return mode == "m"
-    names = {base.__name__ for base in type(module).__mro__ if base.__module__.startswith("norse.")}
-    return bool(names) and not any(name.startswith("SNNCell") for name in names)
+def steps_in(module: nn.Module, sent: Tensor) -> int:
+    """The time steps of one call of a known neuron, which `sent` these values: 1 unless its first dimension is time."""
+    mode = getattr(module, "step_mode", None)
+    kinds = [base for base in type(module).__mro__ if base.__module__.startswith(("norse.", "snntorch."))]
+    norse = any(base.__module__.startswith("norse.") for base in kinds)
+    sequence = (
+        mode == "m"
+        or (
+            mode is None and getattr(module, "T", None) == (len(sent) if sent.dim() else 0)
+        )  # such as SpikingJelly's PSN
+        or (norse and not any(base.__name__.startswith("SNNCell") for base in kinds))
+        or any(base.__name__.endswith("Parallel") for base in kinds)  # of snnTorch
+    )
+    return len(sent) if sequence and sent.dim() else 1
 
 
 def count_weights(network: nn.Module) -> int:

@@ -60,7 +60,7 @@ def refusal(demand: Demand, limits: Limits) -> str | None:
     for name, noun in (("neurons", "neurons"), ("synapses", "synapses"), ("weight_kib", "KiB of weights")):
         limit, needed = getattr(limits, name), getattr(demand, name)
         if limit is not None and needed > limit:
-            reasons.append(f"it has {needed:,.0f} {noun}, at most {limit:,.0f} fit")
+            reasons.append(f"it has {_number(needed)} {noun}, at most {_number(limit)} fit")
     if limits.fan_in is not None and demand.fan_in > limits.fan_in:
         reasons.append(f"an output adds up {demand.fan_in:,} values, at most {limits.fan_in:,} are allowed")
     if limits.multiplication != ANYWHERE and (refused := _refused(demand, limits)):
@@ -77,10 +77,14 @@ def _refused(demand: Demand, limits: Limits) -> tuple[str, ...]:
     return demand.inside if limits.multiplication == AT_THE_ENDS else demand.multiplied
 
 
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
 def said(limits: Limits) -> str:
     """Limits in words."""
     parts = [
-        f"{getattr(limits, name):,g} {noun}"
+        f"{_number(getattr(limits, name))} {noun}"
         for name, noun in (
             ("neurons", "neurons"),
             ("synapses", "synapses"),

@@ -8,10 +8,14 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 
 class Tag(NamedTuple):
-    """Where a tensor comes from: weights and constants alone if `fixed`; else from `neurons`, by the paths of their modules."""
+    """Where a tensor comes from: weights and constants alone if `fixed`; else from `neurons`, by the paths of their modules.
+
+    It is `summed` if spikes were added.
+    """
 
     fixed: bool
     neurons: frozenset[str]
+    summed: bool = False
 
 
 FIXED = Tag(True, frozenset())
@@ -47,7 +51,10 @@ class Origins:
         elif replace:
             self._tags[key] = before[0], tag
         elif before[1] != tag:
-            self._tags[key] = before[0], Tag(before[1].fixed and tag.fixed, before[1].neurons | tag.neurons)
+            self._tags[key] = (
+                before[0],
+                Tag(before[1].fixed and tag.fixed, before[1].neurons | tag.neurons, before[1].summed or tag.summed),
+            )
 
     def key(self, one: Tensor) -> int:
         """A number for the memory of a tensor, which no other memory gets while this object lives, if it has a tag."""

@@ -11,6 +11,7 @@ from autost_optuna.files import check_keys
 
 MOST_PJ = 1e9  # 1 mJ per event; more is a typing error
 KIB = 8192  # bits
+RANGES = {"idle_mw": (1e-9, 1e9), "step_us": (1e-6, 1e12), "macs_per_s": (1.0, 1e24)}  # others are typing errors
 ANYWHERE, AT_THE_ENDS, NOWHERE = "anywhere", "at-the-ends", "nowhere"
 
 
@@ -24,7 +25,7 @@ class Cost:
     def check(self, name: str) -> None:
         """ValueError if it is no price; `name` is that of its event."""
         if not is_number(self.pj) or not 0 <= self.pj <= MOST_PJ:
-            raise ValueError(f"{name} pj {self.pj!r} is not an energy in pJ up to 1e9; use a number such as 0.9")
+            raise ValueError(f"{name} pj {_short(self.pj)} is not an energy in pJ up to 1e9; use a number such as 0.9")
         check_source(name, self.source, f"{self.pj} pJ comes")
 
     @classmethod
@@ -52,7 +53,7 @@ class Memory:
         """ValueError if it is no price, or has only one of its size and the price beyond."""
         Cost(pj=self.pj, source=self.source).check(name)
         if self.fits_kib is not None and not (is_number(self.fits_kib) and 0 < self.fits_kib < 1e12):
-            raise ValueError(f"{name} fits_kib {self.fits_kib!r} is not a size in KiB; use a number such as 512")
+            raise ValueError(f"{name} fits_kib {_short(self.fits_kib)} is not a size in KiB; use a number such as 512")
         if (self.fits_kib is None) != (self.beyond is None):
             raise ValueError(
                 f"{name} needs both fits_kib and beyond, or neither; say what a bit costs that does not fit"
@@ -85,8 +86,11 @@ class Sourced:
 
     def check(self, name: str) -> None:
         """ValueError if it is not a positive number."""
-        if not is_number(self.value) or not 0 < self.value < 1e30:
-            raise ValueError(f"{name} value {self.value!r} is not a positive number; use one such as 10")
+        low, high = RANGES[name]
+        if not is_number(self.value) or not low <= self.value <= high:
+            raise ValueError(
+                f"{name} value {_short(self.value)} is not a number from {low:g} to {high:g}; use one such as 10"
+            )
         check_source(name, self.source, f"{self.value} comes")
 
     @classmethod
@@ -117,9 +121,9 @@ class Limits:
         for field in ("neurons", "synapses", "fan_in", "weight_kib"):
             limit = getattr(self, field)
             whole = field == "weight_kib" or isinstance(limit, int)
-            if limit is not None and not (whole and is_number(limit) and 0 < limit < 1e30):
+            if limit is not None and not (whole and is_number(limit) and 0 < limit < 1e18):
                 raise ValueError(
-                    f"{name} {field} {limit!r} is not a positive {'' if field == 'weight_kib' else 'whole '}number"
+                    f"{name} {field} {_short(limit)} is not a positive {'' if field == 'weight_kib' else 'whole '}number"
                 )
         if self.multiplication not in (ANYWHERE, AT_THE_ENDS, NOWHERE):
             raise ValueError(
@@ -140,6 +144,11 @@ def _read(kind: type, name: str, data: object, needed: Sequence[str], example: s
     if not isinstance(data, Mapping):
         raise ValueError(f'{name} {data!r} has no source; write {name} = {{ {example}, source = "..." }}')
     return check_keys(name, data, [field.name for field in fields(kind)], needed)
+
+
+def _short(value: object) -> str:
+    said = repr(value)
+    return said if len(said) <= 40 else f"{said[:37]}..."
 
 
 def check_source(name: str, source: object, said: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-MOST = 255  # the largest number of spikes; larger whole numbers, such as pixels, are real values
+MOST = 127  # the largest number of spikes; images of 8-bit pixels hold larger numbers, and are real values
 PIECE = 1 << 16  # float32 holds the sum of as many numbers up to MOST exactly
 
 
@@ -17,7 +17,7 @@ class Uncounted(RuntimeError):  # noqa: N818 - what it says of an operation
 
 
 class Call(NamedTuple):
-    """A call: both operands, its MACs, the values `written`, and the accumulates that they cause.
+    """A call: both operands, its MACs, the values `written`, the vectors in either operand, and accumulates.
 
     `alone` gives those of the left or the right operand, from the sum of its values, if it alone drives the call; `both`
     those if both do. `inside`: the left operand is made in the operation, of real values that depend on the input.
@@ -27,6 +27,7 @@ class Call(NamedTuple):
     right: Tensor
     macs: int
     written: int
+    outer: tuple[int, int]
     alone: tuple[Callable[[float], float], Callable[[float], float]]
     both: Callable[[], float]
     inside: bool = False
@@ -58,10 +59,9 @@ def _matrices(left: Tensor, right: Tensor) -> Call:
     def both() -> float:
         return float((_sum(left, (-2,)).double() * _sum(right, (-1,))).sum().item())
 
-    macs = left.numel() * m
-    return Call(
-        left, right, macs, macs // max(1, left.shape[-1]), (lambda total: total * m, lambda total: total * n), both
-    )
+    macs, inner = left.numel() * m, max(1, left.shape[-1])
+    outer = left.numel() // inner, right.numel() // inner
+    return Call(left, right, macs, macs // inner, outer, (lambda total: total * m, lambda total: total * n), both)
 
 
 def _convolved(args: Any, kwargs: Any, out: Tensor) -> Iterator[tuple[str, Call]]:
@@ -84,7 +84,7 @@ def _convolved(args: Any, kwargs: Any, out: Tensor) -> Iterator[tuple[str, Call]
     def unknown(total: float = 0.0) -> float:
         return math.nan  # weights that depend on the input: an error if they turn out to drive it
 
-    yield "", Call(x, weight, macs, out.numel(), (reach, unknown), unknown)
+    yield "", Call(x, weight, macs, out.numel(), (x.shape[0], x.shape[0]), (reach, unknown), unknown)
 
 
 class Spacing(NamedTuple):
@@ -191,6 +191,7 @@ HANDED_ON = """
     max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool2d where
 """
 PASSING = frozenset(HANDED_ON.split())
+DISCRETE = frozenset({"gt", "ge", "lt", "le", "heaviside", "sign", "round", "floor", "ceil", "trunc", "bernoulli"})
 UNCHARGED = {  # what conventions leave out, by what operations of torch are called
     "normalisation": ("batch_norm", "layer_norm", "group_norm", "instance_norm"),
     "pooling": ("pool",),
@@ -204,7 +205,7 @@ class Known(NamedTuple):
 
     `composite` ones consist of others; `refused` are products without a rule; `makes` new values that depend on no tensor;
     `writes` are the places of arguments that it changes; `uncharged` is what conventions leave out of it, or "". Spikes that
-    enter it leave it if it `passes` them on.
+    enter it leave it if it `passes` them on, as sums if it `adds` them. `discrete` ones make whole numbers of real values.
     """
 
     name: str
@@ -215,6 +216,8 @@ class Known(NamedTuple):
     writes: tuple[int, ...]
     uncharged: str
     passes: bool
+    adds: bool
+    discrete: bool
 
 
 @cache
@@ -234,5 +237,7 @@ def known_of(func: Any) -> Known:
         name.startswith("new_") or name.endswith("_like") or name in ("empty_strided", "lift_fresh"),
         tuple(place for place, one in enumerate(arguments) if one.alias_info is not None and one.alias_info.is_write),
         "" if ruled else next((what for what, words in UNCHARGED.items() if any(word in name for word in words)), ""),
-        name.removesuffix("_") in PASSING,
+        plain in PASSING,
+        plain in ("add", "sum", "cumsum"),
+        plain in DISCRETE,
     )

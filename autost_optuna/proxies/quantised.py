@@ -69,7 +69,14 @@ def compare_quantised(
             return mac_pj * macs + weight_pj * (8 * weights + sent) + idle_pj
         return mac_pj * macs + weight_pj * 8 * weights + moved_pj * sent + idle_pj
 
-    narrow = replace(convention, name="8-bit arithmetic", mac=INT8.mac, accumulate=INT8.accumulate, weight_bits=8)
+    narrow = replace(
+        convention,
+        name="8-bit arithmetic",
+        mac=INT8.mac,
+        accumulate=INT8.accumulate,
+        integer_accumulate=None,
+        weight_bits=8,
+    )
     own = charges or estimate_energy(operations, rates, convention, populations, accumulates)
     in_int8 = estimate_energy(operations, rates, narrow, populations, accumulates)
     int8_pj = one_pass_pj(INT8.mac.pj, 8)  # Horowitz, figure 1.1.9
@@ -92,9 +99,8 @@ def _break_even(charges: Sequence[Charge], limit_pj: float) -> tuple[float | Non
     A bill is its cost without spikes plus the cost of the spikes times the scale of all rates, none of which can exceed the
     most that drives its operation. The rate is None if it would.
     """
-    fixed = [charge.fixed_pj if charge.kind == "ac" else charge.energy_pj for charge in charges]
-    spikes_pj = math.fsum(charge.energy_pj - charge.fixed_pj for charge in charges if charge.kind == "ac")
-    left_pj = limit_pj - math.fsum(fixed)
+    spikes_pj = math.fsum(charge.energy_pj - charge.fixed_pj for charge in charges)
+    left_pj = limit_pj - math.fsum(charge.fixed_pj for charge in charges)
     highest = max((charge.rate / charge.most for charge in charges if charge.rate is not None), default=0.0)
     if left_pj <= 0:
         return None, "never"

@@ -4,25 +4,21 @@ The watcher sees operations, not names of modules. Of each operand it learns whe
 which neurons it passed) and what values it takes over the whole run; so it is known only at the end what drives an operation.
 """
 
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autost_optuna.proxies.known import count_weights, is_neuron, takes_sequences
+from autost_optuna.proxies.code import caller, place_of, uncompiled
+from autost_optuna.proxies.known import count_weights, is_neuron, steps_in
 from autost_optuna.proxies.origins import Origins, Tag, fills, tensors_in
-from autost_optuna.proxies.products import MOST, PIECE, RULES, Call, Uncounted, known_of, sum_of
-
-FIRST = 4096  # values that are looked at before all others: among real ones some is hardly ever a whole number
+from autost_optuna.proxies.products import RULES, Call, Uncounted, known_of
+from autost_optuna.proxies.whole import Whole, whole_numbers
 
 
 @dataclass(slots=True)
@@ -33,6 +29,7 @@ class Operand:
     most: int | None = 0
     least: int = 1
     neurons: frozenset[str] = frozenset()
+    summed: bool = False
     read: int = 0
     total: float = 0.0
 
@@ -48,7 +45,8 @@ class Operand:
     @property
     def spikes(self) -> bool:
         """Whether it can drive an operation: whole numbers from 0, not all alike unless a known neuron sent them."""
-        return not self.fixed and self.most is not None and (bool(self.neurons) or not self.constant)
+        whole = not self.fixed and self.most is not None
+        return whole and (bool(self.neurons - INPUT) or not self.constant)
 
     @property
     def constant(self) -> bool:
@@ -58,7 +56,10 @@ class Operand:
 
 @dataclass(slots=True)
 class Watched:
-    """An operation in all its calls: `reached` are the accumulates if the left, the right or both operands drive it."""
+    """An operation in all its calls: `reached` are the accumulates if the left, the right or both operands drive it.
+
+    `outer` counts the vectors that it reads, over images, steps and tokens; of a convolution the images of all steps.
+    """
 
     module: str
     kind: str
@@ -66,21 +67,32 @@ class Watched:
     calls: int = 0
     macs: int = 0
     written: int = 0
+    outer: int = 0
     operands: tuple[Operand, Operand] = field(default_factory=lambda: (Operand(), Operand()))
     reached: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
 
 
 @dataclass(slots=True)
 class Sent:
-    """What a layer of known neurons sent in all calls: so many `values` in so many time `steps`, none above `most`."""
+    """What a layer of known neurons sent in all calls: so many `values`, none above `most`.
+
+    `places` are the time steps and values by the place in the code that called it: where a layer is used twice, its neurons
+    are twice as many.
+    """
 
     calls: int = 0
     values: int = 0
-    steps: int = 0
     most: int = 1
+    places: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """The time steps that it took."""
+        return max((steps for steps, _ in self.places.values()), default=0)
 
 
 NOBODY: frozenset[str] = frozenset()
+INPUT = frozenset({"the input"})  # in place of neurons, of what a network is given
 
 
 class Watch(TorchDispatchMode):
@@ -96,9 +108,12 @@ class Watch(TorchDispatchMode):
         self.uncharged: Counter[str] = Counter()
         self.sent: dict[str, Sent] = {}
         self.params = count_weights(network)
+        self.unknown: str | None = None  # a module that makes spikes or whole numbers and is no known neuron
+        self._inside = 0
         self._network, self._sums = network, sums
         self._path: list[str] = []
         self._origins = Origins((*network.parameters(), *network.buffers()))
+        self._buffers = {self._origins.key(one): one.numel() for one in network.buffers()}
         self._looked: dict[tuple[Any, ...], Whole | None] = {}
         self._thread = threading.get_ident()
 
@@ -110,28 +125,30 @@ class Watch(TorchDispatchMode):
     def run(self, *inputs: Any) -> None:
         """Run the network. Uncounted if it carries out a product for which there is no rule."""
         for one in tensors_in(inputs):
-            self._origins.put(one, Tag(False, frozenset()), replace=True)
+            self._origins.put(one, Tag(False, INPUT), replace=True)
         handles, fast = [], torch.backends.mha.get_fastpath_enabled()
         try:
             torch.backends.mha.set_fastpath_enabled(False)  # which hides products in one operation
             for name, module in self._network.named_modules():
-                handles.append(module.register_forward_pre_hook(self._enter(name)))
-                leave = self._leave(name, is_neuron(module))
+                neuron = is_neuron(module)
+                handles.append(module.register_forward_pre_hook(self._enter(name, neuron)))
+                leave = self._leave(name, neuron)
                 handles.append(module.register_forward_hook(leave, always_call=True))
-            with _uncompiled(), self:
+            with uncompiled(), self:
                 self._network(*inputs)
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
             for handle in handles:
                 handle.remove()
 
-    def _enter(self, name: str) -> Callable[..., None]:
+    def _enter(self, name: str, neuron: bool) -> Callable[..., None]:
         def enter(module: nn.Module, inputs: Any) -> None:
             if threading.get_ident() != self._thread:
                 raise Uncounted(
                     f"{name} runs in a thread of its own, which cannot be watched; its energy cannot be stated"
                 )
             self._path.append(name)
+            self._inside += neuron
             if isinstance(module, nn.LSTM):  # in oneDNN it would be one operation
                 self._mkldnn = torch._C._get_mkldnn_enabled()
                 torch._C._set_mkldnn_enabled(False)
@@ -143,6 +160,7 @@ class Watch(TorchDispatchMode):
             if threading.get_ident() != self._thread:
                 return
             self._path.pop()
+            self._inside -= neuron
             if isinstance(module, nn.LSTM):
                 torch._C._set_mkldnn_enabled(self._mkldnn)
             if neuron and (sent := tensors_in(output)[:1]):
@@ -154,13 +172,16 @@ class Watch(TorchDispatchMode):
     def _hear(self, known: Sent, module: nn.Module, sent: Tensor) -> None:
         known.calls += 1
         known.values += sent.numel()
-        known.steps += len(sent) if takes_sequences(module) and sent.dim() else 1
+        place = caller()
+        steps, values = known.places.get(place, (0, 0))
+        known.places[place] = steps + steps_in(module, sent), values + sent.numel()
         if self._sums and sent.numel():
             known.most = max(known.most, int(sent.max()))
 
     def neurons(self, images: int) -> int:
         """The number of known neurons that one image has."""
-        return sum(sent.values // max(1, sent.steps * images) for sent in self.sent.values())
+        places = [place for sent in self.sent.values() for place in sent.places.values()]
+        return sum(values // max(1, steps * images) for steps, values in places)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Record an operation and carry it out."""
@@ -185,12 +206,15 @@ class Watch(TorchDispatchMode):
         neurons = [tag.neurons for tag in tags if tag.neurons]
         passes = known.passes and (known.name != "mul" or len(neurons) == 2)  # a factor would make them real values
         passed = neurons[0].union(*neurons[1:]) if neurons and passes and not fixed else NOBODY
+        if known.discrete and not fixed and not self._inside and self.unknown is None:
+            self.unknown = self._module
         if known.uncharged and not fixed:
             self.uncharged[known.uncharged] += sum(one.numel() for one in tensors_in(out)[:1])
+        summed = bool(passed) and (known.adds or any(tag.summed for tag in tags))
         whole = known.name in ("copy_", "fill_", "zero_") and fills(args[0])
         if whole and known.name == "copy_":
-            fixed, passed = tags[1]
-        tag = Tag(fixed, passed)
+            fixed, passed, summed = tags[1]
+        tag = Tag(fixed, passed, summed)
         for one in [out] if type(out) is Tensor else tensors_in(out):
             self._origins.put(one, tag, replace=whole)
         for place in known.writes:
@@ -205,10 +229,10 @@ class Watch(TorchDispatchMode):
     def _look(self, values: Tensor) -> "Whole | None":
         """What the values of an operand are; those that several operations read, such as q, k and v, are looked at once."""
         if values.is_inference() or values.layout != torch.strided:
-            return _whole_numbers(values)
+            return whole_numbers(values)
         key = self._origins.key(values), values._version, values.storage_offset(), values.shape, values.stride()
         if key not in self._looked:
-            self._looked[key] = _whole_numbers(values)
+            self._looked[key] = whole_numbers(values)
         return self._looked[key]
 
     def _record(self, kind: str, call: Call) -> None:
@@ -218,16 +242,21 @@ class Watch(TorchDispatchMode):
             tags[0] = Tag(False, NOBODY)
         # The same line with other weights, or now with spikes and now with constants, is another operation.
         weights = [self._origins.weight(one) if tag.fixed else None for one, tag in zip(sides, tags, strict=True)]
+        for one, tag in zip(sides, tags, strict=True):
+            if tag.fixed:  # weights may be held in a buffer
+                self.params += self._buffers.pop(self._origins.key(one), 0)
         module = self._path[-1] if self._path else ""
-        place, line = _place()
+        place, line = place_of()
         row = self.rows.setdefault((module, kind, place, *weights), Watched(module, kind, line))
         row.calls += 1
         row.macs += call.macs
         row.written += call.written
+        row.outer += call.outer[0 if not tags[0].fixed else 1]
         for side, (values, tag) in enumerate(zip(sides, tags, strict=True)):
             operand = row.operands[side]
             operand.fixed &= tag.fixed
             operand.neurons |= tag.neurons
+            operand.summed |= tag.summed
             if tag.fixed:
                 continue
             found = self._look(values) if operand.most is not None else None
@@ -236,65 +265,3 @@ class Watch(TorchDispatchMode):
                 row.reached[side] += call.alone[side](found.total)
         if all(one.most is not None and not one.fixed for one in row.operands):
             row.reached[2] += call.both()
-
-
-class Whole(NamedTuple):
-    """The least, the most and the sum of whole numbers from 0 to MOST."""
-
-    least: int
-    most: int
-    total: float
-
-
-def _whole_numbers(values: Tensor) -> Whole | None:
-    """What values are if all are whole numbers from 0 to MOST."""
-    if not values.numel():
-        return Whole(1, 0, 0.0)
-    if values.is_complex() or values.layout != torch.strided:
-        return None
-    if values.dtype == torch.bool:
-        values = values.to(torch.uint8)
-    low, high = (float(one) for one in values.aminmax())
-    if low < 0 or high > MOST or not (_whole(_some(values)) and _whole(values)):
-        return None
-    return Whole(int(low), int(high), sum_of(values))
-
-
-def _some(values: Tensor) -> Tensor:
-    """The first of many values, without a copy of all."""
-    while values.numel() > FIRST:
-        values = values[: max(1, FIRST * len(values) // values.numel())] if len(values) > 1 else values[0]
-    return values
-
-
-def _whole(values: Tensor) -> bool:
-    """Whether values from 0 are whole numbers, of which no sum of fractions can hide one that is not."""
-    if not values.is_floating_point():
-        return True
-    if not values.is_contiguous():
-        return not values.frac().sum()
-    space = values.new_empty(min(PIECE, values.numel()))  # in the processor's cache, for a third of the time
-    return not any(torch.frac(piece, out=space[: len(piece)]).sum() for piece in values.view(-1).split(PIECE))
-
-
-def _uncompiled() -> AbstractContextManager[object]:
-    """Within the context, compiled modules run as they were written, so that their operations are seen."""
-    loaded = "torch._dynamo" in sys.modules  # else nothing is compiled, and loading it would take a second
-    return torch.compiler.set_stance("force_eager") if loaded else nullcontext()
-
-
-def _place() -> tuple[tuple[int, ...], str]:
-    """Where in the code of the innermost module an operation stands, as a key that a loop repeats, and as a line."""
-    key: list[int] = []
-    line = ""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name == "torch.nn.modules.module" and frame.f_code.co_name == "_call_impl":
-            break
-        if not name.startswith(("torch._", "torch.utils.", __name__)):
-            key += [id(frame.f_code), frame.f_lasti]
-            if not line and name.partition(".")[0] != "torch":
-                line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-        frame = frame.f_back
-    return tuple(key), line

@@ -97,6 +97,8 @@ def audit_view(description: "Description") -> AuditView:
 
 def any_view(name: str, audit: "Audit") -> AuditView:
     """The plot of an audit of any network, called `name`."""
+    if not audit.rows:
+        raise ValueError(f"{name} has no operation that costs energy, so nothing can be drawn; leave out --plot")
     stages = stages_of([row.module for row in audit.rows])
     parts: dict[tuple[str, str, bool], list[AuditRow]] = {}
     for row, stage in zip(audit.rows, stages, strict=True):
