@@ -13,6 +13,7 @@ from spikingjelly.activation_based import neuron
 from torch import nn
 
 from autost_optuna import Architecture, Space, SpikingTransformer, Task, audit
+from autost_optuna.files import toml_text
 from autost_optuna.front.constraints import Constraints, violation
 from autost_optuna.network.chain import operations_and_populations
 from autost_optuna.network.rows import REAL, Operation, Population, Sizes
@@ -371,6 +372,21 @@ def test_a_chip_that_nothing_fits_is_refused(tmp_path):
     convention = chip(limits=Limits(source="s", neurons=10))
     with pytest.raises(ValueError, match="no architecture of the space stems keeps the limits of chip"):
         studies.create("none", str(tmp_path / "s.journal"), Plan(SPACE, DIGITS, convention=convention))
+    with pytest.raises(ValueError, match=r"comes nearest: it has [0-9,]+ neurons, at most 10 fit"):
+        studies.create("none", str(tmp_path / "s.journal"), Plan(SPACE, DIGITS, convention=convention))
+
+
+def test_baselines_that_do_not_fit_say_so(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = 'name = "c"\nmac = { pj = 4, source = "s" }\naccumulate = { pj = 1, source = "s" }\n'
+    (tmp_path / "c.toml").write_text(text + 'limits = { neurons = 7000, source = "s" }\n')
+    (tmp_path / "space.toml").write_text(toml_text(SPACE.to_dict()))
+    created = cli("study", "create", "one", "--task", "digits", "--space", "space.toml", "--energy", "c.toml")
+    assert created.exit_code == 0, created.output
+    assert cli("study", "run", "one", "--trials", "3", "-q").exit_code == 0
+    shown = cli("study", "baseline", "one", "C=64,depth=1,heads=4,ratio=2", "C=16,depth=1,heads=2,ratio=1")
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.count("does not fit c: it has ") == 1
 
 
 def test_energies_are_finite_under_every_price():

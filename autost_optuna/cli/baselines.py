@@ -101,6 +101,8 @@ def _print_baselines(search: "Search", found: "list[Baseline]", members: "list[C
     printing.print_table(["baseline", "sizes of", "params", "GMACs", "mJ"], rows, left=["baseline", "sizes of"])
     for group in alike(found):
         click.echo(f"{group[0].label}: {baseline_in_words(group[0], members)}")
+        if reason := search.settings.constraints.refusal(group[0].architecture, search.settings.task):
+            click.echo(f"{group[0].label} does not fit {search.settings.convention.name}: {reason}")
     printing.note(f"Energy at initialisation: {rates_line(search)}")
     if caveat(found):
         click.echo(caveat(found))

@@ -75,6 +75,14 @@ class Constraints:
         """The measured constraint: the relative excess of the energy over the bound, by its name."""
         return _excess("energy_mj", energy_mj, None, self.max_energy_mj)
 
+    def refusal(self, architecture: Architecture, task: Task) -> str | None:
+        """Why a network does not fit the chip; None if it does, or there is none."""
+        if self.chip is None or self.chip.limits is None:
+            return None
+        return limits.refusal(
+            limits.demand_of(*operations_and_populations(architecture, task), self.chip), self.chip.limits
+        )
+
     def _limits_said(self) -> str | None:
         if self.chip is None or self.chip.limits is None:
             return None

@@ -187,10 +187,13 @@ def check_feasible(space: Space, task: Task, constraints: Constraints) -> None:
     if offered and all(violation(constraints.of_counts(architecture, task)) for architecture in offered):
         params, flops = ([count(a, task) for a in offered] for count in (count_params, count_flops))
         depths = [architecture.depth for architecture in offered]
+        nearest = min(offered, key=lambda architecture: violation(constraints.of_counts(architecture, task)))
+        reason = constraints.refusal(nearest, task)
+        left = "" if reason is None else f". {nearest.to_text()} comes nearest: {reason}"
         raise ValueError(
             f"no architecture of the space {space.name} keeps {constraints}: it has {units.count(min(params))} to "
             f"{units.parameters(max(params))}, {units.count(min(flops), 'FLOPs')} to {units.count(max(flops), 'FLOPs')}, depth "
-            f"{min(depths)} to {max(depths)}; widen the bounds"
+            f"{min(depths)} to {max(depths)}; widen the bounds{left}"
         )
 
 
