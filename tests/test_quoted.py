@@ -13,7 +13,7 @@ import importlib
 import json
 import re
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -243,6 +243,24 @@ def counters_table():
         yield names[name], *(f"{found[n] / 1e6:.1f}" for n in ("macs", "accumulates")), f"{found['energy_mj']:.3f} mJ"
 
 
+REPLAYED = {
+    "refine": "by expected gain",
+    "tpe": "TPE",
+    "nsga2": "NSGA-II",
+    "gp": "Optuna's Gaussian process",
+    "random": "random",
+    "flops": "even in FLOPs",
+}
+
+
+def refine_table(of):
+    methods = read("studies/refine/results.json")[of]["methods"]
+    for name, said in REPLAYED.items():
+        if name in methods:
+            shares = (one["mean"] for one in methods[name]["shares"].values())
+            yield f"{said} ({methods[name]['seeds']} seeds)", *(f"{share:.3f}" for share in shares)
+
+
 def predictor_table():
     for number, found in read("studies/predictor/results.json")["sizes"].items():
         both = (f"{found[name]['mean']:.2f} ± {found[name]['deviation']:.2f}" for name in ("expected", "unseen"))
@@ -389,6 +407,7 @@ TABLES = {
     "counters": counters_table,
     "families": families_table,
     "predictor": predictor_table,
+    **{f"refine_{of}": partial(refine_table, of) for of in ("macro", "cifar10", "cifar100", "ImageNet16-120")},
     "without_spikes": without_spikes_table,
     "training_speed": training_table,
     "headline": headline,

@@ -171,7 +171,7 @@ def learn(lessons: Lessons, seed: int = 0) -> Predictor:
         alone=figures[1],
         gain=figures[2],
         lessons=lessons,
-        _fitted=_standardised(models[kind], _matrix(lessons.features, names), y, seed),
+        _fitted=fit_model(models[kind], _matrix(lessons.features, names), y, seed),
         _scale=_scale(np.abs(own_means - y) / own_spread),
     )
 
@@ -217,12 +217,12 @@ def _left_out(
     means, deviations = np.empty(len(y)), np.empty(len(y))
     for left in folds:
         kept = np.setdiff1d(np.arange(len(y)), left)
-        means[left], deviations[left] = _standardised(model, x[kept], y[kept], seed)(x[left])
+        means[left], deviations[left] = fit_model(model, x[kept], y[kept], seed)(x[left])
     return means, deviations
 
 
-def _standardised(model: Model, x: Matrix, y: Floats, seed: int) -> Fitted:
-    """The model of features and accuracies with mean 0 and deviation 1."""
+def fit_model(model: Model, x: Matrix, y: Floats, seed: int) -> Fitted:
+    """Fit a model to features [n, p] and accuracies [n], which it sees with mean 0 and deviation 1."""
     centre, width = x.mean(0), x.std(0)
     width = np.where(width > 0, width, 1.0)
     middle, height = float(y.mean()), float(y.std()) or 1.0
@@ -237,22 +237,31 @@ def _standardised(model: Model, x: Matrix, y: Floats, seed: int) -> Fitted:
     return predict
 
 
-def _gaussian_process(x: Matrix, y: Floats, seed: int) -> Fitted:
-    """A line, what bends smoothly around it, and noise (Rasmussen and Williams, 2006, chapter 2)."""
+def _gaussian_process(x: Matrix, y: Floats, seed: int, *, noise: bool = True) -> Fitted:
+    """A line, what bends smoothly around it, and noise (Rasmussen and Williams, 2006, chapter 2).
+
+    Deviations are those of one training, or without `noise` of what many trainings would reach in the mean.
+    """
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 
     size = math.sqrt(x.shape[1])  # a distance between two architectures grows with the number of features
     kernel: Any = ConstantKernel(0.5 / size**2, (1e-4, 10)) * DotProduct(0.0, "fixed")
-    kernel += ConstantKernel(0.5, (1e-3, 10)) * Matern(size, (0.3 * size, 30 * size), nu=2.5) + WhiteKernel(
-        0.1, (1e-4, 2)
-    )
+    kernel += ConstantKernel(0.5, (1e-3, 10)) * Matern(size, (0.3 * size, 30 * size), nu=2.5)
+    kernel += WhiteKernel(0.1, (1e-4, 2))
     model = GaussianProcessRegressor(kernel, alpha=1e-8, random_state=seed).fit(x, y)
+    left_out = 0.0 if noise else float(model.kernel_.k2.noise_level)
 
     def predict(others: Matrix) -> tuple[Floats, Floats]:
-        return model.predict(others, return_std=True)  # type: ignore[no-any-return]
+        means, deviations = model.predict(others, return_std=True)
+        return means, np.sqrt(np.maximum(deviations**2 - left_out, 0.0))
 
     return predict
+
+
+def without_noise(x: Matrix, y: Floats, seed: int) -> Fitted:
+    """The Gaussian process of `learn`, with deviations of what many trainings would reach in the mean."""
+    return _gaussian_process(x, y, seed, noise=False)
 
 
 def _mean(x: Matrix, y: Floats, seed: int) -> Fitted:
