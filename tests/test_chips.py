@@ -613,3 +613,17 @@ def test_spikes_are_sent_even_where_their_sums_are_charged_as_real_values():
     listed = [replace(ROWS[2], levels=1)]
     (charge,) = estimate_energy(listed, RATES, chip(integers="mac", spike=cost(2.0)), NEURONS)
     assert (charge.kind, charge.energy_pj) == ("mac", 4 * 300 * 4 + 72)
+
+
+def test_frames_of_events_are_real_values_to_our_networks_and_spikes_to_others():
+    task = Task(name="events", image_size=8, channels=2, num_classes=10, time_steps=3, pooling="0101", events=True)
+    architecture = Architecture.from_text("C=32,depth=1,heads=2,ratio=1")
+    network = SpikingTransformer(architecture, task).train()
+    frames = torch.poisson(torch.full((4, *task.input_shape), 0.3), torch.Generator().manual_seed(0))
+    counted = mean_by_operation(measure_accumulates(network, frames))
+    listed, layers = operations_and_populations(architecture, task)
+    for convention in (chip(), CONVENTIONS["memory"]):
+        expected = estimate_mj(listed, dict.fromkeys(counted, 0.0), convention, layers, counted)
+        assert audit(network, frames, convention).energy_mj == pytest.approx(expected, rel=1e-12)
+    (other,) = audit(nn.Conv2d(2, 4, 3), frames.flatten(0, 1), images=4).rows
+    assert (other.kind, other.most) == ("ac", int(frames.max()))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from autost_optuna.network.transformer import SpikingTransformer
 from autost_optuna.proxies.code import caller, place_of, uncompiled
 from autost_optuna.proxies.known import count_weights, is_neuron, steps_in
 from autost_optuna.proxies.origins import Origins, Tag, fills, tensors_in
@@ -111,6 +112,7 @@ class Watch(TorchDispatchMode):
         self.unknown: str | None = None  # a module that makes spikes or whole numbers and is no known neuron
         self._inside = 0
         self._network, self._sums = network, sums
+        self._real_input = isinstance(network, SpikingTransformer)  # as in its ledger
         self._path: list[str] = []
         self._origins = Origins((*network.parameters(), *network.buffers()))
         self._buffers = {self._origins.key(one): one.numel() for one in network.buffers()}
@@ -259,7 +261,8 @@ class Watch(TorchDispatchMode):
             operand.summed |= tag.summed
             if tag.fixed:
                 continue
-            found = self._look(values) if operand.most is not None else None
+            real = operand.most is None or (self._real_input and tag.neurons == INPUT)
+            found = None if real else self._look(values)
             operand.learn(values.numel(), found)
             if found is not None:
                 row.reached[side] += call.alone[side](found.total)
