@@ -26,6 +26,7 @@ from autost_optuna import Architecture, Candidate, Space, Task
 from autost_optuna.cli import main
 from autost_optuna.front.front import Box
 from autost_optuna.network.neurons.module import NeuronModule
+from autost_optuna.network.rows import Operation
 from autost_optuna.search.presence import Presence
 from autost_optuna.search.settings import installed_versions
 from autost_optuna.training.record import Record
@@ -289,3 +290,8 @@ def natural_noise(number):
     white = torch.randn(number, 1, 32, 32) + torch.randn(number, 3, 32, 32) / 3
     images = torch.fft.ifft2(torch.fft.fft2(white) * radius**-1.65).real
     return (images - images.mean()) / images.std()
+
+
+def row(name, macs, driven_by, *, steps=4, **more):
+    """A row of a ledger that stands in no network."""
+    return Operation(name=name, stage="s", role=name, group="g", macs=macs, steps=steps, driven_by=driven_by, **more)

@@ -141,7 +141,7 @@ def test_the_sentences_for_a_paper_state_every_price_with_its_source(cli, here):
     assert "moving" not in said  # everything that moves is charged
     found = json.loads(cli("audit", MINE, *SHAPE, "-f", "json").stdout)
     assert found["methods"].endswith(
-        "Not charged by themselves are normalisation, which is folded into weights, pooling, residual additions, biases, "
+        "It does not charge separately for normalisation, which is folded into weights, pooling, residual additions, biases, "
         "moving weights, reading and writing the states of neurons, updates of neurons, moving activations and spikes and "
         "static power."
     )

@@ -4,15 +4,12 @@ import json
 import math
 
 import pytest
+from makers import row
 
-from autost_optuna.network.rows import REAL, Operation, Population
+from autost_optuna.network.rows import REAL, Population
 from autost_optuna.proxies.convention import CONVENTIONS, DEFAULT, Convention, Cost
 from autost_optuna.proxies.energy import estimate_energy, mean_by_operation, mean_rate, total_mj, total_pj
 from autost_optuna.proxies.quantised import compare_quantised
-
-
-def row(name, macs, driven_by, *, steps=4, **more):
-    return Operation(name=name, stage="s", role=name, group="g", macs=macs, steps=steps, driven_by=driven_by, **more)
 
 
 def layer(name, neurons):

@@ -102,7 +102,7 @@ def test_it_is_the_same_again_and_other_units_change_nothing():
         ({"a": [1, 2, 3, 4, math.inf]}, [1, 2, 3, 4, 5], "feature 'a' has a value that is not a finite number"),
         ({"a": [1, 2, 3, 4, 5]}, [1, 2, 3, 4, math.nan], "feature 'accuracy' has a value that is not a finite number"),
         ({"a": [1] * 5}, [1, 2, 3, 4, 5], "all features are the same for all architectures"),
-        ({"a": [1, 2, 3, 4, 5]}, [1] * 5, "all architectures are as accurate"),
+        ({"a": [1, 2, 3, 4, 5]}, [1] * 5, "all architectures are equally accurate"),
     ],
 )
 def test_what_cannot_teach_is_refused(features, accuracies, said):

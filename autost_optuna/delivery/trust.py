@@ -27,7 +27,7 @@ def trust(
         "2024), which this program does not promise.",
         "Energies are estimates from the spikes of untrained networks under the convention named above. They rank "
         "architectures; they do not measure a trained network or a chip.",
-        f"Not charged by themselves: {', '.join(ignored(settings.convention))}.",
+        f"The convention does not charge separately for {', '.join(ignored(settings.convention))}.",
     ]
     if found.spearman is not None:
         sentences.append(

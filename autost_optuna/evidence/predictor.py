@@ -56,7 +56,7 @@ class Lessons:
         if not self.varied:
             raise ValueError("all features are the same for all architectures, so nothing can be learned; name others")
         if len(set(self.accuracies)) == 1:
-            raise ValueError("all architectures are as accurate, so nothing can be learned; train others")
+            raise ValueError("all architectures are equally accurate, so nothing can be learned; train others")
 
     @property
     def varied(self) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ class Predictor:
         if self.gain.sure:
             worth = "better" if self.gain.value > 0 else "worse"
         else:
-            worth = "not to be told from it"
+            worth = "no clear difference"
         if self.kind == MEAN:
             return (
                 f"nothing was learned from {units.counted(len(self.lessons.accuracies), 'architecture')}: no model predicts "
@@ -139,10 +139,8 @@ def learn(lessons: Lessons, seed: int = 0) -> Predictor:
         said: _left_out(models[kind], _matrix(lessons.features, names), y, folds, seed)
         for said, (kind, names) in subsets.items()
     }
-    guesses[MEAN] = (
-        np.full(len(y), y.mean()),
-        guesses[MEAN][1],
-    )  # the mean of the others ranks an architecture by itself
+    # The mean of the others is lower the better an architecture is, and would rank it the wrong way round.
+    guesses[MEAN] = np.full(len(y), y.mean()), guesses[MEAN][1]
     # What predicts an architecture is chosen by how it ranks the others, so that the choice does not flatter it.
     held = np.concatenate([np.ones((1, len(y))), 1 - np.eye(len(y))]).astype(np.float32)
     worth = {said: np.nan_to_num(kendall(means, y, held)) for said, (means, _) in guesses.items()}
@@ -182,7 +180,7 @@ def _figures(predicted: Floats, single: Floats, y: Floats, seed: int) -> list[Fi
     each = [(kendall(predicted, y, w), kendall(single, y, w)) for w in [once, *resamples(len(y), SAMPLES, seed)]]
     first, second = (
         np.nan_to_num(np.concatenate(values)) for values in zip(*each, strict=True)
-    )  # the mean ranks nothing
+    )  # equal ones rank nothing
     return [figure_of(values) for values in (first, second, first - second)]
 
 

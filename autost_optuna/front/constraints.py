@@ -68,8 +68,7 @@ class Constraints:
         found |= _excess("depth", architecture.depth, self.min_depth, self.max_depth)
         if self.chip is None or self.chip.limits is None:
             return found
-        demand = limits.demand_of(*operations_and_populations(architecture, task), self.chip)
-        return found | limits.excesses(demand, self.chip.limits)
+        return found | limits.excesses(_demand(architecture, task, self.chip), self.chip.limits)
 
     def of_energy(self, energy_mj: float) -> dict[str, float]:
         """The measured constraint: the relative excess of the energy over the bound, by its name."""
@@ -79,9 +78,7 @@ class Constraints:
         """Why a network does not fit the chip; None if it does, or there is none."""
         if self.chip is None or self.chip.limits is None:
             return None
-        return limits.refusal(
-            limits.demand_of(*operations_and_populations(architecture, task), self.chip), self.chip.limits
-        )
+        return limits.refusal(_demand(architecture, task, self.chip), self.chip.limits)
 
     def _limits_said(self) -> str | None:
         if self.chip is None or self.chip.limits is None:
@@ -90,6 +87,10 @@ class Constraints:
 
 
 BOUNDS = tuple(field.name for field in fields(Constraints) if field.name != "chip")
+
+
+def _demand(architecture: Architecture, task: Task, chip: Convention) -> limits.Demand:
+    return limits.demand_of(*operations_and_populations(architecture, task), chip)
 
 
 def violation(values: dict[str, float]) -> float:

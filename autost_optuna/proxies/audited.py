@@ -8,6 +8,7 @@ from typing import Any
 from autost_optuna import notebook, units
 
 COLUMNS = ("module", "operation", "calls", "MACs", "rate", "accumulates", "kind", "pJ", "share", "why")
+ITSELF = "the network itself"  # in place of an empty path
 LEFT = ("module", "operation", "kind", "why")
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from autost_optuna import units
 from autost_optuna.network.rows import REAL, Operation, Population, Sizes
-from autost_optuna.proxies.audited import Audit, AuditRow
+from autost_optuna.proxies.audited import ITSELF, Audit, AuditRow
 from autost_optuna.proxies.convention import EVERY_STEP, Convention
 from autost_optuna.proxies.energy import Given, bits_read, charge_neurons, charge_operation, is_spiking
 from autost_optuna.proxies.limits import Demand, refusal
@@ -55,8 +55,8 @@ def price(watch: Watch, convention: Convention, images: int, steps: int | None =
         uncharged={what: values / images for what, values in watch.uncharged.items()},
         convention=convention.label,
         images=images,
-        latency_ms=_latency_ms(convention, taken, macs / images),
-        methods=methods(convention, ONE_BY_ONE, f"the network as it is, in a run on {units.counted(images, 'input')}"),
+        latency_ms=convention.latency_ms(taken, macs / images),
+        methods=methods(convention, ONE_BY_ONE, f"the network as given, run on {units.counted(images, 'input')}"),
     )
 
 
@@ -100,18 +100,12 @@ def _check_known(watch: Watch, convention: Convention) -> None:
     where = watch.unknown
     for row in watch.rows.values():
         if any(not one.neurons for one in _drivers(row.operands)):
-            where = where or row.module or "the network itself"
+            where = where or row.module or ITSELF
     if where is not None:
         raise ValueError(
             f"{convention.label} charges or limits neurons, and {where} makes or reads spikes of none that are known "
             f"({KNOWN}); audit with another convention"
         )
-
-
-def _latency_ms(convention: Convention, steps: int, macs: float) -> float | None:
-    if convention.step_us is not None:
-        return steps * convention.step_us.value * 1e-3
-    return None if convention.macs_per_s is None else macs / convention.macs_per_s.value * 1e3
 
 
 def _check_limits(watch: Watch, judged: Sequence[_Judged], convention: Convention, run: _Run) -> None:
@@ -142,7 +136,7 @@ def _steps_of(row: Watched, run: _Run) -> int:
 
 def _judged(row: Watched) -> _Judged:
     spikes = _drivers(row.operands)
-    name = row.module or "the network itself"
+    name = row.module or ITSELF
     others = [one for one in row.operands if not one.fixed]
     most = max([1, *(one.most or 0 for one in spikes)])
     first = spikes[0] if spikes else others[0] if others else Operand()

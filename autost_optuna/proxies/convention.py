@@ -124,15 +124,21 @@ class Convention:
         """Whether the price of a bit depends on how many the whole network has, so that energies are no sums over parts."""
         return any(memory is not None and memory.beyond is not None for memory in (self.weight_bit, self.state_bit))
 
+    def latency_ms(self, steps: int, macs: float) -> float | None:
+        """The latency in ms of an inference of `steps` steps and, in all of them, `macs` MACs; None if it is not timed."""
+        if self.step_us is not None:
+            return steps * self.step_us.value * 1e-3
+        return None if self.macs_per_s is None else macs / self.macs_per_s.value * 1e3
+
     @property
     def step_pj(self) -> float:
-        """What a step costs, whatever the network: 1 mW during 1 us is 1000 pJ."""
+        """What a step costs in any network: 1 mW for 1 us is 1000 pJ."""
         idle = self.idle_mw.value * self.step_us.value * 1e3 if self.idle_mw and self.step_us else 0.0
         return self.step.pj + idle
 
     @property
     def pj_per_mac(self) -> float:
-        """What the idle power adds to every MAC, spikes or not: 1 mW during 1 s is 1e9 pJ."""
+        """What the idle power adds to every MAC, spikes or not: 1 mW for 1 s is 1e9 pJ."""
         return self.idle_mw.value / self.macs_per_s.value * 1e9 if self.idle_mw and self.macs_per_s else 0.0
 
     @property

@@ -106,12 +106,8 @@ def latency_ms(operations: Sequence[Operation], convention: Convention) -> float
 
     MACs take their time whether spikes enter them or not.
     """
-    if convention.step_us is not None:
-        return max(operation.steps for operation in operations) * convention.step_us.value * 1e-3
-    if convention.macs_per_s is None:
-        return None
     macs = sum(operation.macs * _steps(operation, convention) for operation in operations)
-    return macs / convention.macs_per_s.value * 1e3
+    return convention.latency_ms(max(operation.steps for operation in operations), macs)
 
 
 class Given(NamedTuple):
@@ -203,14 +199,14 @@ def _price(operation: Operation, convention: Convention, given: Given) -> Price:
         unit = convention.integer_accumulate or unit
     energy_pj = unit.pj * performed + given.weight_pj * bits  # by default Horowitz, ISSCC 2014, figure 1.1.9
     fixed_pj = convention.layer.pj * steps + (energy_pj if rate is None else 0.0)
+    sent_pj = 0.0
     if convention.spike.pj and operation.driven_by != REAL:  # sent, even if their sums are charged as real values
-        energy_pj += convention.spike.pj * rates[operation.name] * operation.sizes.read * steps
+        sent_pj = convention.spike.pj * rates[operation.name] * operation.sizes.read * steps
     if convention.activation_bit is not None:
         read = bits_read(operation, convention)
         fixed_pj += convention.activation_bit.price(read) * read * steps
-        energy_pj += convention.activation_bit.price(read) * read * steps
         bits += read * steps
-    return Price(steps, rate, performed, bits, energy_pj + convention.layer.pj * steps, fixed_pj)
+    return Price(steps, rate, performed, bits, sent_pj + fixed_pj + (energy_pj if rate is not None else 0.0), fixed_pj)
 
 
 def bits_read(operation: Operation, convention: Convention) -> int:

@@ -20,20 +20,23 @@ def is_neuron(module: nn.Module) -> bool:
     )
 
 
+def is_ours(network: nn.Module) -> bool:
+    """Whether a network is a SpikingTransformer, without importing what that needs."""
+    return any(base.__module__ == "autost_optuna.network.transformer" for base in type(network).__mro__)
+
+
 def steps_in(module: nn.Module, sent: Tensor) -> int:
     """The time steps of one call of a known neuron, which `sent` these values: 1 unless its first dimension is time."""
-    mode = getattr(module, "step_mode", None)
-    kinds = [base for base in type(module).__mro__ if base.__module__.startswith(("norse.", "snntorch."))]
-    norse = any(base.__module__.startswith("norse.") for base in kinds)
+    mode, first = getattr(module, "step_mode", None), len(sent) if sent.dim() else 0
+    kinds = [(base.__module__.partition(".")[0], base.__name__) for base in type(module).__mro__]
+    norse = [name for library, name in kinds if library == "norse"]
     sequence = (
         mode == "m"
-        or (
-            mode is None and getattr(module, "T", None) == (len(sent) if sent.dim() else 0)
-        )  # such as SpikingJelly's PSN
-        or (norse and not any(base.__name__.startswith("SNNCell") for base in kinds))
-        or any(base.__name__.endswith("Parallel") for base in kinds)  # of snnTorch
+        or (mode is None and getattr(module, "T", None) == first)  # SpikingJelly's PSN and the like
+        or (bool(norse) and not any(name.startswith("SNNCell") for name in norse))
+        or any(library == "snntorch" and name.endswith("Parallel") for library, name in kinds)
     )
-    return len(sent) if sequence and sent.dim() else 1
+    return first if sequence and first else 1
 
 
 def count_weights(network: nn.Module) -> int:

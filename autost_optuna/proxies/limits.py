@@ -9,6 +9,8 @@ from autost_optuna.proxies.convention import Convention
 from autost_optuna.proxies.energy import is_spiking
 from autost_optuna.proxies.prices import ANYWHERE, AT_THE_ENDS, KIB, Limits
 
+PREFIX = "chip_"  # of the names of constraints
+
 
 class Demand(NamedTuple):
     """Neurons, connections with weights, the largest fan-in of a weighted sum, and KiB of weights.
@@ -48,9 +50,9 @@ def excesses(demand: Demand, limits: Limits) -> dict[str, float]:
     for name in ("neurons", "synapses", "fan_in", "weight_kib"):
         limit = getattr(limits, name)
         if limit is not None:
-            found[f"chip_{name}"] = getattr(demand, name) / limit - 1
+            found[f"{PREFIX}{name}"] = getattr(demand, name) / limit - 1
     if limits.multiplication != ANYWHERE:
-        found["chip_multiplication"] = float(len(_refused(demand, limits)))
+        found[f"{PREFIX}multiplication"] = float(len(_refused(demand, limits)))
     return found
 
 

@@ -9,7 +9,7 @@ from autost_optuna.proxies.prices import Cost, Memory
 BY_RATES = "An operation's accumulates are the mean spike rate of its input times its multiply-accumulates."
 ONE_BY_ONE = (
     "Accumulates are counted one by one: a spike at the border of a convolution reaches fewer outputs, and of a product of two "
-    "spike trains only those count that meet."
+    "spike trains only spikes that coincide count."
 )
 
 
@@ -78,6 +78,6 @@ def methods(convention: Convention, counting: str, spikes: str) -> str:
     return (
         f"The energy of one inference is estimated with autost-optuna {version('autost-optuna')} under the convention "
         f"{convention.label}. It charges {prices}. {counting} Sums of several neurons' spikes are charged as {sums}. A "
-        f"convolution of a still image is charged {still}. Spikes are those of {spikes}. Not charged by themselves are "
-        f"{', '.join(others)} and {last}.{latency}{fits}"
+        f"convolution of a still image is charged {still}. Spikes are those of {spikes}. It does not charge "
+        f"separately for {', '.join(others)} and {last}.{latency}{fits}"
     )

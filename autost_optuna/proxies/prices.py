@@ -1,4 +1,4 @@
-"""What a convention is made of: prices of events, memories that hold so much, other figures, and the limits of a chip.
+"""What a convention is made of: prices of events, memories of a given size, other figures, and the limits of a chip.
 
 Each has its source.
 """
@@ -56,7 +56,7 @@ class Memory:
             raise ValueError(f"{name} fits_kib {_short(self.fits_kib)} is not a size in KiB; use a number such as 512")
         if (self.fits_kib is None) != (self.beyond is None):
             raise ValueError(
-                f"{name} needs both fits_kib and beyond, or neither; say what a bit costs that does not fit"
+                f"{name} needs both fits_kib and beyond, or neither; add the price of a bit that does not fit"
             )
         if self.beyond is not None:
             self.beyond.check(f"{name} beyond")
@@ -103,7 +103,7 @@ class Sourced:
 class Limits:
     """What a chip holds at most; None means no limit.
 
-    `synapses` are connections: a weight that a convolution uses at many places is as many. `fan_in` are the values that one
+    `synapses` are connections: a weight that a convolution uses at many places counts as many. `fan_in` are the values that one
     output adds up. `weight_kib` are KiB of weights, each stored once. Real values are multiplied "anywhere", only
     "at-the-ends", in the operation that reads the input and in the head, which a host may compute, or "nowhere".
     """

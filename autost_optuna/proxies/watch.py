@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autost_optuna.network.transformer import SpikingTransformer
+from autost_optuna.proxies.audited import ITSELF
 from autost_optuna.proxies.code import caller, place_of, uncompiled
-from autost_optuna.proxies.known import count_weights, is_neuron, steps_in
+from autost_optuna.proxies.known import count_weights, is_neuron, is_ours, steps_in
 from autost_optuna.proxies.origins import Origins, Tag, fills, tensors_in
 from autost_optuna.proxies.products import RULES, Call, Uncounted, known_of
 from autost_optuna.proxies.whole import Whole, whole_numbers
@@ -112,7 +112,7 @@ class Watch(TorchDispatchMode):
         self.unknown: str | None = None  # a module that makes spikes or whole numbers and is no known neuron
         self._inside = 0
         self._network, self._sums = network, sums
-        self._real_input = isinstance(network, SpikingTransformer)  # as in its ledger
+        self._real_input = is_ours(network)  # as in its ledger
         self._path: list[str] = []
         self._origins = Origins((*network.parameters(), *network.buffers()))
         self._buffers = {self._origins.key(one): one.numel() for one in network.buffers()}
@@ -226,7 +226,7 @@ class Watch(TorchDispatchMode):
 
     @property
     def _module(self) -> str:
-        return self._path[-1] if self._path and self._path[-1] else "the network itself"
+        return self._path[-1] if self._path and self._path[-1] else ITSELF
 
     def _look(self, values: Tensor) -> "Whole | None":
         """What the values of an operand are; those that several operations read, such as q, k and v, are looked at once."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from autost_optuna import notebook, units
 from autost_optuna.data import FOUR_DIGITS, Sample, rate_images
 from autost_optuna.front.candidate import INITIALISATION, TRAINED, Candidate
+from autost_optuna.front.constraints import Constraints
 from autost_optuna.moved import regrouped
 from autost_optuna.network.architecture import Architecture
-from autost_optuna.network.chain import operations, operations_and_populations
+from autost_optuna.network.chain import operations
 from autost_optuna.network.task import Task
 from autost_optuna.proxies.convention import DEFAULT, Convention
 from autost_optuna.proxies.energy import Charge, latency_ms, total_mj
 from autost_optuna.proxies.goals import GOALS
-from autost_optuna.proxies.limits import demand_of, refusal
 from autost_optuna.proxies.methods import BY_RATES, ONE_BY_ONE, methods
 from autost_optuna.proxies.quantised import Quantised
 from autost_optuna.proxies.scores import measure_scores
@@ -130,10 +130,8 @@ def describe(
 
 def check_fits(architecture: Architecture, task: Task, convention: Convention) -> None:
     """ValueError if a network does not keep the limits of the convention's chip."""
-    if convention.limits is None:
-        return
-    demand = demand_of(*operations_and_populations(architecture, task), convention)
-    if reason := refusal(demand, convention.limits):
+    reason = Constraints().on(convention).refusal(architecture, task)
+    if reason is not None and convention.limits is not None:
         raise ValueError(
             f"{architecture.to_text()} does not fit {convention.name}: {reason} ({convention.limits.source})"
         )

@@ -16,6 +16,7 @@ from autost_optuna.front.candidate import INITIALISATION, Candidate
 from autost_optuna.front.constraints import BOUNDS, Constraints
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.proxies.goals import GOALS, further
+from autost_optuna.proxies.limits import PREFIX
 from autost_optuna.search.settings import ATTRIBUTE, Settings
 from autost_optuna.space.space import Space
 
@@ -196,7 +197,7 @@ def _check_bounds(trial: FrozenTrial, candidate: Candidate, shared: Mapping[str,
     """Raise ValueError if a complete trial had other constraints."""
     constraints: Constraints = shared["constraints"]
     ours = constraints.of_counts(candidate.architecture, shared["task"]) | constraints.of_energy(candidate.energy_mj)
-    theirs = {n: value for n, value in trial.constraints.items() if n in BOUNDS or n.startswith("chip_")}
+    theirs = {n: value for n, value in trial.constraints.items() if n in BOUNDS or n.startswith(PREFIX)}
     for name in sorted(ours.keys() | theirs.keys()):
         if name not in ours or name not in theirs or not math.isclose(ours[name], theirs[name], abs_tol=1e-9):
             how = (

@@ -2,15 +2,16 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from autost_optuna import units
 from autost_optuna.delivery.plots.figure import INK, dress
 from autost_optuna.network.architecture import Architecture
 from autost_optuna.network.parts.kinds import KINDS
 from autost_optuna.network.place import STATES
+from autost_optuna.proxies.audited import ITSELF
 from autost_optuna.proxies.energy import total_mj
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from autost_optuna.proxies.audited import Audit, AuditRow
     from autost_optuna.proxies.energy import Charge
     from autost_optuna.search.describe import Description
+
+Row = TypeVar("Row", "Charge", "AuditRow")  # what a segment adds up
 
 # The colour of each group of rows, and those for other groups, in their order; rows that read real values are hatched.
 COLOURS = {
@@ -80,18 +83,8 @@ def audit_view(description: "Description") -> AuditView:
     return AuditView(
         title=f"{units.energy(candidate.energy_mj)} per image{_most(description.charges)}: {_short(candidate.architecture)}",
         subtitle=f"{candidate.convention}; {candidate.provenance}",
-        stages=tuple(dict.fromkeys(charge.stage_title for charge in description.charges)),
-        segments=tuple(
-            Segment(
-                stage=stage,
-                group=group,
-                colour=colours[group],
-                real=real,
-                energy_mj=total_mj(charges),
-                lines=tuple(_charge_line(charge) for charge in charges),
-            )
-            for (stage, group, real), charges in parts.items()
-        ),
+        stages=tuple(dict.fromkeys(stage for stage, _, _ in parts)),
+        segments=_segments(parts, colours, _charge_line),
     )
 
 
@@ -114,17 +107,24 @@ def any_view(name: str, audit: "Audit") -> AuditView:
         title=f"{units.energy(audit.energy_mj)} per image: {name}",
         subtitle=f"{audit.convention}; {units.counted(audit.images, 'image')}",
         stages=tuple(dict.fromkeys(stage for stage, _, _ in parts)),
-        segments=tuple(
-            Segment(
-                stage=stage,
-                group=group,
-                colour=colours[group],
-                real=real,
-                energy_mj=math.fsum(row.energy_pj for row in rows) * 1e-9,
-                lines=tuple(_row_line(row) for row in rows),
-            )
-            for (stage, group, real), rows in parts.items()
-        ),
+        segments=_segments(parts, colours, _row_line),
+    )
+
+
+def _segments(
+    parts: Mapping[tuple[str, str, bool], Sequence[Row]], colours: Mapping[str, str], line: Callable[[Row], str]
+) -> tuple[Segment, ...]:
+    """One for each part: a stage, a group, and whether it reads real values."""
+    return tuple(
+        Segment(
+            stage=stage,
+            group=group,
+            colour=colours[group],
+            real=real,
+            energy_mj=math.fsum(row.energy_pj for row in rows) * 1e-9,
+            lines=tuple(line(row) for row in rows),
+        )
+        for (stage, group, real), rows in parts.items()
     )
 
 
@@ -139,14 +139,14 @@ def stages_of(modules: Sequence[str]) -> list[str]:
     for path in paths:
         below = path[shared:]
         size = 2 if len(below) > 1 and below[1].isdecimal() and not below[0].isdecimal() else 1
-        found.append(".".join(below[:size]) or "the network itself")
+        found.append(".".join(below[:size]) or ITSELF)
     return found
 
 
 def _row_line(row: "AuditRow") -> str:
     rate = "" if row.rate is None else f", rate {row.rate:.4f}"
     macs = f" {row.macs:,.0f} MACs" if row.macs else ""
-    return f"{row.module or 'the network itself'}:{macs}{rate}, {row.energy_pj * 1e-6:,.3f} µJ"
+    return f"{row.module or ITSELF}:{macs}{rate}, {row.energy_pj * 1e-6:,.3f} µJ"
 
 
 def _most(charges: "Sequence[Charge]") -> str:
